@@ -1,0 +1,52 @@
+# Copyright the mesos-shim authors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Asks the host first; a release travels only where it is not there yet."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+from ansible import constants as C
+from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible_collections.mesos.containerizer.plugins.plugin_utils.release_archive import archives
+
+_OWN_ARGUMENTS = ("archive", "archive_sha256", "psutil_wheel")
+
+
+class ActionModule(ActionBase):
+    """The controller's half of mesos.containerizer.shim_release."""
+
+    TRANSFERS_FILES = True
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        args = dict(self._task.args)
+        own = {name: args.pop(name, None) or None for name in _OWN_ARGUMENTS}
+        try:
+            found = archives(own["archive"], own["archive_sha256"], own["psutil_wheel"])
+        except AnsibleError as error:
+            raise AnsibleActionFail(str(error)) from error
+        args["releases"] = {where: {"name": a.name, "sha256": a.sha256} for where, a in found.items()}
+        result.update(self._ask(args, task_vars))
+        wanted = result.pop("archive_needed", None)
+        if wanted:
+            result.update(self._ask({**args, "archive": self._send(found[wanted].content)}, task_vars))
+        return result
+
+    def _ask(self, args, task_vars):
+        return self._execute_module("mesos.containerizer.shim_release", module_args=args, task_vars=task_vars)
+
+    def _send(self, content):
+        remote = self._connection._shell.join_path(self._connection._shell.tmpdir or self._make_tmp_path(), "release")
+        fd, local = tempfile.mkstemp(dir=C.DEFAULT_LOCAL_TMP)
+        try:
+            with os.fdopen(fd, "wb") as stream:
+                stream.write(content)
+            self._transfer_file(local, remote)
+        finally:
+            os.unlink(local)
+        self._fixup_perms2((self._connection._shell.tmpdir, remote))
+        return remote

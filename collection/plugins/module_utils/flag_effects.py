@@ -1,0 +1,72 @@
+# Copyright the mesos-shim authors
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+"""What a change of the flags does to a running agent: nothing, a restart, or a restart that it does not survive."""
+
+from __future__ import annotations
+
+import os
+
+from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import effective, same
+
+NONE, RESTART, INCOMPATIBLE = "none", "restart", "incompatible"
+
+# Where packages keep the agent's helpers while --launcher_dir is not given.
+_PACKAGED_HELPERS = ("/usr/libexec/mesos", "/usr/local/libexec/mesos")
+_USUAL_WORK_DIRS = ("/var/lib/mesos", "/var/lib/mesos/slave", "/var/lib/mesos/agent", "/tmp/mesos")  # noqa: S108
+
+
+def changes(before, after, known):
+    """[(name, before, after, effect)] of every flag whose setting is another one, by name."""
+    first = not before and not _has_run(before, after)
+    found = []
+    for name in sorted(set(before) | set(after)):
+        old, new = before.get(name), after.get(name)
+        if old == new:
+            continue
+        flag = known[name]
+        if same(flag, old, new):
+            effect = NONE
+        elif first:
+            effect = RESTART
+        elif flag.effect == "rule":
+            effect = _RULES[name](before, after)
+        else:
+            effect = RESTART if flag.effect == "restart" else INCOMPATIBLE
+        found.append((name, old, new, effect))
+    return found
+
+
+def _has_run(before, after):
+    """Has an agent of this host stored what it is? Where none has, a first set of flags can break no recovery."""
+    dirs = [effective(flags["work_dir"]) for flags in (before, after) if "work_dir" in flags]
+    return any(os.path.lexists(os.path.join(d, "meta/slaves/latest")) for d in dirs + list(_USUAL_WORK_DIRS))
+
+
+def _containerizers(before, after):
+    def named(flags):
+        return set((effective(flags.get("containerizers")) or "mesos").split(","))
+
+    return INCOMPATIBLE if named(before) - named(after) else RESTART
+
+
+def _ip(before, after):
+    return RESTART if "hostname" in before and "hostname" in after else INCOMPATIBLE
+
+
+def _launcher_dir(before, after):
+    def executor(flags):
+        given = effective(flags.get("launcher_dir"))
+        for directory in [given] if given else _PACKAGED_HELPERS:
+            path = os.path.realpath(os.path.join(directory, "mesos-executor"))
+            if os.path.exists(path):
+                return path
+        return None
+
+    return RESTART if executor(before) == executor(after) else INCOMPATIBLE
+
+
+def _recover(_before, after):
+    return INCOMPATIBLE if effective(after.get("recover")) == "cleanup" else RESTART
+
+
+_RULES = {"containerizers": _containerizers, "ip": _ip, "launcher_dir": _launcher_dir, "recover": _recover}

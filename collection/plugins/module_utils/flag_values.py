@@ -1,0 +1,280 @@
+# Copyright the mesos-shim authors
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+"""From a value in an inventory to what lies in the flags directory, or an error that says what is wrong with it."""
+
+from __future__ import annotations
+
+import collections
+import difflib
+import json
+import re
+
+from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import masked
+from ansible_collections.mesos.containerizer.plugins.module_utils.flag_table import FLAGS, SECRET_FLAGS, Flag
+
+# form: "bool" (a file ?x or ?no-x), "file" (a file of that name), "directory" (one file a key).
+# value: bool, text, or a dict of text.
+Setting = collections.namedtuple("Setting", "form value")
+
+_DURATION = re.compile(r"[0-9]+(\.[0-9]+)?(ns|us|ms|secs|mins|hrs|days|weeks)")
+_BYTES = re.compile(r"[0-9]+(B|KB|MB|GB|TB)")
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
+_KEY = re.compile(r"[A-Za-z0-9_][^/:;\s\0]*")
+
+# The init wrapper makes one argument of a value; Linux takes no argument of 32 pages or more.
+_LONGEST_ARGUMENT = 131071
+
+
+class FlagError(ValueError):
+    """A flag or its value is not usable; the text names it and says what to do."""
+
+
+def wanted_settings(flags, known):
+    """All flags as settings, None for those that must be absent; raises FlagError naming every wrong one."""
+    settings, errors = {}, []
+    for name in sorted(flags):
+        try:
+            settings[name] = _setting(_known(name, flags, known), flags[name])
+        except FlagError as error:
+            errors.append(str(error))
+    if errors:
+        raise FlagError("; ".join(errors))
+    return settings
+
+
+def effective(setting):
+    """The value as the agent gets it, so that two ways of writing the same thing compare equal."""
+    if setting is None:
+        return None
+    if setting.form == "bool":
+        return "true" if setting.value else "false"
+    if setting.form == "directory":
+        return ";".join(sorted(key + ":" + text for key, text in setting.value.items()))
+    return setting.value
+
+
+def same(flag, before, after):
+    """Would the agent see any difference between the two settings of a flag?"""
+    before, after = effective(before), effective(after)
+    if before == after or before is None or after is None:
+        return before == after
+    if flag.kind == "bool":
+        return _truth(before) == _truth(after) is not None
+    if flag.kind == "parts" and before[:1] not in "[{":
+        return sorted(before.split(";")) == sorted(after.split(";"))
+    try:
+        return _parse(before) == _parse(after)
+    except ValueError:
+        return False
+
+
+def canonical(value):
+    """JSON with sorted keys and no spaces: the same value always gives the same file."""
+    try:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text.encode("utf-8")
+    except (TypeError, ValueError) as error:
+        raise FlagError(str(error)) from error
+    return text
+
+
+def _known(name, flags, known):
+    if name in known:
+        return known[name]
+    bare = name.lstrip("?")
+    positive = bare[3:] if bare.startswith("no-") else bare
+    if positive in known and positive != name:
+        if positive in flags:
+            raise FlagError("flag %s is set and negated (%s): give it once, as true or false" % (positive, name))
+        raise FlagError("flag %s: write it as %s: %s" % (name, positive, "false" if bare != positive else "true"))
+    near = difflib.get_close_matches(name.lower().replace("-", "_").replace(".", "_"), sorted(known), n=1, cutoff=0.5)
+    hint = "; did you mean %s?" % near[0] if near else ""
+    if name in FLAGS:
+        raise FlagError("flag %s is unknown to the installed agent%s" % (name, hint))
+    raise FlagError("flag %s is unknown%s" % (name, hint))
+
+
+def _setting(flag, value):
+    if value is None:
+        return None
+    if flag.effect == "never":
+        raise FlagError("flag %s %s: it cannot be kept in the flags directory" % (flag.name, flag.reason))
+    setting = _RENDER[flag.kind](flag, value)
+    for text in setting.value.values() if setting.form == "directory" else [effective(setting)]:
+        if "\0" in text:
+            raise FlagError("flag %s holds a NUL character" % flag.name)
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise FlagError("flag %s is not valid Unicode" % flag.name) from error
+    size = len(("--%s=%s" % (flag.name, effective(setting))).encode("utf-8"))
+    if size > _LONGEST_ARGUMENT:
+        raise FlagError("flag %s is %d bytes long, more than a command line takes (131071)" % (flag.name, size))
+    return setting
+
+
+def _wrong(flag, value, wants):
+    shown = masked(flag.name, value)
+    shown = shown if isinstance(shown, str) and flag.name in SECRET_FLAGS else json.dumps(shown, default=str)
+    if len(shown) > 200:
+        shown = shown[:200] + "…"
+    return FlagError("flag %s: %s is not %s" % (flag.name, shown, wants))
+
+
+def _scalar(flag, value, wants="a string"):
+    """The text of a value that is neither bool, map nor list. Trailing newlines go: the wrapper's shell drops them."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise _wrong(flag, value, wants)
+    return str(value).rstrip("\n")
+
+
+def _truth(text):
+    return {"true": True, "1": True, "false": False, "0": False}.get(text.strip().lower())
+
+
+def _bool(flag, value):
+    truth = value if isinstance(value, bool) else _truth(_scalar(flag, value, "a boolean (true or false)"))
+    if truth is None:
+        raise _wrong(flag, value, "a boolean (true or false)")
+    return Setting("bool", truth)
+
+
+def _string(flag, value):
+    wants = "a string"
+    if isinstance(value, (list, tuple)):
+        wants += " (join the items yourself, for example by commas)"
+    return Setting("file", _scalar(flag, value, wants))
+
+
+def _matching(pattern, wants):
+    def render(flag, value):
+        text = _scalar(flag, value, wants).strip()
+        if not pattern.fullmatch(text):
+            raise _wrong(flag, value, wants)
+        return Setting("file", text)
+
+    return render
+
+
+def _port(flag, value):
+    wants = "a port (0 to 65535)"
+    text = _scalar(flag, value, wants).strip()
+    if not re.fullmatch("[0-9]{1,5}", text) or int(text) > 65535:
+        raise _wrong(flag, value, wants)
+    return Setting("file", text)
+
+
+def _no_duplicates(pairs):
+    found = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError("the key %s occurs twice" % json.dumps(key))
+        found[key] = value
+    return found
+
+
+def _refuse_constant(name):
+    raise ValueError("%s is not JSON" % name)
+
+
+def _parse(text):
+    try:
+        return json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
+def _json(flag, value):
+    """A map, a list, the same as text, or where the agent allows it the path of a file that holds it."""
+    if isinstance(value, (dict, list, tuple)):
+        try:
+            return Setting("file", canonical(value))
+        except FlagError as error:
+            raise FlagError("flag %s: not JSON: %s" % (flag.name, error)) from error
+    text = _scalar(flag, value, "JSON").strip()
+    if text.startswith(("/", "file://")):
+        return Setting("file", text)
+    try:
+        parsed = _parse(text)
+    except ValueError as error:
+        # The decoder's message says where, never what: the text may be a secret.
+        raise FlagError("flag %s is neither JSON nor an absolute path: %s" % (flag.name, error)) from error
+    if not isinstance(parsed, (dict, list)):
+        raise _wrong(flag, value, "a JSON object or array")
+    return Setting("file", canonical(parsed))
+
+
+def _container_info(flag, value):
+    setting = _json(flag, value)
+    if not setting.value.startswith("{"):
+        raise _wrong(flag, value, "a ContainerInfo (a JSON object)")
+    return setting
+
+
+def _parts(flag, value):
+    """attributes and resources: a map becomes a directory, text (or a list of resources, as JSON) one file."""
+    if isinstance(value, (list, tuple)) and flag.name == "resources":
+        return _json(flag, value)
+    if not isinstance(value, dict):
+        text = _scalar(flag, value, "a map or a string").strip()
+        if flag.name == "resources" and text.startswith("["):
+            return _json(flag, text)
+        if not all(":" in part for part in text.split(";")):
+            raise _wrong(flag, value, "key:value pairs with ';' between them")
+        return Setting("file", text)
+    parts = {}
+    for key in sorted(value, key=str):
+        item = value[key]
+        if item is None:
+            continue
+        if not isinstance(key, str) or not _KEY.fullmatch(key):
+            raise FlagError(
+                "flag %s: the key %s cannot be a file name there: no '/', ':', ';', space or leading '.'"
+                % (flag.name, json.dumps(key, default=str))
+            )
+        if isinstance(item, (dict, list, tuple)):
+            raise FlagError("flag %s, key %s: give a scalar, a range or a set as text" % (flag.name, key))
+        text = ("true" if item else "false") if isinstance(item, bool) else str(item).strip()
+        if not text:
+            raise FlagError("flag %s, key %s: the value is empty, the init wrapper would skip it" % (flag.name, key))
+        if ";" in text or "\n" in text:
+            raise FlagError("flag %s, key %s: ';' or a line break would start another key" % (flag.name, key))
+        parts[key] = text
+    return Setting("directory", parts) if parts else None
+
+
+def _any(flag, value):
+    """A flag that only the installed agent's --help names: its form is the operator's word."""
+    if isinstance(value, bool):
+        return Setting("bool", value)
+    if isinstance(value, (dict, list, tuple)):
+        return _json(flag, value)
+    return Setting("file", _scalar(flag, value))
+
+
+_RENDER = {
+    "any": _any,
+    "bool": _bool,
+    "bytes": _matching(_BYTES, "a size: a whole number and B, KB, MB, GB or TB, for example 512MB"),
+    "container_info": _container_info,
+    "duration": _matching(
+        _DURATION, "a duration: a number and ns, us, ms, secs, mins, hrs, days or weeks, for example 10secs"
+    ),
+    "integer": _matching(re.compile(r"[0-9]+"), "a whole number"),
+    "json": _json,
+    "number": _matching(_NUMBER, "a number"),
+    "parts": _parts,
+    "port": _port,
+    "string": _string,
+}
+
+_HELP_LINE = re.compile(r"^\s+--(\[no-\])?([a-z0-9_]+)(?:=VALUE)?(?:\s|$)", re.MULTILINE)
+
+
+def flags_of_help(text):
+    """The flags that an agent's --help names; empty where the text is something else than such a help."""
+    found = {}
+    for negatable, name in _HELP_LINE.findall(text):
+        kind = "bool" if negatable else "any"
+        found[name] = FLAGS.get(name) or Flag(name, "here", kind, "incompatible", "what it does to recovery is unknown")
+    return found if {"master", "isolation", "work_dir"} <= set(found) else {}

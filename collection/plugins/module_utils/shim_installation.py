@@ -1,0 +1,212 @@
+# Copyright the mesos-shim authors
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+"""An installation of the shim on a host: unpacks and verifies a release, judges the configuration, switches.
+
+What a release looks like on disk is known by the release's own release.py alone, so an installer is always of the
+version that it installs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tarfile
+import tempfile
+
+DEFAULT_PREFIX = "/opt/mesos-shim"
+_PACKAGED_HELPERS = ("/usr/libexec/mesos", "/usr/local/libexec/mesos")
+_UNPACKING = ".unpack-"
+_MOST_BYTES = 64 << 20
+
+
+class InstallError(Exception):
+    """Why nothing was switched."""
+
+
+class Installation:
+    """One prefix on this host."""
+
+    def __init__(self, run_command, check_mode, prefix, python, helpers_dir):
+        self.run_command, self.check_mode = run_command, check_mode
+        self.prefix, self.python = prefix, python
+        self.releases = os.path.join(prefix, "releases")
+        own = "/etc" if prefix == DEFAULT_PREFIX else os.path.join(prefix, "etc")
+        self.config_path = os.path.join(own, "mesos-shim", "config.json")
+        self.helpers_dir = helpers_dir or next((d for d in _PACKAGED_HELPERS if os.path.isdir(d)), None)
+        if helpers_dir and not os.path.isdir(helpers_dir):
+            raise InstallError("helpers_dir %s is not a directory on this host" % helpers_dir)
+        if not os.path.isabs(prefix) or prefix == "/":
+            raise InstallError("prefix %s: give an absolute path" % prefix)
+
+    def converge(self, release, archive, config, keep):
+        """Makes a release and a configuration the current ones. None: the archive is needed first."""
+        name, actions = release["name"], []
+        home = os.path.join(self.releases, name)
+        staged = os.path.isdir(home)
+        if not staged and archive is None and not self.check_mode:
+            return None
+        previous = self._current()
+        with self._lock():
+            if not staged:
+                actions.append("stage")
+                if not self.check_mode:
+                    self._stage(archive, release["sha256"], name)
+            before, after = self._read_config(), self._config_text(config)
+            if before != after:
+                actions.append("config")
+                if staged or not self.check_mode:
+                    self._validate(home, after)
+                self._write_config(after)
+            if self._activate(home, name, staged):
+                actions.append("activate")
+            if (staged or not self.check_mode) and self._tool(home, "prune", "--keep", str(keep))["changed"]:
+                actions.append("prune")
+        return {
+            "changed": bool(actions),
+            "actions": actions,
+            "release": name,
+            "previous": previous,
+            "python": self.python,
+            "config_path": self.config_path,
+            "program": os.path.join(self.prefix, "bin", "mesos-shim"),
+            "launcher_dir": os.path.join(self.prefix, "launcher"),
+            "diff": [
+                {
+                    "before_header": os.path.join(self.prefix, "current"),
+                    "after_header": os.path.join(self.prefix, "current"),
+                    "before": (previous or "") + "\n",
+                    "after": name + "\n",
+                },
+                {
+                    "before_header": self.config_path,
+                    "after_header": self.config_path,
+                    "before": before or "",
+                    "after": after,
+                },
+            ],
+        }
+
+    def _current(self):
+        try:
+            return os.path.basename(os.readlink(os.path.join(self.prefix, "current")))
+        except FileNotFoundError:
+            return None
+
+    @contextlib.contextmanager
+    def _lock(self):
+        """One installer at a time; in check mode nothing is created for it."""
+        if self.check_mode:
+            yield
+            return
+        os.makedirs(self.releases, 0o755, exist_ok=True)
+        fd = os.open(self.releases, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+    def _stage(self, archive, sha256, name):
+        for left in os.listdir(self.releases):
+            if left.startswith(_UNPACKING):  # of a killed run: we hold the lock
+                shutil.rmtree(os.path.join(self.releases, left))
+        unpacked = tempfile.mkdtemp(prefix=_UNPACKING, dir=self.releases)
+        try:
+            unpack(archive, sha256, unpacked)
+            os.chmod(unpacked, 0o755)
+            self._tool(unpacked, "stage", "--source", unpacked, "--name", name, "--config", self.config_path)
+        finally:
+            shutil.rmtree(unpacked, ignore_errors=True)
+
+    def _activate(self, home, name, staged):
+        if self.check_mode and not staged:
+            return True
+        helpers = ["--helpers", self.helpers_dir] if self.helpers_dir else []
+        return self._tool(home, "activate", "--name", name, *helpers)["changed"]
+
+    def _tool(self, home, command, *arguments):
+        """Runs a release's own release.py and returns what it says."""
+        script = os.path.join(home, "lib", "mesos_shim", "release.py")
+        check = ["--check"] if self.check_mode else []
+        argv = [self.python, "-ISB", script, command, "--prefix", self.prefix]
+        code, out, err = self.run_command(argv + list(arguments) + check)
+        if code != 0:
+            raise InstallError("release %s: %s failed: %s" % (os.path.basename(home), command, (err or out).strip()))
+        try:
+            return json.loads(out)
+        except ValueError as error:
+            raise InstallError("%s %s answered no JSON: %s" % (script, command, out.strip())) from error
+
+    def _read_config(self):
+        try:
+            with open(self.config_path, encoding="utf-8") as stream:
+                return stream.read()
+        except FileNotFoundError:
+            return None
+
+    def _config_text(self, config):
+        config = {key: value for key, value in config.items() if value is not None}
+        helper = os.path.join(self.helpers_dir or "", "mesos-containerizer")
+        if self.helpers_dir and "packaged_helper" not in config and os.path.isfile(helper):
+            config["packaged_helper"] = helper
+        return json.dumps(config, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
+
+    def _validate(self, home, text):
+        program = os.path.join(home, "bin", "mesos-shim")
+        fd, candidate = tempfile.mkstemp(prefix="mesos-shim-config-", suffix=".json")
+        try:
+            with os.fdopen(fd, "w", encoding="utf-8") as stream:
+                stream.write(text)
+            code, out, err = self.run_command([program, "validate", candidate])
+        finally:
+            os.unlink(candidate)
+        if code != 0:
+            reason = (err or out).strip().replace(candidate, "mesos_shim_config")
+            raise InstallError("the configuration for %s is refused: %s" % (self.config_path, reason))
+
+    def _write_config(self, text):
+        if self.check_mode:
+            return
+        directory = os.path.dirname(self.config_path)
+        os.makedirs(directory, 0o755, exist_ok=True)
+        fd, new = tempfile.mkstemp(prefix=".config-", dir=directory)
+        try:
+            with os.fdopen(fd, "w", encoding="utf-8") as stream:
+                stream.write(text)
+                os.fchmod(stream.fileno(), 0o644)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.rename(new, self.config_path)
+        except BaseException:
+            os.unlink(new)
+            raise
+
+
+def unpack(archive, sha256, target):
+    """Unpacks an archive whose digest is the expected one: regular files below lib/ and nothing else."""
+    with open(archive, "rb") as stream:
+        found = hashlib.sha256(stream.read()).hexdigest()
+    if found != sha256:
+        raise InstallError("the archive arrived with the SHA-256 %s, expected %s: not installed" % (found, sha256))
+    try:
+        with tarfile.open(archive) as tar:
+            left = _MOST_BYTES
+            for member in tar:
+                if member.isdir():
+                    continue
+                parts = member.name.split("/")
+                if not member.isreg() or parts[0] != "lib" or {"", ".", ".."} & set(parts):
+                    raise InstallError("the archive holds %r, which is no regular file below lib/" % member.name)
+                left -= member.size
+                if left < 0:
+                    raise InstallError("the archive unpacks to more than %d bytes" % _MOST_BYTES)
+                path = os.path.join(target, *parts)
+                os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+                with tar.extractfile(member) as content, open(path, "xb") as stream:
+                    shutil.copyfileobj(content, stream)
+    except tarfile.TarError as error:
+        raise InstallError("the archive cannot be unpacked: %s" % error) from error

@@ -1,0 +1,182 @@
+#!/usr/bin/python
+# Copyright the mesos-shim authors
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: shim_release
+short_description: Install a release of mesos-shim and its configuration
+version_added: 0.1.0
+author: The mesos-shim authors (@mesos-shim)
+description:
+  - Makes one release the current one of a host, from an archive on the controller. The host needs no network.
+  - The archive travels only where the release is not there yet. Its digest is verified on the host, the release is
+    unpacked beside the others, tests itself, and judges the new configuration before it becomes the current one.
+  - Roles call it; see the role C(mesos.containerizer.mesos_shim).
+attributes:
+  check_mode:
+    description: Says what would change without sending or writing anything.
+    support: full
+  diff_mode:
+    description: Shows the configuration and the current release before and after.
+    support: full
+  action:
+    description: It has a half on the controller.
+    support: full
+  platform:
+    description: Where it runs.
+    platforms: posix
+    support: full
+options:
+  prefix:
+    description: Directory of the installation on the host, an absolute path.
+    type: path
+    default: /opt/mesos-shim
+  config:
+    description:
+      - Configuration of the shim. Keys with V(null) are left out.
+      - C(packaged_helper) is added where the host has a packaged C(mesos-containerizer).
+    type: dict
+    default: {}
+  keep_releases:
+    description: How many releases stay on the host.
+    type: int
+    default: 2
+  python:
+    description:
+      - Interpreter of the release. Every task user must be able to execute it.
+      - Default is the system's own, then the newest other one that is fit.
+    type: path
+  helpers_dir:
+    description:
+      - Directory of the packaged Mesos helpers, which the launcher directory links to.
+      - Default is C(/usr/libexec/mesos) or C(/usr/local/libexec/mesos), whichever is there.
+    type: path
+  archive:
+    description:
+      - Path of an archive on the controller. Default is the archive in the collection, or the checkout around it.
+    type: path
+  archive_sha256:
+    description: SHA-256 that O(archive) must have.
+    type: str
+  psutil_wheel:
+    description:
+      - Path of psutil's abi3 wheel for Linux on the controller, packed into the release of a checkout.
+      - Default is the psutil that is installed on the controller.
+    type: path
+  releases:
+    description: Set by the controller's half; which release each platform gets.
+    type: dict
+"""
+
+EXAMPLES = r"""
+- name: Install the shim of this checkout
+  mesos.containerizer.shim_release:
+    config:
+      isolation: [filesystem/shared, posix/cpu, posix/mem]
+      default_container_info:
+        type: MESOS
+        volumes:
+          - {host_path: tmp, container_path: /tmp, mode: RW}
+
+- name: Install a release that was built elsewhere
+  mesos.containerizer.shim_release:
+    archive: releases/mesos-shim-0.1.0.tar.gz
+    archive_sha256: 1d376f20bca6d05ee8b90c1c123a452b28753497ccc2f1c80ea3ac94c12e8f6e
+"""
+
+RETURN = r"""
+release:
+  description: The release that is current now.
+  returned: success
+  type: str
+  sample: 0.1.0-5f2c9e0b7a41
+previous:
+  description: The release that was current before; V(null) where there was none.
+  returned: success
+  type: str
+  sample: 0.1.0-0d9be1aa4c07
+actions:
+  description: What was done, or would be done in check mode, in order.
+  returned: success
+  type: list
+  elements: str
+  sample: [stage, config, activate, prune]
+program:
+  description: Path of C(mesos-shim).
+  returned: success
+  type: str
+  sample: /opt/mesos-shim/bin/mesos-shim
+launcher_dir:
+  description: Path for the agent's flag C(launcher_dir).
+  returned: success
+  type: str
+  sample: /opt/mesos-shim/launcher
+config_path:
+  description: Path of the configuration.
+  returned: success
+  type: str
+  sample: /etc/mesos-shim/config.json
+python:
+  description: Interpreter that the release runs with.
+  returned: success
+  type: str
+  sample: /usr/bin/python3
+"""
+
+import os
+import platform
+import sys
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mesos.containerizer.plugins.module_utils.host_python import NoPython, choose
+from ansible_collections.mesos.containerizer.plugins.module_utils.shim_installation import (
+    Installation,
+    InstallError,
+)
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "prefix": {"type": "path", "default": "/opt/mesos-shim"},
+            "config": {"type": "dict", "default": {}},
+            "keep_releases": {"type": "int", "default": 2},
+            "python": {"type": "path"},
+            "helpers_dir": {"type": "path"},
+            "archive": {"type": "path"},
+            "archive_sha256": {"type": "str"},
+            "psutil_wheel": {"type": "path"},
+            "releases": {"type": "dict"},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    if not params["releases"]:
+        module.fail_json(msg="call mesos.containerizer.shim_release as a task: its controller's half is missing")
+    if params["keep_releases"] < 1:
+        module.fail_json(msg="keep_releases: %d is too few, give 1 or more" % params["keep_releases"])
+    where = "%s-%s" % (sys.platform, platform.machine())
+    where = where if where in params["releases"] else "any"
+    os.umask(0o022)  # what is installed is for every user of the host
+    try:
+        installation = Installation(
+            module.run_command,
+            module.check_mode,
+            os.path.normpath(params["prefix"]),
+            choose(params["python"]),
+            params["helpers_dir"],
+        )
+        result = installation.converge(
+            params["releases"][where], params["archive"], params["config"], params["keep_releases"]
+        )
+    except (InstallError, NoPython) as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg="%s: %s" % (error.filename or params["prefix"], error.strerror))
+    module.exit_json(**({"changed": False, "archive_needed": where} if result is None else result))
+
+
+if __name__ == "__main__":
+    main()

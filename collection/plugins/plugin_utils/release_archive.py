@@ -1,0 +1,137 @@
+# Copyright the mesos-shim authors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""On the controller: a release of the shim as a reproducible archive, from what is here. Nothing is downloaded."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import importlib.util
+import io
+import platform
+import re
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+from ansible.errors import AnsibleError
+
+# A host whose platform has no archive of its own gets this one, without compiled code.
+ANY = "any"
+
+_COLLECTION = Path(__file__).resolve().parents[2]
+_VERSION = re.compile(r'^__version__ = "([0-9A-Za-z.+]+)"$', re.MULTILINE)
+
+
+class Archive(NamedTuple):
+    """One release as it travels."""
+
+    name: str  # VERSION-DIGEST12
+    sha256: str
+    content: bytes
+
+
+def archives(given: str | None, sha256: str | None, psutil_wheel: str | None) -> dict[str, Archive]:
+    """The release for each platform ("linux-x86_64", …, "any").
+
+    Arguments:
+        given: path of a ready archive; default is the one in a built collection, else the checkout around this file.
+        sha256: what the given archive must have.
+        psutil_wheel: path of psutil's abi3 wheel; default is the psutil that is installed here.
+    """
+    bundled = _COLLECTION / "files" / "mesos-shim.tar.gz"
+    if given or bundled.is_file():
+        return {ANY: _ready(Path(given) if given else bundled, sha256)}
+    source = _COLLECTION.parent / "shim" / "mesos_shim"
+    if not source.is_dir():
+        raise AnsibleError(
+            f"no release of the shim found: neither {bundled} nor {source}; name an archive in mesos_shim_archive"
+        )
+    return build(source, psutil_wheel)
+
+
+def build(source: Path, psutil_wheel: str | None = None) -> dict[str, Archive]:
+    """Archives of a checkout: the same files always give the same bytes."""
+    files = {
+        f"lib/mesos_shim/{path.relative_to(source).as_posix()}": path.read_bytes()
+        for path in source.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
+    }
+    version = _version(files.get("lib/mesos_shim/__init__.py", b""), source)
+    found = {ANY: _pack(files, version)}
+    where, psutil = _wheel(Path(psutil_wheel)) if psutil_wheel else _installed_psutil()
+    if psutil:
+        found[where] = _pack({**files, **psutil}, version)
+    return found
+
+
+def _version(init: bytes, where: Path) -> str:
+    match = _VERSION.search(init.decode())
+    if not match:
+        raise AnsibleError(f"{where}: no release of the shim, lib/mesos_shim/__init__.py names no __version__")
+    return match[1]
+
+
+def _ready(path: Path, sha256: str | None) -> Archive:
+    try:
+        content = path.read_bytes()
+        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+            member = tar.extractfile("lib/mesos_shim/__init__.py")
+            version = _version(member.read() if member else b"", path)
+    except (OSError, tarfile.TarError, KeyError, EOFError) as error:
+        raise AnsibleError(f"archive {path}: {error}") from error
+    digest = hashlib.sha256(content).hexdigest()
+    if sha256 and sha256.lower() != digest:
+        raise AnsibleError(f"archive {path} has the SHA-256 {digest}, not {sha256}: it is not the one you chose")
+    return Archive(f"{version}-{digest[:12]}", digest, content)
+
+
+def _pack(files: dict[str, bytes], version: str) -> Archive:
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name in sorted(files):
+            member = tarfile.TarInfo(name)
+            member.size, member.mode, member.mtime = len(files[name]), 0o644, 0
+            tar.addfile(member, io.BytesIO(files[name]))
+    content = gzip.compress(raw.getvalue(), mtime=0)
+    digest = hashlib.sha256(content).hexdigest()
+    return Archive(f"{version}-{digest[:12]}", digest, content)
+
+
+def _installed_psutil() -> tuple[str, dict[str, bytes]]:
+    """The controller's own psutil, where its compiled part serves every Python 3 of this platform."""
+    spec = importlib.util.find_spec("psutil")
+    if sys.platform != "linux" or spec is None or spec.origin is None:
+        return ANY, {}
+    package = Path(spec.origin).parent
+    if not list(package.glob("*.abi3.so")):
+        return ANY, {}
+    files = {f"lib/psutil/{path.name}": path.read_bytes() for path in package.iterdir() if _of_psutil(path.name)}
+    for path in package.parent.glob("psutil-*.dist-info/**/LICENSE"):
+        files["lib/psutil/LICENSE"] = path.read_bytes()
+    return f"linux-{platform.machine()}", files
+
+
+def _wheel(path: Path) -> tuple[str, dict[str, bytes]]:
+    match = re.fullmatch(r"psutil-[0-9.]+-cp3[0-9]+-abi3-(?:manylinux\w+|linux)_(x86_64|aarch64)[\w.]*\.whl", path.name)
+    if not match:
+        raise AnsibleError(f"psutil_wheel {path} is no wheel of psutil for Linux with the abi3 tag")
+    files = {}
+    try:
+        with zipfile.ZipFile(path) as wheel:
+            for name in wheel.namelist():
+                parts = name.split("/")
+                if parts[0] == "psutil" and len(parts) == 2 and _of_psutil(parts[1]):
+                    files[f"lib/{name}"] = wheel.read(name)
+                elif parts[0].endswith(".dist-info") and parts[-1] == "LICENSE":
+                    files["lib/psutil/LICENSE"] = wheel.read(name)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise AnsibleError(f"psutil_wheel {path}: {error}") from error
+    return f"linux-{match[1]}", files
+
+
+def _of_psutil(name: str) -> bool:
+    return name.endswith((".py", ".abi3.so"))
