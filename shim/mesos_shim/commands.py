@@ -1,0 +1,57 @@
+"""Every command but `run`: they may take their time to import."""
+
+import sys
+
+from . import __version__
+from .errors import ShimError
+
+HELP = """\
+usage: mesos-shim COMMAND [OPTIONS]
+
+  run       launch a command with its own view of the shared file system
+  explain   the same plan, nothing done
+  validate  check a ContainerInfo or a configuration
+  ps        containers on this host
+  usage     what they use
+  enter     a command inside a running container's view
+  gc        clear what ended containers left behind
+  doctor    what this host can enforce, and how to mend what it cannot
+
+example: mesos-shim run --volume tmp:/tmp -- ls -la /tmp
+'mesos-shim COMMAND --help' tells more; mesos-shim(1) tells all.
+"""
+
+
+def main(arguments: "list[str]", config: str) -> int:
+    """Run the command named by the first argument; its exit status."""
+    name = arguments[0] if arguments else "--help"
+    if name in ("-h", "--help", "help"):
+        sys.stdout.write(HELP)
+        return 0 if arguments else 125
+    if name in ("-V", "--version"):
+        sys.stdout.write(f"mesos-shim {__version__}\n")
+        return 0
+    if name == "run":
+        from . import explain
+
+        sys.stdout.write(explain.RUN_HELP)
+        return 0
+    command = _COMMANDS.get(name)
+    if command is None:
+        raise ShimError(f"{name!r}: no such command; 'mesos-shim --help' lists them")
+    return command(arguments[1:], config)
+
+
+def _explain(arguments: "list[str]", config: str) -> int:
+    from . import explain
+
+    return explain.main(arguments, config)
+
+
+def _validate(arguments: "list[str]", config: str) -> int:
+    from . import validate
+
+    return validate.main(arguments)
+
+
+_COMMANDS = {"explain": _explain, "validate": _validate}

@@ -1,0 +1,30 @@
+"""The one exception of the shim, and how it becomes a message."""
+
+# Exit codes of the wrapper's own failures (as env, nice, docker run and others use them).
+EXIT_SHIM_FAILED = 125
+EXIT_NOT_EXECUTABLE = 126
+EXIT_NOT_FOUND = 127
+
+
+class ShimError(Exception):
+    """A launch or a command that is refused: one line that says what, where, which value and what to do.
+
+    `exit_code` is what the program ends with: 125 for the shim's own failures (nothing was started),
+    126 where the command could not be executed, 127 where it was not found.
+    """
+
+    def __init__(self, message: str, exit_code: int = EXIT_SHIM_FAILED) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def reason(error: OSError) -> str:
+    """What the system said, without Python's `[Errno 2]` and without the path, which the caller names."""
+    return error.strerror or str(error)
+
+
+def one_line(text: str) -> str:
+    """`text` with control characters escaped, so that a hostile name can neither break a log nor a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

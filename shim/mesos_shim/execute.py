@@ -1,0 +1,104 @@
+"""From our process to the command: ids, descriptors, signals and environment as the caller gave them, then exec."""
+
+import _signal
+import posix
+
+from . import linux
+from .errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, ShimError, reason
+
+_DEFAULT_PATH = b"/usr/local/bin:/usr/bin:/bin"
+_COERCED = (b"C.UTF-8", b"C.utf8", b"UTF-8")  # PEP 538
+_ENOENT, _EACCES, _ENOTDIR = 2, 13, 20
+
+
+def environment() -> "dict[bytes, bytes]":
+    """The caller's environment, without what the interpreter put into it (threats 21)."""
+    result = dict(posix.environ)
+    if result.get(b"LC_CTYPE") in _COERCED and not result.get(b"LC_ALL"):
+        original = _original(b"LC_CTYPE")
+        if original is None:
+            del result[b"LC_CTYPE"]
+        else:
+            result[b"LC_CTYPE"] = original
+    return result
+
+
+def _original(name: bytes) -> "bytes | None":
+    """The variable as the kernel handed it to us: /proc/self/environ is not touched by setenv(3)."""
+    try:
+        fd = posix.open("/proc/self/environ", posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        chunks = []
+        while True:
+            chunk = posix.read(fd, 65536)
+            if not chunk:
+                break
+            chunks.append(chunk)
+    except OSError:
+        return None
+    finally:
+        posix.close(fd)
+    for entry in b"".join(chunks).split(b"\0"):
+        if entry.startswith(name + b"="):
+            return entry[len(name) + 1 :]
+    return None
+
+
+def restore_signals() -> None:
+    """Undo what CPython does to signals at its start (Py_InitializeEx: SIGPIPE and SIGXFSZ ignored)."""
+    _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
+    _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
+
+
+def keep_only(keep: "list[int]") -> None:
+    """Let no descriptor above 2 into the command but those of `keep` and systemd's LISTEN_FDS (threats 9)."""
+    try:
+        linux.close_range(3, -1, linux.CLOSE_RANGE_CLOEXEC)
+    except OSError as error:
+        if error.errno not in (*linux.ABSENT, 22):  # EINVAL: Linux 5.9 and 5.10 have the call without the flag
+            raise
+        for name in posix.listdir("/proc/self/fd"):
+            if int(name) > 2:
+                try:
+                    posix.set_inheritable(int(name), False)
+                except OSError:
+                    continue  # the descriptor that listed them
+    for fd in (*keep, *_listen_fds()):
+        posix.set_inheritable(fd, True)
+
+
+def _listen_fds() -> "range":
+    """Descriptors of socket activation, sd_listen_fds(3)."""
+    count = posix.environ.get(b"LISTEN_FDS", b"")
+    if posix.environ.get(b"LISTEN_PID") == b"%d" % posix.getpid() and count.isdigit() and len(count) < 4:
+        return range(3, 3 + int(count))
+    return range(0)
+
+
+def command(arguments: "list[str]", variables: "dict[bytes, bytes]") -> "None":
+    """Become the command; returns never. Raises ShimError with 126 or 127 as env(1) does."""
+    name = arguments[0]
+    if not name or any("\0" in argument for argument in arguments):
+        raise ShimError(f"command {name!r}: empty or with a NUL byte", EXIT_NOT_FOUND)
+    denied: OSError | None = None
+    for path in _candidates(name, variables):
+        try:
+            posix.execve(path, arguments, variables)
+        except OSError as error:
+            if error.errno in (_ENOENT, _ENOTDIR):
+                continue
+            denied = error
+            if error.errno != _EACCES:
+                break
+    if denied is not None:
+        raise ShimError(f"command {name!r}: {reason(denied)}", EXIT_NOT_EXECUTABLE)
+    raise ShimError(f"command {name!r}: not found", EXIT_NOT_FOUND)
+
+
+def _candidates(name: str, variables: "dict[bytes, bytes]") -> "list[bytes]":
+    raw = name.encode("utf-8", "surrogateescape")
+    if b"/" in raw:
+        return [raw]
+    return [(directory or b".") + b"/" + raw for directory in variables.get(b"PATH", _DEFAULT_PATH).split(b":")]

@@ -1,0 +1,70 @@
+"""`mesos-shim explain`: the plan that `run` would carry out, for people or as JSON. Nothing is done."""
+
+import sys
+
+from . import jsontext, launch, plan, request
+from .errors import one_line
+
+RUN_HELP = """\
+usage: mesos-shim run|explain [OPTIONS] -- COMMAND [ARG...]
+
+  --volume HOST:CONTAINER[:RW|RO]  a volume; a relative HOST is made in the sandbox (repeatable)
+  --container-info JSON|@FILE      a ContainerInfo as Mesos writes it
+  --sandbox DIR                    the task's directory (default: the current one)
+  --user USER                      whom the command runs as (root only)
+  --isolation LIST                 isolators, comma separated, instead of the configuration's
+  --cpus N, --mem MB               limits for cgroups/cpu and cgroups/mem
+  --container-id ID                a name of your own for ps, usage and enter
+  --config FILE                    another configuration
+  --on-unenforceable refuse|usage-only
+  --supervise                      stay, forward signals, end as the command ended
+  --rm                             remove the sandbox afterwards; without --sandbox a fresh one is made
+  --status-fd N                    JSON lines of start and exit on descriptor N
+  --keep-fd N                      let descriptor N through (repeatable)
+  --json                           (explain) the plan as JSON
+
+Exit status: the command's own; 125 the shim failed and nothing was started, 126 not executable, 127 not found.
+
+example: mesos-shim run --volume tmp:/tmp --volume /etc/app:/etc/app:RO -- ./server
+"""
+
+
+def main(arguments: "list[str]", config: str) -> int:
+    """Print the plan; its exit status is that of a launch that would be refused: 125."""
+    before = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if "-h" in before or "--help" in before:
+        sys.stdout.write(RUN_HELP)
+        return 0
+    asked = request.from_arguments(arguments, config)
+    made = launch.make_plan(asked, [])
+    steps = plan.steps(made)
+    if asked.json:
+        sys.stdout.write(
+            jsontext.dump(
+                {
+                    "container_id": made.container_id,
+                    "mode": made.mode,
+                    "isolation": list(made.isolation),
+                    "sandbox": made.sandbox.path,
+                    "steps": steps,
+                    "command": made.command,
+                    "warnings": made.warnings,
+                }
+            )
+            + "\n"
+        )
+        return 0
+    for warning in made.warnings:
+        sys.stdout.write(f"warning: {one_line(warning)}\n")
+    for step in steps:
+        sys.stdout.write(one_line(_line(step)) + "\n")
+    return 0
+
+
+def _line(step: "dict[str, object]") -> str:
+    action = str(step["action"])
+    if "source" in step:
+        mode = "read-only" if step["read_only"] else "read-write"
+        return f"{action:12} {step['source']} -> {step['target']} ({mode})"
+    rest = [f"{key}={value}" for key, value in step.items() if key not in ("action", "target")]
+    return " ".join(part for part in (f"{action:12}", str(step.get("target", "")), *rest) if part)

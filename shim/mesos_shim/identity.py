@@ -1,0 +1,73 @@
+"""The task's user: uid, gid and groups, as the kernel will see them."""
+
+import posix
+
+from .errors import ShimError
+
+
+class Identity:
+    """Whom the command runs as. `switch` says whether that differs from the caller, who then must be root."""
+
+    __slots__ = ("gid", "groups", "home", "name", "switch", "uid")
+
+    def __init__(self, uid: int, gid: int, groups: "list[int]", switch: bool, name: "str | None" = None) -> None:
+        self.uid = uid
+        self.gid = gid
+        self.groups = groups
+        self.switch = switch
+        self.name = name
+
+    def owns_or_in(self, uid: int, gid: int, mode: int) -> bool:
+        """Whether these ids may write a file of that owner, group and mode (ACLs aside: they only add)."""
+        if self.uid == 0:
+            return True
+        if self.uid == uid:
+            return bool(mode & 0o200)
+        if gid == self.gid or gid in self.groups:
+            return bool(mode & 0o020)
+        return bool(mode & 0o002)
+
+
+def current() -> Identity:
+    """The caller's own."""
+    return Identity(posix.geteuid(), posix.getegid(), posix.getgroups(), switch=False)
+
+
+def of_user(name: "str | None", where: str = "--user") -> Identity:
+    """The identity of the account `name` (a name or a uid), with its groups; None: the caller's own."""
+    if name is None:
+        return current()
+    import pwd  # noqa: PLC0415 (a look-up in the account database costs: only where it is asked for)
+
+    try:
+        entry = pwd.getpwuid(int(name)) if name.isascii() and name.isdigit() else pwd.getpwnam(name)
+    except (KeyError, OverflowError, ValueError):
+        raise ShimError(f"{where}: no account {name!r} on this host") from None
+    groups = posix.getgrouplist(entry.pw_name, entry.pw_gid)
+    switch = (entry.pw_uid, entry.pw_gid) != (posix.getuid(), posix.getgid()) or posix.geteuid() == 0
+    if switch and posix.geteuid() != 0:
+        raise ShimError(f"{where}: only root can launch as {name!r}; you are uid {posix.geteuid()}")
+    return Identity(entry.pw_uid, entry.pw_gid, groups, switch, entry.pw_name)
+
+
+def become(identity: Identity) -> None:
+    """Take the ids on for good; a failure of any call refuses the launch."""
+    posix.setgroups(identity.groups)
+    posix.setresgid(identity.gid, identity.gid, identity.gid)
+    posix.setresuid(identity.uid, identity.uid, identity.uid)
+
+
+def open_as(identity: Identity, path: str, flags: int) -> int:
+    """Open `path` with the task user's rights, so that a 0700 parent keeps him out (threats 19)."""
+    if posix.geteuid() != 0 or identity.uid == 0:
+        return posix.open(path, flags)
+    groups, gid = posix.getgroups(), posix.getegid()
+    posix.setgroups(identity.groups)
+    try:
+        posix.setegid(identity.gid)
+        posix.seteuid(identity.uid)
+        return posix.open(path, flags)
+    finally:
+        posix.seteuid(0)
+        posix.setegid(gid)
+        posix.setgroups(groups)

@@ -1,0 +1,148 @@
+"""Strict, bounded JSON: what a stranger may hand to a program that runs as root.
+
+Size and depth are bounded before anything is parsed; duplicate keys, NaN, Infinity, lone surrogates, huge numbers
+and trailing text are refused. RFC 8259 leaves all of these to the parser, and two parsers that differ are a hole.
+"""
+
+from .errors import ShimError
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 64
+MAX_DIGITS = 20
+
+_WHITESPACE = " \t\n\r"
+
+
+def _pairs(pairs: "list[tuple[str, object]]") -> "dict[str, object]":
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"duplicate key {key!r}")
+            seen.add(key)
+    return result
+
+
+def _constant(text: str) -> object:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _integer(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"number of {len(text)} digits")
+    return int(text)
+
+
+class _Context:
+    """What `_json.make_scanner` and `json.scanner.py_make_scanner` both read their settings from."""
+
+    strict = True
+    object_hook = None
+    object_pairs_hook = staticmethod(_pairs)
+    parse_float = float
+    parse_int = staticmethod(_integer)
+    parse_constant = staticmethod(_constant)
+
+
+def _make_scanner() -> "object":
+    try:
+        from _json import make_scanner  # noqa: PLC0415 (the scanner without 8 ms of `import json`)
+    except ImportError:
+        import json  # noqa: PLC0415
+
+        decoder = json.JSONDecoder(object_pairs_hook=_pairs, parse_int=_integer, parse_constant=_constant)
+        return decoder.scan_once
+    return make_scanner(_Context)
+
+
+def parse(data: bytes, where: str) -> object:
+    """The value of the JSON text `data`; `where` names its origin in messages.
+
+    Raises ShimError with the place of the first fault.
+    """
+    if len(data) > MAX_BYTES:
+        raise ShimError(f"{where}: {len(data)} bytes of JSON; at most {MAX_BYTES} are read")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ShimError(f"{where}: not UTF-8 at byte {error.start}") from None
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH:
+        _check_depth(text, where)
+    start = len(text) - len(text.lstrip(_WHITESPACE))
+    try:
+        value, end = _make_scanner()(text, start)  # type: ignore[operator]
+        if text[end:].strip(_WHITESPACE):
+            raise ValueError(f"text after the end at character {end}")
+        if "\\u" in text:
+            _check_surrogates(value)
+    except StopIteration as stop:
+        raise ShimError(f"{where}: not JSON at character {stop.value}") from None
+    except RecursionError:
+        raise ShimError(f"{where}: nested deeper than {MAX_DEPTH}") from None
+    except ValueError as error:
+        raise ShimError(f"{where}: not JSON: {error}") from None
+    return value  # type: ignore[no-any-return]
+
+
+def _check_depth(text: str, where: str) -> None:
+    depth = 0
+    quoted = escaped = False
+    for character in text:
+        if quoted:
+            if escaped:
+                escaped = False
+            elif character == "\\":
+                escaped = True
+            elif character == '"':
+                quoted = False
+        elif character == '"':
+            quoted = True
+        elif character in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise ShimError(f"{where}: nested deeper than {MAX_DEPTH}")
+        elif character in "]}":
+            depth -= 1
+
+
+def _check_surrogates(value: object) -> None:
+    if isinstance(value, str):
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            raise ValueError(f"lone surrogate in {value!r}") from None
+    elif isinstance(value, list):
+        for item in value:
+            _check_surrogates(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _check_surrogates(key)
+            _check_surrogates(item)
+
+
+def dump(value: object) -> str:
+    """`value` as JSON on one line, ASCII only; for records and `explain`, of the types that `parse` gives."""
+    if value is None:
+        return "null"
+    if value is True:
+        return "true"
+    if value is False:
+        return "false"
+    if isinstance(value, str):
+        return _quote(value)
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_quote(str(key))}: {dump(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(dump(item) for item in value) + "]"
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _quote(text: str) -> str:
+    try:
+        from _json import encode_basestring_ascii  # noqa: PLC0415
+    except ImportError:
+        from json.encoder import encode_basestring_ascii  # noqa: PLC0415
+    return encode_basestring_ascii(text)

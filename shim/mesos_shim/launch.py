@@ -1,0 +1,146 @@
+"""The way of a launch, top to bottom: request, facts, plan, own view, record, exec."""
+
+import posix
+import sys
+
+from . import config as configuration
+from . import execute, identity, plan, policy, record
+from .errors import ShimError, reason
+from .request import CALLER, FRAMEWORK, LaunchRequest
+
+FILESYSTEM_SHARED = "filesystem/shared"
+
+
+def new_id() -> str:
+    """An id for a container that was given none."""
+    return f"run-{posix.urandom(6).hex()}"
+
+
+def make_plan(request: LaunchRequest, private: "list[str]") -> plan.Plan:
+    """The plan for `request` on this host. Reads only; refuses what cannot be."""
+    user = identity.of_user(request.user)
+    if request.info is not None and request.origin == FRAMEWORK:
+        policy.check(request.info, request.config)
+    if sys.platform != "linux":
+        return _usage_only_elsewhere(request, user)
+    from . import facts  # noqa: PLC0415 (Linux only)
+
+    found = facts.find(request, user, private)
+    result = plan.Plan(request.container_id or new_id(), found.sandbox, user)
+    result.isolation = request.isolation
+    result.command = request.command
+    if request.info is not None:
+        result.warnings.extend(request.info.warnings)
+    volumes = request.info.volumes if request.info is not None else []
+    if FILESYSTEM_SHARED in request.isolation:
+        result.mounts = plan.arrange(found, volumes, request.config.tmpfs)
+    elif volumes:
+        _cannot(request, result, f"{len(volumes)} volumes, but {FILESYSTEM_SHARED} is not among the isolators")
+    result.new_user_namespace = bool(result.mounts) and posix.geteuid() != 0
+    result.no_new_privs = plan.why_no_new_privs(result.mounts, user)
+    return result
+
+
+def _usage_only_elsewhere(request: LaunchRequest, user: identity.Identity) -> plan.Plan:
+    from . import elsewhere  # noqa: PLC0415
+
+    result = plan.Plan(request.container_id or new_id(), elsewhere.sandbox(request), user)
+    result.command = request.command
+    result.isolation = tuple(name for name in request.isolation if name in elsewhere.ISOLATORS)
+    _cannot(request, result, f"{sys.platform} has no mount namespaces", default=configuration.USAGE_ONLY)
+    return result
+
+
+def _cannot(request: LaunchRequest, result: plan.Plan, why: str, default: str = configuration.REFUSE) -> None:
+    """Refuse, or go on in usage-only mode where the operator chose that; never silently (threats 18)."""
+    if (request.on_unenforceable or default) != configuration.USAGE_ONLY:
+        raise ShimError(f"{why}; --on-unenforceable usage-only would launch without isolation")
+    result.mode = plan.USAGE_ONLY
+    result.mounts = []
+    result.new_user_namespace = False
+    result.no_new_privs = None
+    result.warnings.append(f"usage-only: volumes are NOT enforced: {why}")
+
+
+def run(request: LaunchRequest, private: "list[str]") -> None:
+    """Launch and become the command."""
+    made = make_plan(request, private)
+    place = open_record(request, made)
+    prepare(request, made)
+    write_record(request, made, place)
+    finish(request, made)
+
+
+def prepare(request: LaunchRequest, made: plan.Plan) -> None:
+    """Give this process the plan's view of the file system and put it into the sandbox."""
+    directory = made.sandbox.fd
+    if made.mounts:
+        from . import view  # noqa: PLC0415 (a launch without volumes needs none of it)
+
+        try:
+            directory = view.enter(made, framework=request.origin == FRAMEWORK)
+        except view.Unenforceable as error:
+            _cannot(request, made, str(error))
+    try:
+        posix.fchdir(directory)
+    except OSError as error:
+        raise ShimError(f"the sandbox {made.sandbox.path!r}: {reason(error)}") from None
+
+
+def open_record(request: LaunchRequest, made: plan.Plan) -> "record.Place | None":
+    """Where the record will go; best effort."""
+    state = record.state_dir(request.config.state_dir)
+    try:
+        place = record.open_place(state)
+    except OSError as error:
+        made.warnings.append(record.explain_failure(error, state))
+        return None
+    if request.container_id is not None and request.origin != FRAMEWORK:
+        record.check_unused(place, request.container_id)
+    return place
+
+
+def write_record(request: LaunchRequest, made: plan.Plan, place: "record.Place | None") -> None:
+    """Say who runs here; best effort."""
+    if place is None:
+        return
+    try:
+        record.write(place, record.describe(made, request.executor_id, request.framework_id))
+    except OSError as error:
+        made.warnings.append(record.explain_failure(error, place.path))
+
+
+def finish(request: LaunchRequest, made: plan.Plan) -> None:
+    """The last steps, in an order that cannot be changed: say the warnings, drop rights, become the command."""
+    warn(made.warnings)
+    variables = execute.environment()
+    try:
+        execute.keep_only(request.keep_fds)
+        if made.user.switch:
+            identity.become(made.user)
+        if made.no_new_privs is not None:
+            _set_no_new_privs()
+    except OSError as error:
+        raise ShimError(f"becoming uid {made.user.uid}: {reason(error)}") from None
+    execute.restore_signals()
+    execute.command(made.command, variables)
+
+
+def _set_no_new_privs() -> None:
+    from . import linux  # noqa: PLC0415
+
+    linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+
+
+def warn(warnings: "list[str]") -> None:
+    """Each warning on a line of its own, on stderr; a closed stderr is no reason to fail."""
+    from .errors import one_line  # noqa: PLC0415
+
+    for warning in warnings:
+        try:
+            posix.write(2, f"mesos-shim: warning: {one_line(warning)}\n".encode("utf-8", "replace"))
+        except OSError:
+            return
+
+
+__all__ = ["CALLER", "make_plan", "run"]

@@ -1,0 +1,210 @@
+"""Linux system calls that Python's `posix` module lacks: one function each, descriptors in and out.
+
+Everything goes through the raw `_ctypes` module: `import ctypes` alone costs a third of a bare interpreter's
+start, and a launch needs a dozen calls. Every function raises OSError with the kernel's errno.
+Numbers of the newer calls are the same on every architecture (include/uapi/asm-generic/unistd.h).
+"""
+
+import posix
+import sys
+from _ctypes import FUNCFLAG_CDECL, FUNCFLAG_USE_ERRNO, Array, CFuncPtr, _SimpleCData, dlopen, dlsym, get_errno
+
+# sched.h, unshare(2)
+CLONE_NEWNS = 0x00020000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+
+# mount(2)
+MS_RDONLY = 0x1
+MS_NOSUID = 0x2
+MS_NODEV = 0x4
+MS_NOEXEC = 0x8
+MS_REMOUNT = 0x20
+MS_BIND = 0x1000
+MS_REC = 0x4000
+MS_PRIVATE = 0x40000
+MS_SLAVE = 0x80000
+
+# fcntl.h (the generic values differ on some architectures: O_PATH does not)
+O_PATH = 0x200000
+AT_FDCWD = -100
+AT_EMPTY_PATH = 0x1000
+AT_RECURSIVE = 0x8000
+AT_NO_AUTOMOUNT = 0x800
+
+# include/uapi/linux/mount.h
+OPEN_TREE_CLONE = 0x1
+OPEN_TREE_CLOEXEC = posix.O_CLOEXEC
+MOVE_MOUNT_F_EMPTY_PATH = 0x4
+MOVE_MOUNT_T_EMPTY_PATH = 0x40
+MOUNT_ATTR_RDONLY = 0x1
+MOUNT_ATTR_NOSUID = 0x2
+MOUNT_ATTR_NODEV = 0x4
+MOUNT_ATTR_NOEXEC = 0x8
+FSOPEN_CLOEXEC = 0x1
+FSMOUNT_CLOEXEC = 0x1
+FSCONFIG_SET_FLAG = 0
+FSCONFIG_SET_STRING = 1
+FSCONFIG_CMD_CREATE = 6
+
+# include/uapi/linux/openat2.h
+RESOLVE_NO_XDEV = 0x1
+RESOLVE_NO_MAGICLINKS = 0x2
+RESOLVE_NO_SYMLINKS = 0x4
+RESOLVE_BENEATH = 0x8
+
+CLOSE_RANGE_CLOEXEC = 0x4
+
+# include/uapi/linux/prctl.h
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+
+# include/uapi/linux/nsfs.h: _IOR(0xb7, 0x5, __u64), Linux 6.11
+NS_GET_MNTNS_ID = 0x8008B705
+
+_SYS_OPEN_TREE = 428
+_SYS_MOVE_MOUNT = 429
+_SYS_FSOPEN = 430
+_SYS_FSCONFIG = 431
+_SYS_FSMOUNT = 432
+_SYS_CLOSE_RANGE = 436
+_SYS_OPENAT2 = 437
+_SYS_MOUNT_SETATTR = 442
+
+# Of every architecture that Linux has, 64 bits or 32, at most this many bytes (include/uapi/asm-generic/statfs.h).
+_STATFS_SIZE = 256
+
+
+# What a kernel without a call answers, and what a container's seccomp filter answers in its place.
+ABSENT = (38, 1)  # ENOSYS, EPERM
+
+
+class _Long(_SimpleCData):  # type: ignore[type-arg]
+    _type_ = "l"
+
+
+class _Byte(_SimpleCData):  # type: ignore[type-arg]
+    _type_ = "c"
+
+
+class _Buffer(Array):  # type: ignore[type-arg]
+    _type_ = _Byte
+    _length_ = _STATFS_SIZE
+
+
+class _Function(CFuncPtr):
+    _flags_ = FUNCFLAG_CDECL | FUNCFLAG_USE_ERRNO
+    _restype_ = _Long
+
+
+_libc = dlopen(None, 0)
+
+
+def _function(name: str) -> "_Function":
+    return _Function(dlsym(_libc, name))
+
+
+_syscall = _function("syscall")
+_mount = _function("mount")
+_unshare = _function("unshare")
+
+
+def _check(result: int) -> int:
+    # A C int comes back in a long: its sign is in the lower half.
+    if result & 0xFFFFFFFF == 0xFFFFFFFF:
+        code = get_errno()
+        raise OSError(code, posix.strerror(code))
+    return result
+
+
+def _u64(*values: int) -> bytes:
+    return b"".join(value.to_bytes(8, sys.byteorder) for value in values)
+
+
+def _path(path: "str | bytes") -> bytes:
+    return path.encode(sys.getfilesystemencoding(), "surrogateescape") if isinstance(path, str) else path
+
+
+def unshare(flags: int) -> None:
+    """Leave the namespaces named by `flags` for new ones (unshare(2))."""
+    _check(_unshare(flags))
+
+
+def setns(fd: int, kind: int) -> None:
+    """Join the namespace that `fd` refers to (setns(2))."""
+    _check(_function("setns")(fd, kind))
+
+
+def mount(source: "str | None", target: str, kind: "str | None", flags: int, data: "str | None" = None) -> None:
+    """The classic mount(2). Paths are `/proc/self/fd/N` wherever somebody else could rename what they name."""
+    arguments = [None if text is None else _path(text) for text in (source, target, kind)]
+    _check(_mount(*arguments, flags, None if data is None else _path(data)))
+
+
+def umount(target: str, flags: int) -> None:
+    """umount2(2)."""
+    _check(_function("umount2")(_path(target), flags))
+
+
+def open_tree(fd: int, flags: int) -> int:
+    """A descriptor for the mount at `fd`; with OPEN_TREE_CLONE a detached copy (open_tree(2), Linux 5.2)."""
+    return _check(_syscall(_SYS_OPEN_TREE, fd, b"", flags | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH))
+
+
+def move_mount(tree: int, target: int) -> None:
+    """Attach the detached mount `tree` on what the descriptor `target` refers to (move_mount(2), Linux 5.2)."""
+    _check(_syscall(_SYS_MOVE_MOUNT, tree, b"", target, b"", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH))
+
+
+def mount_setattr(fd: int, flags: int, set_: int = 0, clear: int = 0, propagation: int = 0) -> None:
+    """Change the mount at `fd`, with AT_RECURSIVE all below it at once (mount_setattr(2), Linux 5.12)."""
+    attributes = _u64(set_, clear, propagation, 0)
+    _check(_syscall(_SYS_MOUNT_SETATTR, fd, b"", flags | AT_EMPTY_PATH, attributes, len(attributes)))
+
+
+def openat2(fd: int, path: str, flags: int, resolve: int) -> int:
+    """openat(2) with bounds on how the path may be walked (openat2(2), Linux 5.6)."""
+    how = _u64(flags | posix.O_CLOEXEC, 0, resolve)
+    return _check(_syscall(_SYS_OPENAT2, fd, _path(path), how, len(how)))
+
+
+def new_tmpfs(options: "dict[str, str]", attributes: int) -> int:
+    """A detached tmpfs mount with `options` (size, mode, uid, gid: tmpfs(5)); fsopen(2), Linux 5.2."""
+    context = _check(_syscall(_SYS_FSOPEN, b"tmpfs", FSOPEN_CLOEXEC))
+    try:
+        for key, value in options.items():
+            _check(_syscall(_SYS_FSCONFIG, context, FSCONFIG_SET_STRING, key.encode(), _path(value), 0))
+        _check(_syscall(_SYS_FSCONFIG, context, FSCONFIG_CMD_CREATE, None, None, 0))
+        return _check(_syscall(_SYS_FSMOUNT, context, FSMOUNT_CLOEXEC, attributes))
+    finally:
+        posix.close(context)
+
+
+def close_range(first: int, last: int, flags: int) -> None:
+    """Act on every descriptor from `first` to `last` (close_range(2), Linux 5.9; with CLOEXEC 5.11)."""
+    # The upper bound is unsigned: ~0 means all.
+    _check(_syscall(_SYS_CLOSE_RANGE, first, last, flags))
+
+
+def prctl(option: int, argument: int) -> None:
+    """prctl(2) with one argument; the others must be 0 for the options that we use."""
+    _check(_function("prctl")(option, argument, 0, 0, 0))
+
+
+def file_system_type(fd: int) -> int:
+    """The magic number of the file system of `fd` (fstatfs(2), include/uapi/linux/magic.h)."""
+    buffer = _Buffer()
+    _check(_function("fstatfs")(fd, buffer))
+    # f_type is the first field, a word (32 bits on s390x: its words are big-endian, so the first four bytes are it).
+    raw = bytes(buffer)
+    width = 4 if posix.uname().machine == "s390x" else (8 if sys.maxsize > 2**32 else 4)
+    return int.from_bytes(raw[:width], sys.byteorder) & 0xFFFFFFFF
+
+
+def mount_namespace_id(fd: int) -> int:
+    """The kernel's unique, never reused id of the mount namespace `fd` (ioctl NS_GET_MNTNS_ID, Linux 6.11)."""
+    buffer = _Buffer()
+    _check(_function("ioctl")(fd, NS_GET_MNTNS_ID, buffer))
+    return int.from_bytes(bytes(buffer)[:8], sys.byteorder)

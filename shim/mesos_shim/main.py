@@ -1,0 +1,81 @@
+"""The program's one entry: decides who asks, and is the one place where an error becomes a message and a status."""
+
+import posix
+import sys
+
+from .errors import ShimError, one_line
+
+
+def main(config: str, agent: bool = False) -> None:
+    """Run `mesos-shim` (or, with `agent`, `mesos-containerizer`) with the configuration at `config`; never returns."""
+    arguments = sys.argv[1:]
+    name = "mesos-containerizer" if agent else "mesos-shim"
+    try:
+        if agent:
+            from .agent import helper  # noqa: PLC0415
+
+            status = helper.main(arguments, config)
+        elif arguments[:1] == ["run"] and not _asks_help(arguments):
+            status = _run(arguments[1:], config)
+        else:
+            from . import commands  # noqa: PLC0415
+
+            status = commands.main(arguments, config)
+    except ShimError as error:
+        status = fail(name, str(error), error.exit_code)
+    except KeyboardInterrupt:
+        status = 130
+    except Exception as error:
+        status = fail(name, _unexpected(error), 125)
+    _leave(status)
+
+
+def _asks_help(arguments: "list[str]") -> bool:
+    for argument in arguments:
+        if argument == "--":
+            return False
+        if argument in ("-h", "--help"):
+            return True
+    return False
+
+
+def _run(arguments: "list[str]", config: str) -> int:
+    from . import launch, request  # noqa: PLC0415
+
+    asked = request.from_arguments(arguments, config)
+    if not asked.command:
+        raise ShimError("run: no command; it goes after '--'")
+    if asked.supervise or asked.remove or asked.status_fd is not None:
+        from . import supervise  # noqa: PLC0415
+
+        return supervise.run(asked)
+    launch.run(asked, [])
+    return 125  # exec does not return
+
+
+def fail(name: str, message: str, status: int) -> int:
+    """One line on stderr; returns `status`."""
+    try:
+        posix.write(2, f"{name}: {one_line(message)}\n".encode("utf-8", "replace"))
+    except OSError:
+        pass
+    return status
+
+
+def _unexpected(error: Exception) -> str:
+    frame = error.__traceback__
+    place = ""
+    while frame is not None:
+        code = frame.tb_frame.f_code
+        place = f"{code.co_filename.rpartition('/')[2]}:{frame.tb_lineno}"
+        frame = frame.tb_next
+    return f"internal error, please report it: {type(error).__name__}: {error} ({place})"
+
+
+def _leave(status: int) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            continue
+    posix._exit(status)

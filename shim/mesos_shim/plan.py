@@ -1,0 +1,277 @@
+"""The plan of a launch: pure data, made from a request and from what the host was found to be.
+
+`explain` prints exactly this; `view` carries it out. Nothing here makes a system call.
+"""
+
+from . import paths
+from .config import Tmpfs
+from .container_info import Volume
+from .errors import ShimError
+from .identity import Identity
+from .resolve import S_IFDIR, S_IFREG, S_IFSOCK, Resolved, Status
+
+ENFORCED = "enforced"
+USAGE_ONLY = "usage-only"
+
+BIND = "bind"  # a volume
+TMPFS = "tmpfs"  # a volume in memory
+HIDE = "hide"  # the agent's work_dir, covered
+KEEP = "keep"  # the sandbox, where it was
+PASS = "pass"  # a configured name below a covered path  # noqa: S105
+
+# The closed list of calls whose failure warns; every other failure refuses the launch (threats 17).
+BEST_EFFORT = ("record", "mark")
+
+
+class Mount:
+    """One mount of the new view. `parent` is the index of the mount that its target lies in, or None: the host's."""
+
+    __slots__ = (
+        "action",
+        "covers",
+        "noexec",
+        "parent",
+        "propagation",
+        "read_only",
+        "size",
+        "source",
+        "source_parts",
+        "what",
+    )
+
+    def __init__(self, action: str, what: str, covers: Resolved, read_only: bool = False) -> None:
+        self.action = action
+        self.what = what
+        self.covers = covers
+        self.read_only = read_only
+        self.propagation = False
+        self.source: Resolved | None = None
+        self.source_parts: list[str] = []
+        self.size = ""
+        self.noexec = False
+        self.parent: int | None = None
+
+    @property
+    def target(self) -> str:
+        """Where it is attached: the path without links."""
+        return self.covers.path
+
+    @property
+    def fresh(self) -> bool:
+        """Whether we make what lies in it, so that mount points for its children may be made there too."""
+        return self.action in (TMPFS, HIDE) or bool(self.source_parts)
+
+
+class Facts:
+    """What was found on the host, read-only, before anything is planned."""
+
+    __slots__ = ("passes", "sandbox", "targets", "user", "volume_sources", "work_dir")
+
+    def __init__(self, sandbox: Resolved, user: Identity) -> None:
+        self.sandbox = sandbox
+        self.user = user
+        self.targets: dict[str, Resolved] = {}
+        self.volume_sources: dict[str, Resolved] = {}
+        self.work_dir: Resolved | None = None
+        self.passes: list[tuple[Resolved, bool]] = []
+
+
+class Plan:
+    """The steps of one launch, in order."""
+
+    __slots__ = (
+        "command",
+        "container_id",
+        "isolation",
+        "mode",
+        "mounts",
+        "new_user_namespace",
+        "no_new_privs",
+        "sandbox",
+        "user",
+        "warnings",
+    )
+
+    def __init__(self, container_id: str, sandbox: Resolved, user: Identity) -> None:
+        self.container_id = container_id
+        self.sandbox = sandbox
+        self.user = user
+        self.mode = ENFORCED
+        self.isolation: tuple[str, ...] = ()
+        self.mounts: list[Mount] = []
+        self.new_user_namespace = False
+        self.no_new_privs: str | None = None
+        self.command: list[str] = []
+        self.warnings: list[str] = []
+
+
+def arrange(facts: Facts, volumes: "list[Volume]", tmpfs: "list[Tmpfs]") -> "list[Mount]":
+    """The mounts for these volumes: parents before children, the sandbox kept visible, nothing twice."""
+    mounts = [_volume_mount(volume, facts) for volume in volumes]
+    taken = {mount.target for mount in mounts}
+    # The operator's own words about a path yield to a ContainerInfo that names the same one.
+    mounts += [_tmpfs_mount(item, facts) for item in tmpfs if facts.targets[item.container_path].path not in taken]
+    if facts.work_dir is not None and any(mount.target == facts.work_dir.path for mount in mounts):
+        raise ShimError(f"a volume covers {facts.work_dir.path!r}, which hide_work_dir covers already")
+    if facts.work_dir is not None:
+        mounts.append(Mount(HIDE, f"work_dir {facts.work_dir.path!r}", facts.work_dir, read_only=True))
+    sandbox = facts.sandbox.path
+    for mount in mounts:
+        _check_against_sandbox(mount, sandbox)
+    if any(paths.is_below(sandbox, mount.target) for mount in mounts):
+        keep = Mount(KEEP, f"sandbox {sandbox!r}", facts.sandbox)
+        keep.source = facts.sandbox
+        mounts.append(keep)
+    for found, read_only in facts.passes:
+        if any(paths.is_below(found.path, mount.target) for mount in mounts) and found.path not in taken:
+            passed = Mount(PASS, f"pass_through {found.path!r}", found, read_only)
+            passed.source = found
+            mounts.append(passed)
+    mounts.sort(key=lambda mount: len(mount.covers.levels))
+    _find_parents(mounts)
+    return mounts
+
+
+def _volume_mount(volume: Volume, facts: Facts) -> Mount:
+    covers = facts.targets[volume.container_path]
+    mount = Mount(BIND, volume.place, covers, volume.read_only)
+    mount.propagation = volume.propagation and not volume.read_only
+    if volume.relative:
+        mount.source_parts = paths.split(volume.host_path)
+        if covers.kind != S_IFDIR:
+            raise ShimError(
+                f"{volume.place}: {volume.container_path!r} is a file; a relative host_path makes a directory, "
+                "so only an absolute one can cover it"
+            )
+        return mount
+    mount.source = facts.volume_sources[volume.host_path]
+    if mount.source.kind not in (S_IFDIR, S_IFREG):
+        raise ShimError(f"{volume.place}.host_path: {volume.host_path!r} is neither a directory nor a regular file")
+    if mount.source.kind != covers.kind:
+        is_what = {S_IFDIR: "a directory", S_IFREG: "a file"}
+        raise ShimError(
+            f"{volume.place}: {volume.host_path!r} is {is_what[mount.source.kind]}, but "
+            f"{volume.container_path!r} is {is_what.get(covers.kind, 'neither file nor directory')}"
+        )
+    return mount
+
+
+def _tmpfs_mount(item: Tmpfs, facts: Facts) -> Mount:
+    covers = facts.targets[item.container_path]
+    if covers.kind != S_IFDIR:
+        raise ShimError(f"tmpfs {item.container_path!r}: not a directory")
+    mount = Mount(TMPFS, f"tmpfs {item.container_path!r}", covers)
+    mount.size = item.size
+    mount.noexec = item.noexec
+    return mount
+
+
+def _check_against_sandbox(mount: Mount, sandbox: str) -> None:
+    if mount.target == sandbox or paths.is_below(mount.target, sandbox):
+        raise ShimError(
+            f"{mount.what}: {mount.target!r} is in the sandbox {sandbox!r}, where the task can put what it likes itself"
+        )
+
+
+def _find_parents(mounts: "list[Mount]") -> None:
+    by_target: dict[str, Mount] = {}
+    for index, mount in enumerate(mounts):
+        first = by_target.setdefault(mount.target, mount)
+        if first is not mount:
+            raise ShimError(f"{mount.what}: {mount.target!r} is already covered by {first.what}")
+        for earlier in range(index - 1, -1, -1):
+            if paths.is_below(mount.target, mounts[earlier].target):
+                mount.parent = earlier
+                break
+
+
+def why_no_new_privs(mounts: "list[Mount]", user: Identity) -> "str | None":
+    """The first volume that could feed a set-uid program files of the user's own making, or None (threats 8)."""
+    if user.uid == 0:
+        return None
+    for mount in mounts:
+        if mount.action != BIND:
+            continue
+        covered = mount.covers.status
+        if user.owns_or_in(covered.st_uid, covered.st_gid, covered.st_mode):
+            continue
+        if _his(mount, user):
+            return f"{mount.target} is not the user's to write, but what covers it is"
+    return None
+
+
+def _his(mount: Mount, user: Identity) -> bool:
+    source = mount.source
+    if source is None:
+        return True  # in the sandbox, which is his to rename
+    status = source.status
+    return source.controller is not None or user.owns_or_in(status.st_uid, status.st_gid, status.st_mode)
+
+
+def mirrored_levels(mount: Mount) -> "list[Status] | None":
+    """Whose mode and owner each level of a relative source takes, where its path mirrors the target's."""
+    if mount.source_parts == paths.split(mount.target):
+        return mount.covers.levels
+    return None
+
+
+def steps(plan: Plan) -> "list[dict[str, object]]":
+    """The plan as JSON objects, for `explain` and for tests."""
+    result: list[dict[str, object]] = []
+    if plan.mode == ENFORCED and plan.mounts:
+        namespaces = ["user", "mnt"] if plan.new_user_namespace else ["mnt"]
+        result.append({"action": "unshare", "namespaces": namespaces})
+        result.append({"action": "propagation", "target": "/", "mode": "slave"})
+        result.extend(_creations(plan))
+        result.extend(_mount_step(mount, plan) for mount in plan.mounts)
+    result.append({"action": "record", "target": plan.container_id, "best_effort": True})
+    if plan.user.switch:
+        result.append({"action": "become", "uid": plan.user.uid, "gid": plan.user.gid, "groups": plan.user.groups})
+    if plan.no_new_privs is not None:
+        result.append({"action": "no_new_privs", "because": plan.no_new_privs})
+    result.append({"action": "exec", "target": plan.sandbox.path, "command": plan.command})
+    return result
+
+
+def _creations(plan: Plan) -> "list[dict[str, object]]":
+    result: list[dict[str, object]] = []
+    for mount in plan.mounts:
+        if mount.source_parts:
+            status = mount.covers.status
+            result.append(
+                {
+                    "action": "create",
+                    "target": source_path(mount, plan),
+                    "mode": f"{status.st_mode & 0o7777:04o}",
+                    "uid": plan.user.uid if plan.new_user_namespace else status.st_uid,
+                    "gid": plan.user.gid if plan.new_user_namespace else status.st_gid,
+                }
+            )
+    return result
+
+
+def source_path(mount: Mount, plan: Plan) -> str:
+    """What is mounted, as a path on the host."""
+    if mount.source_parts:
+        return plan.sandbox.path + "/" + "/".join(mount.source_parts)
+    return mount.source.path if mount.source is not None else "tmpfs"
+
+
+def _mount_step(mount: Mount, plan: Plan) -> "dict[str, object]":
+    step: dict[str, object] = {
+        "action": mount.action,
+        "source": source_path(mount, plan),
+        "target": mount.target,
+        "read_only": mount.read_only,
+    }
+    if mount.size:
+        step["size"] = mount.size
+        step["noexec"] = mount.noexec
+    if mount.propagation:
+        step["propagation"] = "HOST_TO_CONTAINER"
+    if mount.parent is not None:
+        step["inside"] = plan.mounts[mount.parent].target
+    return step
+
+
+PASSABLE = (S_IFDIR, S_IFREG, S_IFSOCK)

@@ -1,0 +1,175 @@
+"""The record of a running container: who, since when, in which namespaces, what is enforced.
+
+One small JSON file in the state directory, /run/mesos-shim for root and the user's run directory for others. Writing
+it is best effort (plan.BEST_EFFORT): a full or missing /run must not stop a launch, but it is said.
+"""
+
+import posix
+import sys
+
+from . import jsontext, paths
+from .errors import ShimError, reason
+from .plan import Plan, source_path
+
+VERSION = 1
+_DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
+
+
+def state_dir(configured: "str | None") -> str:
+    """Where records lie: the configured directory, else root's or the user's run directory."""
+    if configured is not None:
+        return configured
+    uid = posix.geteuid()
+    if uid == 0:
+        return "/run/mesos-shim" if sys.platform == "linux" else "/var/run/mesos-shim"
+    given = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
+    base = given if given.startswith("/") else f"/run/user/{uid}"
+    return base + "/mesos-shim"
+
+
+class Place:
+    """The directory of records as far as it exists; what is missing is made when a record is written."""
+
+    __slots__ = ("fd", "missing", "path")
+
+    def __init__(self, path: str, fd: int, missing: "list[str]") -> None:
+        self.path = path
+        self.fd = fd
+        self.missing = missing
+
+
+def open_place(state: str) -> Place:
+    """Open the directory of records before the view changes, for a volume may cover it. Raises OSError."""
+    parts = paths.split(state) + ["containers"]
+    for depth in range(len(parts), len(parts) - 3, -1):
+        path = paths.join(parts[:depth])
+        try:
+            fd = posix.open(path, _DIRECTORY)
+        except FileNotFoundError:
+            continue
+        if depth > len(parts) - 2:  # ours: nobody else may put records there
+            _check_owner(fd, path)
+        return Place(state, fd, parts[depth:])
+    raise FileNotFoundError(2, f"no directory {paths.join(parts[:-2])}")
+
+
+def _check_owner(fd: int, path: str) -> None:
+    status = posix.fstat(fd)
+    if status.st_uid != posix.geteuid() or status.st_mode & 0o022:
+        posix.close(fd)
+        raise PermissionError(1, f"{path} belongs to uid {status.st_uid} with mode {status.st_mode & 0o7777:04o}")
+
+
+def write(place: Place, record: "dict[str, object]") -> None:
+    """Put the record in its place, whole or not at all. Raises OSError."""
+    fd = place.fd
+    for name in place.missing:
+        try:
+            posix.mkdir(name, 0o755, dir_fd=fd)
+        except FileExistsError:
+            pass
+        child = posix.open(name, _DIRECTORY, dir_fd=fd)
+        posix.close(fd)
+        place.fd = fd = child
+        _check_owner(fd, name)
+        posix.fchmod(fd, 0o755)  # whatever the caller's umask
+    place.missing = []
+    name = f"{record['container_id']}.json"
+    temporary = f".{name}.{posix.getpid()}"
+    file = posix.open(temporary, posix.O_CREAT | posix.O_EXCL | posix.O_WRONLY | posix.O_CLOEXEC, 0o600, dir_fd=fd)
+    try:
+        data = jsontext.dump(record).encode("ascii") + b"\n"
+        if posix.write(file, data) != len(data):
+            raise OSError(28, "no space left for the record")
+        posix.fchmod(file, 0o644)
+        posix.rename(temporary, name, src_dir_fd=fd, dst_dir_fd=fd)
+    except OSError:
+        posix.unlink(temporary, dir_fd=fd)
+        raise
+    finally:
+        posix.close(file)
+
+
+def check_unused(place: Place, container_id: str) -> None:
+    """Refuse an id that a living container has."""
+    if place.missing:
+        return
+    try:
+        fd = posix.open(
+            f"{container_id}.json",
+            posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC | posix.O_NONBLOCK,
+            dir_fd=place.fd,
+        )
+    except OSError:
+        return
+    try:
+        record = jsontext.parse(posix.read(fd, jsontext.MAX_BYTES), "record")
+    except (OSError, ShimError):
+        return
+    finally:
+        posix.close(fd)
+    if not isinstance(record, dict):
+        return
+    pid = record.get("pid")
+    if isinstance(pid, int) and record.get("start_time") == start_time(pid) is not None:
+        raise ShimError(f"--container-id: {container_id!r} is in use by pid {pid}")
+
+
+def start_time(pid: "int | str") -> "int | None":
+    """When the process started, in clock ticks since boot (proc_pid_stat(5), field 22); None if there is none."""
+    try:
+        fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        # The name in field 2 may hold anything, parentheses too: what counts comes after the last one.
+        return int(posix.read(fd, 4096).rpartition(b")")[2].split()[19])
+    except (OSError, IndexError, ValueError):
+        return None
+    finally:
+        posix.close(fd)
+
+
+def describe(plan: Plan, executor_id: "str | None", framework_id: "str | None") -> "dict[str, object]":
+    """The record of this process, which is about to become the container's first."""
+    return {
+        "version": VERSION,
+        "container_id": plan.container_id,
+        "executor_id": executor_id,
+        "framework_id": framework_id,
+        "pid": posix.getpid(),
+        "start_time": start_time("self"),
+        "mode": plan.mode,
+        "isolation": list(plan.isolation),
+        "sandbox": plan.sandbox.path,
+        "uid": plan.user.uid,
+        "volumes": [
+            {"source": source_path(mount, plan), "target": mount.target, "mode": "RO" if mount.read_only else "RW"}
+            for mount in plan.mounts
+        ],
+        "namespaces": namespaces() if plan.mode == "enforced" else {},
+    }
+
+
+def namespaces() -> "dict[str, object]":
+    """This process's mount namespace: its inode and, from Linux 6.11 on, the id that is never used again."""
+    from . import linux  # noqa: PLC0415 (not on macOS)
+
+    try:
+        fd = posix.open("/proc/self/ns/mnt", posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return {}
+    try:
+        found: dict[str, object] = {"mnt": posix.fstat(fd).st_ino}
+        try:
+            found["mnt_id"] = linux.mount_namespace_id(fd)
+        except OSError:
+            pass
+        return found
+    finally:
+        posix.close(fd)
+
+
+def explain_failure(error: OSError, place: str) -> str:
+    """The warning for a record that could not be written."""
+    return f"no record in {place}: {reason(error)}; ps and usage will not know this container"

@@ -1,0 +1,262 @@
+"""Stages, activates and prunes releases on a host: `python3 -ISB release.py stage|activate|prune|status …`.
+
+Run from an unpacked archive by the installer, so that a release is always staged by its own code and compiled by the
+interpreter that will run it. Prints one JSON object; on failure one line on stderr, exit 1, and nothing is left behind.
+A release directory is written once: root runs with -B, so that no .pyc appears in it later.
+"""
+
+import json
+import os
+import py_compile
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+DEFAULT_PREFIX = Path("/opt/mesos-shim")
+PROGRAMS = {"mesos-shim": "", "mesos-containerizer": ", agent=True"}
+SCRIPT = """#!{python} -ISB
+import sys
+
+sys.path.insert(0, {lib!r})
+from mesos_shim.main import main
+
+main({config!r}{agent})
+"""
+_MAX_SHEBANG = 127  # older kernels cut it there (BINPRM_BUF_SIZE), execve(2)
+
+
+class ReleaseError(Exception):
+    """What kept a release from being staged or activated, in one line."""
+
+
+def config_path(prefix: Path) -> Path:
+    """Where the configuration of an installation at `prefix` lies."""
+    base = Path("/") if prefix == DEFAULT_PREFIX else prefix
+    return base / "etc/mesos-shim/config.json"
+
+
+def stage(prefix: Path, source: Path, name: str, config: Path, check: bool) -> "dict[str, object]":
+    """Put the unpacked archive `source` in place as release `name`, compiled and tested; not yet in use."""
+    final = prefix / "releases" / name
+    if final.exists():
+        return {"changed": False, "release": str(final)}
+    if check:
+        return {"changed": True, "release": str(final)}
+    if not (source / "lib/mesos_shim/main.py").is_file():
+        raise ReleaseError(f"{source}: not an unpacked release: lib/mesos_shim/main.py is missing")
+    final.parent.mkdir(parents=True, exist_ok=True)
+    for directory in (prefix, final.parent):
+        _check_safe(directory)
+    staging = final.parent / f".staging-{name}-{os.getpid()}"
+    shutil.copytree(source, staging, symlinks=True)
+    try:
+        _write_programs(staging, final, config)
+        _compile(staging / "lib", final / "lib")
+        _set_modes(staging)
+        staging.rename(final)
+        try:
+            self_test(final)
+        except ReleaseError:
+            shutil.rmtree(final)
+            raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return {"changed": True, "release": str(final)}
+
+
+def _check_safe(directory: Path) -> None:
+    status = directory.stat()
+    if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
+        raise ReleaseError(
+            f"{directory}: owned by uid {status.st_uid}, mode {status.st_mode & 0o7777:04o}: "
+            "others could replace what root runs; chown it to yourself and chmod go-w it"
+        )
+
+
+def _write_programs(staging: Path, final: Path, config: Path) -> None:
+    python = sys.executable
+    if len(python) + len("#! -ISB") > _MAX_SHEBANG or " " in python:
+        raise ReleaseError(f"interpreter {python!r}: its path is too long or has a space: no script can name it")
+    directory = staging / "bin"
+    directory.mkdir()
+    for name, agent in PROGRAMS.items():
+        program = directory / name
+        text = SCRIPT.format(python=python, lib=str(final / "lib"), config=str(config), agent=agent)
+        program.write_text(text, encoding="utf-8")
+        program.chmod(0o755)
+
+
+def _compile(lib: Path, final_lib: Path) -> None:
+    for source in sorted(lib.rglob("*.py")):
+        # Unchecked: the sources of a staged release never change, so no launch needs to look at them.
+        py_compile.compile(
+            str(source),
+            dfile=str(final_lib / source.relative_to(lib)),
+            doraise=True,
+            invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+        )
+
+
+def _set_modes(tree: Path) -> None:
+    tree.chmod(0o755)
+    for path in tree.rglob("*"):
+        if path.is_symlink():
+            raise ReleaseError(f"{path}: a release holds no links")
+        path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
+
+
+def self_test(release: Path) -> None:
+    """Run the staged programs: the interpreter starts, the package imports, a plan can be made."""
+    shim = release / "bin/mesos-shim"
+    for arguments in (["--version"], ["validate", "-"]):
+        text = '{"type": "MESOS", "volumes": []}'
+        done = subprocess.run(
+            [str(shim), *arguments], input=text, capture_output=True, text=True, timeout=60, check=False
+        )
+        if done.returncode:
+            said = (done.stderr or done.stdout).strip().splitlines()
+            raise ReleaseError(f"self-test: mesos-shim {arguments[0]} ended with {done.returncode}: {said[-1:]}")
+
+
+def activate(prefix: Path, name: str, helpers: "Path | None", check: bool) -> "dict[str, object]":
+    """Make the staged release `name` the current one by one rename, and see to bin/ and launcher/."""
+    if not (prefix / "releases" / name / "bin/mesos-shim").is_file():
+        raise ReleaseError(f"{prefix}/releases/{name}: no such release; stage it first")
+    previous = current(prefix)
+    links = {prefix / "current": f"releases/{name}"}
+    for program in PROGRAMS:
+        links[prefix / "bin" / program] = f"../current/bin/{program}"
+    links[prefix / "launcher/mesos-containerizer"] = "../current/bin/mesos-containerizer"
+    if helpers is not None:
+        for helper in sorted(helpers.iterdir()):
+            if helper.name != "mesos-containerizer":
+                links[prefix / "launcher" / helper.name] = str(helper)
+    wrong = {path: target for path, target in links.items() if not path.is_symlink() or os.readlink(path) != target}
+    if not check:
+        # `current` last: what it leads to is complete when it moves.
+        for path in sorted(wrong, key=lambda path: path.name == "current"):
+            _link(path, wrong[path])
+    return {"changed": bool(wrong), "previous": previous, "current": name}
+
+
+def _link(path: Path, target: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.parent.chmod(0o755)
+    temporary = path.parent / f".{path.name}-{os.getpid()}"
+    temporary.symlink_to(target)
+    temporary.replace(path)
+
+
+def current(prefix: Path) -> "str | None":
+    """The name of the release in use."""
+    try:
+        return Path(os.readlink(prefix / "current")).name
+    except FileNotFoundError:
+        return None
+
+
+def releases(prefix: Path) -> "list[str]":
+    """All staged releases, oldest first."""
+    directory = prefix / "releases"
+    if not directory.is_dir():
+        return []
+    found = [path for path in directory.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return [path.name for path in sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))]
+
+
+def prune(prefix: Path, keep: int, check: bool) -> "dict[str, object]":
+    """Remove old releases: the `keep` newest stay, and the current one, and any that a process still runs from."""
+    names = releases(prefix)
+    used = in_use(prefix)
+    stay = set(names[len(names) - keep :] if keep else []) | used | {current(prefix)}
+    gone = [name for name in names if name not in stay]
+    if not check:
+        for name in gone:
+            shutil.rmtree(prefix / "releases" / name)
+    return {"changed": bool(gone), "removed": gone, "in_use": sorted(used)}
+
+
+def in_use(prefix: Path) -> "set[str]":
+    """Releases that a running process was started from: a supervisor, an agent's helper."""
+    used = set()
+    start = str(prefix / "releases") + "/"
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().split(b"\0")[:3]
+            script = next((os.fsdecode(word) for word in words if os.fsdecode(word).startswith(str(prefix))), None)
+            if script is None:
+                continue
+            # Through a link the name says nothing of the release: what it has open or mapped would not either,
+            # so a process started by the link counts for the release its start fell into.
+            if script.startswith(start):
+                used.add(script[len(start) :].split("/")[0])
+            else:
+                used.add(_release_at(prefix, process))
+        except OSError:
+            continue
+    return {name for name in used if name}
+
+
+def _release_at(prefix: Path, process: Path) -> str:
+    """The newest release staged before the process started."""
+    started = process.stat().st_mtime
+    older = [name for name in releases(prefix) if (prefix / "releases" / name).stat().st_mtime <= started + 1]
+    return older[-1] if older else ""
+
+
+def status(prefix: Path) -> "dict[str, object]":
+    """What is installed at `prefix`."""
+    return {"releases": releases(prefix), "current": current(prefix), "config": str(config_path(prefix))}
+
+
+def _arguments(arguments: "list[str]") -> "dict[str, str]":
+    known = ("--prefix", "--source", "--name", "--config", "--helpers", "--keep")
+    given = {}
+    words = iter(arguments)
+    for word in words:
+        if word == "--check":
+            given[word] = "yes"
+        elif word in known:
+            given[word] = next(words, "")
+        else:
+            raise ReleaseError(f"{word}: unknown option; known: --check, {', '.join(known)}")
+    if not given.get("--prefix", "").startswith("/"):
+        raise ReleaseError("--prefix: an absolute directory is required")
+    return given
+
+
+def main(arguments: "list[str]") -> int:
+    """One command; prints its JSON result."""
+    os.umask(0o022)
+    try:
+        action = arguments[0] if arguments else ""
+        given = _arguments(arguments[1:])
+        prefix = Path(given["--prefix"])
+        check = "--check" in given
+        if action == "stage":
+            config = Path(given.get("--config") or config_path(prefix))
+            result = stage(prefix, Path(given["--source"]), given["--name"], config, check)
+        elif action == "activate":
+            helpers = Path(given["--helpers"]) if given.get("--helpers") else None
+            result = activate(prefix, given["--name"], helpers, check)
+        elif action == "prune":
+            result = prune(prefix, int(given["--keep"]), check)
+        elif action == "status":
+            result = status(prefix)
+        else:
+            raise ReleaseError(f"{action!r}: not one of stage, activate, prune, status")
+    except KeyError as error:
+        print(f"release: {error.args[0]}: required", file=sys.stderr)
+        return 1
+    except (ReleaseError, OSError, ValueError, py_compile.PyCompileError, subprocess.TimeoutExpired) as error:
+        print(f"release: {str(error).splitlines()[0]}", file=sys.stderr)
+        return 1
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    # Python puts the script's own directory first; nothing of it may stand in for the standard library.
+    sys.path[:] = [path for path in sys.path if Path(path or ".").resolve() != Path(__file__).resolve().parent]
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,236 @@
+"""LaunchRequest: who asks for what, before anything is looked at on the host.
+
+Arguments are read by hand: `import argparse` costs more than a whole launch.
+"""
+
+import posix
+
+from . import config as configuration
+from . import container_info, jsontext, paths
+from .errors import ShimError, reason
+
+MAX_ID = 255
+_ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+
+# Whose volumes these are decides what they may reach (policy.py).
+CALLER = "caller"
+OPERATOR = "operator"
+FRAMEWORK = "framework"
+
+
+class LaunchRequest:
+    """One launch as it was asked for."""
+
+    __slots__ = (
+        "command",
+        "config",
+        "container_id",
+        "cpus",
+        "executor_id",
+        "framework_id",
+        "info",
+        "isolation",
+        "json",
+        "keep_fds",
+        "mem",
+        "on_unenforceable",
+        "origin",
+        "remove",
+        "sandbox",
+        "status_fd",
+        "supervise",
+        "user",
+    )
+
+    def __init__(self) -> None:
+        self.command: list[str] = []
+        self.sandbox: str | None = None
+        self.container_id: str | None = None
+        self.executor_id: str | None = None
+        self.framework_id: str | None = None
+        self.info: container_info.ContainerInfo | None = None
+        self.origin = CALLER
+        self.user: str | None = None
+        self.isolation: tuple[str, ...] = ()
+        self.cpus: float | None = None
+        self.mem: float | None = None
+        self.supervise = False
+        self.remove = False
+        self.status_fd: int | None = None
+        self.keep_fds: list[int] = []
+        self.on_unenforceable: str | None = None
+        self.json = False
+        self.config = configuration.Config()
+
+
+_FLAGS = {"--supervise": "supervise", "--rm": "remove", "--json": "json"}
+_VALUES = (
+    "--container-info",
+    "--volume",
+    "--sandbox",
+    "--container-id",
+    "--isolation",
+    "--user",
+    "--cpus",
+    "--mem",
+    "--status-fd",
+    "--keep-fd",
+    "--config",
+    "--on-unenforceable",
+)
+
+
+def from_arguments(arguments: "list[str]", config_path: str) -> LaunchRequest:
+    """The request in the arguments of `run` or `explain`; a configuration named there replaces the installed one."""
+    request = LaunchRequest()
+    given, request.command = _scan(arguments, request)
+    config_given = _last(given, "--config")
+    request.config = configuration.read(config_given or config_path, required=config_given is not None)
+    request.sandbox = _last(given, "--sandbox")
+    request.user = _last(given, "--user")
+    _identity(request, given)
+    _isolation(request, given)
+    _container_info(request, given)
+    return request
+
+
+def _scan(arguments: "list[str]", request: LaunchRequest) -> "tuple[dict[str, list[str]], list[str]]":
+    given: dict[str, list[str]] = {}
+    index = 0
+    while index < len(arguments):
+        argument = arguments[index]
+        index += 1
+        if argument == "--":
+            return given, arguments[index:]
+        if not argument.startswith("-"):
+            raise ShimError(f"{argument!r}: the command goes after '--'")
+        name, equals, value = argument.partition("=")
+        if name in _FLAGS and not equals:
+            setattr(request, _FLAGS[name], True)
+        elif name in _VALUES:
+            if not equals:
+                if index == len(arguments):
+                    raise ShimError(f"{name}: a value is missing")
+                value = arguments[index]
+                index += 1
+            given.setdefault(name, []).append(value)
+        else:
+            raise ShimError(f"{argument!r}: unknown option; 'mesos-shim run --help' lists them")
+    return given, []
+
+
+def _last(given: "dict[str, list[str]]", name: str) -> "str | None":
+    values = given.get(name)
+    if values is None:
+        return None
+    if len(values) > 1:
+        raise ShimError(f"{name}: given {len(values)} times; once is enough")
+    return values[0]
+
+
+def _identity(request: LaunchRequest, given: "dict[str, list[str]]") -> None:
+    container_id = _last(given, "--container-id")
+    if container_id is not None:
+        check_id(container_id, "--container-id")
+        request.container_id = container_id
+    request.status_fd = _number(given, "--status-fd")
+    for value in given.get("--keep-fd", ()):
+        request.keep_fds.append(_descriptor(value, "--keep-fd"))
+
+
+def check_id(container_id: str, where: str) -> None:
+    """Refuse an id that could not be a file's name (threats 22); nested 1.x ids are joined by '.' beforehand."""
+    if not container_id or len(container_id) > MAX_ID or not _ID_CHARACTERS.issuperset(container_id):
+        raise ShimError(f"{where}: {container_id!r} is not 1 to {MAX_ID} of letters, digits, '-', '_' and '.'")
+    if container_id[0] == ".":
+        raise ShimError(f"{where}: {container_id!r} starts with a dot")
+
+
+def _isolation(request: LaunchRequest, given: "dict[str, list[str]]") -> None:
+    text = _last(given, "--isolation")
+    if text is None:
+        request.isolation = request.config.isolation
+    else:
+        request.isolation, problems = configuration.parse_isolation(list(text.split(",")), "--isolation")
+        container_info.refuse(problems)
+    request.cpus = _limit(given, "--cpus")
+    request.mem = _limit(given, "--mem")
+    choice = _last(given, "--on-unenforceable")
+    if choice not in (None, configuration.REFUSE, configuration.USAGE_ONLY):
+        raise ShimError(f"--on-unenforceable: {choice!r} is neither 'refuse' nor 'usage-only'")
+    request.on_unenforceable = choice or request.config.on_unenforceable
+
+
+def _container_info(request: LaunchRequest, given: "dict[str, list[str]]") -> None:
+    text = _last(given, "--container-info")
+    volumes = [container_info.parse_argument(value) for value in given.get("--volume", ())]
+    if text is not None:
+        request.info = _read_container_info(text)
+        request.info.volumes.extend(volumes)
+    elif volumes:
+        request.info = container_info.ContainerInfo(volumes)
+    else:
+        request.info = request.config.default_container_info
+        request.origin = OPERATOR
+
+
+def _read_container_info(text: str) -> container_info.ContainerInfo:
+    where = "--container-info"
+    if text.startswith("@"):
+        where = text[1:]
+        try:
+            fd = posix.open(where, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK | posix.O_NOCTTY)
+        except (OSError, ValueError) as error:
+            message = reason(error) if isinstance(error, OSError) else str(error)
+            raise ShimError(f"--container-info @{where}: {message}") from None
+        try:
+            data = configuration.read_all(fd, jsontext.MAX_BYTES, where)
+        finally:
+            posix.close(fd)
+    else:
+        data = text.encode("utf-8", "surrogateescape")
+    return container_info.parse_or_refuse(jsontext.parse(data, where), "ContainerInfo")
+
+
+def _number(given: "dict[str, list[str]]", name: str) -> "int | None":
+    value = _last(given, name)
+    return None if value is None else _descriptor(value, name)
+
+
+def _descriptor(value: str, name: str) -> int:
+    if not (value.isascii() and value.isdigit() and len(value) < 8):
+        raise ShimError(f"{name}: {value!r} is not a file descriptor")
+    fd = int(value)
+    try:
+        posix.fstat(fd)
+    except OSError as error:
+        raise ShimError(f"{name}: descriptor {fd}: {reason(error)}") from None
+    return fd
+
+
+def _limit(given: "dict[str, list[str]]", name: str) -> "float | None":
+    value = _last(given, name)
+    if value is None:
+        return None
+    try:
+        limit = float(value)
+    except ValueError:
+        limit = 0.0
+    if not 0 < limit < 1e9:  # also refuses nan
+        raise ShimError(f"{name}: {value!r} is not a number above 0")
+    return limit
+
+
+def sandbox_path(request: LaunchRequest) -> str:
+    """The sandbox as a normal absolute path: the one given, else the current directory."""
+    try:
+        cwd = posix.getcwd()
+    except OSError as error:
+        raise ShimError(f"the current directory: {reason(error)}; give --sandbox DIR") from None
+    path = cwd if request.sandbox is None else request.sandbox
+    fault = paths.fault(path)
+    if fault is not None:
+        raise ShimError(f"--sandbox: {path!r} {fault}")
+    if not path.startswith("/"):
+        path = cwd + "/" + path
+    return paths.normal(path)

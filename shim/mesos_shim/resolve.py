@@ -1,0 +1,169 @@
+"""Walks a path by descriptors and judges every step: could somebody unprivileged have chosen where it leads?
+
+The rule is systemd's "unsafe transition" (chase.c), sharpened (threats 6):
+- below a directory that an unprivileged user owns, everything must be that user's;
+- nothing may lie in a directory that others can write, unless it is sticky (then only the entry's owner can rename);
+- symbolic links count only where nobody unprivileged could have made them (`/var/run` does, a link in /tmp does not).
+
+Nothing here writes. The descriptor that comes back pins the inode that was judged: whoever opens the path again, in
+another mount namespace, compares (`Resolved.same`), so that what is used is what was judged.
+"""
+
+import posix
+
+from . import paths
+from .errors import ShimError, reason
+from .linux import O_PATH
+
+S_IFMT = 0o170000
+S_IFDIR = 0o040000
+S_IFREG = 0o100000
+S_IFLNK = 0o120000
+S_IFSOCK = 0o140000
+S_ISVTX = 0o1000
+
+# What the kernel does, path_resolution(7).
+MAX_LINKS = 40
+
+OPEN_STEP = O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC
+
+
+class Status:
+    """Mode, owner and group of one directory on the way: what a copy of it takes."""
+
+    __slots__ = ("gid", "mode", "uid")
+
+    def __init__(self, status: "posix.stat_result") -> None:
+        self.mode = status.st_mode
+        self.uid = status.st_uid
+        self.gid = status.st_gid
+
+
+class Resolved:
+    """A path that was walked: where it leads without links, what is there, and who controls it."""
+
+    __slots__ = ("controller", "fd", "levels", "path", "status")
+
+    def __init__(
+        self, path: str, fd: int, status: "posix.stat_result", levels: "list[Status]", controller: "int | None"
+    ) -> None:
+        self.path = path
+        self.fd = fd
+        self.status = status
+        # One Status for each component of `path`.
+        self.levels = levels
+        # The unprivileged uid that could rename or replace a component, or None.
+        self.controller = controller
+
+    @property
+    def kind(self) -> int:
+        """The file's type (S_IFMT bits)."""
+        return self.status.st_mode & S_IFMT
+
+    def same(self, fd: int) -> bool:
+        """Whether the descriptor refers to the very inode that was judged."""
+        status = posix.fstat(fd)
+        return (status.st_dev, status.st_ino) == (self.status.st_dev, self.status.st_ino)
+
+
+class Missing(ShimError):
+    """A component of the path is not there."""
+
+
+def trusted_uids() -> "tuple[int, ...]":
+    """Who may own what a path leads through: root, and the caller, who needs no trick to reach his own."""
+    return (0, posix.geteuid())
+
+
+def resolve(path: str, what: str, trusted: "tuple[int, ...]") -> Resolved:
+    """Walk the absolute `path`. Raises Missing where a component is absent, ShimError where a step is unsafe.
+
+    `what` names the path's role in messages ("volume '/opt': host_path '/srv/x'", for example).
+    """
+    way = paths.split(path)
+    for _ in range(MAX_LINKS):
+        result = _walk(way, what, trusted)
+        if isinstance(result, Resolved):
+            return result
+        way = result
+    raise ShimError(f"{what}: more than {MAX_LINKS} symbolic links")
+
+
+def _walk(way: "list[str]", what: str, trusted: "tuple[int, ...]") -> "Resolved | list[str]":
+    """The end of the way; or, where a trusted link is met, the way that it makes, to be walked from the root."""
+    levels: list[Status] = []
+    controller: int | None = None
+    fd = posix.open("/", OPEN_STEP)
+    try:
+        status = posix.fstat(fd)
+        for depth, name in enumerate(way):
+            here = paths.join(way[: depth + 1])
+            child = _open_step(fd, name, here, what)
+            parent_status, parent, fd = status, fd, child
+            posix.close(parent)
+            status = posix.fstat(fd)
+            controller = _judge(parent_status, status, controller, trusted, here, what)
+            if status.st_mode & S_IFMT == S_IFLNK:
+                if controller is not None:
+                    raise ShimError(f"{what}: {here!r} is a symbolic link that uid {controller} could have made")
+                return _through_link(fd, way, depth, here, what)
+            levels.append(Status(status))
+        result, fd = fd, -1
+        return Resolved(paths.join(way), result, status, levels, controller)
+    finally:
+        if fd >= 0:
+            posix.close(fd)
+
+
+def _open_step(fd: int, name: str, here: str, what: str) -> int:
+    try:
+        return posix.open(name, OPEN_STEP, dir_fd=fd)
+    except FileNotFoundError:
+        raise Missing(f"{what}: {here!r} does not exist") from None
+    except OSError as error:
+        raise ShimError(f"{what}: {here!r}: {reason(error)}") from None
+
+
+def _judge(
+    parent: "posix.stat_result",
+    child: "posix.stat_result",
+    controller: "int | None",
+    trusted: "tuple[int, ...]",
+    here: str,
+    what: str,
+) -> "int | None":
+    """The uid that controls the entry `here` of the directory `parent`, or None where only trusted ones do."""
+    if controller is None and parent.st_uid not in trusted:
+        controller = parent.st_uid
+    if controller is not None:
+        if child.st_uid != controller:
+            raise ShimError(
+                f"{what}: {here!r} belongs to uid {child.st_uid}, but uid {controller} can put anything in its place"
+            )
+        return controller
+    writable = parent.st_mode & 0o002 or (parent.st_mode & 0o020 and parent.st_gid not in (0, _own_group()))
+    if not writable:
+        return None
+    if not parent.st_mode & S_ISVTX:
+        raise ShimError(
+            f"{what}: {here!r} lies in a directory that others can write (mode {parent.st_mode & 0o7777:04o}); "
+            "chmod o-w,g-w or +t it"
+        )
+    return None if child.st_uid in trusted else child.st_uid
+
+
+def _own_group() -> int:
+    """The group whose members an ordinary caller trusts with his own directories: his primary group."""
+    return posix.getegid() if posix.geteuid() else 0
+
+
+def _through_link(fd: int, way: "list[str]", depth: int, here: str, what: str) -> "list[str]":
+    text = posix.readlink("", dir_fd=fd)
+    base = [] if text.startswith("/") else way[:depth]
+    steps = paths.split(text)
+    while steps and steps[0] == "..":  # the way so far is free of links, so going up is taking one off
+        steps.pop(0)
+        base = base[:-1]
+    if ".." in steps:
+        raise ShimError(f"{what}: {here!r} leads through '..' in the middle of {text!r}; name the path itself")
+    return base + steps + way[depth + 1 :]

@@ -1,0 +1,70 @@
+"""`mesos-shim validate FILE|-`: is this a ContainerInfo, or a configuration, that a launch would take?"""
+
+import sys
+
+from . import config, container_info, jsontext
+from .errors import ShimError, one_line, reason
+
+HELP = """\
+usage: mesos-shim validate FILE|-
+
+Checks a ContainerInfo or a configuration, JSON or (by the name *.yml, *.yaml) YAML, and prints every problem with its
+exact place. What has a key 'volumes' or 'type' is a ContainerInfo. Exit status: 0 valid, 1 not valid, 125 not readable.
+
+example: echo '{"type":"MESOS","volumes":[]}' | mesos-shim validate -
+"""
+
+
+def main(arguments: "list[str]") -> int:
+    """0 for a valid file, 1 and its problems on stderr for another."""
+    if arguments and arguments[0] in ("-h", "--help"):
+        sys.stdout.write(HELP)
+        return 0
+    if len(arguments) != 1:
+        raise ShimError("validate: one file, or '-' for standard input")
+    name = arguments[0]
+    where = "standard input" if name == "-" else name
+    data = _read(name)
+    try:
+        value = _yaml(data, where) if name.endswith((".yml", ".yaml")) else jsontext.parse(data, where)
+    except ShimError as error:
+        return _report([str(error)])
+    if isinstance(value, dict) and not {"volumes", "type"} & set(value):
+        return _report(config.parse(value, where)[1])
+    info, problems = container_info.parse(value, "ContainerInfo")
+    for warning in info.warnings:
+        sys.stderr.write(f"warning: {one_line(warning)}\n")
+    return _report(problems)
+
+
+def _report(problems: "list[str]") -> int:
+    for problem in problems:
+        sys.stderr.write(one_line(problem) + "\n")
+    return 1 if problems else 0
+
+
+def _read(name: str) -> bytes:
+    limit = jsontext.MAX_BYTES + 1
+    if name == "-":
+        return sys.stdin.buffer.read(limit)
+    try:
+        with open(name, "rb") as file:
+            return file.read(limit)
+    except OSError as error:
+        raise ShimError(f"{name}: {reason(error)}") from None
+
+
+def _yaml(data: bytes, where: str) -> object:
+    try:
+        import yaml
+    except ImportError:
+        raise ShimError(f"{where}: PyYAML is not installed here; give JSON") from None
+    try:
+        # Through JSON, so that the same bounds and the same types hold for both.
+        value = yaml.safe_load(data)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ShimError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
+    try:
+        return jsontext.parse(jsontext.dump(value).encode(), where)
+    except (TypeError, RecursionError) as error:
+        raise ShimError(f"{where}: not a JSON value: {error}") from None

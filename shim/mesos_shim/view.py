@@ -1,0 +1,262 @@
+"""Makes the plan's view of the file system, in a mount namespace that only this process has.
+
+The order is the defence (threats 1, 3, 17): unshare and slave first, then every source and target is opened and
+compared with what was judged, then what is missing is made, and only then is anything attached. A failure anywhere
+ends the launch; the namespace goes with the process, so the host is as it was.
+"""
+
+import posix
+
+from . import linux, paths, sandbox_dirs
+from .errors import ShimError, reason
+from .identity import open_as
+from .plan import HIDE, KEEP, TMPFS, Mount, Plan, mirrored_levels
+from .resolve import OPEN_STEP, S_IFDIR, Resolved, Status
+
+_DIRECTORY = linux.O_PATH | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
+
+
+class Unenforceable(ShimError):
+    """This host cannot give a launch its own view; nothing has been done yet."""
+
+
+class Opened:
+    """The descriptors of one mount, all of them opened in the own mount namespace."""
+
+    __slots__ = ("source", "target", "tree")
+
+    def __init__(self) -> None:
+        self.source = -1
+        self.target = -1
+        self.tree = -1
+
+
+def enter(plan: Plan, framework: bool) -> int:
+    """Carry the plan's mounts out. Returns a descriptor of the sandbox as the new view shows it.
+
+    With `framework` the absolute sources are opened with the task user's rights.
+    """
+    leave_host(plan)
+    sandbox = _open_judged(plan.sandbox, "the sandbox", plan.sandbox.path)
+    opened = [_open(mount, plan, sandbox, framework) for mount in plan.mounts]
+    _create(plan, opened, sandbox)
+    _clone(plan, opened)
+    for mount, descriptors in zip(plan.mounts, opened):
+        _attach(mount, descriptors, plan, opened)
+    for mount, descriptors in zip(plan.mounts, opened):
+        if mount.action == KEEP:
+            sandbox = descriptors.tree
+        if mount.action == HIDE:
+            linux.mount_setattr(descriptors.tree, 0, set_=linux.MOUNT_ATTR_RDONLY)
+    return sandbox
+
+
+def leave_host(plan: Plan) -> None:
+    """An own mount namespace whose mounts receive from the host's, and send nothing back (threats 1)."""
+    try:
+        linux.unshare(linux.CLONE_NEWNS | (linux.CLONE_NEWUSER if plan.new_user_namespace else 0))
+    except OSError as error:
+        remedy = f"; {user_namespace_switch()}" if plan.new_user_namespace else ""
+        raise Unenforceable(f"an own mount namespace: {reason(error)}{remedy}") from None
+    if plan.new_user_namespace:
+        _keep_ids(plan.user.uid, plan.user.gid)
+    try:
+        # Slave, not private: what the host mounts later (autofs, NFS) still arrives (Slurm bug 12567).
+        linux.mount(None, "/", None, linux.MS_SLAVE | linux.MS_REC)
+    except OSError as error:
+        raise ShimError(f"making '/' a slave of the host's mounts: {reason(error)}") from None
+
+
+def _keep_ids(uid: int, gid: int) -> None:
+    """Map the caller's uid and gid to themselves in the new user namespace (user_namespaces(7))."""
+    try:
+        # Without CAP_SETGID outside, setgroups must be denied before a gid may be mapped.
+        _write_file("/proc/self/setgroups", "deny")
+        _write_file("/proc/self/uid_map", f"{uid} {uid} 1")
+        _write_file("/proc/self/gid_map", f"{gid} {gid} 1")
+    except OSError as error:
+        raise ShimError(f"mapping uid {uid} into an own user namespace: {reason(error)}") from None
+
+
+def _write_file(path: str, text: str) -> None:
+    fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
+    try:
+        posix.write(fd, text.encode("ascii"))
+    finally:
+        posix.close(fd)
+
+
+_SWITCHES = (
+    ("/proc/sys/kernel/unprivileged_userns_clone", "0", "sysctl kernel.unprivileged_userns_clone=1 allows it"),
+    ("/proc/sys/user/max_user_namespaces", "0", "sysctl user.max_user_namespaces=10000 allows it"),
+    (
+        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+        "1",
+        "AppArmor forbids it: sysctl kernel.apparmor_restrict_unprivileged_userns=0 or a profile with 'userns,'",
+    ),
+)
+
+
+def user_namespace_switch() -> str:
+    """Which of the host's switches keeps ordinary users from a user namespace, and how it is turned."""
+    for path, forbids, remedy in _SWITCHES:
+        try:
+            fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            if posix.read(fd, 32).strip() == forbids.encode():
+                return remedy
+        finally:
+            posix.close(fd)
+    return (
+        "a seccomp filter or a container's policy may forbid it: run as root, or choose --on-unenforceable usage-only"
+    )
+
+
+def _open_judged(found: Resolved, what: str, path: str, flags: int = OPEN_STEP, plan: "Plan | None" = None) -> int:
+    """Open `path` anew in the own namespace and compare: what is used is what was judged."""
+    try:
+        fd = posix.open(path, flags) if plan is None else open_as(plan.user, path, flags)
+    except OSError as error:
+        raise ShimError(f"{what}: {path!r}: {reason(error)}") from None
+    if not found.same(fd):
+        raise ShimError(f"{what}: {path!r} was replaced while the launch was being prepared")
+    return fd
+
+
+def _open(mount: Mount, plan: Plan, sandbox: int, framework: bool) -> Opened:
+    opened = Opened()
+    if mount.parent is None:  # a child's target is opened inside its parent, once that is attached
+        opened.target = _open_judged(mount.covers, mount.what, mount.target)
+    if mount.action == KEEP:
+        opened.source = sandbox
+    elif mount.source is not None:
+        as_task = plan if framework and mount.action == "bind" else None
+        opened.source = _open_judged(mount.source, mount.what, mount.source.path, plan=as_task)
+    elif mount.source_parts:
+        # Refuse what cannot be before anything is made.
+        fd, _ = sandbox_dirs.open_or_report(sandbox, mount.source_parts, mount.what)
+        posix.close(fd)
+    return opened
+
+
+def _create(plan: Plan, opened: "list[Opened]", sandbox: int) -> None:
+    # Shallow sources first: a volume's own directory is not to be mistaken for another's parent.
+    order = sorted(range(len(opened)), key=lambda index: len(plan.mounts[index].source_parts))
+    for index in order:
+        mount = plan.mounts[index]
+        if mount.source_parts:
+            levels = mirrored_levels(mount)
+            opened[index].source = sandbox_dirs.make(
+                sandbox,
+                mount.source_parts,
+                levels or mount.covers.levels,
+                levels is not None,
+                mount.covers.fd,
+                mount.target,
+                mount.what,
+                plan.warnings,
+            )
+        elif mount.action in (TMPFS, HIDE):
+            opened[index].source = opened[index].tree = _new_tmpfs(mount, plan)
+    for index, mount in enumerate(plan.mounts):
+        if mount.parent is not None:
+            _make_mount_point(mount, plan.mounts[mount.parent], opened[mount.parent].source)
+
+
+def _new_tmpfs(mount: Mount, plan: Plan) -> int:
+    covers = mount.covers.status
+    options = {"mode": f"{covers.st_mode & 0o7777:o}"}
+    if not plan.new_user_namespace:
+        options.update(uid=str(covers.st_uid), gid=str(covers.st_gid))
+    options["size"] = mount.size or "1m"
+    attributes = linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV
+    if mount.noexec:
+        attributes |= linux.MOUNT_ATTR_NOEXEC
+    try:
+        return linux.new_tmpfs(options, attributes)
+    except OSError as error:
+        raise ShimError(f"{mount.what}: a tmpfs of size {options['size']}: {reason(error)}") from None
+
+
+def _make_mount_point(mount: Mount, parent: Mount, root: int) -> None:
+    """The place of a child inside its parent's source: made where that is fresh, else it must be there."""
+    below = paths.relative(mount.target, parent.target)
+    levels = mount.covers.levels[-len(below) :]
+    fd = posix.dup(root)
+    try:
+        for depth, name in enumerate(below):
+            last = depth == len(below) - 1
+            if last and mount.covers.kind != S_IFDIR:
+                _make_file(fd, name, parent, mount)
+                return
+            child = _make_level(fd, name, levels[depth], parent, mount)
+            posix.close(fd)
+            fd = child
+    finally:
+        posix.close(fd)
+
+
+def _make_level(fd: int, name: str, level: Status, parent: Mount, mount: Mount) -> int:
+    if parent.fresh:
+        return sandbox_dirs.enter_or_copy(fd, name, level, mount.what)
+    try:
+        return sandbox_dirs.step(fd, name, _DIRECTORY, within_mount=False)
+    except OSError as error:
+        raise ShimError(
+            f"{mount.what}: {mount.target!r} has no place in {parent.what}: {name!r}: {reason(error)}"
+        ) from None
+
+
+def _make_file(fd: int, name: str, parent: Mount, mount: Mount) -> None:
+    if parent.fresh:
+        try:
+            posix.close(
+                posix.open(name, posix.O_CREAT | posix.O_EXCL | posix.O_WRONLY | posix.O_CLOEXEC, 0o644, dir_fd=fd)
+            )
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise ShimError(f"{mount.what}: {mount.target!r} in {parent.what}: {reason(error)}") from None
+
+
+def _clone(plan: Plan, opened: "list[Opened]") -> None:
+    """Copies of all sources before the first is attached, so that no volume shows another by accident."""
+    for mount, descriptors in zip(plan.mounts, opened):
+        if descriptors.tree >= 0:
+            continue
+        attributes = linux.MOUNT_ATTR_RDONLY if mount.read_only else 0
+        try:
+            descriptors.tree = linux.open_tree(descriptors.source, linux.OPEN_TREE_CLONE | linux.AT_RECURSIVE)
+            # Private: else a mount that arrives later from the host below a read-only volume is writable.
+            propagation = linux.MS_SLAVE if mount.propagation else linux.MS_PRIVATE
+            linux.mount_setattr(descriptors.tree, linux.AT_RECURSIVE, set_=attributes, propagation=propagation)
+        except OSError as error:
+            raise ShimError(f"{mount.what}: copying the mount for {mount.target!r}: {reason(error)}") from None
+
+
+def _attach(mount: Mount, descriptors: Opened, plan: Plan, opened: "list[Opened]") -> None:
+    target = descriptors.target
+    if mount.parent is not None:
+        target = _inside(opened[mount.parent].tree, mount, plan.mounts[mount.parent])
+    try:
+        linux.move_mount(descriptors.tree, target)
+    except OSError as error:
+        raise ShimError(f"{mount.what}: attaching it at {mount.target!r}: {reason(error)}") from None
+
+
+def _inside(tree: int, mount: Mount, parent: Mount) -> int:
+    fd = posix.dup(tree)
+    try:
+        for name in paths.relative(mount.target, parent.target):
+            child = sandbox_dirs.step(fd, name, linux.O_PATH, within_mount=False)
+            posix.close(fd)
+            fd = child
+        result, fd = fd, -1
+        return result
+    except OSError as error:
+        raise ShimError(f"{mount.what}: {mount.target!r} in {parent.what}: {reason(error)}") from None
+    finally:
+        if fd >= 0:
+            posix.close(fd)
