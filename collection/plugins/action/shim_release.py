@@ -19,7 +19,7 @@ _OWN_ARGUMENTS = ("archive", "archive_sha256", "psutil_wheel")
 class ActionModule(ActionBase):
     """The controller's half of mesos.containerizer.shim_release."""
 
-    TRANSFERS_FILES = True
+    TRANSFERS_FILES = False  # hardly ever: the directory for it is made when it is needed
 
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)

@@ -56,10 +56,10 @@ class Installation:
                 if not self.check_mode:
                     self._stage(archive, release["sha256"], name)
             before, after = self._read_config(), self._config_text(config)
+            if (before != after or previous != name) and (staged or not self.check_mode):
+                self._validate(home, after)  # by the release that will read it
             if before != after:
                 actions.append("config")
-                if staged or not self.check_mode:
-                    self._validate(home, after)
                 self._write_config(after)
             if self._activate(home, name, staged):
                 actions.append("activate")
@@ -112,12 +112,12 @@ class Installation:
 
     def _stage(self, archive, sha256, name):
         for left in os.listdir(self.releases):
-            if left.startswith(_UNPACKING):  # of a killed run: we hold the lock
+            if left.startswith((_UNPACKING, ".staging-")):  # of a killed run: we hold the lock
                 shutil.rmtree(os.path.join(self.releases, left))
         unpacked = tempfile.mkdtemp(prefix=_UNPACKING, dir=self.releases)
         try:
             unpack(archive, sha256, unpacked)
-            os.chmod(unpacked, 0o755)
+            os.chmod(unpacked, 0o755)  # noqa: S103 (programs that every task user runs)
             self._tool(unpacked, "stage", "--source", unpacked, "--name", name, "--config", self.config_path)
         finally:
             shutil.rmtree(unpacked, ignore_errors=True)
