@@ -1,0 +1,90 @@
+"""Fixtures for tests through a real Mesos agent (see fetch.py, driver.py, harness.py)."""
+
+from __future__ import annotations
+
+import pwd
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from . import fetch, harness
+
+DEFAULT_ISOLATION = "posix/cpu,posix/mem"
+
+
+@pytest.fixture(scope="session")
+def agent_build() -> fetch.AgentBuild:
+    """The real agent, or a skip that says why this machine cannot have it."""
+    try:
+        return fetch.build()
+    except fetch.Unavailable as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="module")
+def public() -> Iterator[Path]:
+    """A directory that every user can walk through, outside of /tmp: tasks have another /tmp."""
+    path = Path(tempfile.mkdtemp(prefix="mesos-shim-agent-", dir="/var/tmp"))
+    path.chmod(0o755)
+    shutil.copy(harness.HERE / "executor.py", path)
+    (path / "executor.py").chmod(0o644)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="module")
+def start_agent(agent_build: fetch.AgentBuild, public: Path) -> Iterator[Callable[..., harness.Agent]]:
+    """Provisions this machine through the site play and starts an agent with the flags that it wrote.
+
+    Arguments are variables of the roles, but for `flags`, which adds to flags that every agent here has. Unless
+    told otherwise its work_dir is a fresh directory right below /tmp.
+    """
+    agents: list[harness.Agent] = []
+    directories: list[Path] = []
+
+    def start(flags: dict[str, object] | None = None, **variables: object) -> harness.Agent:
+        work_dir = Path(tempfile.mkdtemp(prefix="mesos-", dir="/tmp"))
+        directories.append(work_dir)
+        work_dir.chmod(0o755)
+        root = public / work_dir.name
+        variables["mesos_agent_flags"] = {
+            "work_dir": str(work_dir),
+            "launcher_dir": str(root / "shim/launcher"),
+            "launcher": "linux" if harness.linux_launcher() else "posix",
+            "isolation": "posix/cpu,posix/mem",
+            "hostname": "localhost",
+            "cgroups_root": work_dir.name,
+            **(flags or {}),
+        }
+        # Named, for what an agent detects by itself changes with the machine.
+        variables.setdefault("mesos_agent_resources", {"cpus": "64", "mem": "65536", "disk": "1000"})
+        variables["mesos_shim_config"] = {"state_dir": str(root / "state"), **variables.get("mesos_shim_config", {})}
+        site = harness.provision(root, variables)
+        agent = harness.Agent(agent_build, site.flags_dir, public)
+        agents.append(agent)
+        return agent.start()
+
+    yield start
+    for agent in agents:
+        agent.stop()
+    for directory in directories:
+        shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def task_user() -> pwd.struct_passwd:
+    """An ordinary user that every Debian has."""
+    return pwd.getpwnam("nobody")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A failed test shows the end of its agent's log: containers write there."""
+    outcome = yield
+    report = outcome.get_result()
+    agent = getattr(item, "funcargs", {}).get("agent")
+    if report.failed and isinstance(agent, harness.Agent):
+        report.sections.append(("agent log", agent.log[-8000:]))

@@ -1,0 +1,452 @@
+"""Starts a real Mesos agent, gives it tasks and asks it what became of them.
+
+The agent believes its own mount namespace to be the host. It is a copy whose `/` is shared, as on every host
+with systemd, so a mount that leaks out of a container is seen here wherever the tests run, and reaches nobody.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import errno
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .fetch import AgentBuild, Unavailable
+
+HERE = Path(__file__).resolve().parent
+CHECKOUT = HERE.parent.parent
+# Tasks of other users must be able to run it: never the virtual environment's, which may lie below /root.
+SYSTEM_PYTHON = "/usr/bin/python3"
+FREEZER = Path("/sys/fs/cgroup/freezer")
+SECONDS = 30.0  # for anything that one agent does; a healthy one needs a tenth of it
+
+
+def wait_until(done: Callable[[], object], what: str, seconds: float = SECONDS) -> object:
+    """Polls for what no event announces. Returns the first true value.
+
+    Raises: TimeoutError that names what did not happen.
+    """
+    deadline = time.monotonic() + seconds
+    while not (value := done()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"after {seconds:g} s still not: {what}")
+        time.sleep(0.02)
+    return value
+
+
+@dataclass(frozen=True)
+class Site:
+    """What the collection's site play has put on this machine for one agent."""
+
+    prefix: Path
+    flags_dir: Path
+
+    @property
+    def launcher_dir(self) -> Path:
+        return self.prefix / "launcher"
+
+
+def provision(root: Path, variables: dict[str, object]) -> Site:
+    """Runs the site play as an operator does: the release, its configuration and the agent's flags below `root`."""
+    site = Site(root / "shim", root / "mesos-slave")
+    given = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": SYSTEM_PYTHON,
+        "mesos_shim_prefix": str(site.prefix),
+        "mesos_shim_python": SYSTEM_PYTHON,
+        "mesos_agent_flags_dir": str(site.flags_dir),
+        **variables,
+    }
+    root.mkdir(mode=0o755)
+    inventory = root / "inventory.json"
+    inventory.write_text(json.dumps({"mesos_agents": {"hosts": {"localhost": given}}}))
+    result = subprocess.run(
+        [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), "playbooks/site.yml"],
+        cwd=CHECKOUT,
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert result.returncode == 0, f"site play: {result.stdout[-6000:]}{result.stderr[-2000:]}"
+    return site
+
+
+def read_flags(directory: Path) -> dict[str, str]:
+    """What the packaged init wrapper makes of a flag directory: name -> value as the agent gets it.
+
+    Every regular file that is not hidden is a flag, its content the value; `?x` and `?no-x` are booleans;
+    `attributes/` and `resources/` hold one file a key.
+    """
+    flags = {}
+    for entry in sorted(directory.iterdir()):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            pairs = (f"{key.name}:{key.read_text().strip()}" for key in sorted(entry.iterdir()))
+            flags[entry.name] = ";".join(pairs)
+        elif entry.name.startswith("?no-"):
+            flags[entry.name[len("?no-") :]] = "false"
+        elif entry.name.startswith("?"):
+            flags[entry.name[1:]] = "true"
+        else:
+            flags[entry.name] = entry.read_text().rstrip("\n")  # as $(cat …) does
+    return flags
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def linux_launcher() -> bool:
+    """Whether this machine has the v1 freezer that the agent's linux launcher uses."""
+    return (FREEZER / "cgroup.procs").exists()
+
+
+def scalars(cpus: float, mem: int) -> list[dict[str, object]]:
+    pairs = {"cpus": cpus, "mem": mem}
+    return [{"name": name, "type": "SCALAR", "scalar": {"value": value}} for name, value in pairs.items()]
+
+
+@dataclass
+class Task:
+    """One task with an executor of its own, and where to look for what it left."""
+
+    agent: Agent
+    name: str
+    description: dict[str, object]
+
+    @property
+    def executor(self) -> str:
+        return f"ex-{self.name}"
+
+    @property
+    def _sandbox_glob(self) -> str:
+        return f"slaves/*/frameworks/*/executors/{self.executor}/runs/latest"
+
+    @property
+    def sandbox(self) -> Path:
+        (path,) = self.agent.work_dir.glob(self._sandbox_glob)
+        return path.resolve()
+
+    @property
+    def container(self) -> str:
+        return self.sandbox.name
+
+    def read(self, name: str) -> str:
+        return (self.sandbox / name).read_text()
+
+    def wait_file(self, name: str, seconds: float = SECONDS) -> str:
+        """The content of a file that the task puts into its sandbox."""
+        pattern = f"{self._sandbox_glob}/{name}"
+        wait_until(lambda: [*self.agent.work_dir.glob(pattern)], f"{name} in the sandbox of {self.name}", seconds)
+        return self.read(name)
+
+    def wait_state(self, *states: str, seconds: float = SECONDS) -> dict[str, object]:
+        """The first status update with one of the states."""
+        return self.agent.wait_event(
+            lambda e: e["event"] == "status" and e["task_id"] == self.name and e["state"] in states,
+            f"{self.name} in {' or '.join(states)}",
+            seconds,
+        )
+
+    def wait_end(self, seconds: float = SECONDS) -> dict[str, object]:
+        return self.wait_state(
+            "TASK_FINISHED", "TASK_FAILED", "TASK_ERROR", "TASK_LOST", "TASK_KILLED", seconds=seconds
+        )
+
+    def wait_executor(self, seconds: float = SECONDS) -> int:
+        """The executor's raw wait status, as the agent reports it to the framework."""
+        event = self.agent.wait_event(
+            lambda e: e["event"] == "executor_lost" and e["executor_id"] == self.executor,
+            f"end of the executor of {self.name}",
+            seconds,
+        )
+        return int(event["status"])
+
+    def release(self) -> None:
+        """Lets a task go on that waits for this by WAIT_FOR_RELEASE."""
+        (self.sandbox / "go").touch()
+
+
+# For a task's script: go on when the test says so, in any case before the test's own patience ends.
+WAIT_FOR_RELEASE = 'n=0; while [ ! -e "$MESOS_SANDBOX/go" ] && [ $n -lt 600 ]; do n=$((n+1)); sleep 0.05; done'
+
+
+@dataclass
+class Agent:
+    """A running agent. Its flags come from a directory and from nowhere else."""
+
+    build: AgentBuild
+    flags_dir: Path
+    public: Path  # readable by every user, and by tasks with a private /tmp
+    port: int = field(default_factory=free_port)
+    events: list[dict[str, object]] = field(default_factory=list)
+    process: subprocess.Popen[str] | None = None
+
+    def __post_init__(self) -> None:
+        self.changed = threading.Condition()
+        self.flags = read_flags(self.flags_dir)
+        self.log_path = self.public / f"agent-{self.port}.log"
+        self.counter = 0
+
+    # A local agent keeps its state below a directory of its number.
+    @property
+    def work_dir(self) -> Path:
+        return Path(self.flags["work_dir"]) / "agents/0/work"
+
+    @property
+    def runtime_dir(self) -> Path:
+        return Path(self.flags["work_dir"]) / "agents/0/run"
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    def start(self) -> Agent:
+        environment = {f"MESOS_{name.upper()}": value for name, value in self.flags.items()}
+        environment.update(
+            PATH="/usr/sbin:/usr/bin:/sbin:/bin",
+            PYTHONPATH=str(self.build.site),
+            PYTHONDONTWRITEBYTECODE="1",
+            LD_LIBRARY_PATH=str(self.build.libraries),
+            LIBPROCESS_IP="127.0.0.1",
+            LIBPROCESS_PORT=str(self.port),
+            MESOS_ALLOCATION_INTERVAL="50ms",  # the master's; its default of 1 s is what tests would wait for
+        )
+        host = [
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            'mount --make-rshared / && exec "$@"',
+            "sh",
+        ]
+        with self.log_path.open("w") as log:
+            self.process = subprocess.Popen(
+                [*host, self.build.python, "-B", str(HERE / "driver.py")],
+                env=environment,
+                cwd="/",
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        threading.Thread(target=self._listen, daemon=True).start()
+        self.wait_event(lambda e: e["event"] == "offered", "first offer of the agent")
+        return self
+
+    def _listen(self) -> None:
+        for line in self.process.stdout:
+            with self.changed:
+                self.events.append(json.loads(line))
+                self.changed.notify_all()
+        with self.changed:
+            self.events.append({"event": "ended", "code": self.process.wait()})
+            self.changed.notify_all()
+
+    def wait_event(
+        self, wanted: Callable[[dict[str, object]], bool], what: str, seconds: float = SECONDS
+    ) -> dict[str, object]:
+        """The first event, past ones included, that is wanted.
+
+        Raises: TimeoutError; AssertionError if the driver ended or said that it was misused.
+        """
+        deadline = time.monotonic() + seconds
+        seen = 0
+        with self.changed:
+            while True:
+                for event in self.events[seen:]:
+                    if wanted(event):
+                        return event
+                    if event["event"] in ("ended", "error", "bad_input"):
+                        raise AssertionError(f"the agent's driver: {event}, waiting for: {what}\n{self.log[-3000:]}")
+                seen = len(self.events)
+                left = deadline - time.monotonic()
+                if left <= 0 or not self.changed.wait(left):
+                    raise TimeoutError(f"after {seconds:g} s still not: {what}\n{self.log[-3000:]}")
+
+    def task(
+        self,
+        script: str = "",
+        *,
+        command: str | None = None,
+        user: str | None = None,
+        container: dict[str, object] | None = None,
+        environment: dict[str, str] | None = None,
+        cpus: float = 0.1,
+        mem: int = 32,
+    ) -> Task:
+        """Describes a task with an executor of its own: ours, which runs the script, or a bare command."""
+        self.counter += 1
+        name = f"t{self.counter}"
+        variables = [{"name": key, "value": value} for key, value in (environment or {}).items()]
+        executor: dict[str, object] = {
+            "executor_id": {"value": f"ex-{name}"},
+            "command": {
+                "value": command or f"exec {SYSTEM_PYTHON} -IB {self.public / 'executor.py'}",
+                "environment": {"variables": variables},
+            },
+            "resources": scalars(cpus, mem),
+        }
+        if user is not None:
+            executor["command"]["user"] = user
+        if container is not None:
+            executor["container"] = container
+        description = {
+            "name": name,
+            "task_id": {"value": name},
+            "resources": scalars(0.1, 32),
+            "executor": executor,
+            "data": base64.b64encode(script.encode()).decode(),
+        }
+        return Task(self, name, description)
+
+    def launch(self, *tasks: Task) -> None:
+        self._say(launch=[task.description for task in tasks])
+
+    def run(self, *arguments: object, **options: object) -> Task:
+        """Describes and launches one task."""
+        task = self.task(*arguments, **options)
+        self.launch(task)
+        return task
+
+    def kill(self, task: Task) -> None:
+        self._say(kill=task.name)
+
+    def _say(self, **command: object) -> None:
+        self.process.stdin.write(json.dumps(command) + "\n")
+        self.process.stdin.flush()
+
+    def get(self, path: str) -> object:
+        """An endpoint's answer as JSON; `/slave(1)` may be left out."""
+        return json.loads(self._http(path if path.startswith("/master") else "/slave(1)" + path, None, SECONDS))
+
+    def call(self, kind: str, seconds: float = SECONDS, **body: object) -> dict[str, object]:
+        """A call of the v1 operator API: `call("WAIT_CONTAINER", container_id=…)`."""
+        request = json.dumps({"type": kind, kind.lower(): body}).encode()
+        answer = self._http("/slave(1)/api/v1", request, seconds)
+        return json.loads(answer).get(kind.lower(), {}) if answer else {}
+
+    def _http(self, path: str, data: bytes | None, seconds: float) -> bytes:
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=seconds) as response:
+                return response.read()
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{path}: {error.code} {error.read().decode(errors='replace')}") from error
+
+    def healthy(self) -> bool:
+        url = f"http://127.0.0.1:{self.port}/slave(1)/health"
+        with urllib.request.urlopen(url, timeout=SECONDS) as response:
+            return response.status == 200
+
+    def mounts(self) -> list[str]:
+        """The mount table of what the agent believes to be the host."""
+        return Path(f"/proc/{self.process.pid}/mountinfo").read_text().splitlines()
+
+    def nested(self, parent: Task, child: str, command: str, **options: object) -> int:
+        """Runs a command in a container nested in the task's, to its end. Returns the raw wait status."""
+        container_id = {"parent": {"value": parent.container}, "value": child}
+        self.call("LAUNCH_CONTAINER", container_id=container_id, command={"value": command}, **options)
+        return int(self.call("WAIT_CONTAINER", container_id=container_id)["exit_status"])
+
+    def debug(self, parent: Task, child: str, command: str) -> int:
+        """Runs a command in a DEBUG container, as `task exec` and command checks do. Returns the raw wait status.
+
+        An agent in local mode has no helper to carry a session's output, so after the launch it destroys the
+        container at once. It is held back from that until the command has ended.
+        """
+        container_id = {"parent": {"value": parent.container}, "value": child}
+        runtime = self.runtime_dir / "containers" / parent.container / "containers" / child
+        with self._destroy_held_back(parent, child):
+            try:
+                self.call("LAUNCH_NESTED_CONTAINER_SESSION", container_id=container_id, command={"value": command})
+            except AssertionError as refused:
+                if "Not supported in local mode" not in str(refused):
+                    raise
+            status = runtime / "status"
+            wait_until(lambda: status.exists() and status.read_text(), "status of the DEBUG container", 10)
+        return int(self.call("WAIT_NESTED_CONTAINER", container_id=container_id)["exit_status"])
+
+    @contextlib.contextmanager
+    def _destroy_held_back(self, parent: Task, child: str) -> Iterator[None]:
+        """Delays the first system call by which the agent destroys a container; all else goes on."""
+        strace = shutil.which("strace")
+        if strace is None:
+            raise Unavailable("no strace: it holds the local agent back from destroying its DEBUG container")
+        if self.flags["launcher"] == "linux":
+            root = FREEZER / self.flags["cgroups_root"]
+            path = root / parent.container / "mesos" / child / "freezer.state"
+            what = ["-P", str(path), "-e", "trace=openat", "-e", "inject=openat:delay_enter=9000000"]
+        else:
+            what = ["-e", "trace=kill", "-e", "inject=kill:delay_enter=9000000"]
+        # Each thread by its number, not -f: the agent's children, the shim among them, stay untraced.
+        threads = [name for t in Path(f"/proc/{self.process.pid}/task").iterdir() for name in ("-p", t.name)]
+        tracer = subprocess.Popen(
+            [strace, "-o", "/dev/null", *what, *threads], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        )
+        try:
+            for _ in range(len(threads) // 2):
+                line = tracer.stderr.readline()
+                assert "attached" in line, f"strace: {line}{tracer.stderr.read()}"
+            yield
+        finally:
+            tracer.send_signal(signal.SIGINT)  # detaches, which ends the delay
+            tracer.communicate(timeout=SECONDS)
+
+    def stop(self) -> None:
+        """Ends the agent and everything below it, and takes its cgroups away."""
+        if self.process is not None:
+            with contextlib.suppress(OSError):
+                self.process.stdin.close()
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(SECONDS)
+        wait_until(self._kill_leftovers, "end of the agent's containers")
+        root = FREEZER / self.flags.get("cgroups_root", "")
+        if self.flags.get("cgroups_root") and root.is_dir():
+            for directory, _, _ in os.walk(root, topdown=False):
+                wait_until(lambda d=directory: _removed(d), f"removal of {directory}")
+
+    def _kill_leftovers(self) -> bool:
+        """Kills every process that was given this agent's work directory. Returns whether there was none."""
+        mark = os.fsencode(self.flags["work_dir"])
+        none = True
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if mark in (process / "environ").read_bytes() and int(process.name) != os.getpid():
+                    none = False
+                    os.kill(int(process.name), signal.SIGKILL)
+        return none
+
+
+def _removed(directory: str) -> bool:
+    try:
+        Path(directory).rmdir()
+    except OSError as error:
+        if error.errno == errno.EBUSY:  # its last process is still on its way out
+            return False
+        raise
+    return True

@@ -1,0 +1,275 @@
+"""The operator's default ContainerInfo from the shim's configuration, under a real agent.
+
+The agent's own isolation knows nothing of volumes here: it would refuse a private /tmp above its work_dir.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from . import fetch
+from .harness import WAIT_FOR_RELEASE, Agent
+
+pytestmark = pytest.mark.agent
+
+DEFAULT = {
+    "type": "MESOS",
+    "volumes": [
+        {"host_path": "tmp", "container_path": "/tmp", "mode": "RW"},
+        {"host_path": "/usr/share", "container_path": "/mnt", "mode": "RO"},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def agent(start_agent: Callable[..., Agent]) -> Agent:
+    return start_agent(
+        mesos_agent_default_container_info=DEFAULT,
+        mesos_agent_attributes={"rack": "r1", "zone": "b"},
+        flags={"switch_user": True, "strict": False},
+    )
+
+
+@pytest.fixture(autouse=True)
+def host_stays_as_it_is(agent: Agent) -> object:
+    """No test here may change what the host sees: its mount table and its /tmp."""
+    before = agent.mounts()
+    yield
+    assert agent.mounts() == before
+    assert not [name for name in os.listdir("/tmp") if name.startswith("made-by-")]
+
+
+def test_flags_in_effect_are_those_the_role_wrote(agent: Agent) -> None:
+    effective = agent.get("/flags")["flags"]
+    wanted = dict(agent.flags)
+    assert wanted.keys() >= {
+        "attributes",
+        "isolation",
+        "launcher_dir",
+        "resources",
+        "strict",
+        "switch_user",
+        "work_dir",
+    }
+    assert wanted["strict"] == "false"
+    assert wanted["attributes"] == "rack:r1;zone:b"
+    wanted["work_dir"] += "/agents/0/work"  # an agent in local mode adds this to the flag
+    assert {name: effective.get(name) for name in wanted} == wanted
+    assert agent.get("/state")["attributes"] == {"rack": "r1", "zone": "b"}
+    assert agent.healthy()
+
+
+def test_private_tmp_above_the_work_dir(agent: Agent) -> None:
+    task = agent.run(
+        """
+        stat -c '%a %u' /tmp > seen
+        ls -A /tmp >> seen
+        touch /tmp/made-by-task
+        pwd > cwd
+        test "$(pwd)" = "$MESOS_SANDBOX" && cat seen > "$MESOS_SANDBOX/copy"
+        """
+    )
+    assert task.wait_end()["state"] == "TASK_FINISHED"
+    assert task.wait_executor() == 0
+    assert str(task.sandbox).startswith("/tmp/"), "the work_dir must lie below the path that the volume covers"
+    host = os.stat("/tmp")
+    assert task.read("seen").split()[:2] == [f"{host.st_mode & 0o7777:o}", str(host.st_uid)]
+    # Nothing of the host's /tmp but the way to the own sandbox.
+    assert task.read("seen").split()[2:] in ([], [task.sandbox.parts[2]])
+    assert task.read("cwd").strip() == str(task.sandbox)
+    assert task.read("copy") == task.read("seen")
+    assert (task.sandbox / "tmp/made-by-task").exists()
+
+
+def test_read_only_volume_of_the_default(agent: Agent) -> None:
+    task = agent.run(
+        """
+        ls /mnt > listing
+        touch /mnt/made-by-task 2> error
+        mount -o remount,rw /mnt 2>> error
+        """,
+        user="nobody",
+    )
+    assert task.wait_end()["state"] == "TASK_FAILED"
+    assert "Read-only file system" in task.read("error")
+    assert set(task.read("listing").split()) == {name for name in os.listdir("/usr/share") if not name.startswith(".")}
+    assert not os.path.exists("/usr/share/made-by-task")
+
+
+def test_task_of_an_ordinary_user(agent: Agent, task_user: pwd.struct_passwd) -> None:
+    task = agent.run(
+        """
+        id -u > id; id -g >> id; id -G >> id
+        echo mine > /tmp/made-by-user && stat -c '%u' /tmp/made-by-user >> id
+        ls / > root && touch /opt/made-by-user 2> error
+        true
+        """,
+        user=task_user.pw_name,
+    )
+    assert task.wait_end()["state"] == "TASK_FINISHED"
+    uid, gid = str(task_user.pw_uid), str(task_user.pw_gid)
+    assert task.read("id").split() == [uid, gid, gid, uid]
+    assert "Permission denied" in task.read("error")
+    assert (task.sandbox / "tmp/made-by-user").read_text() == "mine\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ("exit 0", 0),
+        ("exit 3", 3 << 8),
+        ("exit 255", 255 << 8),
+        ("no-such-command", 127 << 8),
+        ("kill -KILL $$", signal.SIGKILL),
+        ("kill -TERM $$", signal.SIGTERM),
+        ("ulimit -c 0; kill -SEGV $$", signal.SIGSEGV),
+    ],
+)
+def test_end_of_an_executor_is_reported(agent: Agent, command: str, status: int) -> None:
+    task = agent.run(command=command)
+    assert task.wait_executor() == status
+    lost = task.wait_end()
+    assert (lost["state"], lost["reason"]) == ("TASK_FAILED", "REASON_EXECUTOR_TERMINATED")
+
+
+def test_signal_to_the_helper_reaches_the_executor(agent: Agent) -> None:
+    task = agent.run(command="trap 'exit 5' TERM; touch ready; while :; do sleep 0.05; done")
+    task.wait_file("ready")
+    (container,) = [c for c in agent.get("/containers") if c["executor_id"] == task.executor]
+    os.kill(container["status"]["executor_pid"], signal.SIGTERM)
+    assert task.wait_executor() == 5 << 8
+
+
+def test_environment_is_what_the_agent_gives(agent: Agent) -> None:
+    task = agent.run("env -0 > env", environment={"FROM_FRAMEWORK": "yes: a 'quoted' value"})
+    assert task.wait_end()["state"] == "TASK_FINISHED"
+    seen = dict(pair.split("=", 1) for pair in task.read("env").split("\0") if pair)
+    assert seen["FROM_FRAMEWORK"] == "yes: a 'quoted' value"
+    assert seen["MESOS_SANDBOX"] == seen["MESOS_DIRECTORY"] == str(task.sandbox)
+    assert seen["MESOS_EXECUTOR_ID"] == task.executor
+    # The agent's own environment is the helper's, and ends there.
+    leaked = {name for name in seen if name.startswith("MESOS_CONTAINERIZER_")}
+    assert not leaked | ({"LD_LIBRARY_PATH", "PYTHONPATH", "MESOS_LAUNCHER_DIR"} & seen.keys())
+
+
+def test_twenty_executors_at_once(agent: Agent) -> None:
+    before = agent.mounts()
+    host = os.readlink(f"/proc/{agent.process.pid}/ns/mnt")
+    script = f"""
+        ls -A /tmp/made-by-* > foreign 2> /dev/null
+        echo "$MESOS_EXECUTOR_ID" > /tmp/made-by-one-of-twenty
+        stat -c %a /tmp > mode
+        readlink /proc/self/ns/mnt > namespace
+        touch ready
+        {WAIT_FOR_RELEASE}
+        cat /tmp/made-by-* > after
+        ls -A /tmp > listing
+        """
+    tasks = [agent.task(script) for _ in range(20)]
+    agent.launch(*tasks)
+    for task in tasks:
+        task.wait_state("TASK_RUNNING")
+        task.wait_file("ready")
+    # All twenty live now.
+    assert agent.mounts() == before
+    assert len({c["container_id"] for c in agent.get("/containers")} & {t.container for t in tasks}) == 20
+    for task in tasks:
+        task.release()
+    for task in tasks:
+        assert task.wait_end()["state"] == "TASK_FINISHED"
+        assert task.wait_executor() == 0
+        assert task.read("foreign") == ""
+        assert task.read("mode").strip() == "1777"
+        assert task.read("after").strip() == task.executor
+        assert (task.sandbox / "tmp/made-by-one-of-twenty").read_text().strip() == task.executor
+        assert set(task.read("listing").split()) <= {"made-by-one-of-twenty", task.sandbox.parts[2]}
+    namespaces = {task.read("namespace").strip() for task in tasks}
+    assert len(namespaces) == 20
+    assert host not in namespaces
+
+
+def test_nested_container_has_the_default_in_its_own_sandbox(agent: Agent) -> None:
+    parent = agent.run(f"echo parent > /tmp/made-by-parent; touch ready; {WAIT_FOR_RELEASE}")
+    parent.wait_file("ready")
+    status = agent.nested(parent, "child", "ls -A /tmp > listing; echo child > /tmp/made-by-child; exit 7")
+    assert status == 7 << 8
+    sandbox = parent.sandbox / "containers/child"
+    assert set((sandbox / "listing").read_text().split()) <= {parent.sandbox.parts[2]}
+    assert (sandbox / "tmp/made-by-child").read_text() == "child\n"
+    assert not (parent.sandbox / "tmp/made-by-child").exists()
+    parent.release()
+    assert parent.wait_end()["state"] == "TASK_FINISHED"
+
+
+def test_nested_container_keeps_a_container_info_of_its_own(agent: Agent) -> None:
+    parent = agent.run(f"touch ready; {WAIT_FOR_RELEASE}")
+    parent.wait_file("ready")
+    own = {"type": "MESOS", "volumes": [{"host_path": "data", "container_path": "/opt", "mode": "RW"}]}
+    status = agent.nested(parent, "child", "ls -A /tmp > listing; echo own > /opt/made-by-child", container=own)
+    assert status == 0
+    sandbox = parent.sandbox / "containers/child"
+    assert (sandbox / "data/made-by-child").read_text() == "own\n"
+    # The default is not added to it: /tmp is the host's.
+    assert set((sandbox / "listing").read_text().split()) >= {name for name in os.listdir("/tmp") if "mesos-" in name}
+    parent.release()
+    assert parent.wait_end()["state"] == "TASK_FINISHED"
+
+
+def test_nested_container_with_a_volume_that_policy_forbids_does_not_start(agent: Agent) -> None:
+    parent = agent.run(f"touch ready; {WAIT_FOR_RELEASE}")
+    parent.wait_file("ready")
+    own = {"type": "MESOS", "volumes": [{"host_path": "/etc", "container_path": "/opt", "mode": "RW"}]}
+    status = agent.nested(parent, "child", "touch started", container=own)
+    assert status != 0
+    assert not (parent.sandbox / "containers/child/started").exists()
+    assert "mesos-containerizer: " in agent.log, "the reason is said where the container's stderr goes"
+    parent.release()
+    assert parent.wait_end()["state"] == "TASK_FINISHED"
+
+
+def test_debug_container_joins_the_view_of_its_parent(agent: Agent, task_user: pwd.struct_passwd) -> None:
+    parent = agent.run(
+        f"""
+        echo secret > /tmp/made-by-parent
+        readlink /proc/self/ns/mnt > namespace
+        touch ready
+        {WAIT_FOR_RELEASE}
+        """,
+        user=task_user.pw_name,
+    )
+    parent.wait_file("ready")
+    command = (
+        "cat /tmp/made-by-parent > debug; readlink /proc/self/ns/mnt >> debug; id -u >> debug; pwd >> debug; exit 9"
+    )
+    try:
+        status = agent.debug(parent, "probe", command)
+    except fetch.Unavailable as reason:
+        pytest.skip(str(reason))
+    assert status == 9 << 8
+    secret, namespace, uid, directory = parent.read("debug").splitlines()
+    assert secret == "secret"
+    assert namespace == parent.read("namespace").strip()
+    assert uid == str(task_user.pw_uid)
+    assert directory == str(parent.sandbox)
+    parent.release()
+    assert parent.wait_end()["state"] == "TASK_FINISHED"
+
+
+def test_configuration_is_read_at_each_launch(agent: Agent) -> None:
+    """An operator's change of the default holds for the next executor; the agent need not know."""
+    path = agent.flags_dir.parent / "shim/etc/mesos-shim/config.json"
+    old = path.read_text()
+    changed = {**json.loads(old), "default_container_info": {"type": "MESOS", "volumes": []}}
+    path.write_text(json.dumps(changed))
+    try:
+        task = agent.run("ls -A /tmp > listing")
+        assert task.wait_end()["state"] == "TASK_FINISHED"
+    finally:
+        path.write_text(old)
+    assert set(task.read("listing").split()) >= {name for name in os.listdir("/tmp") if "mesos-" in name}
