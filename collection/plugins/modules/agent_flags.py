@@ -277,6 +277,7 @@ def run(module):
     # What is there may be a flag of another release: it is a flag all the same, not a foreign file.
     readable = dict(FLAGS)
     readable.update(known)
+    flag_directory.refuse_mounts(path)
     state = flag_directory.read(path, readable)
     uid = uid if uid is not None else state.uid if state.exists else os.geteuid()
     gid = gid if gid is not None else state.gid if state.exists else os.getegid()
@@ -303,7 +304,7 @@ def run(module):
         with flag_directory.Replacement(path) as replacement:
             replacement.put(entries, kept, (flag_directory.directory_mode(mode), uid, gid))
     shown_after = dict(entries)
-    shown_after.update({name: entry for name, entry in kept.items() if entry is not None})
+    shown_after.update({name: entry for name, entry in kept.items() if name in state.entries})
     return {
         "changed": bool(drift),
         "changed_flags": shown_changes(changed),
