@@ -1,0 +1,100 @@
+"""Fixtures that every folder of tests shares: an installed shim, directories that task users can enter."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+SOAK = bool(os.environ.get("SOAK"))
+NOBODY = 65534
+PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mount namespaces and other users' ids")
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux mount namespaces")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Soak tests run only where they are asked for by `-m soak`."""
+    if "soak" in (config.getoption("markexpr") or ""):
+        return
+    for item in items:
+        if item.get_closest_marker("soak"):
+            item.add_marker(pytest.mark.skip(reason="long form: make soak"))
+
+
+@pytest.fixture
+def open_tmp() -> Path:
+    """A fresh directory that every user can enter, unlike pytest's own; removed afterwards."""
+    path = Path(tempfile.mkdtemp(prefix="mesos-shim-test-", dir="/var/tmp"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+class Shim:
+    """An installed shim: its programs, its configuration, its records."""
+
+    def __init__(self, prefix: Path) -> None:
+        self.prefix = prefix
+        self.program = prefix / "bin/mesos-shim"
+        self.helper = prefix / "launcher/mesos-containerizer"
+        self.config_path = prefix / "etc/mesos-shim/config.json"
+        self.state_dir = prefix / "state"
+        self.configure()
+
+    def configure(self, **keys: object) -> None:
+        """Write the configuration anew: `keys` over a state directory of its own."""
+        self.config_path.parent.mkdir(parents=True, exist_ok=True)
+        self.config_path.write_text(json.dumps({"state_dir": str(self.state_dir), **keys}))
+        self.config_path.chmod(0o644)
+
+    def run(self, *arguments: object, **keywords: object) -> subprocess.CompletedProcess[str]:
+        """`mesos-shim ARGUMENTS`, its output as text."""
+        keywords.setdefault("timeout", 60)
+        return subprocess.run(
+            [str(self.program), *map(str, arguments)], capture_output=True, text=True, check=False, **keywords
+        )
+
+
+def install(prefix: Path, python: str = PYTHON, name: str = "0.1.0-test") -> Path:
+    """Stage and activate the checkout's shim at `prefix`, by its own release.py."""
+    with tempfile.TemporaryDirectory() as unpacked:
+        lib = Path(unpacked) / "lib"
+        shutil.copytree(CHECKOUT / "shim/mesos_shim", lib / "mesos_shim", ignore=shutil.ignore_patterns("__pycache__"))
+        release = [python, "-ISB", str(lib / "mesos_shim/release.py")]
+        for action in (["stage", "--source", unpacked], ["activate"]):
+            subprocess.run(
+                [*release, *action, "--prefix", str(prefix), "--name", name], check=True, capture_output=True
+            )
+    return prefix
+
+
+@pytest.fixture(scope="session")
+def _installed_once() -> Path:
+    path = Path(tempfile.mkdtemp(prefix="mesos-shim-installed-", dir="/var/tmp"))
+    path.chmod(0o755)
+    yield install(path)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def shim(_installed_once: Path) -> Shim:
+    """The installed shim with a fresh configuration and no records."""
+    shutil.rmtree(_installed_once / "state", ignore_errors=True)
+    return Shim(_installed_once)
+
+
+@pytest.fixture
+def sandbox(open_tmp: Path) -> Path:
+    """A sandbox of the caller's."""
+    path = open_tmp / "sandbox"
+    path.mkdir()
+    return path
