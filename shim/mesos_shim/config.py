@@ -119,7 +119,7 @@ def _read_trusted(path: str, required: bool) -> "bytes | None":
 
 def read_all(fd: int, limit: int, where: str) -> bytes:
     """Everything that `fd` has to give, at most `limit` bytes; more is refused."""
-    chunks = []
+    chunks: list[bytes] = []
     total = 0
     while True:
         try:

@@ -77,15 +77,15 @@ def _listen_fds() -> "range":
     return range(0)
 
 
-def command(arguments: "list[str]", variables: "dict[bytes, bytes]") -> "None":
-    """Become the command; returns never. Raises ShimError with 126 or 127 as env(1) does."""
-    name = arguments[0]
+def command(arguments: "list[str]", variables: "dict[bytes, bytes]", path: "str | None" = None) -> None:
+    """Become the command (`path`, else its first word); returns never. Raises ShimError with 126 or 127 as env(1)."""
+    name = arguments[0] if path is None else path
     if not name or any("\0" in argument for argument in arguments):
         raise ShimError(f"command {name!r}: empty or with a NUL byte", EXIT_NOT_FOUND)
     denied: OSError | None = None
-    for path in _candidates(name, variables):
+    for candidate in _candidates(name, variables):
         try:
-            posix.execve(path, arguments, variables)
+            posix.execve(candidate, arguments, variables)
         except OSError as error:
             if error.errno in (_ENOENT, _ENOTDIR):
                 continue

@@ -98,7 +98,7 @@ def _source(volume: Volume, request: LaunchRequest, trusted: "tuple[int, ...]", 
 def _find_work_dir(config: Config, facts: Facts, trusted: "tuple[int, ...]") -> None:
     if not config.hide_work_dir:
         return
-    path = config.work_dir or _work_dir_of(facts.sandbox.path)
+    path = config.work_dir or work_dir_of(facts.sandbox.path)
     if path is None:
         return
     found = resolve(path, "configuration: work_dir", trusted)
@@ -106,7 +106,7 @@ def _find_work_dir(config: Config, facts: Facts, trusted: "tuple[int, ...]") -> 
         facts.work_dir = found
 
 
-def _work_dir_of(sandbox_path: str) -> "str | None":
+def work_dir_of(sandbox_path: str) -> "str | None":
     """The agent's work_dir, from `<work_dir>/slaves/S/frameworks/F/executors/E/runs/R` (Mesos, slave/paths.hpp)."""
     parts = paths.split(sandbox_path)
     for start in range(len(parts) - 7):
@@ -118,7 +118,7 @@ def _work_dir_of(sandbox_path: str) -> "str | None":
 def _find_passes(config: Config, facts: Facts, trusted: "tuple[int, ...]") -> None:
     if not config.pass_through:
         return
-    from fnmatch import fnmatchcase  # noqa: PLC0415 (only where the operator lists names)
+    from fnmatch import fnmatchcase  # only where the operator lists names
 
     for item in config.pass_through:
         parts = paths.split(item.pattern)

@@ -37,7 +37,7 @@ def of_user(name: "str | None", where: str = "--user") -> Identity:
     """The identity of the account `name` (a name or a uid), with its groups; None: the caller's own."""
     if name is None:
         return current()
-    import pwd  # noqa: PLC0415 (a look-up in the account database costs: only where it is asked for)
+    import pwd  # a look-up in the account database costs: only where it is asked for
 
     try:
         entry = pwd.getpwuid(int(name)) if name.isascii() and name.isdigit() else pwd.getpwnam(name)

@@ -47,13 +47,13 @@ class _Context:
 
 def _make_scanner() -> "object":
     try:
-        from _json import make_scanner  # noqa: PLC0415 (the scanner without 8 ms of `import json`)
+        from _json import make_scanner  # the scanner without 8 ms of `import json`
     except ImportError:
-        import json  # noqa: PLC0415
+        import json
 
         decoder = json.JSONDecoder(object_pairs_hook=_pairs, parse_int=_integer, parse_constant=_constant)
-        return decoder.scan_once
-    return make_scanner(_Context)
+        return decoder.scan_once  # type: ignore[attr-defined]
+    return make_scanner(_Context)  # type: ignore[arg-type]
 
 
 def parse(data: bytes, where: str) -> object:
@@ -82,7 +82,7 @@ def parse(data: bytes, where: str) -> object:
         raise ShimError(f"{where}: nested deeper than {MAX_DEPTH}") from None
     except ValueError as error:
         raise ShimError(f"{where}: not JSON: {error}") from None
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def _check_depth(text: str, where: str) -> None:
@@ -142,7 +142,7 @@ def dump(value: object) -> str:
 
 def _quote(text: str) -> str:
     try:
-        from _json import encode_basestring_ascii  # noqa: PLC0415
+        from _json import encode_basestring_ascii
     except ImportError:
-        from json.encoder import encode_basestring_ascii  # noqa: PLC0415
+        from json.encoder import encode_basestring_ascii
     return encode_basestring_ascii(text)

@@ -23,7 +23,7 @@ def make_plan(request: LaunchRequest, private: "list[str]") -> plan.Plan:
         policy.check(request.info, request.config)
     if sys.platform != "linux":
         return _usage_only_elsewhere(request, user)
-    from . import facts  # noqa: PLC0415 (Linux only)
+    from . import facts  # Linux only
 
     found = facts.find(request, user, private)
     result = plan.Plan(request.container_id or new_id(), found.sandbox, user)
@@ -42,7 +42,7 @@ def make_plan(request: LaunchRequest, private: "list[str]") -> plan.Plan:
 
 
 def _usage_only_elsewhere(request: LaunchRequest, user: identity.Identity) -> plan.Plan:
-    from . import elsewhere  # noqa: PLC0415
+    from . import elsewhere
 
     result = plan.Plan(request.container_id or new_id(), elsewhere.sandbox(request), user)
     result.command = request.command
@@ -75,7 +75,7 @@ def prepare(request: LaunchRequest, made: plan.Plan) -> None:
     """Give this process the plan's view of the file system and put it into the sandbox."""
     directory = made.sandbox.fd
     if made.mounts:
-        from . import view  # noqa: PLC0415 (a launch without volumes needs none of it)
+        from . import view  # a launch without volumes needs none of it
 
         try:
             directory = view.enter(made, framework=request.origin == FRAMEWORK)
@@ -110,10 +110,19 @@ def write_record(request: LaunchRequest, made: plan.Plan, place: "record.Place |
         made.warnings.append(record.explain_failure(error, place.path))
 
 
-def finish(request: LaunchRequest, made: plan.Plan) -> None:
-    """The last steps, in an order that cannot be changed: say the warnings, drop rights, become the command."""
+def finish(
+    request: LaunchRequest,
+    made: plan.Plan,
+    variables: "dict[bytes, bytes] | None" = None,
+    path: "str | None" = None,
+) -> None:
+    """The last steps, in an order that cannot be changed: say the warnings, drop rights, become the command.
+
+    `variables` and `path` where they are not the caller's environment and the command's first word.
+    """
     warn(made.warnings)
-    variables = execute.environment()
+    if variables is None:
+        variables = execute.environment()
     try:
         execute.keep_only(request.keep_fds)
         if made.user.switch:
@@ -123,18 +132,18 @@ def finish(request: LaunchRequest, made: plan.Plan) -> None:
     except OSError as error:
         raise ShimError(f"becoming uid {made.user.uid}: {reason(error)}") from None
     execute.restore_signals()
-    execute.command(made.command, variables)
+    execute.command(made.command, variables, path)
 
 
 def _set_no_new_privs() -> None:
-    from . import linux  # noqa: PLC0415
+    from . import linux
 
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
 
 
 def warn(warnings: "list[str]") -> None:
     """Each warning on a line of its own, on stderr; a closed stderr is no reason to fail."""
-    from .errors import one_line  # noqa: PLC0415
+    from .errors import one_line
 
     for warning in warnings:
         try:

@@ -22,9 +22,11 @@ MS_NODEV = 0x4
 MS_NOEXEC = 0x8
 MS_REMOUNT = 0x20
 MS_BIND = 0x1000
+MS_MOVE = 0x2000
 MS_REC = 0x4000
 MS_PRIVATE = 0x40000
 MS_SLAVE = 0x80000
+MNT_DETACH = 0x2  # umount2(2)
 
 # fcntl.h (the generic values differ on some architectures: O_PATH does not)
 O_PATH = 0x200000
@@ -99,7 +101,7 @@ class _Function(CFuncPtr):
     _restype_ = _Long
 
 
-_libc = dlopen(None, 0)
+_libc = dlopen(None, 0)  # type: ignore[arg-type]
 
 
 def _function(name: str) -> "_Function":

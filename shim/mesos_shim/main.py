@@ -12,21 +12,21 @@ def main(config: str, agent: bool = False) -> None:
     name = "mesos-containerizer" if agent else "mesos-shim"
     try:
         if agent:
-            from .agent import helper  # noqa: PLC0415
+            from .agent import helper
 
             status = helper.main(arguments, config)
         elif arguments[:1] == ["run"] and not _asks_help(arguments):
             status = _run(arguments[1:], config)
         else:
-            from . import commands  # noqa: PLC0415
+            from . import commands
 
             status = commands.main(arguments, config)
     except ShimError as error:
-        status = fail(name, str(error), error.exit_code)
+        status = fail(name, str(error), 1 if agent else error.exit_code)
     except KeyboardInterrupt:
         status = 130
     except Exception as error:
-        status = fail(name, _unexpected(error), 125)
+        status = fail(name, _unexpected(error), 1 if agent else 125)
     _leave(status)
 
 
@@ -40,13 +40,13 @@ def _asks_help(arguments: "list[str]") -> bool:
 
 
 def _run(arguments: "list[str]", config: str) -> int:
-    from . import launch, request  # noqa: PLC0415
+    from . import launch, request
 
     asked = request.from_arguments(arguments, config)
     if not asked.command:
         raise ShimError("run: no command; it goes after '--'")
     if asked.supervise or asked.remove or asked.status_fd is not None:
-        from . import supervise  # noqa: PLC0415
+        from . import supervise
 
         return supervise.run(asked)
     launch.run(asked, [])

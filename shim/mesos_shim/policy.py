@@ -26,7 +26,7 @@ def check(info: ContainerInfo, config: Config) -> None:
 
 
 def _matches(volume: Volume, globs: "str | list[str]") -> bool:
-    from fnmatch import fnmatchcase  # noqa: PLC0415 (needed only where the operator lists globs)
+    from fnmatch import fnmatchcase  # needed only where the operator lists globs
 
     parts = paths.split(volume.host_path)
     for glob in globs:

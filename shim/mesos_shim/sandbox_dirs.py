@@ -37,7 +37,7 @@ def step(fd: int, name: str, flags: int, within_mount: bool = True) -> int:
     except OSError as error:
         if error.errno not in linux.ABSENT:
             raise
-    from . import classic  # noqa: PLC0415 (kernels before 5.6)
+    from . import classic  # kernels before 5.6
 
     return classic.step_within_mount(fd, name, flags)
 

@@ -13,6 +13,9 @@ from .identity import open_as
 from .plan import HIDE, KEEP, TMPFS, Mount, Plan, mirrored_levels
 from .resolve import OPEN_STEP, S_IFDIR, Resolved, Status
 
+if False:  # for the type checker alone: no launch imports typing
+    from . import classic
+
 _DIRECTORY = linux.O_PATH | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 
 
@@ -31,6 +34,70 @@ class Opened:
         self.tree = -1
 
 
+class Mounts:
+    """The calls that make, copy and move mounts: the kernel's newer ones, and `classic` where it lacks them."""
+
+    def __init__(self, cover: int) -> None:
+        self._cover = cover
+        self._staging: classic.Staging | None = None
+
+    def _classic(self, error: OSError) -> "classic.Staging":
+        if error.errno not in linux.ABSENT:
+            raise error
+        if self._staging is None:
+            from . import classic
+
+            self._staging = classic.Staging(self._cover)
+        return self._staging
+
+    def tmpfs(self, options: "dict[str, str]", attributes: int) -> int:
+        """A tmpfs that is not attached yet."""
+        try:
+            return linux.new_tmpfs(options, attributes)
+        except OSError as error:
+            return self._classic(error).tmpfs(options, attributes)
+
+    def clone(self, source: int, read_only: bool, propagation: int) -> int:
+        """A copy of the mounts at `source` and below, not attached yet."""
+        try:
+            tree = linux.open_tree(source, linux.OPEN_TREE_CLONE | linux.AT_RECURSIVE)
+            attributes = linux.MOUNT_ATTR_RDONLY if read_only else 0
+            linux.mount_setattr(tree, linux.AT_RECURSIVE, set_=attributes, propagation=propagation)
+        except OSError as error:
+            return self._classic(error).clone(source, read_only, propagation)
+        return tree
+
+    def move(self, tree: int, target: int) -> None:
+        """Attach `tree`."""
+        try:
+            linux.move_mount(tree, target)
+        except OSError as error:
+            self._classic(error)
+            from . import classic
+
+            classic.move(tree, target)
+
+    def seal(self, tree: int, mount: Mount) -> None:
+        """Make an attached mount of ours read-only, and only that one."""
+        try:
+            try:
+                linux.mount_setattr(tree, 0, set_=linux.MOUNT_ATTR_RDONLY)
+            except OSError as error:
+                self._classic(error)
+                flags = linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV
+                linux.mount(None, f"/proc/self/fd/{tree}", None, flags)
+        except OSError as error:
+            raise ShimError(f"{mount.what}: making {mount.target!r} read-only: {reason(error)}") from None
+
+    def clear(self) -> None:
+        """Leave nothing of the way the mounts were made."""
+        if self._staging is not None:
+            try:
+                self._staging.clear()
+            except OSError as error:
+                raise ShimError(f"clearing the staging mount: {reason(error)}") from None
+
+
 def enter(plan: Plan, framework: bool) -> int:
     """Carry the plan's mounts out. Returns a descriptor of the sandbox as the new view shows it.
 
@@ -39,15 +106,17 @@ def enter(plan: Plan, framework: bool) -> int:
     leave_host(plan)
     sandbox = _open_judged(plan.sandbox, "the sandbox", plan.sandbox.path)
     opened = [_open(mount, plan, sandbox, framework) for mount in plan.mounts]
-    _create(plan, opened, sandbox)
-    _clone(plan, opened)
+    mounts = Mounts(sandbox)
+    _create(plan, opened, sandbox, mounts)
+    _clone(plan, opened, mounts)
     for mount, descriptors in zip(plan.mounts, opened):
-        _attach(mount, descriptors, plan, opened)
+        _attach(mount, descriptors, plan, opened, mounts)
     for mount, descriptors in zip(plan.mounts, opened):
         if mount.action == KEEP:
             sandbox = descriptors.tree
         if mount.action == HIDE:
-            linux.mount_setattr(descriptors.tree, 0, set_=linux.MOUNT_ATTR_RDONLY)
+            mounts.seal(descriptors.tree, mount)
+    mounts.clear()
     return sandbox
 
 
@@ -141,7 +210,7 @@ def _open(mount: Mount, plan: Plan, sandbox: int, framework: bool) -> Opened:
     return opened
 
 
-def _create(plan: Plan, opened: "list[Opened]", sandbox: int) -> None:
+def _create(plan: Plan, opened: "list[Opened]", sandbox: int, mounts: Mounts) -> None:
     # Shallow sources first: a volume's own directory is not to be mistaken for another's parent.
     order = sorted(range(len(opened)), key=lambda index: len(plan.mounts[index].source_parts))
     for index in order:
@@ -159,13 +228,13 @@ def _create(plan: Plan, opened: "list[Opened]", sandbox: int) -> None:
                 plan.warnings,
             )
         elif mount.action in (TMPFS, HIDE):
-            opened[index].source = opened[index].tree = _new_tmpfs(mount, plan)
-    for index, mount in enumerate(plan.mounts):
+            opened[index].source = opened[index].tree = _new_tmpfs(mount, plan, mounts)
+    for mount in plan.mounts:
         if mount.parent is not None:
             _make_mount_point(mount, plan.mounts[mount.parent], opened[mount.parent].source)
 
 
-def _new_tmpfs(mount: Mount, plan: Plan) -> int:
+def _new_tmpfs(mount: Mount, plan: Plan, mounts: Mounts) -> int:
     covers = mount.covers.status
     options = {"mode": f"{covers.st_mode & 0o7777:o}"}
     if not plan.new_user_namespace:
@@ -175,7 +244,7 @@ def _new_tmpfs(mount: Mount, plan: Plan) -> int:
     if mount.noexec:
         attributes |= linux.MOUNT_ATTR_NOEXEC
     try:
-        return linux.new_tmpfs(options, attributes)
+        return mounts.tmpfs(options, attributes)
     except OSError as error:
         raise ShimError(f"{mount.what}: a tmpfs of size {options['size']}: {reason(error)}") from None
 
@@ -221,27 +290,25 @@ def _make_file(fd: int, name: str, parent: Mount, mount: Mount) -> None:
             raise ShimError(f"{mount.what}: {mount.target!r} in {parent.what}: {reason(error)}") from None
 
 
-def _clone(plan: Plan, opened: "list[Opened]") -> None:
+def _clone(plan: Plan, opened: "list[Opened]", mounts: Mounts) -> None:
     """Copies of all sources before the first is attached, so that no volume shows another by accident."""
     for mount, descriptors in zip(plan.mounts, opened):
         if descriptors.tree >= 0:
             continue
-        attributes = linux.MOUNT_ATTR_RDONLY if mount.read_only else 0
+        # Private: else a mount that arrives later from the host below a read-only volume is writable.
+        propagation = linux.MS_SLAVE if mount.propagation else linux.MS_PRIVATE
         try:
-            descriptors.tree = linux.open_tree(descriptors.source, linux.OPEN_TREE_CLONE | linux.AT_RECURSIVE)
-            # Private: else a mount that arrives later from the host below a read-only volume is writable.
-            propagation = linux.MS_SLAVE if mount.propagation else linux.MS_PRIVATE
-            linux.mount_setattr(descriptors.tree, linux.AT_RECURSIVE, set_=attributes, propagation=propagation)
+            descriptors.tree = mounts.clone(descriptors.source, mount.read_only, propagation)
         except OSError as error:
             raise ShimError(f"{mount.what}: copying the mount for {mount.target!r}: {reason(error)}") from None
 
 
-def _attach(mount: Mount, descriptors: Opened, plan: Plan, opened: "list[Opened]") -> None:
+def _attach(mount: Mount, descriptors: Opened, plan: Plan, opened: "list[Opened]", mounts: Mounts) -> None:
     target = descriptors.target
     if mount.parent is not None:
         target = _inside(opened[mount.parent].tree, mount, plan.mounts[mount.parent])
     try:
-        linux.move_mount(descriptors.tree, target)
+        mounts.move(descriptors.tree, target)
     except OSError as error:
         raise ShimError(f"{mount.what}: attaching it at {mount.target!r}: {reason(error)}") from None
 

@@ -1,0 +1,371 @@
+"""The launch protocol of Mesos 1.x: everything in the environment, a status file, a parent that waits.
+
+Sources: src/slave/containerizer/mesos/launch.cpp and launcher.cpp of 1.11.0, and a real agent.
+"""
+
+import _signal
+import posix
+
+from .. import config as configuration
+from .. import execute, paths, plan, record, request, supervise
+from .. import launch as launch_module
+from ..errors import ShimError, reason
+from . import held, helper, setup
+
+_PREFIX = b"MESOS_CONTAINERIZER_"
+_DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # stout, os::host_default_path
+_EXIT_FAILURE = 1
+_MS_BIND = 0x1000
+
+# What we do ourselves, and what the agent has done by the time it starts us.
+_OURS = {
+    "command",
+    "environment",
+    "task_environment",
+    "user",
+    "working_directory",
+    "mounts",
+    "pre_exec_commands",
+    "supplementary_groups",
+    "task_supplementary_groups",
+    "rlimits",
+    "no_new_privileges",
+    "clone_namespaces",
+    "enter_namespaces",
+}
+
+
+class Launch:
+    """One launch as the agent described it."""
+
+    __slots__ = ("config", "container_ids", "debug", "held", "info", "mounts", "needs_packaged", "request", "runtime")
+
+    def __init__(self, config: configuration.Config, info: "dict[str, object]", runtime: "str | None") -> None:
+        self.config = config
+        self.info = info
+        self.runtime = runtime
+        self.container_ids = _container_ids(runtime)
+        self.held = held.Held()
+        self.debug = False
+        self.mounts: list[dict[str, object]] = []
+        self.needs_packaged: str | None = None
+        self.request = request.LaunchRequest()
+
+
+def launch(config_path: str) -> int:
+    """Launch as the agent's environment says; 0 once the status file says how the command ended."""
+    runtime = _variable(b"RUNTIME_DIRECTORY")
+    status = _open_status(runtime)
+    wait_status = _EXIT_FAILURE << 8
+    try:
+        _catch_signals(_raise_early)
+        helper.wait_for_agent(_descriptor(b"PIPE_READ"), _descriptor(b"PIPE_WRITE"))
+        mask = supervise.hold_signals()
+        _catch_signals(_signal.SIG_DFL)
+        work = _read(config_path, runtime)
+        if work.needs_packaged is not None:
+            _hand_over(work, mask)
+        wait_status = _run(work, mask)
+    except EarlySignal as early:
+        wait_status = early.number
+    finally:
+        _write_status(status, wait_status)
+    return 0
+
+
+class EarlySignal(Exception):  # noqa: N818 (no error: the agent's way of calling a launch off)
+    """A signal that came before there was a command to forward it to."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _raise_early(number: int, frame: object) -> None:
+    raise EarlySignal(number)
+
+
+def _catch_signals(handler: object) -> None:
+    for number in (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP, _signal.SIGQUIT, _signal.SIGUSR1, _signal.SIGUSR2):
+        _signal.signal(number, handler)
+
+
+def _variable(name: bytes) -> "str | None":
+    value = posix.environ.get(_PREFIX + name)
+    return None if value is None else value.decode("utf-8", "surrogateescape")
+
+
+def _descriptor(name: bytes) -> int:
+    text = _variable(name)
+    if text is None or not text.isascii() or not text.isdigit() or len(text) > 7:
+        raise ShimError(f"{(_PREFIX + name).decode()}: {text!r} is not a file descriptor")
+    return int(text)
+
+
+def _open_status(runtime: "str | None") -> "int | None":
+    """The status file, opened first of all: the agent reads there how the container ended, whatever happens."""
+    if runtime is None:
+        return None
+    try:
+        flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC | posix.O_NOFOLLOW
+        return posix.open(runtime + "/status", flags, 0o600)
+    except OSError as error:
+        raise ShimError(f"{runtime}/status: {reason(error)}") from None
+
+
+def _write_status(status: "int | None", wait_status: int) -> None:
+    """The raw wait status in decimal: one write, no newline (a 1.11 agent aborts over anything else)."""
+    if status is None:
+        return
+    try:
+        posix.write(status, b"%d" % wait_status)
+    except OSError as error:
+        launch_module.warn([f"status file: {reason(error)}: the agent will take the container as killed"])
+
+
+def _container_ids(runtime: "str | None") -> "list[str]":
+    """The ids in `<runtime_dir>/containers/<id>[/containers/<child>…]`, outermost first."""
+    parts = paths.split(runtime or "")
+    found: list[str] = []
+    while len(parts) >= 2 and parts[-2] == "containers":
+        found.insert(0, parts[-1])
+        parts = parts[:-2]
+    for item in found:
+        request.check_id(item, "container id")
+    return found
+
+
+def _read(config_path: str, runtime: "str | None") -> Launch:
+    """Everything that the agent says of this launch, judged."""
+    config = configuration.read(config_path, required=False)
+    info = setup.parse_json(posix.environ[_PREFIX + b"LAUNCH_INFO"], "ContainerLaunchInfo")
+    work = Launch(config, info, runtime)
+    if info.get("rootfs") is not None:
+        raise ShimError(
+            "ContainerLaunchInfo.rootfs: an image's root file system; filesystem/shared has the host's only"
+        )
+    asked = work.request
+    asked.config = config
+    asked.isolation = config.isolation
+    asked.on_unenforceable = config.on_unenforceable
+    directory = setup.string(info.get("working_directory"), "ContainerLaunchInfo.working_directory")
+    message = None if runtime is None else held.read_message(runtime + "/config")
+    if message is not None:
+        work.held = held.container_config(message, f"{runtime}/config")
+    asked.executor_id, asked.framework_id = work.held.executor_id, work.held.framework_id
+    work.debug = work.held.container_class == held.DEBUG
+    # A DEBUG container works in its parent's sandbox; what the agent holds as its directory is for its output.
+    asked.sandbox = directory if work.debug else work.held.directory or directory
+    asked.container_id = ".".join(work.container_ids) or None
+    work.mounts = setup.objects(info.get("mounts"), "ContainerLaunchInfo.mounts")
+    if not work.debug:
+        _choose(work, message is not None)
+    work.needs_packaged = _needs_packaged(work)
+    return work
+
+
+def _choose(work: Launch, config_found: bool) -> None:
+    setup.choose(work.request, work.held.container_info, "ContainerInfo")
+    if not config_found and work.mounts:
+        pairs = [_plain_bind(mount) for mount in work.mounts]
+        found = [pair for pair in pairs if pair is not None]
+        if len(found) == len(pairs):
+            work.request.info = setup.as_given(found, paths.normal(work.request.sandbox or "/"))
+            work.request.origin = request.FRAMEWORK
+    targets = {volume.container_path for volume in work.request.info.volumes} if work.request.info else set()
+    # The agent's own filesystem/shared has asked for the same volumes, plainly and read-write: ours replace them.
+    work.mounts = [mount for mount in work.mounts if paths.normal(str(mount.get("target"))) not in targets]
+
+
+def _plain_bind(mount: "dict[str, object]") -> "tuple[str, str] | None":
+    flags = mount.get("flags")
+    source, target = mount.get("source"), mount.get("target")
+    if set(mount) == {"flags", "source", "target"} and isinstance(flags, int) and flags & _MS_BIND:
+        return str(source), str(target)
+    return None
+
+
+def _needs_packaged(work: Launch) -> "str | None":
+    """The first field that we leave to the packaged helper, or None."""
+    for name, value in work.info.items():
+        if name not in _OURS and value not in (None, [], {}):
+            return name
+    if work.mounts:
+        return "mounts"
+    if _variable(b"NAMESPACE_MNT_TARGET"):
+        return "namespace_mnt_target"
+    return "unshare_namespace_mnt" if _variable(b"UNSHARE_NAMESPACE_MNT") in ("true", "1") else None
+
+
+def _hand_over(work: Launch, mask: "set[int]") -> None:
+    """Attach our volumes, take their entries out of the launch info, and become the packaged helper."""
+    what = f"ContainerLaunchInfo.{work.needs_packaged}"
+    if work.config.packaged_helper is None:
+        helper.exec_packaged(work.config, ["launch"], what)
+    _enter(work)
+    info = dict(work.info)
+    info["mounts"] = work.mounts
+    variables = posix.environ
+    variables[_PREFIX + b"LAUNCH_INFO"] = setup.dump(info)
+    # It waits for the agent's byte, which we have read: a pipe of our own holds another.
+    reading, writing = posix.pipe()
+    posix.write(writing, b"\0")
+    for name, fd in ((b"PIPE_READ", reading), (b"PIPE_WRITE", writing)):
+        posix.set_inheritable(fd, True)
+        variables[_PREFIX + name] = b"%d" % fd
+    supervise.release_signals(mask)
+    helper.exec_packaged(work.config, ["launch"], what)
+
+
+def _enter(work: Launch) -> "tuple[plan.Plan, record.Place | None]":
+    """This process in the container's view of the file system, and in its sandbox."""
+    asked = work.request
+    if work.debug:
+        from . import join
+
+        asked.info = None
+        asked.isolation = ()
+        made = launch_module.make_plan(asked, [])
+        place = launch_module.open_record(asked, made)
+        join.parents_view(work.container_ids, work.runtime or "", record.state_dir(work.config.state_dir))
+        return made, place
+    made = launch_module.make_plan(asked, private_directories(work))
+    place = launch_module.open_record(asked, made)
+    launch_module.prepare(asked, made)
+    return made, place
+
+
+def private_directories(work: Launch) -> "list[str]":
+    """What no framework's absolute source may reach: the agent's directories and our own."""
+    from .. import facts
+
+    found = [record.state_dir(work.config.state_dir)]
+    if work.config.path is not None:
+        found.append(paths.join(paths.split(work.config.path)[:-1]))
+    if work.runtime is not None:
+        parts = paths.split(work.runtime)
+        found.append(paths.join(parts[: -2 * len(work.container_ids)]))
+    if work.config.work_dir is not None:
+        found.append(work.config.work_dir)
+    work_dir = facts.work_dir_of(paths.normal(work.request.sandbox or "/"))
+    if work_dir is not None:
+        found.append(work_dir)
+    return [path for path in found if path != "/"]
+
+
+def _run(work: Launch, mask: "set[int]") -> int:
+    """Fork the command, wait for it; its raw wait status."""
+    pid = posix.fork()
+    if pid == 0:
+        _child(work, mask)
+    status = supervise.wait(pid)
+    _forget(work)
+    return status
+
+
+def _forget(work: Launch) -> None:
+    try:
+        place = record.open_place(record.state_dir(work.config.state_dir))
+    except OSError:
+        return
+    if work.request.container_id is not None:
+        record.remove(place, work.request.container_id)
+
+
+def _child(work: Launch, mask: "set[int]") -> None:
+    from ..main import fail
+
+    try:
+        _become(work, mask)
+    except ShimError as error:
+        fail("mesos-containerizer", str(error), 0)
+    except BaseException as error:  # noqa: BLE001
+        fail("mesos-containerizer", f"internal error: {type(error).__name__}: {error}", 0)
+    posix._exit(_EXIT_FAILURE)
+
+
+def _become(work: Launch, mask: "set[int]") -> None:
+    info = work.info
+    command = setup.command(info.get("command"), "ContainerLaunchInfo.command")
+    pre_exec = [
+        setup.command(item, f"ContainerLaunchInfo.pre_exec_commands[{index}]")
+        for index, item in enumerate(
+            setup.objects(info.get("pre_exec_commands"), "ContainerLaunchInfo.pre_exec_commands")
+        )
+    ]
+    variables = _environment(info)
+    limits = _limits(info)
+    work.request.user = setup.string(info.get("user"), "ContainerLaunchInfo.user")
+    groups = _groups(info)
+    made, place = _enter(work)
+    made.user.groups = made.user.groups + [gid for gid in groups if gid not in made.user.groups]
+    launch_module.write_record(work.request, made, place)
+    setup.run_as_root(pre_exec, variables, "ContainerLaunchInfo.pre_exec_commands")
+    directory = setup.string(info.get("working_directory"), "ContainerLaunchInfo.working_directory")
+    if directory is not None and (work.debug or paths.normal(directory) != made.sandbox.path):
+        setup.change_directory(directory)
+    if info.get("no_new_privileges") is True:
+        made.no_new_privs = "the agent says so"
+    for limit, soft, hard in limits:
+        setup.set_limit(limit, soft, hard)
+    supervise.release_signals(mask)
+    made.command = command.argv
+    launch_module.finish(work.request, made, variables, command.path)
+
+
+def _environment(info: "dict[str, object]") -> "dict[bytes, bytes]":
+    """The task's variables: those of the launch info alone; without any, what we were given."""
+    outer = info.get("environment")
+    if outer is None:
+        return execute.environment()
+    if not isinstance(outer, dict):
+        raise ShimError("ContainerLaunchInfo.environment: not an object")
+    result: dict[bytes, bytes] = {}
+    for item in setup.objects(outer.get("variables"), "ContainerLaunchInfo.environment.variables"):
+        name = setup.string(item.get("name"), "ContainerLaunchInfo.environment: name")
+        value = setup.string(item.get("value"), f"ContainerLaunchInfo.environment: {name}")
+        if item.get("type", "VALUE") != "VALUE" or name is None or value is None:
+            raise ShimError(f"ContainerLaunchInfo.environment: {name}: only variables with a plain value are passed on")
+        if not name or "=" in name or "\0" in name + value:
+            raise ShimError(
+                f"ContainerLaunchInfo.environment: {name!r} is not a variable's name, or its value has a NUL"
+            )
+        result[name.encode("utf-8")] = value.encode("utf-8")
+    result.setdefault(b"PATH", _DEFAULT_PATH)
+    return result
+
+
+def _groups(info: "dict[str, object]") -> "list[int]":
+    groups: list[int] = []
+    for name in ("supplementary_groups", "task_supplementary_groups"):
+        value = info.get(name) or []
+        if not isinstance(value, list) or not all(isinstance(gid, int) and 0 <= gid < 2**32 - 1 for gid in value):
+            raise ShimError(f"ContainerLaunchInfo.{name}: not a list of group ids")
+        groups.extend(value)
+    return groups
+
+
+def _limits(info: "dict[str, object]") -> "list[tuple[int, int, int]]":
+    """RLimitInfo as (resource, soft, hard); without values a limit is unlimited."""
+    outer = info.get("rlimits")
+    if not outer:
+        return []
+    if not isinstance(outer, dict):
+        raise ShimError("ContainerLaunchInfo.rlimits: not an object")
+    import resource
+
+    result = []
+    for item in setup.objects(outer.get("rlimits"), "ContainerLaunchInfo.rlimits.rlimits"):
+        kind = str(item.get("type"))
+        number = getattr(resource, "RLIMIT_" + kind.replace("RLMT_", "", 1), None)
+        if number is None:
+            raise ShimError(f"ContainerLaunchInfo.rlimits: {kind}: no such limit on this host")
+        values = []
+        for side in ("soft", "hard"):
+            value = item.get(side, resource.RLIM_INFINITY)
+            value = int(value) if isinstance(value, str) and value.isdigit() else value  # protobuf's JSON of a uint64
+            if not isinstance(value, int):
+                raise ShimError(f"ContainerLaunchInfo.rlimits: {kind}.{side}: {value!r} is not a number")
+            values.append(value)
+        result.append((int(number), values[0], values[1]))
+    return result

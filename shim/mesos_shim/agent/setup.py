@@ -1,0 +1,142 @@
+"""What both protocols do the same way: whose ContainerInfo counts, which volumes are the agent's plain mounts."""
+
+import posix
+
+from .. import container_info, jsontext, paths
+from ..container_info import ContainerInfo, Volume
+from ..errors import ShimError, reason
+from ..request import FRAMEWORK, OPERATOR, LaunchRequest
+
+
+def choose(request: LaunchRequest, held: "dict[str, object] | None", where: str) -> None:
+    """Set the request's ContainerInfo: the one that the agent holds, else the operator's default."""
+    if held is None:
+        request.info = request.config.default_container_info
+        request.origin = OPERATOR
+        return
+    request.info = container_info.parse_or_refuse(held, where)
+    # An agent merges its own default into what it holds: the operator's words stay the operator's.
+    request.origin = OPERATOR if _equal(request.info, request.config.default_container_info) else FRAMEWORK
+
+
+def _equal(one: ContainerInfo, other: "ContainerInfo | None") -> bool:
+    return other is not None and _facts(one) == _facts(other)
+
+
+def _facts(info: ContainerInfo) -> "list[tuple[str, str, bool, bool]]":
+    return [(v.container_path, v.host_path, v.read_only, v.propagation) for v in info.volumes]
+
+
+def as_given(pairs: "list[tuple[str, str]]", sandbox: str) -> ContainerInfo:
+    """The volumes behind an agent's plain mounts (source, target), where no ContainerInfo was found."""
+    volumes = []
+    for source, target in pairs:
+        place = f"mount of {target!r}"
+        for path, name in ((source, "source"), (target, "target")):
+            fault = paths.fault(path) or (None if path.startswith("/") else "is not absolute")
+            if fault is not None:
+                raise ShimError(f"{place}: {name} {path!r} {fault}")
+        target = paths.normal(target)
+        fault = container_info.forbidden_target(target)
+        if fault is not None:
+            raise ShimError(f"{place}: {target!r} {fault}")
+        source = paths.normal(source)
+        if paths.is_below(source, sandbox):
+            source = "/".join(paths.relative(source, sandbox))
+        volumes.append(Volume(target, source, read_only=False, place=place))
+    warning = "no ContainerInfo found: the agent's mounts are applied as given, read-write: their mode is not known"
+    return ContainerInfo(volumes, [warning] if volumes else [])
+
+
+def string(value: object, where: str) -> "str | None":
+    """`value` as a string, None for an absent one; anything else is refused."""
+    if value is None or isinstance(value, str):
+        return value
+    raise ShimError(f"{where}: not a string")
+
+
+def objects(value: object, where: str) -> "list[dict[str, object]]":
+    """`value` as a list of objects; absent is empty."""
+    if value is None:
+        return []
+    if isinstance(value, list) and all(isinstance(item, dict) for item in value):
+        return value
+    raise ShimError(f"{where}: not a list of objects")
+
+
+class Command:
+    """CommandInfo: what is executed, as argv."""
+
+    __slots__ = ("argv", "path")
+
+    def __init__(self, path: str, argv: "list[str]") -> None:
+        self.path = path
+        self.argv = argv
+
+
+def command(value: object, where: str) -> Command:
+    """The CommandInfo `value`: through `/bin/sh -c` where it says shell (the default), else as its own argv."""
+    if not isinstance(value, dict):
+        raise ShimError(f"{where}: required")
+    text = string(value.get("value"), f"{where}.value")
+    if text is None:
+        raise ShimError(f"{where}.value: required")
+    if value.get("shell", True):
+        return Command("/bin/sh", ["sh", "-c", text])
+    arguments = value.get("arguments", [])
+    if not isinstance(arguments, list) or not all(isinstance(item, str) for item in arguments):
+        raise ShimError(f"{where}.arguments: not a list of strings")
+    # The arguments are the whole argv, the program's own name included (mesos.proto, CommandInfo).
+    return Command(text, list(arguments) or [text])
+
+
+def run_as_root(commands: "list[Command]", variables: "dict[bytes, bytes]", where: str) -> None:
+    """Run an isolator's own commands, one after the other; the first that fails ends the launch."""
+    for index, item in enumerate(commands):
+        pid = posix.fork()
+        if pid == 0:
+            _exec(item, variables)
+        _, status = posix.waitpid(pid, 0)
+        if status:
+            raise ShimError(f"{where}[{index}]: {item.argv!r} ended with wait status {status}")
+
+
+def _exec(item: Command, variables: "dict[bytes, bytes]") -> None:
+    from .. import execute
+
+    try:
+        execute.restore_signals()
+        execute.command(item.argv, variables, item.path)
+    finally:
+        posix._exit(127)
+
+
+def change_directory(path: str) -> None:
+    """Enter the working directory inside the new view."""
+    try:
+        posix.chdir(path)
+    except OSError as error:
+        raise ShimError(f"working_directory {path!r}: {reason(error)}") from None
+
+
+def parse_json(text: bytes, where: str) -> "dict[str, object]":
+    """A JSON object from the agent."""
+    value = jsontext.parse(text, where)
+    if not isinstance(value, dict):
+        raise ShimError(f"{where}: not an object")
+    return value
+
+
+def dump(value: object) -> bytes:
+    """JSON for the packaged helper."""
+    return jsontext.dump(value).encode("ascii")
+
+
+def set_limit(number: int, soft: int, hard: int) -> None:
+    """setrlimit(2), while we are still root."""
+    import resource
+
+    try:
+        resource.setrlimit(number, (soft, hard))
+    except (OSError, ValueError) as error:
+        raise ShimError(f"ContainerLaunchInfo.rlimits: limit {number}: soft {soft}, hard {hard}: {error}") from None

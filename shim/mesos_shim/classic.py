@@ -1,0 +1,166 @@
+"""The same guarantees on kernels without open_tree, mount_setattr, fsopen or openat2, or behind a seccomp filter.
+
+Detached mounts do not exist there, so they are made on a staging tmpfs that covers the sandbox in our own namespace
+only, and moved from there. Every path handed to mount(2) is `/proc/self/fd/N`: nobody can rename what that names.
+What cannot be done fully is refused; there is no silent half (threats 13).
+"""
+
+import posix
+
+from . import linux
+from .errors import ShimError
+
+_ELOOP, _EXDEV = 40, 18
+_S_IFMT, _S_IFLNK, _S_IFDIR = 0o170000, 0o120000, 0o040000
+
+# mount(2): a remount sets exactly the flags that it is given, so those that are there must be given again.
+_OPTIONS = {
+    "nosuid": linux.MS_NOSUID,
+    "nodev": linux.MS_NODEV,
+    "noexec": linux.MS_NOEXEC,
+    "noatime": 0x400,
+    "nodiratime": 0x800,
+    "relatime": 0x200000,
+}
+
+
+def step_within_mount(fd: int, name: str, flags: int) -> int:
+    """What openat2 with RESOLVE_BENEATH, NO_SYMLINKS and NO_XDEV does for one component."""
+    child = posix.open(name, flags | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=fd)
+    try:
+        if posix.fstat(child).st_mode & _S_IFMT == _S_IFLNK:
+            raise OSError(_ELOOP, posix.strerror(_ELOOP))
+        if mount_id(child) != mount_id(fd):
+            raise OSError(_EXDEV, posix.strerror(_EXDEV))
+    except BaseException:
+        posix.close(child)
+        raise
+    return child
+
+
+def mount_id(fd: int) -> int:
+    """The id of the mount that `fd` was opened on (proc_pid_fdinfo(5))."""
+    for line in _read(f"/proc/self/fdinfo/{fd}").splitlines():
+        if line.startswith(b"mnt_id:"):
+            return int(line[7:])
+    raise ShimError("/proc/self/fdinfo: no mnt_id; the kernel is older than 3.15")
+
+
+def _read(path: str) -> bytes:
+    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        chunks: list[bytes] = []
+        while True:
+            chunk = posix.read(fd, 1 << 16)
+            if not chunk:
+                return b"".join(chunks)
+            chunks.append(chunk)
+    finally:
+        posix.close(fd)
+
+
+class Staging:
+    """A tmpfs over the directory `cover`, on which mounts are made before they are moved to their places."""
+
+    def __init__(self, cover: int) -> None:
+        self._cover = cover
+        self._root = -1
+        self._count = 0
+
+    def _place(self, directory: bool) -> "tuple[str, int]":
+        """A fresh mount point on the staging tmpfs, its name and a descriptor."""
+        if self._root < 0:
+            under = f"/proc/self/fd/{self._cover}"
+            linux.mount("tmpfs", under, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=0700,size=64k")
+            self._root = self._newest()
+        self._count += 1
+        name = str(self._count)
+        if directory:
+            posix.mkdir(name, 0o700, dir_fd=self._root)
+        else:
+            posix.close(posix.open(name, posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600, dir_fd=self._root))
+        return name, posix.open(name, linux.O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=self._root)
+
+    @staticmethod
+    def _newest() -> int:
+        """A descriptor of the mount made last: the staging tmpfs itself, found by its id."""
+        number, path = max(_mounts())[0::2]
+        fd = posix.open(path, linux.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+        if mount_id(fd) != number:
+            posix.close(fd)
+            raise ShimError(f"the staging mount at {path!r} was renamed while the launch was being prepared")
+        return fd
+
+    def tmpfs(self, options: "dict[str, str]", attributes: int) -> int:
+        """As linux.new_tmpfs."""
+        name, place = self._place(directory=True)
+        flags = linux.MS_NOSUID | linux.MS_NODEV
+        if attributes & linux.MOUNT_ATTR_NOEXEC:
+            flags |= linux.MS_NOEXEC
+        data = ",".join(f"{key}={value}" for key, value in options.items())
+        linux.mount("tmpfs", f"/proc/self/fd/{place}", "tmpfs", flags, data)
+        return self._mounted(name, place)
+
+    def clone(self, source: int, read_only: bool, propagation: int) -> int:
+        """As linux.open_tree with OPEN_TREE_CLONE and AT_RECURSIVE, then linux.mount_setattr."""
+        directory = posix.fstat(source).st_mode & _S_IFMT == _S_IFDIR
+        name, place = self._place(directory)
+        linux.mount(f"/proc/self/fd/{source}", f"/proc/self/fd/{place}", None, linux.MS_BIND | linux.MS_REC)
+        tree = self._mounted(name, place)
+        linux.mount(None, f"/proc/self/fd/{tree}", None, propagation | linux.MS_REC)
+        if read_only:
+            make_read_only(tree)
+        return tree
+
+    def _mounted(self, name: str, place: int) -> int:
+        posix.close(place)
+        return posix.open(name, linux.O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=self._root)
+
+    def clear(self) -> None:
+        """Take the staging tmpfs away; what is still on it goes with it."""
+        if self._root >= 0:
+            linux.umount(f"/proc/self/fd/{self._root}", linux.MNT_DETACH)
+
+
+def move(tree: int, target: int) -> None:
+    """As linux.move_mount, for a mount that is attached on the staging tmpfs."""
+    linux.mount(f"/proc/self/fd/{tree}", f"/proc/self/fd/{target}", None, linux.MS_MOVE)
+
+
+def make_read_only(tree: int) -> None:
+    """As mount_setattr with AT_RECURSIVE and MOUNT_ATTR_RDONLY: the mount `tree` and every mount below it."""
+    top = mount_id(tree)
+    found = _mounts()
+    below = {top}
+    for number, parent, _ in found:  # a child's line comes after its parent's
+        if parent in below:
+            below.add(number)
+    for number, _, path in found:
+        if number in below:
+            fd = tree if number == top else posix.open(path, linux.O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC)
+            if mount_id(fd) != number:
+                raise ShimError(f"{path!r}: a mount below a read-only volume cannot be reached to make it read-only")
+            flags = linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY | _flags(number)
+            linux.mount(None, f"/proc/self/fd/{fd}", None, flags)
+
+
+def _lines() -> "list[list[bytes]]":
+    return [line.split(b" ") for line in _read("/proc/self/mountinfo").splitlines()]
+
+
+def _mounts() -> "list[tuple[int, int, str]]":
+    """Every mount of this namespace: id, parent's id, path (proc_pid_mountinfo(5))."""
+    return [(int(words[0]), int(words[1]), _unescape(words[4])) for words in _lines()]
+
+
+def _flags(number: int) -> int:
+    for words in _lines():
+        if int(words[0]) == number:
+            return sum(_OPTIONS.get(name, 0) for name in words[5].decode("ascii").split(","))
+    return 0
+
+
+def _unescape(path: bytes) -> str:
+    for code, character in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):
+        path = path.replace(code, character)
+    return path.decode("utf-8", "surrogateescape")
