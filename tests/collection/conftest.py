@@ -50,7 +50,13 @@ def tree(path):
     found = {}
     for item in sorted(Path(path).rglob("*")):
         name = str(item.relative_to(path))
-        found[name] = f"-> {os.readlink(item)}" if item.is_symlink() else item.read_text() if item.is_file() else None
+        found[name] = (
+            f"-> {os.readlink(item)}"
+            if item.is_symlink()
+            else item.read_text(errors="backslashreplace")
+            if item.is_file()
+            else None
+        )
     return found
 
 
@@ -61,6 +67,74 @@ def public_dir():
     path.chmod(0o755)
     yield path
     shutil.rmtree(path)
+
+
+class Host:
+    """This machine under a name of its own, everything below a directory of its own."""
+
+    def __init__(self, root):
+        root.mkdir()
+        self.root = root
+        self.prefix = root / "opt"
+        self.variables = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": "/usr/bin/python3",
+            "mesos_shim_prefix": str(self.prefix),
+            "mesos_agent_flags_dir": str(root / "etc/mesos-slave"),
+            "mesos_agent_flags": {"isolation": "posix/cpu,posix/mem", "work_dir": str(root / "work")},
+            "mesos_agent_default_container_info": {
+                "type": "MESOS",
+                "volumes": [{"host_path": "tmp", "container_path": "/tmp", "mode": "RW"}],
+            },
+        }
+
+
+class Fleet:
+    """Several such hosts, provisioned by one run of the site playbook."""
+
+    def __init__(self, root, checkout):
+        self.root, self.checkout = root, checkout
+
+    def host(self, name):
+        return Host(self.root / name)
+
+    def site(self, hosts, *arguments, **changed):
+        """hosts: {Host: variables changed for it}, or one Host."""
+        hosts = {hosts: changed} if isinstance(hosts, Host) else hosts
+        inventory = self.root / "inventory.json"
+        known = {host.root.name: {**host.variables, **own} for host, own in hosts.items()}
+        inventory.write_text(json.dumps({"mesos_agents": {"hosts": known}}))
+        return play("site", "-i", str(inventory), *arguments, cwd=self.checkout)
+
+
+@pytest.fixture
+def fleet(public_dir, clone):
+    return Fleet(public_dir, clone)
+
+
+@pytest.fixture
+def host(fleet):
+    return fleet.host("host")
+
+
+@pytest.fixture(scope="session")
+def clone():
+    """The checkout as these tests find it: nobody's editing meanwhile makes another release of it."""
+    root = Path(tempfile.mkdtemp(prefix="mesos-clone-"))
+    root.chmod(0o755)
+    yield clone_to(root / "clone")
+    shutil.rmtree(root)
+
+
+def clone_to(path):
+    """A copy of what a clone has of the collection and the shim, prepared as the bootstrap does."""
+    for part in ("collection", "playbooks", "shim"):
+        shutil.copytree(CHECKOUT / part, path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(CHECKOUT / "ansible.cfg", path)
+    home = path / ".venv/collections/ansible_collections/mesos"
+    home.mkdir(parents=True)
+    (home / "containerizer").symlink_to("../../../../collection")
+    return path
 
 
 class Playbook:
@@ -74,13 +148,17 @@ class Playbook:
         """A number of the recap's only host."""
         return int(self.text.rsplit(f"{what}=", 1)[1].split()[0])
 
+    def failure(self, host):
+        """Why a host failed; empty where it did not."""
+        return "".join(line for line in self.text.splitlines() if line.startswith(f"fatal: [{host.root.name}]"))
+
     def transport_calls(self):
         """How often the host was asked for anything (of a run with -vvv)."""
         return sum(f"> {verb} " in line for line in self.text.splitlines() for verb in ("EXEC", "PUT", "FETCH"))
 
 
-def play(playbook, *arguments, cwd=CHECKOUT, as_user=None, variables=None):
-    """Runs a playbook on this machine, as another user where told so."""
+def play(playbook, *arguments, cwd, as_user=None):
+    """Runs a playbook of a checkout, as another user where told so."""
     command = [str(CHECKOUT / ".venv/bin/ansible-playbook")]
     env = {k: v for k, v in os.environ.items() if not k.startswith(("ANSIBLE_", "MESOS_"))}
     env["ANSIBLE_NOCOLOR"] = "1"
@@ -91,7 +169,5 @@ def play(playbook, *arguments, cwd=CHECKOUT, as_user=None, variables=None):
         command += ["/usr/bin/python3", "-c", "from ansible.cli.playbook import main; main()"]
         env.update(PYTHONPATH=str(site), HOME=str(cwd), TMPDIR=str(cwd))
         env.pop("XDG_RUNTIME_DIR", None)
-    command += [str(playbook), *arguments]
-    if variables is not None:
-        command += ["-i", "localhost,", "-e", json.dumps(variables)]
+    command += [f"playbooks/{playbook}.yml", *arguments]
     return Playbook(subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=100, check=False))

@@ -14,6 +14,7 @@ import re
 import sys
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,10 +79,10 @@ def _version(init: bytes, where: Path) -> str:
 def _ready(path: Path, sha256: str | None) -> Archive:
     try:
         content = path.read_bytes()
-        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        with tarfile.open(fileobj=io.BytesIO(gzip.decompress(content))) as tar:
             member = tar.extractfile("lib/mesos_shim/__init__.py")
             version = _version(member.read() if member else b"", path)
-    except (OSError, tarfile.TarError, KeyError, EOFError) as error:
+    except (OSError, EOFError, KeyError, tarfile.TarError, zlib.error) as error:
         raise AnsibleError(f"archive {path}: {error}") from error
     digest = hashlib.sha256(content).hexdigest()
     if sha256 and sha256.lower() != digest:

@@ -1,0 +1,151 @@
+"""What a release consists of, what a host accepts of it, and which interpreter it gets."""
+
+import gzip
+import hashlib
+import io
+import os
+import sys
+import tarfile
+from importlib import import_module
+
+import pytest
+from ansible.errors import AnsibleError
+
+from .conftest import PLUGINS
+
+archive = import_module(f"{PLUGINS}.plugin_utils.release_archive")
+host_python = import_module(f"{PLUGINS}.module_utils.host_python")
+installation = import_module(f"{PLUGINS}.module_utils.shim_installation")
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A tiny shim."""
+    path = tmp_path / "mesos_shim"
+    (path / "isolators").mkdir(parents=True)
+    (path / "__init__.py").write_text('__version__ = "1.2.3"\n')
+    (path / "isolators" / "du.py").write_text("pass\n")
+    return path
+
+
+def names(content):
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        return tar.getnames()
+
+
+def test_the_same_files_give_the_same_archive(source):
+    first = archive.build(source)
+    (source / "__pycache__").mkdir()
+    (source / "__pycache__" / "x.pyc").write_text("x")
+    os.utime(source / "__init__.py", (1, 1))
+    (source / "__init__.py").chmod(0o600)
+    assert archive.build(source) == first
+    release = first["any"]
+    assert names(release.content) == ["lib/mesos_shim/__init__.py", "lib/mesos_shim/isolators/du.py"]
+    assert release.sha256 == hashlib.sha256(release.content).hexdigest()
+    assert release.name == f"1.2.3-{release.sha256[:12]}"
+    (source / "isolators" / "du.py").write_text("pass  # changed\n")
+    assert archive.build(source)["any"].name != release.name
+
+
+def test_psutil_travels_to_its_own_platform_only(source):
+    found = archive.build(source)
+    (where,) = set(found) - {"any"}
+    assert where == f"linux-{os.uname().machine}"
+    assert {"lib/psutil/__init__.py", "lib/psutil/_psutil_linux.abi3.so", "lib/psutil/LICENSE"} <= set(
+        names(found[where].content)
+    )
+    with pytest.raises(AnsibleError, match="no wheel of psutil"):
+        archive.build(source, "/tmp/psutil-7.0.0-cp36-abi3-macosx_11_0_arm64.whl")
+
+
+def test_a_given_archive_must_be_a_release_and_have_its_digest(source, tmp_path):
+    release = archive.build(source)["any"]
+    path = tmp_path / "release.tar.gz"
+    path.write_bytes(release.content)
+    assert archive.archives(str(path), release.sha256, None) == {"any": release}
+    with pytest.raises(AnsibleError, match=f"has the SHA-256 {release.sha256}, not 00"):
+        archive.archives(str(path), "00", None)
+    path.write_bytes(release.content[:-20])
+    with pytest.raises(AnsibleError, match="Compressed file ended"):
+        archive.archives(str(path), None, None)
+    (source / "__init__.py").write_text("")
+    with pytest.raises(AnsibleError, match="names no __version__"):
+        archive.build(source)
+
+
+def test_an_unpacked_archive_is_what_was_sent(source, tmp_path):
+    release = archive.build(source)["any"]
+    path = tmp_path / "sent"
+    path.write_bytes(release.content)
+    installation.unpack(str(path), release.sha256, str(tmp_path / "out"))
+    assert (tmp_path / "out/lib/mesos_shim/isolators/du.py").read_text() == "pass\n"
+    with pytest.raises(installation.InstallError, match="expected 00: not installed"):
+        installation.unpack(str(path), "00", str(tmp_path / "other"))
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("lib/../../x", "file"), ("/lib/x", "file"), ("etc/x", "file"), ("lib/x", "link"), ("lib/x", "device")],
+)
+def test_hostile_members_are_refused(tmp_path, name, kind):
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w") as tar:
+        member = tarfile.TarInfo(name)
+        if kind == "link":
+            member.type, member.linkname = tarfile.SYMTYPE, "/etc"
+        if kind == "device":
+            member.type = tarfile.CHRTYPE
+        tar.addfile(member, io.BytesIO())
+    path = tmp_path / "sent"
+    path.write_bytes(gzip.compress(raw.getvalue()))
+    with pytest.raises(installation.InstallError, match="no regular file below lib/"):
+        installation.unpack(str(path), hashlib.sha256(path.read_bytes()).hexdigest(), str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bomb_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(installation, "_MOST_BYTES", 1000)
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w") as tar:
+        member = tarfile.TarInfo("lib/zeros")
+        member.size = 1001
+        tar.addfile(member, io.BytesIO(bytes(1001)))
+    path = tmp_path / "sent"
+    path.write_bytes(raw.getvalue())
+    with pytest.raises(installation.InstallError, match="unpacks to more than"):
+        installation.unpack(str(path), hashlib.sha256(path.read_bytes()).hexdigest(), str(tmp_path / "out"))
+
+
+def fake_python(path, version, library="/usr/lib"):
+    path.write_text(f"#!/bin/sh\necho {version}\necho {library}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_the_interpreter_must_serve_every_task_user(public_dir):
+    assert host_python.unfit(fake_python(public_dir / "python3", "3.8")) is None
+    assert "3.8 or newer" in host_python.unfit(fake_python(public_dir / "python3", "3.7"))
+    assert "is not an absolute path" in host_python.unfit("python3")
+    (public_dir / "closed").mkdir(mode=0o700)
+    assert "closed is closed to others" in host_python.unfit(fake_python(public_dir / "closed/python3", "3.8"))
+    (public_dir / "link").symlink_to(public_dir / "closed/python3")
+    assert "closed is closed to others" in host_python.unfit(str(public_dir / "link"))
+    library = str(public_dir / "closed")
+    assert "closed is closed to others" in host_python.unfit(fake_python(public_dir / "python3", "3.8", library))
+    (public_dir / "python3").write_text("#!/bin/sh\nexit 3\n")
+    assert "does not run" in host_python.unfit(str(public_dir / "python3"))
+
+
+def test_the_choice_of_the_interpreter(public_dir, monkeypatch):
+    assert host_python.choose(None) == "/usr/bin/python3"
+    with pytest.raises(host_python.NoPython, match="python /nowhere/python3 cannot be executed"):
+        host_python.choose("/nowhere/python3")
+    monkeypatch.setattr(host_python, "_DIRECTORIES", (str(public_dir),))
+    monkeypatch.setattr(sys, "executable", "")
+    with pytest.raises(host_python.NoPython, match="none is installed; install python3"):
+        host_python.choose(None)
+    fake_python(public_dir / "python3", "3.6")
+    newer = fake_python(public_dir / "python3.9", "3.9")
+    assert host_python.choose(None) == newer

@@ -1,0 +1,161 @@
+"""The roles and playbooks, run by ansible-playbook on this machine into directories of their own."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .conftest import clone_to, play, tree
+
+
+def installed(host):
+    command = f"/usr/bin/python3 -ISB {host.prefix}/current/lib/mesos_shim/release.py status --prefix {host.prefix}"
+    return json.loads(subprocess.run(command.split(), check=True, capture_output=True).stdout)
+
+
+def test_site_converges_once_and_foresees_it(fleet, host):
+    foreseen = fleet.site(host, "--check", "--diff")
+    assert foreseen.code == 0 and foreseen.recap("changed") == 2, foreseen.text
+    assert list(host.root.iterdir()) == []
+    assert '"container_path": "/tmp"' in foreseen.text and "+isolation = " in foreseen.text
+
+    first = fleet.site(host, "-vvv")
+    assert first.code == 0 and first.recap("changed") == 2, first.text
+    assert first.transport_calls() <= 30
+    assert tree(host.root / "etc/mesos-slave") == {
+        "isolation": "posix/cpu,posix/mem\n",
+        "launcher_dir": f"{host.prefix}/launcher\n",
+        "work_dir": f"{host.root}/work\n",
+    }
+    config = host.prefix / "etc/mesos-shim/config.json"
+    assert json.loads(config.read_text()) == {
+        "default_container_info": host.variables["mesos_agent_default_container_info"]
+    }
+    assert subprocess.run([host.prefix / "bin/mesos-shim", "validate", config], check=False).returncode == 0
+    assert (host.prefix / "launcher/mesos-containerizer").resolve().parent.parent.parent == host.prefix / "releases"
+    assert [name for name in os.listdir(host.prefix / "releases") if name.startswith(".")] == []
+
+    before = tree(host.root)
+    for arguments in ((), ("--check",)):
+        again = fleet.site(host, "-vvv", *arguments)
+        assert again.code == 0 and again.recap("changed") == 0, again.text
+        assert again.transport_calls() <= 12
+    assert tree(host.root) == before
+
+
+BAD = {
+    "misspelt": ({"mesos_agent_flags": {"isolatoin": "x"}}, "flag isolatoin is unknown; did you mean isolation?"),
+    "twice": ({"mesos_agent_flags": {"attributes": "a:b"}, "mesos_agent_attributes": {"a": "b"}}, "keep one of them"),
+    "python": ({"mesos_shim_python": "/no/such/python"}, "python /no/such/python cannot be executed"),
+    "helpers": ({"mesos_shim_helpers_dir": "/no/such/dir"}, "helpers_dir /no/such/dir is not a directory"),
+    "archive": ({"mesos_shim_archive": "/no/such/archive"}, "archive /no/such/archive: [Errno 2]"),
+    "keep": ({"mesos_shim_keep_releases": 0}, "keep_releases: 0 is too few"),
+    "config": ({"mesos_shim_config": {"isolations": []}}, "isolations"),
+    "docker": ({"mesos_agent_default_container_info": {"type": "DOCKER"}}, "DOCKER"),
+}
+
+
+def test_bad_input_is_refused_before_the_switch(fleet):
+    hosts = {name: fleet.host(name) for name in BAD}
+    done = fleet.site({hosts[name]: BAD[name][0] for name in BAD})
+    for name, (_, says) in BAD.items():
+        assert says in done.failure(hosts[name]), done.text
+        assert not set(tree(hosts[name].root)) & {"opt/current", "opt/bin", "opt/etc", "etc"}
+
+
+def test_a_refused_change_leaves_the_installation_as_it_was(fleet, host):
+    assert fleet.site(host, mesos_agent_attributes={"rack": "a"}).code == 0
+    before = tree(host.root)
+    refused = fleet.site(host, mesos_agent_attributes={"rack": "b"}, mesos_shim_config={"hide_work_dir": True})
+    assert "attributes (part of the agent's identity)" in refused.failure(host)
+    refused = fleet.site(host, mesos_agent_attributes={"rack": "a"}, mesos_shim_config={"isolation": ["no/such"]})
+    assert "no/such" in refused.failure(host)
+    assert tree(host.root) == before
+    named = {"mesos_agent_attributes": {"rack": "b"}, "mesos_agent_allow_incompatible": ["attributes"]}
+    assert fleet.site(host, **named).code == 0
+    assert (host.root / "etc/mesos-slave/attributes/rack").read_text() == "b\n"
+
+
+def test_secrets_are_not_printed(fleet):
+    good = {"master": "zk://u:hunter2@h/m", "credential": {"principal": "p", "secret": "sesame"}}
+    hosts = {
+        fleet.host("good"): {"mesos_agent_flags": good},
+        fleet.host("bad"): {"mesos_agent_flags": {**good, "x": 1}},
+    }
+    done = fleet.site(hosts, "-vvv", "--diff")
+    assert "flag x is unknown" in done.text and "+master = zk://u:********@h/m" in done.text
+    assert "hunter2" not in done.text and "sesame" not in done.text
+
+
+def test_releases_stand_side_by_side_and_old_ones_go(fleet, host, public_dir):
+    assert fleet.site(host).code == 0
+    first = installed(host)["current"]
+    fleet.checkout = clone_to(public_dir / "other")
+    seen = [first]
+    for number in range(2):
+        with open(fleet.checkout / "shim/mesos_shim/__init__.py", "a") as stream:
+            stream.write(f"# change {number}\n")
+        assert fleet.site(host).code == 0
+        state = installed(host)
+        assert state["current"] not in seen and state["releases"] == [seen[-1], state["current"]]
+        seen.append(state["current"])
+
+
+def test_helpers_are_linked_and_the_packaged_one_configured(fleet, host, public_dir):
+    helpers = public_dir / "libexec"
+    helpers.mkdir()
+    for name in ("mesos-containerizer", "mesos-executor", "mesos-fetcher"):
+        (helpers / name).touch(0o755)
+    done = fleet.site(host, mesos_shim_helpers_dir=str(helpers))
+    assert done.code == 0, done.text
+    assert (host.prefix / "launcher/mesos-executor").resolve() == helpers / "mesos-executor"
+    assert (host.prefix / "launcher/mesos-containerizer").resolve() != helpers / "mesos-containerizer"
+    config = json.loads((host.prefix / "etc/mesos-shim/config.json").read_text())
+    assert config["packaged_helper"] == str(helpers / "mesos-containerizer")
+
+
+def test_modules_run_on_every_python_of_hosts(fleet):
+    """As Ansible sends them, by interpreters that pyenv has here."""
+    found = {
+        version: next(Path.home().glob(f".pyenv/versions/3.{version}.*/bin/python3"), None)
+        for version in (8, 9, 10, 12, 13)
+    }
+    hosts = {
+        fleet.host(f"py3{version}"): {"ansible_python_interpreter": str(python)}
+        for version, python in found.items()
+        if python
+    }
+    if not hosts:
+        pytest.skip("pyenv has no other Python here")
+    done = fleet.site(hosts)
+    assert done.code == 0, done.text
+    for host in hosts:
+        assert (host.prefix / "bin/mesos-shim").read_text().startswith("#!/usr/bin/python3 ")
+
+
+@pytest.mark.parametrize("user", ["root", "ordinary"])
+def test_quickstart(public_dir, user):
+    if os.geteuid() != 0 and user == "root":
+        pytest.skip("needs root")
+    clone = clone_to(public_dir / "clone")
+    uid = 65534 if user == "ordinary" and os.geteuid() == 0 else None
+    if uid:
+        for path in [clone, *clone.rglob("*")]:
+            os.lchown(path, uid, uid)
+    for arguments, changed in ((("--check",), 2), ((), 2), ((), 0)):
+        done = play("quickstart", *arguments, cwd=clone, as_user=uid)
+        assert done.code == 0 and done.recap("changed") == changed, done.text
+        assert (clone / ".demo").exists() == (arguments == ())
+    demo = clone / ".demo"
+    config = json.loads((demo / "etc/mesos-shim/config.json").read_text())
+    assert config["default_container_info"]["volumes"][0]["container_path"] == "/tmp"
+    if user == "ordinary" and not Path(f"/run/user/{uid or os.geteuid()}").exists():
+        assert config["state_dir"] == str(demo / "run")
+    else:
+        assert "state_dir" not in config
+    assert (demo / "etc/mesos-slave/launcher_dir").read_text() == f"{demo}/launcher\n"
+    assert (demo / "launcher/mesos-containerizer").resolve().is_file()
+    assert subprocess.run([demo / "bin/mesos-shim", "--version"], check=False).returncode == 0
+    assert (demo / "bin/mesos-shim").read_text().startswith("#!/usr/bin/python3 ")
