@@ -29,8 +29,10 @@ def public() -> Iterator[Path]:
     """A directory that every user can walk through, outside of /tmp: tasks have another /tmp."""
     path = Path(tempfile.mkdtemp(prefix="mesos-shim-agent-", dir="/var/tmp"))
     path.chmod(0o755)
-    shutil.copy(harness.HERE / "executor.py", path)
-    (path / "executor.py").chmod(0o644)
+    (path / "helpers").mkdir(mode=0o755)
+    executor = path / harness.EXECUTOR
+    shutil.copy(harness.HERE / "executor.py", executor)
+    executor.chmod(0o755)
     yield path
     shutil.rmtree(path)
 
@@ -57,10 +59,12 @@ def start_agent(agent_build: fetch.AgentBuild, public: Path) -> Iterator[Callabl
             "isolation": "posix/cpu,posix/mem",
             "hostname": "localhost",
             "cgroups_root": work_dir.name,
+            "systemd_enable_support": False,  # it would make a slice on this machine, and fails without v1 cgroups
             **(flags or {}),
         }
         # Named, for what an agent detects by itself changes with the machine.
         variables.setdefault("mesos_agent_resources", {"cpus": "64", "mem": "65536", "disk": "1000"})
+        variables["mesos_shim_helpers_dir"] = str(public / "helpers")
         variables["mesos_shim_config"] = {"state_dir": str(root / "state"), **variables.get("mesos_shim_config", {})}
         site = harness.provision(root, variables)
         agent = harness.Agent(agent_build, site.flags_dir, public)

@@ -1,3 +1,4 @@
+#!/usr/bin/python3 -IB
 """A small executor on Mesos's v1 executor API: standard library only, Python 3.6 or newer.
 
 It runs each task's `data` as a shell script in its own working directory and reports how that ended. It stands

@@ -30,6 +30,7 @@ HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parent.parent
 # Tasks of other users must be able to run it: never the virtual environment's, which may lie below /root.
 SYSTEM_PYTHON = "/usr/bin/python3"
+EXECUTOR = "helpers/mesos-executor"  # below the public directory; stands in for the packaged one too
 FREEZER = Path("/sys/fs/cgroup/freezer")
 SECONDS = 30.0  # for anything that one agent does; a healthy one needs a tenth of it
 
@@ -130,11 +131,8 @@ class Task:
 
     agent: Agent
     name: str
+    executor: str
     description: dict[str, object]
-
-    @property
-    def executor(self) -> str:
-        return f"ex-{self.name}"
 
     @property
     def _sandbox_glob(self) -> str:
@@ -292,20 +290,17 @@ class Agent:
         user: str | None = None,
         container: dict[str, object] | None = None,
         environment: dict[str, str] | None = None,
-        cpus: float = 0.1,
-        mem: int = 32,
     ) -> Task:
         """Describes a task with an executor of its own: ours, which runs the script, or a bare command."""
-        self.counter += 1
-        name = f"t{self.counter}"
+        name = self._next_name()
         variables = [{"name": key, "value": value} for key, value in (environment or {}).items()]
         executor: dict[str, object] = {
             "executor_id": {"value": f"ex-{name}"},
             "command": {
-                "value": command or f"exec {SYSTEM_PYTHON} -IB {self.public / 'executor.py'}",
+                "value": command or f"exec {self.public / EXECUTOR}",
                 "environment": {"variables": variables},
             },
-            "resources": scalars(cpus, mem),
+            "resources": scalars(0.1, 32),
         }
         if user is not None:
             executor["command"]["user"] = user
@@ -318,7 +313,24 @@ class Agent:
             "executor": executor,
             "data": base64.b64encode(script.encode()).decode(),
         }
-        return Task(self, name, description)
+        return Task(self, name, f"ex-{name}", description)
+
+    def command_task(self, command: str, *, container: dict[str, object] | None = None) -> Task:
+        """Describes a task without an executor: the agent makes one of its launcher directory's `mesos-executor`."""
+        name = self._next_name()
+        description: dict[str, object] = {
+            "name": name,
+            "task_id": {"value": name},
+            "resources": scalars(0.1, 32),
+            "command": {"value": command},
+        }
+        if container is not None:
+            description["container"] = container
+        return Task(self, name, name, description)
+
+    def _next_name(self) -> str:
+        self.counter += 1
+        return f"t{self.counter}"
 
     def launch(self, *tasks: Task) -> None:
         self._say(launch=[task.description for task in tasks])
@@ -431,7 +443,11 @@ class Agent:
                 wait_until(lambda d=directory: _removed(d), f"removal of {directory}")
 
     def _kill_leftovers(self) -> bool:
-        """Kills every process that was given this agent's work directory. Returns whether there was none."""
+        """Kills every process that was given this agent's work directory. Returns whether there was none.
+
+        By the environment, which each container's first process has from the agent: this finds those that have
+        left their parent, whatever the launcher.
+        """
         mark = os.fsencode(self.flags["work_dir"])
         none = True
         for process in Path("/proc").glob("[0-9]*"):

@@ -6,7 +6,7 @@ Here the agent itself asks for plain bind mounts, in which RO is lost; the shim 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -27,7 +27,7 @@ def agent(start_agent: Callable[..., Agent]) -> Agent:
 
 
 @pytest.fixture(autouse=True)
-def host_mounts_stay_as_they_are(agent: Agent) -> object:
+def host_mounts_stay_as_they_are(agent: Agent) -> Iterator[None]:
     before = agent.mounts()
     yield
     assert agent.mounts() == before
@@ -94,3 +94,19 @@ def test_volume_that_policy_forbids_refuses_the_launch(agent: Agent) -> None:
     assert task.wait_end()["state"] == "TASK_FAILED"
     assert not (task.sandbox / "started").exists()
     assert "/etc" in next(line for line in agent.log.splitlines() if line.startswith("mesos-containerizer: "))
+
+
+def test_command_task_with_a_container_info_of_its_own(agent: Agent) -> None:
+    """The common case: no executor but the packaged one, found beside our launch helper."""
+    own = {"type": "MESOS", "volumes": [{"host_path": "own", "container_path": "/srv", "mode": "RW"}]}
+    task = agent.command_task("touch /srv/made-by-task; exit 4", container=own)
+    agent.launch(task)
+    assert task.wait_end()["message"] == "exit 4"
+    assert (task.sandbox / "own/made-by-task").exists()
+
+
+def test_command_task_has_the_default_of_the_flag(agent: Agent) -> None:
+    task = agent.command_task("touch /opt/made-by-task")
+    agent.launch(task)
+    assert task.wait_end()["state"] == "TASK_FINISHED"
+    assert (task.sandbox / "from flag/made-by-task").exists()
