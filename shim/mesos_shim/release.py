@@ -5,6 +5,7 @@ interpreter that will run it. Prints one JSON object; on failure one line on std
 A release directory is written once: root runs with -B, so that no .pyc appears in it later.
 """
 
+import importlib.util
 import json
 import os
 import py_compile
@@ -12,17 +13,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 DEFAULT_PREFIX = Path("/opt/mesos-shim")
-PROGRAMS = {"mesos-shim": "", "mesos-containerizer": ", agent=True"}
-SCRIPT = """#!{python} -ISB
-import sys
-
-sys.path.insert(0, {lib!r})
-from mesos_shim.main import main
-
-main({config!r}{agent})
-"""
+PROGRAMS = ("mesos-shim", "mesos-containerizer")
 _MAX_SHEBANG = 127  # older kernels cut it there (BINPRM_BUF_SIZE), execve(2)
 
 
@@ -78,13 +72,24 @@ def _write_programs(staging: Path, final: Path, config: Path) -> None:
     python = sys.executable
     if len(python) + len("#! -ISB") > _MAX_SHEBANG or " " in python:
         raise ReleaseError(f"interpreter {python!r}: its path is too long or has a space: no script can name it")
-    directory = staging / "bin"
-    directory.mkdir()
-    for name, agent in PROGRAMS.items():
-        program = directory / name
-        text = SCRIPT.format(python=python, lib=str(final / "lib"), config=str(config), agent=agent)
-        program.write_text(text, encoding="utf-8")
-        program.chmod(0o755)
+    bundle = _bundle_module(staging)
+    (staging / "bin").mkdir()
+    for name in PROGRAMS:
+        agent = name == "mesos-containerizer"
+        data = bundle.pack(staging / "lib", final / "lib", bundle.AGENT if agent else bundle.RUN)
+        (staging / "lib" / f"{name}.bundle").write_bytes(data)
+        text = bundle.program(python, final / "lib", final / "lib" / f"{name}.bundle", len(data), config, agent)
+        (staging / "bin" / name).write_text(text, encoding="utf-8")
+
+
+def _bundle_module(staging: Path) -> "Any":
+    """The archive's own bundle.py: this file runs alone, without a package around it."""
+    spec = importlib.util.spec_from_file_location("bundle", staging / "lib/mesos_shim/bundle.py")
+    if spec is None or spec.loader is None:
+        raise ReleaseError(f"{staging}: lib/mesos_shim/bundle.py cannot be loaded")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _compile(lib: Path, final_lib: Path) -> None:
