@@ -131,7 +131,15 @@ def litter(path):
     os.mkfifo(path / "fifo")
     (path / "dir").mkdir()
     os.symlink(outside, path / "dir" / "inner")
-    names = [".isolation.swp", "attributes/link", "attributes/rack.dpkg-dist", "dir", "fifo", "hostname"]
+    names = [
+        ".isolation.swp",
+        "attributes/.rack",
+        "attributes/link",
+        "attributes/rack.dpkg-dist",
+        "dir",
+        "fifo",
+        "hostname",
+    ]
     return sorted([*names, "isolation.12.2026-01-01@10:00:00~", "isolation.rpmnew"]), outside
 
 
@@ -440,7 +448,7 @@ def test_the_validator_judges_container_info(flags, tmp_path):
     validator = tmp_path / "mesos-shim"
     wanted = {"default_container_info": INFO}
     assert "cannot be run: No such file" in flags(wanted, validator=str(validator))["msg"]
-    assert "checked for form only" in flags(wanted, check=True, validator=str(validator))["_raw"]
+    assert "checked for form only" in flags(wanted, check=True, validator=str(validator))["_warnings"]
     validator.write_text(
         f"#!/bin/sh\n[ \"$*\" = 'validate -' ] && grep -q -F '{CANONICAL}' && exit 0\necho no good >&2\nexit 1\n"
     )

@@ -97,7 +97,9 @@ def test_releases_stand_side_by_side_and_old_ones_go(fleet, host, public_dir):
     for number in range(2):
         with open(fleet.checkout / "shim/mesos_shim/__init__.py", "a") as stream:
             stream.write(f"# change {number}\n")
+        (host.prefix / "releases/.unpack-of-a-killed-run/lib").mkdir(parents=True)
         assert fleet.site(host).code == 0
+        assert not list((host.prefix / "releases").glob(".*"))
         state = installed(host)
         assert state["current"] not in seen and state["releases"] == [seen[-1], state["current"]]
         seen.append(state["current"])
