@@ -124,6 +124,7 @@ def litter(path):
         ".isolation.swp",
         "isolation.12.2026-01-01@10:00:00~",
         "attributes/rack.dpkg-dist",
+        "attributes/.rack",
     ):
         (path / name).write_text("x")
     os.symlink(outside, path / "attributes" / "link")
@@ -136,6 +137,7 @@ def litter(path):
         "attributes/.rack",
         "attributes/link",
         "attributes/rack.dpkg-dist",
+        "attributes/.rack",
         "dir",
         "fifo",
         "hostname",
