@@ -15,15 +15,6 @@ from . import fetch, harness
 DEFAULT_ISOLATION = "posix/cpu,posix/mem"
 
 
-@pytest.fixture(scope="session")
-def agent_build() -> fetch.AgentBuild:
-    """The real agent, or a skip that says why this machine cannot have it."""
-    try:
-        return fetch.build()
-    except fetch.Unavailable as reason:
-        pytest.skip(str(reason))
-
-
 @pytest.fixture(scope="module")
 def public() -> Iterator[Path]:
     """A directory that every user can walk through, outside of /tmp: tasks have another /tmp."""
@@ -33,8 +24,20 @@ def public() -> Iterator[Path]:
     executor = path / harness.EXECUTOR
     shutil.copy(harness.HERE / "executor.py", executor)
     executor.chmod(0o755)
+    (path / "cgroup/freezer").mkdir(parents=True)
     yield path
     shutil.rmtree(path)
+
+
+@pytest.fixture(scope="module")
+def agent_build(public: Path) -> fetch.AgentBuild:
+    """The real agent, or a skip that says why this machine cannot have it."""
+    try:
+        build = fetch.build()
+        harness.require_host(public / "cgroup/freezer")
+    except fetch.Unavailable as reason:
+        pytest.skip(str(reason))
+    return build
 
 
 @pytest.fixture(scope="module")
@@ -55,19 +58,23 @@ def start_agent(agent_build: fetch.AgentBuild, public: Path) -> Iterator[Callabl
         variables["mesos_agent_flags"] = {
             "work_dir": str(work_dir),
             "launcher_dir": str(root / "shim/launcher"),
-            "launcher": "linux" if harness.linux_launcher() else "posix",
+            "launcher": "linux",
             "isolation": "posix/cpu,posix/mem",
             "hostname": "localhost",
             "cgroups_root": work_dir.name,
             "systemd_enable_support": False,  # it would make a slice on this machine, and fails without v1 cgroups
             **(flags or {}),
         }
+        freezer = harness.MOUNTED_FREEZER
+        if not (freezer / "cgroup.procs").exists():
+            freezer = public / "cgroup/freezer"
+            variables["mesos_agent_flags"]["cgroups_hierarchy"] = str(freezer.parent)
         # Named, for what an agent detects by itself changes with the machine.
         variables.setdefault("mesos_agent_resources", {"cpus": "64", "mem": "65536", "disk": "1000"})
         variables["mesos_shim_helpers_dir"] = str(public / "helpers")
         variables["mesos_shim_config"] = {"state_dir": str(root / "state"), **variables.get("mesos_shim_config", {})}
         site = harness.provision(root, variables)
-        agent = harness.Agent(agent_build, site.flags_dir, public)
+        agent = harness.Agent(agent_build, site.flags_dir, public, freezer)
         agents.append(agent)
         return agent.start()
 

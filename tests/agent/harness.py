@@ -31,7 +31,14 @@ CHECKOUT = HERE.parent.parent
 # Tasks of other users must be able to run it: never the virtual environment's, which may lie below /root.
 SYSTEM_PYTHON = "/usr/bin/python3"
 EXECUTOR = "helpers/mesos-executor"  # below the public directory; stands in for the packaged one too
-FREEZER = Path("/sys/fs/cgroup/freezer")
+MOUNTED_FREEZER = Path("/sys/fs/cgroup/freezer")
+# What makes a namespace the agent's host: $1 is where the v1 freezer is mounted if the machine has it nowhere.
+HOST = """
+mount --make-rshared / || exit
+if [ ! -e /sys/fs/cgroup/freezer/cgroup.procs ]; then mount -t cgroup -o freezer cgroup "$1" || exit; fi
+shift
+exec "$@"
+"""
 SECONDS = 30.0  # for anything that one agent does; a healthy one needs a tenth of it
 
 
@@ -115,9 +122,19 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def linux_launcher() -> bool:
-    """Whether this machine has the v1 freezer that the agent's linux launcher uses."""
-    return (FREEZER / "cgroup.procs").exists()
+def host_command(freezer: Path, *command: str) -> list[str]:
+    """A command in a mount namespace of its own whose `/` is shared and which has the v1 freezer."""
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", HOST, "sh", str(freezer), *command]
+
+
+def require_host(freezer: Path) -> None:
+    """Raises: Unavailable where this machine gives no such namespace."""
+    if shutil.which("unshare") is None:
+        raise Unavailable("no unshare (util-linux): the real agent gets a mount namespace of its own")
+    result = subprocess.run(host_command(freezer, "true"), capture_output=True, text=True, check=False, timeout=SECONDS)
+    if result.returncode != 0:
+        what = result.stderr.strip().replace("\n", "; ")
+        raise Unavailable(f"no mount namespace with the v1 freezer cgroup for the real agent: {what}")
 
 
 def scalars(cpus: float, mem: int) -> list[dict[str, object]]:
@@ -194,6 +211,7 @@ class Agent:
     build: AgentBuild
     flags_dir: Path
     public: Path  # readable by every user, and by tasks with a private /tmp
+    freezer: Path  # hierarchy of its cgroups, as it sees it
     port: int = field(default_factory=free_port)
     events: list[dict[str, object]] = field(default_factory=list)
     process: subprocess.Popen[str] | None = None
@@ -203,6 +221,7 @@ class Agent:
         self.flags = read_flags(self.flags_dir)
         self.log_path = self.public / f"agent-{self.port}.log"
         self.counter = 0
+        self.cgroups: int | None = None
 
     # A local agent keeps its state below a directory of its number.
     @property
@@ -228,19 +247,9 @@ class Agent:
             LIBPROCESS_PORT=str(self.port),
             MESOS_ALLOCATION_INTERVAL="50ms",  # the master's; its default of 1 s is what tests would wait for
         )
-        host = [
-            "unshare",
-            "--mount",
-            "--propagation",
-            "private",
-            "sh",
-            "-c",
-            'mount --make-rshared / && exec "$@"',
-            "sh",
-        ]
         with self.log_path.open("w") as log:
             self.process = subprocess.Popen(
-                [*host, self.build.python, "-B", str(HERE / "driver.py")],
+                host_command(self.freezer, self.build.python, "-B", str(HERE / "driver.py")),
                 env=environment,
                 cwd="/",
                 stdin=subprocess.PIPE,
@@ -250,6 +259,9 @@ class Agent:
             )
         threading.Thread(target=self._listen, daemon=True).start()
         self.wait_event(lambda e: e["event"] == "offered", "first offer of the agent")
+        # Through this they can be removed after the agent has ended and its namespace with it.
+        root = f"/proc/{self.process.pid}/root{self.freezer}/{self.flags['cgroups_root']}"
+        self.cgroups = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
         return self
 
     def _listen(self) -> None:
@@ -406,12 +418,9 @@ class Agent:
         strace = shutil.which("strace")
         if strace is None:
             raise Unavailable("no strace: it holds the local agent back from destroying its DEBUG container")
-        if self.flags["launcher"] == "linux":
-            root = FREEZER / self.flags["cgroups_root"]
-            path = root / parent.container / "mesos" / child / "freezer.state"
-            what = ["-P", str(path), "-e", "trace=openat", "-e", "inject=openat:delay_enter=9000000"]
-        else:
-            what = ["-e", "trace=kill", "-e", "inject=kill:delay_enter=9000000"]
+        root = self.freezer / self.flags["cgroups_root"]
+        path = root / parent.container / "mesos" / child / "freezer.state"
+        what = ["-P", str(path), "-e", "trace=openat", "-e", "inject=openat:delay_enter=9000000"]
         # Each thread by its number, not -f: the agent's children, the shim among them, stay untraced.
         threads = [name for t in Path(f"/proc/{self.process.pid}/task").iterdir() for name in ("-p", t.name)]
         tracer = subprocess.Popen(
@@ -437,10 +446,12 @@ class Agent:
                 self.process.kill()
                 self.process.wait(SECONDS)
         wait_until(self._kill_leftovers, "end of the agent's containers")
-        root = FREEZER / self.flags.get("cgroups_root", "")
-        if self.flags.get("cgroups_root") and root.is_dir():
-            for directory, _, _ in os.walk(root, topdown=False):
-                wait_until(lambda d=directory: _removed(d), f"removal of {directory}")
+        if self.cgroups is not None:
+            for _, children, _, directory in os.fwalk(".", topdown=False, dir_fd=self.cgroups):
+                for child in children:
+                    _remove_cgroup(child, directory)
+            _remove_cgroup(f"../{self.flags['cgroups_root']}", self.cgroups)
+            os.close(self.cgroups)
 
     def _kill_leftovers(self) -> bool:
         """Kills every process that was given this agent's work directory. Returns whether there was none.
@@ -458,11 +469,14 @@ class Agent:
         return none
 
 
-def _removed(directory: str) -> bool:
-    try:
-        Path(directory).rmdir()
-    except OSError as error:
-        if error.errno == errno.EBUSY:  # its last process is still on its way out
-            return False
-        raise
-    return True
+def _remove_cgroup(name: str, directory: int) -> None:
+    def removed() -> bool:
+        try:
+            os.rmdir(name, dir_fd=directory)
+        except OSError as error:
+            if error.errno == errno.EBUSY:  # its last process is still on its way out
+                return False
+            raise
+        return True
+
+    wait_until(removed, f"removal of the cgroup {name}")
