@@ -56,6 +56,18 @@ def _make_scanner() -> "object":
     return make_scanner(_Context)  # type: ignore[arg-type]
 
 
+def _scan(text: str, start: int) -> "tuple[object, int]":
+    scan = _make_scanner()
+    try:
+        return scan(text, start)  # type: ignore[operator,no-any-return]
+    except SystemError:
+        # For a syntax error the C scanner looks for json.decoder among the imported modules, and fails without a
+        # reason where it is not. Only a refusal pays for the import.
+        import json.decoder  # noqa: F401
+
+        return scan(text, start)  # type: ignore[operator,no-any-return]
+
+
 def parse(data: bytes, where: str) -> object:
     """The value of the JSON text `data`; `where` names its origin in messages.
 
@@ -71,7 +83,7 @@ def parse(data: bytes, where: str) -> object:
         _check_depth(text, where)
     start = len(text) - len(text.lstrip(_WHITESPACE))
     try:
-        value, end = _make_scanner()(text, start)  # type: ignore[operator]
+        value, end = _scan(text, start)
         if text[end:].strip(_WHITESPACE):
             raise ValueError(f"text after the end at character {end}")
         if "\\u" in text:

@@ -14,6 +14,9 @@ from .errors import ShimError, reason
 from .plan import Plan
 from .request import LaunchRequest
 
+if False:  # for the type checker alone: no launch imports typing
+    from typing import Callable
+
 # Caused by our own faults, or not to be caught: these are not for the command.
 _OURS = ("SIGKILL", "SIGSTOP", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGABRT", "SIGSYS")
 # Job control: the terminal sends them to the command's process group itself.
@@ -25,16 +28,6 @@ def _number(name: str) -> int:
 
 
 FORWARDED = frozenset(range(1, 32)) - {_number(name) for name in _OURS + _JOB_CONTROL}
-
-
-class Started:
-    """A command that runs beside us."""
-
-    __slots__ = ("mask", "pid")
-
-    def __init__(self, pid: int, mask: "set[int]") -> None:
-        self.pid = pid
-        self.mask = mask
 
 
 def hold_signals() -> "set[int]":
@@ -87,13 +80,7 @@ def run(request: LaunchRequest) -> int:
     made = launch.make_plan(request, [])
     place = launch.open_record(request, made)
     mask = hold_signals()
-    reading, writing = posix.pipe2(posix.O_CLOEXEC) if hasattr(posix, "pipe2") else posix.pipe()
-    pid = posix.fork()
-    if pid == 0:
-        _child(request, made, place, mask, writing)
-    posix.close(writing)
-    failed = bool(posix.read(reading, 1))
-    posix.close(reading)
+    pid, failed = start(lambda: _become(request, made, place, mask), "mesos-shim")
     if not failed:
         tell(request, {"event": "start", "container_id": made.container_id, "pid": pid})
     status = wait(pid)
@@ -105,24 +92,43 @@ def run(request: LaunchRequest) -> int:
     return exit_code(status)
 
 
-def _child(request: LaunchRequest, made: Plan, place: "record.Place | None", mask: "set[int]", writing: int) -> None:
-    """In the child: the rest of the launch. Never returns; a failure is said here and told through the pipe."""
+def _become(request: LaunchRequest, made: Plan, place: "record.Place | None", mask: "set[int]") -> None:
+    """In the child: the rest of the launch."""
+    launch.prepare(request, made)
+    launch.write_record(request, made, place)
+    release_signals(mask)
+    launch.finish(request, made)
+
+
+def start(become: "Callable[[], None]", name: str, status: "int | None" = None) -> "tuple[int, bool]":
+    """Fork a child that becomes the command by calling `become`; its pid, and whether it failed to.
+
+    Its message is said there; it ends with `status`, else with the error's own. Comes back once the command runs.
+    """
+    reading, writing = posix.pipe()  # not inherited by an exec: at its success the pipe closes
+    pid = posix.fork()
+    if pid == 0:
+        _child(become, name, status, writing)
+    posix.close(writing)
+    failed = bool(posix.read(reading, 1))
+    posix.close(reading)
+    return pid, failed
+
+
+def _child(become: "Callable[[], None]", name: str, status: "int | None", writing: int) -> None:
     from .main import fail
 
-    status = 125
+    code = 125
     try:
-        launch.prepare(request, made)
-        launch.write_record(request, made, place)
-        release_signals(mask)
-        launch.finish(request, made)
+        become()
     except ShimError as error:
-        status = fail("mesos-shim", str(error), error.exit_code)
+        code = fail(name, str(error), error.exit_code)
     except BaseException as error:  # noqa: BLE001
-        status = fail("mesos-shim", f"internal error: {type(error).__name__}: {error}", 125)
+        fail(name, f"internal error, please report it: {type(error).__name__}: {error}", code)
     try:
         posix.write(writing, b"!")
     finally:
-        posix._exit(status)
+        posix._exit(code if status is None else status)
 
 
 def _end(made: Plan, status: int) -> "dict[str, object]":

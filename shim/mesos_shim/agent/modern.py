@@ -53,10 +53,10 @@ class Launch:
 
 
 def launch(config_path: str) -> int:
-    """Launch as the agent's environment says; 0 once the status file says how the command ended."""
+    """Launch as the agent's environment says; 0 once the status file says how the command ended, 1 if none started."""
     runtime = _variable(b"RUNTIME_DIRECTORY")
     status = _open_status(runtime)
-    wait_status = _EXIT_FAILURE << 8
+    wait_status, failed = _EXIT_FAILURE << 8, True
     try:
         _catch_signals(_raise_early)
         helper.wait_for_agent(_descriptor(b"PIPE_READ"), _descriptor(b"PIPE_WRITE"))
@@ -65,12 +65,12 @@ def launch(config_path: str) -> int:
         work = _read(config_path, runtime)
         if work.needs_packaged is not None:
             _hand_over(work, mask)
-        wait_status = _run(work, mask)
+        wait_status, failed = _run(work, mask)
     except EarlySignal as early:
         wait_status = early.number
     finally:
         _write_status(status, wait_status)
-    return 0
+    return _EXIT_FAILURE if failed else 0
 
 
 class EarlySignal(Exception):  # noqa: N818 (no error: the agent's way of calling a launch off)
@@ -253,14 +253,12 @@ def private_directories(work: Launch) -> "list[str]":
     return [path for path in found if path != "/"]
 
 
-def _run(work: Launch, mask: "set[int]") -> int:
-    """Fork the command, wait for it; its raw wait status."""
-    pid = posix.fork()
-    if pid == 0:
-        _child(work, mask)
+def _run(work: Launch, mask: "set[int]") -> "tuple[int, bool]":
+    """Fork the command, wait for it; its raw wait status, and whether it never started."""
+    pid, failed = supervise.start(lambda: _become(work, mask), "mesos-containerizer", _EXIT_FAILURE)
     status = supervise.wait(pid)
     _forget(work)
-    return status
+    return status, failed
 
 
 def _forget(work: Launch) -> None:
@@ -270,18 +268,6 @@ def _forget(work: Launch) -> None:
         return
     if work.request.container_id is not None:
         record.remove(place, work.request.container_id)
-
-
-def _child(work: Launch, mask: "set[int]") -> None:
-    from ..main import fail
-
-    try:
-        _become(work, mask)
-    except ShimError as error:
-        fail("mesos-containerizer", str(error), 0)
-    except BaseException as error:  # noqa: BLE001
-        fail("mesos-containerizer", f"internal error: {type(error).__name__}: {error}", 0)
-    posix._exit(_EXIT_FAILURE)
 
 
 def _become(work: Launch, mask: "set[int]") -> None:

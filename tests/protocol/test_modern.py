@@ -1,0 +1,313 @@
+"""The 1.x launch protocol, with the agent's side played by the test: every field that the helper acts on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ..conftest import NOBODY, Shim, needs_root
+from . import wire
+from .drive import Agent, end
+
+pytestmark = needs_root
+PRIVATE_TMP = {"type": "MESOS", "volumes": [{"host_path": "tmp", "container_path": "/tmp", "mode": "RW"}]}
+
+
+@pytest.fixture
+def agent(open_tmp: Path, shim: Shim) -> Agent:
+    """An agent with one container."""
+    return Agent(open_tmp, shim)
+
+
+def test_operators_default_applies_where_the_agent_holds_none(agent: Agent) -> None:
+    """A private /tmp of mode 1777; the status file says how the command ended, the helper itself ends 0."""
+    agent.shim.configure(default_container_info=PRIVATE_TMP)
+    agent.hold(None)
+    status, out, err = end(agent.start("touch /tmp/mine; stat -c %a /tmp; pwd; exit 5"))
+    assert (status, err) == (0, "")
+    assert out.split() == ["1777", str(agent.sandbox)]
+    assert agent.status == str(5 << 8)
+    assert (agent.sandbox / "tmp/mine").exists()
+    assert not Path("/tmp/mine").exists()
+
+
+def test_frameworks_own_wins_and_read_only_is_enforced(agent: Agent) -> None:
+    """Its volume is there read-only, the operator's default is not."""
+    agent.shim.configure(default_container_info=PRIVATE_TMP)
+    agent.hold(wire.container_info(wire.volume("/opt", "data", mode=2)))
+    # What the agent's own filesystem/shared asks for besides: the same volume, plainly, so writable.
+    (agent.sandbox / "data").mkdir()
+    plain = {"flags": 20480, "source": str(agent.sandbox / "data"), "target": "/opt"}
+    status, out, _ = end(agent.start("touch /opt/x || echo read-only; stat -c %d:%i /tmp", mounts=[plain]))
+    assert status == 0
+    host = os.stat("/tmp")
+    assert out.split() == ["read-only", f"{host.st_dev}:{host.st_ino}"]
+    assert not (agent.sandbox / "data/x").exists()
+
+
+def test_frameworks_absolute_source_is_refused_by_default(agent: Agent) -> None:
+    """framework_volumes is 'relative' unless the operator says more (threats 19)."""
+    agent.hold(wire.container_info(wire.volume("/opt", "/etc")))
+    status, out, err = end(agent.start("echo started"))
+    assert (status, out, agent.status) == (1, "", str(1 << 8))
+    assert "framework_volumes is 'relative'" in err
+    assert err.count("\n") == 1
+
+
+def test_operators_words_stay_the_operators_when_the_agent_merged_them(agent: Agent) -> None:
+    """The default that also stands in the agent's flag may have absolute sources."""
+    agent.shim.configure(
+        default_container_info={
+            "type": "MESOS",
+            "volumes": [{"host_path": "/usr/share", "container_path": "/opt", "mode": "RO"}],
+        }
+    )
+    agent.hold(wire.container_info(wire.volume("/opt", "/usr/share", mode=2)))
+    status, out, err = end(agent.start("ls -d /opt/doc"))
+    assert (status, out, err) == (0, "/opt/doc\n", "")
+
+
+def test_mounts_without_a_container_info_are_applied_as_given_and_said(agent: Agent) -> None:
+    """An agent that checkpoints no config: what it asks for is done, with a warning that the mode is not known."""
+    (agent.sandbox / "data").mkdir()
+    plain = {"flags": 20480, "source": str(agent.sandbox / "data"), "target": "/opt"}
+    status, _, err = end(agent.start("touch /opt/x", mounts=[plain]))
+    assert status == 0
+    assert "mode is not known" in err
+    assert (agent.sandbox / "data/x").exists()
+
+
+def test_signal_death_reaches_the_agent(agent: Agent) -> None:
+    """The raw wait status of a command killed by SIGKILL is 9."""
+    agent.hold(None)
+    assert end(agent.start("kill -9 $$"))[0] == 0
+    assert agent.status == "9"
+
+
+def test_signals_are_forwarded(agent: Agent) -> None:
+    """SIGTERM to the helper reaches the command, whose own end is what counts."""
+    agent.hold(None)
+    process = agent.start("trap 'echo got; exit 7' TERM; echo ready; while :; do read -t 1 x < /dev/zero; done")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    status, out, _ = end(process)
+    assert (status, out, agent.status) == (0, "got\n", str(7 << 8))
+
+
+def test_agent_gone_before_the_launch(agent: Agent) -> None:
+    """End of file instead of the byte: nothing starts, exit 1, and the status says so."""
+    agent.hold(None)
+    status, out, err = end(agent.start("echo started", go=False))
+    assert (status, out, agent.status) == (1, "", str(1 << 8))
+    assert "the agent has gone" in err
+
+
+def test_early_signal_is_written_as_such(open_tmp: Path, shim: Shim) -> None:
+    """SIGTERM while the helper waits for the agent: nothing starts, and the status is that signal's."""
+    agent = Agent(open_tmp, shim)
+    agent.hold(None)
+    reading, writing = os.pipe()
+    environment = {
+        "MESOS_CONTAINERIZER_LAUNCH_INFO": json.dumps({"command": {"value": "echo started"}}),
+        "MESOS_CONTAINERIZER_PIPE_READ": str(reading),
+        "MESOS_CONTAINERIZER_PIPE_WRITE": str(os.dup(writing)),
+        "MESOS_CONTAINERIZER_RUNTIME_DIRECTORY": str(agent.runtime),
+    }
+    write_end = int(environment["MESOS_CONTAINERIZER_PIPE_WRITE"])
+    process = subprocess.Popen(
+        [str(shim.helper), "launch"], env=environment, pass_fds=(reading, write_end), stdout=subprocess.PIPE, text=True
+    )
+    os.close(reading)
+    os.close(write_end)
+    # It has closed its copy of the write end, and so stands in read(2), once /proc says that it sleeps there.
+    wchan = Path(f"/proc/{process.pid}/syscall")
+    while not wchan.read_text().startswith(f"0 {hex(reading)}"):
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=30)
+    os.close(writing)
+    assert out == ""
+    assert agent.status == str(int(signal.SIGTERM))
+
+
+def test_user_groups_environment_and_directory(agent: Agent) -> None:
+    """The task gets the launch info's variables and nothing else, its user's ids and the supplementary groups."""
+    agent.hold(None)
+    agent.sandbox.chmod(0o755)
+    variables = [{"name": "FOO", "type": "VALUE", "value": "bär"}]
+    status, out, err = end(
+        agent.start(
+            "id -u; id -g; id -G; echo $FOO; env | grep -c MESOS_; pwd",
+            user="nobody",
+            environment={"variables": variables},
+            supplementary_groups=[4242],
+            working_directory="/usr",
+        )
+    )
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == str(NOBODY)
+    assert "4242" in lines[2].split()
+    assert lines[3:] == ["bär", "0", "/usr"]
+
+
+def test_arguments_without_a_shell(agent: Agent) -> None:
+    """shell: false: `value` is executed with `arguments` as its whole argv."""
+    agent.hold(None)
+    command = {"shell": False, "value": "/usr/bin/printf", "arguments": ["printf", "%s|", "a b", "$HOME"]}
+    assert end(agent.start(command))[1] == "a b|$HOME|"
+
+
+def test_limits_and_no_new_privileges(agent: Agent) -> None:
+    """rlimits are set while still root; no_new_privileges as the kernel shows it."""
+    agent.hold(None)
+    limits = {"rlimits": [{"type": "RLMT_NOFILE", "soft": "100", "hard": 200}, {"type": "RLMT_CORE"}]}
+    out = end(
+        agent.start(
+            "ulimit -Sn; ulimit -Hn; ulimit -c; grep NoNewPrivs /proc/self/status",
+            rlimits=limits,
+            no_new_privileges=True,
+            user="nobody",
+        )
+    )[1]
+    assert out.split() == ["100", "200", "unlimited", "NoNewPrivs:", "1"]
+
+
+def test_pre_exec_commands_run_as_root_and_stop_the_launch(agent: Agent) -> None:
+    """They run inside the view before the user changes; one that fails ends the launch."""
+    agent.shim.configure(default_container_info=PRIVATE_TMP)
+    agent.hold(None)
+    first = {"shell": True, "value": "id -u > /tmp/before"}
+    status, out, _ = end(agent.start("cat /tmp/before", user="nobody", pre_exec_commands=[first]))
+    assert (status, out) == (0, "0\n")
+    status, out, err = end(agent.start("echo started", pre_exec_commands=[{"shell": True, "value": "exit 3"}]))
+    assert (out, agent.status) == ("", str(1 << 8))
+    assert "pre_exec_commands[0]" in err
+
+
+def test_nested_container_has_its_own_or_the_default(agent: Agent, open_tmp: Path, shim: Shim) -> None:
+    """Never its parent's, though the agent holds that in the same file."""
+    shim.configure(default_container_info=PRIVATE_TMP)
+    nested = Agent(open_tmp, shim, container="c1/n1")
+    nested.hold(wire.container_info(wire.volume("/opt", "own")))
+    status, out, _ = end(nested.start("stat -c %d:%i /tmp /opt"))
+    assert status == 0
+    host = os.stat("/tmp")
+    assert out.split()[0] == f"{host.st_dev}:{host.st_ino}"
+    assert out.split()[1] == "{0.st_dev}:{0.st_ino}".format(os.stat(nested.sandbox / "own"))
+
+
+def test_debug_container_joins_its_parents_recorded_view(agent: Agent, open_tmp: Path, shim: Shim) -> None:
+    """What the parent wrote into its private /tmp is what the DEBUG container sees."""
+    shim.configure(default_container_info=PRIVATE_TMP)
+    agent.hold(None)
+    parent = agent.start("echo secret > /tmp/of-parent; echo ready; exec sleep 1000")
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == "ready\n"
+    debug = Agent(open_tmp, shim, container="c1/debug")
+    debug.hold(None, container_class=2)
+    try:
+        status, out, err = end(debug.start("cat /tmp/of-parent; pwd"))
+        assert (status, out, err) == (0, f"secret\n{agent.sandbox}\n", "")
+    finally:
+        parent.terminate()
+        end(parent)
+    # The parent has ended, its record is gone, and the agent has no pid of it: there is no view to join.
+    status, out, err = end(debug.start("echo started"))
+    assert (status, out) == (1, "")
+    assert "no recorded view" in err
+
+
+def test_rootfs_is_refused_by_its_name(agent: Agent) -> None:
+    """An image's root file system would make our paths another file system's."""
+    agent.hold(None)
+    status, out, err = end(agent.start("echo started", rootfs="/images/x"))
+    assert (status, out, agent.status) == (1, "", str(1 << 8))
+    assert "rootfs" in err
+
+
+def test_what_we_do_not_do_is_refused_by_its_name_without_a_packaged_helper(agent: Agent) -> None:
+    """No field is dropped in silence."""
+    agent.hold(None)
+    for name, value in (("seccomp_profile", {"x": 1}), ("tty_slave_path", "/dev/pts/1"), ("masked_paths", ["/proc/x"])):
+        status, out, err = end(agent.start("echo started", **{name: value}))
+        assert (status, out, agent.status) == (1, "", str(1 << 8))
+        assert name in err
+        assert "packaged_helper" in err
+
+
+def test_hand_over_to_a_packaged_helper_played_by_a_script(agent: Agent, open_tmp: Path) -> None:
+    """Our volumes are attached first, their entries are gone from `mounts`, others stay, and the byte is there."""
+    packaged = open_tmp / "packaged"
+    packaged.write_text(
+        "#!/bin/sh\n"
+        'test "$1" = launch || exit 9\n'
+        "printf '%s' \"$MESOS_CONTAINERIZER_LAUNCH_INFO\" > info\n"
+        "head -c 1 < /proc/self/fd/$MESOS_CONTAINERIZER_PIPE_READ | wc -c\n"
+        "stat -c %a /tmp; echo $$\n"
+    )
+    packaged.chmod(0o755)
+    agent.shim.configure(default_container_info=PRIVATE_TMP, packaged_helper=str(packaged))
+    agent.hold(None)
+    ours = {"flags": 20480, "source": str(agent.sandbox / "tmp"), "target": "/tmp"}
+    other = {"flags": 0, "source": "proc", "target": "/proc", "type": "proc"}
+    process = agent.start("true", mounts=[ours, other], seccomp_profile={"x": 1})
+    status, out, err = end(process)
+    assert (status, err) == (0, "")
+    assert out.split() == ["1", "1777", str(process.pid)]
+    info = json.loads((agent.sandbox / "info").read_text())
+    assert info["mounts"] == [other]
+    assert info["seccomp_profile"] == {"x": 1}
+
+
+def test_other_subcommands_are_the_packaged_helpers(agent: Agent, open_tmp: Path) -> None:
+    """`mount` and the like are handed on unchanged, or refused where there is none."""
+    done = subprocess.run([agent.shim.helper, "mount", "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "packaged_helper" in done.stderr
+    packaged = open_tmp / "packaged"
+    packaged.write_text('#!/bin/sh\necho "$@"\n')
+    packaged.chmod(0o755)
+    agent.shim.configure(packaged_helper=str(packaged))
+    done = subprocess.run([agent.shim.helper, "mount", "--x=1"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "mount --x=1\n")
+    packaged.chmod(0o777)
+    done = subprocess.run([agent.shim.helper, "mount", "--x=1"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "can write it" in done.stderr
+
+
+@pytest.mark.parametrize("raw", ["", "[]", "{", '{"command": {"value": 3}}', '{"command": {}}', '{"user": "no-such"}'])
+def test_bad_launch_info_is_one_line_and_a_status(agent: Agent, raw: str) -> None:
+    """Whatever the agent says, it can read how it ended."""
+    agent.hold(None)
+    reading, writing = os.pipe()
+    os.write(writing, b"x")
+    environment = {
+        "MESOS_CONTAINERIZER_LAUNCH_INFO": raw,
+        "MESOS_CONTAINERIZER_PIPE_READ": str(reading),
+        "MESOS_CONTAINERIZER_PIPE_WRITE": str(writing),
+        "MESOS_CONTAINERIZER_RUNTIME_DIRECTORY": str(agent.runtime),
+    }
+    done = subprocess.run(
+        [agent.shim.helper, "launch"],
+        env=environment,
+        pass_fds=(reading, writing),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=agent.sandbox,
+        timeout=60,
+    )
+    os.close(reading)
+    os.close(writing)
+    assert (done.stdout, agent.status) == ("", str(1 << 8))
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    assert "internal error" not in done.stderr
