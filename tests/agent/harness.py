@@ -137,6 +137,14 @@ def require_host(freezer: Path) -> None:
         raise Unavailable(f"no mount namespace with the v1 freezer cgroup for the real agent: {what}")
 
 
+def container_id(parent: Task, *path: str) -> dict[str, object]:
+    """The id of a container nested in the task's, as the API has it."""
+    found: dict[str, object] = {"value": parent.container}
+    for name in path:
+        found = {"parent": found, "value": name}
+    return found
+
+
 def scalars(cpus: float, mem: int) -> list[dict[str, object]]:
     pairs = {"cpus": cpus, "mem": mem}
     return [{"name": name, "type": "SCALAR", "scalar": {"value": value}} for name, value in pairs.items()]
@@ -235,6 +243,10 @@ class Agent:
     @property
     def log(self) -> str:
         return self.log_path.read_text(errors="replace")
+
+    def said_by_helper(self) -> list[str]:
+        """The launch helper's own messages; in local mode a container's stderr is the agent's."""
+        return [line for line in self.log.splitlines() if line.startswith("mesos-containerizer: ")]
 
     def start(self) -> Agent:
         environment = {f"MESOS_{name.upper()}": value for name, value in self.flags.items()}
@@ -388,39 +400,43 @@ class Agent:
         """The mount table of what the agent believes to be the host."""
         return Path(f"/proc/{self.process.pid}/mountinfo").read_text().splitlines()
 
-    def nested(self, parent: Task, child: str, command: str, **options: object) -> int:
-        """Runs a command in a container nested in the task's, to its end. Returns the raw wait status."""
-        container_id = {"parent": {"value": parent.container}, "value": child}
-        self.call("LAUNCH_CONTAINER", container_id=container_id, command={"value": command}, **options)
-        return int(self.call("WAIT_CONTAINER", container_id=container_id)["exit_status"])
+    def launch_nested(self, parent: Task, *path: str, command: str, **options: object) -> None:
+        """Starts a container nested in the task's: `path` is its name, after those of the ones between."""
+        self.call("LAUNCH_CONTAINER", container_id=container_id(parent, *path), command={"value": command}, **options)
 
-    def debug(self, parent: Task, child: str, command: str) -> int:
+    def wait_nested(self, parent: Task, *path: str) -> int:
+        """The raw wait status of a nested container, once it has ended."""
+        return int(self.call("WAIT_CONTAINER", container_id=container_id(parent, *path))["exit_status"])
+
+    def debug(self, parent: Task, *path: str, command: str) -> int:
         """Runs a command in a DEBUG container, as `task exec` and command checks do. Returns the raw wait status.
 
         An agent in local mode has no helper to carry a session's output, so after the launch it destroys the
         container at once. It is held back from that until the command has ended.
         """
-        container_id = {"parent": {"value": parent.container}, "value": child}
-        runtime = self.runtime_dir / "containers" / parent.container / "containers" / child
-        with self._destroy_held_back(parent, child):
+        runtime = self.runtime_dir / "/".join(f"containers/{name}" for name in (parent.container, *path))
+        with self._destroy_held_back(parent, *path):
             try:
-                self.call("LAUNCH_NESTED_CONTAINER_SESSION", container_id=container_id, command={"value": command})
+                self.call(
+                    "LAUNCH_NESTED_CONTAINER_SESSION",
+                    container_id=container_id(parent, *path),
+                    command={"value": command},
+                )
             except AssertionError as refused:
                 if "Not supported in local mode" not in str(refused):
                     raise
             status = runtime / "status"
             wait_until(lambda: status.exists() and status.read_text(), "status of the DEBUG container", 10)
-        return int(self.call("WAIT_NESTED_CONTAINER", container_id=container_id)["exit_status"])
+        return int(self.call("WAIT_NESTED_CONTAINER", container_id=container_id(parent, *path))["exit_status"])
 
     @contextlib.contextmanager
-    def _destroy_held_back(self, parent: Task, child: str) -> Iterator[None]:
+    def _destroy_held_back(self, parent: Task, *path: str) -> Iterator[None]:
         """Delays the first system call by which the agent destroys a container; all else goes on."""
         strace = shutil.which("strace")
         if strace is None:
             raise Unavailable("no strace: it holds the local agent back from destroying its DEBUG container")
-        root = self.freezer / self.flags["cgroups_root"]
-        path = root / parent.container / "mesos" / child / "freezer.state"
-        what = ["-P", str(path), "-e", "trace=openat", "-e", "inject=openat:delay_enter=9000000"]
+        cgroup = self.freezer / self.flags["cgroups_root"] / "/mesos/".join((parent.container, *path))
+        what = ["-P", f"{cgroup}/freezer.state", "-e", "trace=openat", "-e", "inject=openat:delay_enter=9000000"]
         # Each thread by its number, not -f: the agent's children, the shim among them, stay untraced.
         threads = [name for t in Path(f"/proc/{self.process.pid}/task").iterdir() for name in ("-p", t.name)]
         tracer = subprocess.Popen(

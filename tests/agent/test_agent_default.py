@@ -93,7 +93,21 @@ def test_volume_that_policy_forbids_refuses_the_launch(agent: Agent) -> None:
     assert task.wait_executor() != 0
     assert task.wait_end()["state"] == "TASK_FAILED"
     assert not (task.sandbox / "started").exists()
-    assert "/etc" in next(line for line in agent.log.splitlines() if line.startswith("mesos-containerizer: "))
+    assert any("/etc" in line for line in agent.said_by_helper())
+
+
+def test_nested_container_has_the_default_not_its_parents_volumes(agent: Agent) -> None:
+    """The agent tells the helper of a nested container its parent's ContainerInfo too."""
+    own = {"type": "MESOS", "volumes": [{"host_path": "own", "container_path": "/srv", "mode": "RW"}]}
+    parent = agent.run(f"touch /srv/made-by-parent ready; {WAIT_FOR_RELEASE}", container=own)
+    parent.wait_file("ready")
+    agent.launch_nested(parent, "child", command="ls -A /srv > srv; touch /opt/made-by-child")
+    assert agent.wait_nested(parent, "child") == 0
+    sandbox = parent.sandbox / "containers/child"
+    assert (sandbox / "srv").read_text().split() == sorted(os.listdir("/srv"))
+    assert (sandbox / "from flag/made-by-child").exists()
+    parent.release()
+    assert parent.wait_end()["state"] == "TASK_FINISHED"
 
 
 def test_command_task_with_a_container_info_of_its_own(agent: Agent) -> None:

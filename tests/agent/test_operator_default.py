@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from . import fetch
-from .harness import WAIT_FOR_RELEASE, Agent
+from .harness import WAIT_FOR_RELEASE, Agent, Task, scalars, wait_until
 
 pytestmark = pytest.mark.agent
 
@@ -205,8 +205,8 @@ def test_twenty_executors_at_once(agent: Agent) -> None:
 def test_nested_container_has_the_default_in_its_own_sandbox(agent: Agent) -> None:
     parent = agent.run(f"echo parent > /tmp/made-by-parent; touch ready; {WAIT_FOR_RELEASE}")
     parent.wait_file("ready")
-    status = agent.nested(parent, "child", "ls -A /tmp > listing; echo child > /tmp/made-by-child; exit 7")
-    assert status == 7 << 8
+    agent.launch_nested(parent, "child", command="ls -A /tmp > listing; echo child > /tmp/made-by-child; exit 7")
+    assert agent.wait_nested(parent, "child") == 7 << 8
     sandbox = parent.sandbox / "containers/child"
     assert set((sandbox / "listing").read_text().split()) <= {parent.sandbox.parts[2]}
     assert (sandbox / "tmp/made-by-child").read_text() == "child\n"
@@ -219,8 +219,9 @@ def test_nested_container_keeps_a_container_info_of_its_own(agent: Agent, host_m
     parent = agent.run(f"touch ready; {WAIT_FOR_RELEASE}")
     parent.wait_file("ready")
     own = {"type": "MESOS", "volumes": [{"host_path": "data", "container_path": "/opt", "mode": "RW"}]}
-    status = agent.nested(parent, "child", "ls -A /tmp > listing; echo own > /opt/made-by-child", container=own)
-    assert status == 0
+    command = "ls -A /tmp > listing; echo own > /opt/made-by-child"
+    agent.launch_nested(parent, "child", command=command, container=own)
+    assert agent.wait_nested(parent, "child") == 0
     sandbox = parent.sandbox / "containers/child"
     assert (sandbox / "data/made-by-child").read_text() == "own\n"
     # The default is not added to it: /tmp is the host's.
@@ -233,12 +234,19 @@ def test_nested_container_with_a_volume_that_policy_forbids_does_not_start(agent
     parent = agent.run(f"touch ready; {WAIT_FOR_RELEASE}")
     parent.wait_file("ready")
     own = {"type": "MESOS", "volumes": [{"host_path": "/etc", "container_path": "/opt", "mode": "RW"}]}
-    status = agent.nested(parent, "child", "touch started", container=own)
-    assert status != 0
+    agent.launch_nested(parent, "child", command="touch started", container=own)
+    assert agent.wait_nested(parent, "child") != 0
     assert not (parent.sandbox / "containers/child/started").exists()
-    assert "mesos-containerizer: " in agent.log, "the reason is said where the container's stderr goes"
+    assert any("/etc" in line for line in agent.said_by_helper())
     parent.release()
     assert parent.wait_end()["state"] == "TASK_FINISHED"
+
+
+def debug(agent: Agent, parent: Task, *path: str, command: str) -> int:
+    try:
+        return agent.debug(parent, *path, command=command)
+    except fetch.Unavailable as reason:
+        pytest.skip(str(reason))
 
 
 def test_debug_container_joins_the_view_of_its_parent(agent: Agent, task_user: pwd.struct_passwd) -> None:
@@ -252,14 +260,8 @@ def test_debug_container_joins_the_view_of_its_parent(agent: Agent, task_user: p
         user=task_user.pw_name,
     )
     parent.wait_file("ready")
-    command = (
-        "cat /tmp/made-by-parent > debug; readlink /proc/self/ns/mnt >> debug; id -u >> debug; pwd >> debug; exit 9"
-    )
-    try:
-        status = agent.debug(parent, "probe", command)
-    except fetch.Unavailable as reason:
-        pytest.skip(str(reason))
-    assert status == 9 << 8
+    command = "exec > debug; cat /tmp/made-by-parent; readlink /proc/self/ns/mnt; id -u; pwd; exit 9"
+    assert debug(agent, parent, "probe", command=command) == 9 << 8
     secret, namespace, uid, directory = parent.read("debug").splitlines()
     assert secret == "secret"
     assert namespace == parent.read("namespace").strip()
@@ -267,6 +269,47 @@ def test_debug_container_joins_the_view_of_its_parent(agent: Agent, task_user: p
     assert directory == str(parent.sandbox)
     parent.release()
     assert parent.wait_end()["state"] == "TASK_FINISHED"
+
+
+def test_debug_container_of_a_nested_container_joins_that_one(agent: Agent) -> None:
+    parent = agent.run(f"touch ready; {WAIT_FOR_RELEASE}")
+    parent.wait_file("ready")
+    sandbox = parent.sandbox / "containers/child"
+    waiting = "echo child > /tmp/made-by-child; touch ready; while [ ! -e go ]; do sleep 0.05; done"
+    agent.launch_nested(parent, "child", command=waiting)
+    wait_until((sandbox / "ready").exists, "nested container")
+    command = "cat /tmp/made-by-child > debug; kill -KILL $$"
+    assert debug(agent, parent, "child", "probe", command=command) == signal.SIGKILL
+    assert (sandbox / "debug").read_text() == "child\n"
+    (sandbox / "go").touch()
+    assert agent.wait_nested(parent, "child") == 0
+    parent.release()
+    assert parent.wait_end()["state"] == "TASK_FINISHED"
+
+
+def test_standalone_container_has_the_default(agent: Agent) -> None:
+    """One without framework, executor or user."""
+    name = {"value": "standalone"}
+    command = {"value": "id -u > id; ls -A /tmp > listing; touch /tmp/made-by-standalone; exit 6"}
+    agent.call("LAUNCH_CONTAINER", container_id=name, command=command, resources=scalars(0.1, 32))
+    assert agent.call("WAIT_CONTAINER", container_id=name)["exit_status"] == 6 << 8
+    sandbox = agent.work_dir / "containers/standalone"
+    assert (sandbox / "id").read_text() == "0\n"
+    assert set((sandbox / "listing").read_text().split()) <= {sandbox.parts[2]}
+    assert (sandbox / "tmp/made-by-standalone").exists()
+
+
+def test_broken_configuration_refuses_the_launch_by_its_name(agent: Agent) -> None:
+    path = agent.flags_dir.parent / "shim/etc/mesos-shim/config.json"
+    old = path.read_text()
+    path.write_text(old.replace("{", "{,", 1))
+    try:
+        task = agent.run(command="touch started")
+        assert task.wait_executor() != 0
+    finally:
+        path.write_text(old)
+    assert not (task.sandbox / "started").exists()
+    assert any(str(path) in line for line in agent.said_by_helper())
 
 
 def test_configuration_is_read_at_each_launch(agent: Agent, host_marker: str) -> None:
