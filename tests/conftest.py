@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -69,12 +70,24 @@ def install(prefix: Path, python: str = PYTHON, name: str = "0.1.0-test") -> Pat
     with tempfile.TemporaryDirectory() as unpacked:
         lib = Path(unpacked) / "lib"
         shutil.copytree(CHECKOUT / "shim/mesos_shim", lib / "mesos_shim", ignore=shutil.ignore_patterns("__pycache__"))
+        _add_psutil(lib)
         release = [python, "-ISB", str(lib / "mesos_shim/release.py")]
         for action in (["stage", "--source", unpacked], ["activate"]):
             subprocess.run(
                 [*release, *action, "--prefix", str(prefix), "--name", name], check=True, capture_output=True
             )
     return prefix
+
+
+def _add_psutil(lib: Path) -> None:
+    """The reader of usage, where its compiled part serves every Python 3 of this system."""
+    spec = importlib.util.find_spec("psutil")
+    if spec is None or spec.origin is None:
+        return
+    package = Path(spec.origin).parent
+    (lib / "psutil").mkdir()
+    for path in (*package.glob("*.py"), *package.glob("*.abi3.so")):
+        shutil.copy(path, lib / "psutil" / path.name)
 
 
 @pytest.fixture(scope="session")

@@ -54,4 +54,16 @@ def _validate(arguments: "list[str]", config: str) -> int:
     return validate.main(arguments)
 
 
-_COMMANDS = {"explain": _explain, "validate": _validate}
+def _ps(arguments: "list[str]", config: str) -> int:
+    from . import ps
+
+    return ps.main(arguments, config)
+
+
+def _usage(arguments: "list[str]", config: str) -> int:
+    from .usage import command
+
+    return command.main(arguments, config)
+
+
+_COMMANDS = {"explain": _explain, "ps": _ps, "usage": _usage, "validate": _validate}

@@ -9,7 +9,7 @@ import sys
 
 from . import jsontext, paths
 from .errors import ShimError, reason
-from .plan import Plan, source_path
+from .plan import BIND, TMPFS, Plan, source_path
 
 VERSION = 1
 _DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
@@ -140,6 +140,7 @@ def start_time(pid: "int | str") -> "int | None":
 
 def describe(plan: Plan, executor_id: "str | None", framework_id: "str | None") -> "dict[str, object]":
     """The record of this process, which is about to become the container's first."""
+    own_view = plan.mode == "enforced" and bool(plan.mounts)
     return {
         "version": VERSION,
         "container_id": plan.container_id,
@@ -147,16 +148,41 @@ def describe(plan: Plan, executor_id: "str | None", framework_id: "str | None") 
         "framework_id": framework_id,
         "pid": posix.getpid(),
         "start_time": start_time("self"),
+        "boot_id": boot_id(),
         "mode": plan.mode,
         "isolation": list(plan.isolation),
         "sandbox": plan.sandbox.path,
         "uid": plan.user.uid,
+        "gid": plan.user.gid,
+        "groups": plan.user.groups,
+        "no_new_privs": plan.no_new_privs is not None,
+        # In Mesos' names of a Volume.
         "volumes": [
-            {"source": source_path(mount, plan), "target": mount.target, "mode": "RO" if mount.read_only else "RW"}
+            {
+                "container_path": mount.target,
+                "host_path": source_path(mount, plan),
+                "mode": "RO" if mount.read_only else "RW",
+            }
             for mount in plan.mounts
+            if mount.action in (BIND, TMPFS)
         ],
-        "namespaces": namespaces() if plan.mode == "enforced" else {},
+        # Without mounts the process stays in its parent's namespace, which says nothing of who belongs to it.
+        "namespaces": namespaces() if own_view else {},
     }
+
+
+def boot_id() -> "str | None":
+    """What the kernel calls this boot (random(4)): start times and inodes of another boot mean nothing."""
+    try:
+        fd = posix.open("/proc/sys/kernel/random/boot_id", posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return posix.read(fd, 64).strip().decode("ascii", "replace")
+    except OSError:
+        return None
+    finally:
+        posix.close(fd)
 
 
 def namespaces() -> "dict[str, object]":

@@ -1,0 +1,229 @@
+"""Reads the records of containers back, as a stranger's words: whatever a file holds, the others are still read.
+
+Not on the launch path: `record` writes, this reads for `ps`, `usage`, `enter`, `gc` and `doctor`.
+"""
+
+import os
+import stat
+
+from . import jsontext, request
+from .errors import ShimError, reason
+
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_MAX_PID = 1 << 31
+MODES = ("enforced", "usage-only")
+
+
+class Entry:
+    """One record, judged: every field has the type that its reader expects."""
+
+    __slots__ = (
+        "boot_id",
+        "cgroups",
+        "container_id",
+        "cpus",
+        "executor_id",
+        "framework_id",
+        "gid",
+        "groups",
+        "isolation",
+        "mem",
+        "mode",
+        "namespaces",
+        "no_new_privs",
+        "pid",
+        "sandbox",
+        "start_time",
+        "supervisor",
+        "uid",
+        "volumes",
+        "written",
+    )
+
+    def __init__(self, value: "dict[str, object]", written: float) -> None:
+        """From the parsed JSON `value` of a file last written at `written` (seconds since 1970); raises ShimError."""
+        fields = _Fields(value)
+        self.container_id: str = fields.text("container_id")
+        request.check_id(self.container_id, "container_id")
+        self.executor_id = fields.text_or_none("executor_id")
+        self.framework_id = fields.text_or_none("framework_id")
+        self.pid: int = fields.number("pid", 1, _MAX_PID)
+        # In clock ticks since boot; None where the system does not tell a process so (macOS).
+        self.start_time: int | None = fields.number_or_none("start_time", 0, 1 << 63)
+        self.boot_id = fields.text_or_none("boot_id")
+        self.mode: str = fields.text("mode")
+        if self.mode not in MODES:
+            raise ShimError(f"mode: {self.mode!r} is not one of {', '.join(MODES)}")
+        self.isolation = fields.texts("isolation")
+        self.sandbox: str = fields.text("sandbox")
+        self.uid: int = fields.number("uid", 0, 1 << 32)
+        self.gid: int | None = fields.number_or_none("gid", 0, 1 << 32)
+        self.groups = fields.numbers("groups", 0, 1 << 32)
+        self.no_new_privs = value.get("no_new_privs") is True
+        self.volumes = [_volume(item) for item in fields.objects("volumes")]
+        self.namespaces = _Fields(fields.mapping("namespaces")).all_numbers()
+        self.cgroups = _Fields(fields.mapping("cgroups")).all_texts()
+        limits = _Fields(fields.mapping("limits"))
+        self.cpus: float | None = limits.real_or_none("cpus")
+        self.mem: float | None = limits.real_or_none("mem")
+        supervisor = _Fields(fields.mapping("supervisor")).all_numbers()
+        self.supervisor = (supervisor.get("pid", 0), supervisor.get("start_time", 0)) if supervisor else None
+        self.written = written
+
+    def public(self) -> "dict[str, object]":
+        """What `ps --json` prints of it."""
+        return {
+            "container_id": self.container_id,
+            "executor_id": self.executor_id,
+            "framework_id": self.framework_id,
+            "pid": self.pid,
+            "mode": self.mode,
+            "isolation": self.isolation,
+            "volumes": self.volumes,
+        }
+
+
+def _volume(item: "dict[str, object]") -> "dict[str, object]":
+    fields = _Fields(item)
+    return {name: fields.text(name) for name in ("container_path", "host_path", "mode")}
+
+
+class _Fields:
+    """Typed access to an object of unknown content."""
+
+    def __init__(self, value: "dict[str, object]") -> None:
+        self._value = value
+
+    def text(self, name: str) -> str:
+        value = self._value.get(name)
+        if not isinstance(value, str):
+            raise ShimError(f"{name}: not a string")
+        return value
+
+    def text_or_none(self, name: str) -> "str | None":
+        return None if self._value.get(name) is None else self.text(name)
+
+    def number(self, name: str, low: int, high: int) -> int:
+        value = self._value.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value < high:
+            raise ShimError(f"{name}: not a whole number from {low} to {high - 1}")
+        return value
+
+    def number_or_none(self, name: str, low: int, high: int) -> "int | None":
+        return None if self._value.get(name) is None else self.number(name, low, high)
+
+    def real_or_none(self, name: str) -> "float | None":
+        value = self._value.get(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e12:
+            raise ShimError(f"{name}: not a number above 0")
+        return float(value)
+
+    def _list(self, name: str) -> "list[object]":
+        value = self._value.get(name, [])
+        if not isinstance(value, list):
+            raise ShimError(f"{name}: not a list")
+        return value
+
+    def texts(self, name: str) -> "list[str]":
+        items = self._list(name)
+        found = [item for item in items if isinstance(item, str)]
+        if len(found) != len(items):
+            raise ShimError(f"{name}: not a list of strings")
+        return found
+
+    def numbers(self, name: str, low: int, high: int) -> "list[int]":
+        items = self._list(name)
+        found = [item for item in items if isinstance(item, int) and low <= item < high]
+        if len(found) != len(items):
+            raise ShimError(f"{name}: not a list of whole numbers")
+        return found
+
+    def objects(self, name: str) -> "list[dict[str, object]]":
+        items = self._list(name)
+        found = [item for item in items if isinstance(item, dict)]
+        if len(found) != len(items):
+            raise ShimError(f"{name}: not a list of objects")
+        return found
+
+    def mapping(self, name: str) -> "dict[str, object]":
+        value = self._value.get(name)
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise ShimError(f"{name}: not an object")
+        return value
+
+    def all_numbers(self) -> "dict[str, int]":
+        return {name: self.number(name, 0, 1 << 64) for name in self._value}
+
+    def all_texts(self) -> "dict[str, str]":
+        return {name: self.text(name) for name in self._value}
+
+
+def open_directory(state: str, name: str = "containers") -> "int | None":
+    """A descriptor of the directory `name` in the state directory, None where there is none.
+
+    Raises ShimError where somebody other than root and the caller could have written it.
+    """
+    path = f"{state}/{name}"
+    try:
+        fd = os.open(path, _DIRECTORY)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ShimError(f"{path}: {reason(error)}") from None
+    status = os.fstat(fd)
+    if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
+        os.close(fd)
+        raise ShimError(
+            f"{path}: owned by uid {status.st_uid}, mode {status.st_mode & 0o7777:04o}: others can write records there"
+        )
+    return fd
+
+
+def read_all(state: str) -> "tuple[list[Entry], list[str]]":
+    """Every record in the state directory by id, and a warning for each file that is none. Raises ShimError."""
+    directory = open_directory(state)
+    if directory is None:
+        return [], []
+    entries: list[Entry] = []
+    warnings: list[str] = []
+    try:
+        for name in sorted(os.listdir(directory)):
+            if name.startswith(".") or not name.endswith(".json"):
+                continue  # a record that is being written; gc clears what was left
+            try:
+                entries.append(read(directory, name))
+            except FileNotFoundError:
+                continue  # its container has just ended
+            except (ShimError, OSError) as error:
+                text = reason(error) if isinstance(error, OSError) else str(error)
+                warnings.append(f"{state}/containers/{name}: ignored: {text}")
+    finally:
+        os.close(directory)
+    return entries, warnings
+
+
+def read(directory: int, name: str) -> Entry:
+    """The record in the file `name`. Raises OSError, or ShimError for a file that holds none."""
+    fd = os.open(name, _FLAGS, dir_fd=directory)
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise ShimError("not a regular file")
+        if status.st_uid not in (0, os.geteuid()):
+            raise ShimError(f"belongs to uid {status.st_uid}")
+        if status.st_size > jsontext.MAX_BYTES:
+            raise ShimError(f"{status.st_size} bytes: no record is that long")
+        value = jsontext.parse(os.read(fd, jsontext.MAX_BYTES), "record")
+    finally:
+        os.close(fd)
+    if not isinstance(value, dict):
+        raise ShimError("not a JSON object")
+    entry = Entry(value, status.st_mtime)
+    if name != f"{entry.container_id}.json":
+        raise ShimError(f"holds the record of {entry.container_id!r}")
+    return entry

@@ -1,0 +1,94 @@
+"""`mesos-shim usage`: what every container uses, once or again and again."""
+
+import os
+import sys
+import time
+
+from .. import config as configuration
+from .. import options, record
+from ..errors import ShimError, one_line
+from . import formats, sample
+from .sample import Used
+
+HELP = """\
+usage: mesos-shim usage [ID...] [--format table|json|openmetrics] [--watch SECONDS]
+
+What the containers on this host use: processes, CPU, memory, and disk where disk/du is among the isolators.
+
+  --format table       for people (default)
+  --format json        a list with Mesos' ResourceStatistics; with --watch one line a look
+  --format openmetrics for Prometheus, directly or by node_exporter's textfile collector
+  --watch SECONDS      look again and again until interrupted, with each container's share of CPU
+  --config FILE        another configuration (it names the state directory)
+
+example: mesos-shim usage --watch 2
+"""
+_FORMATS = ("table", "json", "openmetrics")
+
+
+def main(arguments: "list[str]", config_path: str) -> int:
+    """Print what the containers use; 1 if one that was named does not run."""
+    given, ids = options.parse(arguments, ("--format", "--watch", "--config"), (), "usage")
+    if options.asks_help(given, HELP):
+        return 0
+    form = given.get("--format", "table")
+    if form not in _FORMATS:
+        raise ShimError(f"--format: {form!r} is not one of {', '.join(_FORMATS)}")
+    state = record.state_dir(configuration.read(given.get("--config", config_path), "--config" in given).state_dir)
+    if "--watch" in given:
+        return _watch(state, ids, form, options.seconds(given["--watch"], "--watch"))
+    used, missing = _look(state, ids)
+    if form == "table":
+        text = "\n".join(formats.table(used)) + "\n"
+    else:
+        text = formats.as_json(used) if form == "json" else formats.openmetrics(used)
+    sys.stdout.write(text)
+    return 1 if missing else 0
+
+
+def _look(state: str, ids: "list[str]") -> "tuple[list[Used], bool]":
+    """One sample, of the containers named; what is to be said goes to stderr."""
+    found = sample.take(state)
+    for warning in found.warnings:
+        sys.stderr.write(f"mesos-shim: warning: {one_line(warning)}\n")
+    used = found.used
+    missing = [name for name in ids if name not in {item.entry.container_id for item in used}]
+    for name in missing:
+        ended = "has ended" if name in found.ended else f"no such container in {state}"
+        sys.stderr.write(f"mesos-shim: usage: {one_line(name)}: {ended}\n")
+    return [item for item in used if not ids or item.entry.container_id in ids], bool(missing)
+
+
+def _watch(state: str, ids: "list[str]", form: str, interval: float) -> int:
+    if form == "openmetrics":
+        raise ShimError("--watch: --format openmetrics is one look; Prometheus does the repeating")
+    earlier: dict[str, dict[str, object]] = {}
+    while True:
+        used, _ = _look(state, ids)
+        if form == "json":
+            sys.stdout.write(formats.as_json(used))
+        else:
+            sys.stdout.write(_screen(used, earlier))
+        sys.stdout.flush()
+        earlier = {item.entry.container_id: item.statistics for item in used}
+        time.sleep(interval)
+
+
+def _screen(used: "list[Used]", earlier: "dict[str, dict[str, object]]") -> str:
+    """One refresh: on a terminal over the last one, as much as it shows; in a pipe a block of its own."""
+    now = time.strftime("%H:%M:%S")
+    if not (sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"):
+        return "\n".join([now, *formats.table(used, earlier), "", ""])
+    width, height = os.get_terminal_size(sys.stdout.fileno())
+    used = sorted(used, key=lambda item: -_rate(item, earlier))
+    lines = formats.table(used, earlier, width or 80)
+    room = max(3, (height or 24) - 2)
+    if len(lines) > room:
+        lines = [*lines[: room - 2], f"... {len(lines) - room} more", lines[-1]]
+    # Home, then each line cleared behind its text: no flicker, and nothing but what a VT100 knows.
+    return "\x1b[H" + "".join(f"{line}\x1b[K\r\n" for line in [now, *lines]) + "\x1b[J"
+
+
+def _rate(item: Used, earlier: "dict[str, dict[str, object]]") -> float:
+    text = formats.share(item.statistics, earlier.get(item.entry.container_id))
+    return float(text) if text else 0.0

@@ -1,0 +1,47 @@
+"""One look at all containers."""
+
+from typing import NamedTuple
+
+from .. import registry
+from ..registry import Entry
+from . import membership, processes, statistics
+from .counters import Counters
+
+
+class Used(NamedTuple):
+    """A running container and its ResourceStatistics."""
+
+    entry: Entry
+    statistics: "dict[str, object]"
+
+    def public(self) -> "dict[str, object]":
+        """What `usage --format json` prints of it."""
+        return {**self.entry.public(), "statistics": self.statistics}
+
+
+class Sample(NamedTuple):
+    """What one look found: running containers, ids of records whose container has ended, warnings."""
+
+    used: "list[Used]"
+    ended: "list[str]"
+    warnings: "list[str]"
+
+
+def take(state: str) -> Sample:
+    """Look at every container whose record is in `state`. Raises ShimError where nothing can be read."""
+    entries, warnings = registry.read_all(state)
+    counters = Counters(state)
+    try:
+        members = membership.find(entries, processes.table(), counters.known(entries))
+        used, ended = [], []
+        for entry in entries:
+            if members.alive(entry):
+                used.append(Used(entry, statistics.of(entry, members, counters)))
+            else:
+                ended.append(entry.container_id)
+    finally:
+        counters.save()
+    for warning in (counters.warning, processes.reader_warning() if used else None):
+        if warning is not None:
+            warnings.append(warning)
+    return Sample(used, ended, warnings)
