@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pwd
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -93,9 +94,12 @@ def task_user() -> pwd.struct_passwd:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """A failed test shows the end of its agent's log: containers write there."""
+    """A failed test shows what its agent's log says beyond the usual; containers write there too."""
     outcome = yield
     report = outcome.get_result()
     agent = getattr(item, "funcargs", {}).get("agent")
     if report.failed and isinstance(agent, harness.Agent):
-        report.sections.append(("agent log", agent.log[-8000:]))
+        # glog's informational lines tell of each step; their end is enough to see the last ones.
+        lines = agent.log.splitlines()
+        unusual = [line for line in lines[:-40] if not re.match(r"I\d{4} ", line)]
+        report.sections.append(("agent log", "\n".join([*unusual[-60:], "…", *lines[-40:]])))

@@ -178,7 +178,16 @@ class Task:
     def wait_file(self, name: str, seconds: float = SECONDS) -> str:
         """The content of a file that the task puts into its sandbox."""
         pattern = f"{self._sandbox_glob}/{name}"
-        wait_until(lambda: [*self.agent.work_dir.glob(pattern)], f"{name} in the sandbox of {self.name}", seconds)
+
+        def there() -> bool:
+            ended = any(e["event"] == "executor_lost" and e["executor_id"] == self.executor for e in self.agent.events)
+            found = any(self.agent.work_dir.glob(pattern))
+            assert found or not ended, (
+                f"the executor of {self.name} ended without {name}: {self.agent.said_by_helper()}"
+            )
+            return found
+
+        wait_until(there, f"{name} in the sandbox of {self.name}", seconds)
         return self.read(name)
 
     def wait_state(self, *states: str, seconds: float = SECONDS) -> dict[str, object]:
@@ -300,11 +309,11 @@ class Agent:
                     if wanted(event):
                         return event
                     if event["event"] in ("ended", "error", "bad_input"):
-                        raise AssertionError(f"the agent's driver: {event}, waiting for: {what}\n{self.log[-3000:]}")
+                        raise AssertionError(f"waiting for: {what}: the agent's driver: {event}")
                 seen = len(self.events)
                 left = deadline - time.monotonic()
                 if left <= 0 or not self.changed.wait(left):
-                    raise TimeoutError(f"after {seconds:g} s still not: {what}\n{self.log[-3000:]}")
+                    raise TimeoutError(f"after {seconds:g} s still not: {what}; helper: {self.said_by_helper()}")
 
     def task(
         self,
