@@ -1,14 +1,14 @@
 """The same guarantees on kernels without open_tree, mount_setattr, fsopen or openat2, or behind a seccomp filter.
 
-Detached mounts do not exist there, so they are made on a staging tmpfs that covers the sandbox in our own namespace
-only, and moved from there. Every path handed to mount(2) is `/proc/self/fd/N`: nobody can rename what that names.
-What cannot be done fully is refused; there is no silent half (threats 13).
+Detached mounts do not exist there, so they are made on a staging tmpfs in our own namespace, and moved from there.
+Every path handed to mount(2) is `/proc/self/fd/N`: nobody can rename what that names. What cannot be done fully is
+refused; there is no silent half (threats 13).
 """
 
 import posix
 
 from . import linux
-from .errors import ShimError
+from .errors import ShimError, reason
 
 _ELOOP, _EXDEV = 40, 18
 _S_IFMT, _S_IFLNK, _S_IFDIR = 0o170000, 0o120000, 0o040000
@@ -21,6 +21,7 @@ _OPTIONS = {
     "noatime": 0x400,
     "nodiratime": 0x800,
     "relatime": 0x200000,
+    "nosymfollow": 0x100,
 }
 
 
@@ -59,20 +60,41 @@ def _read(path: str) -> bytes:
         posix.close(fd)
 
 
-class Staging:
-    """A tmpfs over the directory `cover`, on which mounts are made before they are moved to their places."""
+# Where mounts are made. Nobody but root can rename it, nothing of a user's lies in it, and it is no volume's source
+# or target: a copy of a source must not contain what is being made.
+_PLACE = "/sys"
 
-    def __init__(self, cover: int) -> None:
-        self._cover = cover
+
+def open_without_links(path: str, flags: int) -> int:
+    """What openat2 with RESOLVE_NO_SYMLINKS does for an absolute path."""
+    fd = posix.open("/", linux.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    try:
+        names = [name for name in path.split("/") if name]
+        for name in names[:-1]:
+            child = posix.open(name, linux.O_PATH | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=fd)
+            posix.close(fd)
+            fd = child
+        return posix.open(names[-1], flags | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=fd)
+    finally:
+        posix.close(fd)
+
+
+class Staging:
+    """A tmpfs over /sys, in our own namespace only, on which mounts are made before they are moved to their places.
+
+    With `only_tmpfs` nothing but a tmpfs is made here: the other calls are there.
+    """
+
+    def __init__(self, only_tmpfs: bool = False) -> None:
+        self.only_tmpfs = only_tmpfs
         self._root = -1
+        self._covered = (-1, -1)
         self._count = 0
 
     def _place(self, directory: bool) -> "tuple[str, int]":
         """A fresh mount point on the staging tmpfs, its name and a descriptor."""
         if self._root < 0:
-            under = f"/proc/self/fd/{self._cover}"
-            linux.mount("tmpfs", under, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=0700,size=64k")
-            self._root = self._newest()
+            self._root = self._start()
         self._count += 1
         name = str(self._count)
         if directory:
@@ -81,14 +103,17 @@ class Staging:
             posix.close(posix.open(name, posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600, dir_fd=self._root))
         return name, posix.open(name, linux.O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=self._root)
 
-    @staticmethod
-    def _newest() -> int:
-        """A descriptor of the mount made last: the staging tmpfs itself, found by its id."""
-        number, path = max(_mounts())[0::2]
-        fd = posix.open(path, linux.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
-        if mount_id(fd) != number:
-            posix.close(fd)
-            raise ShimError(f"the staging mount at {path!r} was renamed while the launch was being prepared")
+    def _start(self) -> int:
+        try:
+            before = posix.stat(_PLACE)
+            linux.mount("tmpfs", _PLACE, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=0700,size=64k")
+            fd = posix.open(_PLACE, linux.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+            status = posix.fstat(fd)
+        except OSError as error:
+            raise ShimError(f"this kernel lacks open_tree, and a staging mount at {_PLACE}: {reason(error)}") from None
+        if (before.st_dev, before.st_ino) == (status.st_dev, status.st_ino):
+            raise ShimError(f"the staging mount at {_PLACE} is not there")
+        self._covered = (before.st_dev, before.st_ino)
         return fd
 
     def tmpfs(self, options: "dict[str, str]", attributes: int) -> int:
@@ -103,8 +128,10 @@ class Staging:
 
     def clone(self, source: int, read_only: bool, propagation: int) -> int:
         """As linux.open_tree with OPEN_TREE_CLONE and AT_RECURSIVE, then linux.mount_setattr."""
-        directory = posix.fstat(source).st_mode & _S_IFMT == _S_IFDIR
-        name, place = self._place(directory)
+        status = posix.fstat(source)
+        name, place = self._place(status.st_mode & _S_IFMT == _S_IFDIR)
+        if (status.st_dev, status.st_ino) == self._covered:
+            raise ShimError(f"{_PLACE} cannot be a volume's source on a kernel without open_tree")
         linux.mount(f"/proc/self/fd/{source}", f"/proc/self/fd/{place}", None, linux.MS_BIND | linux.MS_REC)
         tree = self._mounted(name, place)
         linux.mount(None, f"/proc/self/fd/{tree}", None, propagation | linux.MS_REC)
@@ -113,18 +140,26 @@ class Staging:
         return tree
 
     def _mounted(self, name: str, place: int) -> int:
+        before = mount_id(place)
         posix.close(place)
-        return posix.open(name, linux.O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=self._root)
+        fd = posix.open(name, linux.O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=self._root)
+        if mount_id(fd) == before:
+            raise ShimError(f"the mount made at {_PLACE}/{name} is not there")
+        return fd
+
+    def move(self, tree: int, target: int) -> None:
+        """As linux.move_mount."""
+        linux.mount(f"/proc/self/fd/{tree}", f"/proc/self/fd/{target}", None, linux.MS_MOVE)
+
+    def seal(self, tree: int) -> None:
+        """Make the tmpfs `tree` read-only, and only that one mount."""
+        flags = linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV
+        linux.mount(None, f"/proc/self/fd/{tree}", None, flags)
 
     def clear(self) -> None:
-        """Take the staging tmpfs away; what is still on it goes with it."""
+        """Take the staging tmpfs away."""
         if self._root >= 0:
             linux.umount(f"/proc/self/fd/{self._root}", linux.MNT_DETACH)
-
-
-def move(tree: int, target: int) -> None:
-    """As linux.move_mount, for a mount that is attached on the staging tmpfs."""
-    linux.mount(f"/proc/self/fd/{tree}", f"/proc/self/fd/{target}", None, linux.MS_MOVE)
 
 
 def make_read_only(tree: int) -> None:
@@ -138,10 +173,16 @@ def make_read_only(tree: int) -> None:
     for number, _, path in found:
         if number in below:
             fd = tree if number == top else posix.open(path, linux.O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC)
-            if mount_id(fd) != number:
-                raise ShimError(f"{path!r}: a mount below a read-only volume cannot be reached to make it read-only")
-            flags = linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY | _flags(number)
-            linux.mount(None, f"/proc/self/fd/{fd}", None, flags)
+            try:
+                if mount_id(fd) != number:
+                    raise ShimError(
+                        f"{path!r}: a mount below a read-only volume cannot be reached to make it read-only"
+                    )
+                flags = linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY | _flags(number)
+                linux.mount(None, f"/proc/self/fd/{fd}", None, flags)
+            finally:
+                if fd != tree:
+                    posix.close(fd)
 
 
 def _lines() -> "list[list[bytes]]":

@@ -23,6 +23,9 @@ DEFAULT_ISOLATION = ("filesystem/shared", "posix/cpu", "posix/mem")
 REFUSE = "refuse"
 USAGE_ONLY = "usage-only"
 
+# Linux; elsewhere a file is opened for reading at once.
+O_PATH: int = getattr(posix, "O_PATH", 0)
+
 _S_IFMT = 0o170000
 _S_IFREG = 0o100000
 _SIZE_UNITS = "kKmMgGtT"
@@ -93,28 +96,49 @@ def read(path: str, required: bool) -> Config:
 
 
 def _read_trusted(path: str, required: bool) -> "bytes | None":
+    where = f"configuration {path}"
     try:
-        # O_NONBLOCK: a FIFO in its place must not stop a launch.
-        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK | posix.O_NOCTTY)
+        fd = open_regular(path, where)
     except FileNotFoundError:
         if not required:
             return None
         raise ShimError(f"configuration {path}: no such file") from None
-    except OSError as error:
-        raise ShimError(f"configuration {path}: {reason(error)}") from None
     try:
         status = posix.fstat(fd)
-        if status.st_mode & _S_IFMT != _S_IFREG:
-            raise ShimError(f"configuration {path}: not a regular file")
         if status.st_uid not in (0, posix.geteuid()):
             raise ShimError(f"configuration {path}: owned by uid {status.st_uid}; chown it to root")
         if status.st_mode & 0o022:
             raise ShimError(
                 f"configuration {path}: mode {status.st_mode & 0o7777:04o} lets others write it; chmod go-w it"
             )
-        return read_all(fd, jsontext.MAX_BYTES, f"configuration {path}")
+        return read_all(fd, jsontext.MAX_BYTES, where)
+    except OSError as error:
+        raise ShimError(f"{where}: {reason(error)}") from None
     finally:
         posix.close(fd)
+
+
+def open_regular(path: str, where: str) -> int:
+    """Open the regular file `path` for reading. Raises FileNotFoundError, else ShimError with the reason.
+
+    Anything else is refused before it is opened: to open a FIFO or a device can wait for ever, or do something.
+    """
+    if "\0" in path:
+        raise ShimError(f"{where}: a path has no NUL byte")
+    try:
+        pinned = posix.open(path, (O_PATH or posix.O_NONBLOCK) | posix.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ShimError(f"{where}: {reason(error)}") from None
+    try:
+        if posix.fstat(pinned).st_mode & _S_IFMT != _S_IFREG:
+            raise ShimError(f"{where}: not a regular file")
+        return posix.open(f"/proc/self/fd/{pinned}" if O_PATH else path, posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError as error:
+        raise ShimError(f"{where}: {reason(error)}") from None
+    finally:
+        posix.close(pinned)
 
 
 def read_all(fd: int, limit: int, where: str) -> bytes:
@@ -217,6 +241,8 @@ def _pass_through(config: Config, key: str, item: object, place: str) -> "list[s
         fault = _absolute_fault(pattern)
         if fault is not None:
             problems.append(f"{place}[{index}]: {pattern!r} {fault}")
+        elif not paths.split(str(pattern)):
+            problems.append(f"{place}[{index}]: {pattern!r} is the root directory")
         elif mode not in (container_info.RW, container_info.RO):
             problems.append(f"{place}[{index}].mode: {mode!r} is neither 'RW' nor 'RO'")
         elif _has_glob(paths.join(paths.split(str(pattern))[:-1])):
@@ -246,6 +272,8 @@ def _tmpfs(config: Config, key: str, item: object, place: str) -> "list[str]":
             problems.append(f"{where}.size: {size!r} is not a size such as '64m' (k, m, g, t or bytes, more than 0)")
         elif not isinstance(noexec, bool):
             problems.append(f"{where}.noexec: {noexec!r} is not true or false")
+        elif any(other.container_path == paths.normal(path) for other in config.tmpfs):
+            problems.append(f"{where}: {paths.normal(path)!r} is named twice")
         else:
             config.tmpfs.append(Tmpfs(paths.normal(path), size, noexec))
     return problems

@@ -89,6 +89,12 @@ def parse(value: object, where: str) -> "tuple[ContainerInfo, list[str]]":
         if volume is not None and len(problems) == before:
             info.volumes.append(volume)
     problems.extend(_duplicates(info.volumes))
+    for volume in info.volumes:
+        if volume.propagation and volume.read_only:
+            info.warnings.append(
+                f"{volume.place}: {HOST_TO_CONTAINER} is not given to a read-only volume: "
+                "what the host mounts below it later would be writable"
+            )
     return info, problems
 
 

@@ -5,6 +5,8 @@ EXIT_SHIM_FAILED = 125
 EXIT_NOT_EXECUTABLE = 126
 EXIT_NOT_FOUND = 127
 
+MAX_LINE = 6000
+
 
 class ShimError(Exception):
     """A launch or a command that is refused: one line that says what, where, which value and what to do.
@@ -24,7 +26,12 @@ def reason(error: OSError) -> str:
 
 
 def one_line(text: str) -> str:
-    """`text` with control characters escaped, so that a hostile name can neither break a log nor a terminal."""
+    """`text` with control characters escaped, so that a hostile name can neither break a log nor a terminal.
+
+    It is cut where it is longer than any path: a key of a megabyte helps nobody.
+    """
+    if len(text) > MAX_LINE:
+        text = f"{text[:MAX_LINE]}... ({len(text)} characters)"
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -53,7 +53,7 @@ def restore_signals() -> None:
 
 
 def keep_only(keep: "list[int]") -> None:
-    """Let no descriptor above 2 into the command but those of `keep` and systemd's LISTEN_FDS (threats 9)."""
+    """Let no descriptor above 2 into the command but those of `keep` (threats 9). Raises OSError."""
     try:
         linux.close_range(3, -1, linux.CLOSE_RANGE_CLOEXEC)
     except OSError as error:
@@ -65,16 +65,8 @@ def keep_only(keep: "list[int]") -> None:
                     posix.set_inheritable(int(name), False)
                 except OSError:
                     continue  # the descriptor that listed them
-    for fd in (*keep, *_listen_fds()):
+    for fd in keep:
         posix.set_inheritable(fd, True)
-
-
-def _listen_fds() -> "range":
-    """Descriptors of socket activation, sd_listen_fds(3)."""
-    count = posix.environ.get(b"LISTEN_FDS", b"")
-    if posix.environ.get(b"LISTEN_PID") == b"%d" % posix.getpid() and count.isdigit() and len(count) < 4:
-        return range(3, 3 + int(count))
-    return range(0)
 
 
 def command(arguments: "list[str]", variables: "dict[bytes, bytes]", path: "str | None" = None) -> None:

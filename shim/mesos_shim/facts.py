@@ -4,7 +4,7 @@ import posix
 
 from . import linux, paths, policy
 from .config import Config
-from .container_info import Volume
+from .container_info import Volume, forbidden_target
 from .errors import ShimError, reason
 from .identity import Identity
 from .plan import PASSABLE, Facts
@@ -35,9 +35,22 @@ KERNEL_FILE_SYSTEMS = {
 }
 
 
+# More would cost a launch more descriptors than it may have.
+MAX_PASSES = 64
+
+
 def find(request: LaunchRequest, user: Identity, private: "list[str]") -> Facts:
     """The facts for `request`; `private` are directories that no framework's absolute source may touch."""
+    try:
+        return _find(request, user, private)
+    except OSError as error:
+        raise ShimError(f"looking at what is there for the launch: {reason(error)}") from None
+
+
+def _find(request: LaunchRequest, user: Identity, private: "list[str]") -> Facts:
     trusted = trusted_uids()
+    if request.origin == FRAMEWORK:
+        private = private + _resolved(private, trusted)
     facts = Facts(sandbox(request, trusted), user)
     volumes = request.info.volumes if request.info is not None else []
     for volume in volumes:
@@ -46,7 +59,7 @@ def find(request: LaunchRequest, user: Identity, private: "list[str]") -> Facts:
             facts.volume_sources[volume.host_path] = _source(volume, request, trusted, private)
     for item in request.config.tmpfs:
         facts.targets[item.container_path] = _target(item.container_path, "configuration: tmpfs", trusted)
-    _find_work_dir(request.config, facts, trusted)
+    _find_work_dir(request, facts, trusted)
     _find_passes(request.config, facts, trusted)
     return facts
 
@@ -60,7 +73,10 @@ def sandbox(request: LaunchRequest, trusted: "tuple[int, ...]") -> Resolved:
         found = resolve(path, "--sandbox", trusted)
     else:
         # Where the caller stands needs no judgement: he is there.
-        fd = posix.open(".", linux.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+        try:
+            fd = posix.open(".", linux.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+        except OSError as error:
+            raise ShimError(f"the current directory {path!r}: {reason(error)}; give --sandbox DIR") from None
         found = Resolved(path, fd, posix.fstat(fd), _levels(path), None)
     if found.kind != S_IFDIR:
         raise ShimError(f"--sandbox: {path!r} is not a directory")
@@ -69,8 +85,9 @@ def sandbox(request: LaunchRequest, trusted: "tuple[int, ...]") -> Resolved:
 
 def _levels(path: str) -> "list[Status]":
     parts = paths.split(path)
+    names = [paths.join(parts[: depth + 1]) for depth in range(len(parts))]
     try:
-        return [Status(posix.lstat(paths.join(parts[: depth + 1]))) for depth in range(len(parts))]
+        return [Status(posix.lstat(name), name) for name in names]
     except OSError as error:
         raise ShimError(f"the current directory {path!r}: {reason(error)}; give --sandbox DIR") from None
 
@@ -83,8 +100,22 @@ def _target(path: str, what: str, trusted: "tuple[int, ...]") -> Resolved:
     kind = KERNEL_FILE_SYSTEMS.get(linux.file_system_type(found.fd))
     if kind is not None:
         raise ShimError(f"{what}: {path!r} is on {kind}, which belongs to the kernel")
-    if found.path == "/":
-        raise ShimError(f"{what}: {path!r} leads to the root directory")
+    fault = forbidden_target(found.path)
+    if fault is not None:  # through a link of the system's own
+        raise ShimError(f"{what}: {path!r} leads to {found.path!r}, which {fault}")
+    return found
+
+
+def _resolved(directories: "list[str]", trusted: "tuple[int, ...]") -> "list[str]":
+    """Where `directories` lead: a comparison of paths must not be fooled by a link such as /var/run."""
+    found = []
+    for directory in directories:
+        try:
+            there = resolve(directory, "a private directory", trusted)
+        except Missing:
+            continue  # what is not there cannot be reached
+        posix.close(there.fd)
+        found.append(there.path)
     return found
 
 
@@ -95,15 +126,25 @@ def _source(volume: Volume, request: LaunchRequest, trusted: "tuple[int, ...]", 
     return found
 
 
-def _find_work_dir(config: Config, facts: Facts, trusted: "tuple[int, ...]") -> None:
+def _find_work_dir(request: LaunchRequest, facts: Facts, trusted: "tuple[int, ...]") -> None:
+    """The directory to be hidden: the configured work_dir, wherever the sandbox is, else the one it lies in."""
+    config = request.config
     if not config.hide_work_dir:
         return
     path = config.work_dir or work_dir_of(facts.sandbox.path)
     if path is None:
+        facts.warnings.append(
+            f"hide_work_dir: nothing is hidden: no work_dir is configured, and the sandbox {facts.sandbox.path!r} "
+            "is not where an agent puts one"
+        )
         return
-    found = resolve(path, "configuration: work_dir", trusted)
-    if paths.is_below(facts.sandbox.path, found.path):
-        facts.work_dir = found
+    try:
+        found = resolve(path, "configuration: work_dir", trusted)
+    except Missing:
+        return  # nothing there that could be seen
+    if found.path == facts.sandbox.path:
+        raise ShimError(f"hide_work_dir: the sandbox {found.path!r} is the work_dir itself")
+    facts.work_dir = found
 
 
 def work_dir_of(sandbox_path: str) -> "str | None":
@@ -118,8 +159,6 @@ def work_dir_of(sandbox_path: str) -> "str | None":
 def _find_passes(config: Config, facts: Facts, trusted: "tuple[int, ...]") -> None:
     if not config.pass_through:
         return
-    from fnmatch import fnmatchcase  # only where the operator lists names
-
     for item in config.pass_through:
         parts = paths.split(item.pattern)
         directory, wanted = paths.join(parts[:-1]), parts[-1]
@@ -127,19 +166,33 @@ def _find_passes(config: Config, facts: Facts, trusted: "tuple[int, ...]") -> No
             where = resolve(directory, "configuration: pass_through", trusted)
         except Missing:
             continue
-        for name in sorted(_names(where.fd)):
-            if not fnmatchcase(name, wanted) or (name.startswith(".") and not wanted.startswith(".")):
-                continue
-            found = _passable(where.path + "/" + name, facts.user, trusted)
+        if any(mark in wanted for mark in "*?["):
+            names = sorted(name for name in _names(where.fd, directory) if _matches(name, wanted))
+        else:
+            names = [wanted]
+        for name in names:
+            found = _passable(where.path.rstrip("/") + "/" + name, facts.user, trusted)
             if found is not None:
                 facts.passes.append((found, item.read_only))
+        posix.close(where.fd)
+    if len(facts.passes) > MAX_PASSES:
+        raise ShimError(
+            f"configuration: pass_through: {len(facts.passes)} entries match for uid {facts.user.uid}; "
+            f"at most {MAX_PASSES} can be passed: clear them, or name fewer"
+        )
 
 
-def _names(fd: int) -> "list[str]":
+def _matches(name: str, wanted: str) -> bool:
+    from fnmatch import fnmatchcase  # only where the operator lists globs
+
+    return fnmatchcase(name, wanted) and (wanted.startswith(".") or not name.startswith("."))
+
+
+def _names(fd: int, directory: str) -> "list[str]":
     try:
         readable = posix.open(f"/proc/self/fd/{fd}", posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
-    except OSError:
-        return []
+    except OSError as error:
+        raise ShimError(f"configuration: pass_through: {directory!r}: {reason(error)}") from None
     try:
         return posix.listdir(readable)
     finally:
@@ -150,11 +203,15 @@ def _passable(path: str, user: Identity, trusted: "tuple[int, ...]") -> "Resolve
     """The entry, if root or the task's user owns it and it is a directory, a file or a socket; else it stays hidden."""
     try:
         status = posix.lstat(path)
-        if status.st_uid not in (0, user.uid) or status.st_mode & 0o170000 not in PASSABLE:
-            return None
+    except FileNotFoundError:
+        return None
+    if status.st_uid not in (0, user.uid) or status.st_mode & 0o170000 not in PASSABLE:
+        return None
+    try:
         found = resolve(path, "configuration: pass_through", trusted)
-    except (OSError, ShimError):
-        return None  # gone meanwhile, or somebody plays with it
+    except Missing:
+        return None  # gone meanwhile
     if found.status.st_uid not in (0, user.uid) or found.kind not in PASSABLE:
+        posix.close(found.fd)
         return None
     return found

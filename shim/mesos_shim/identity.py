@@ -4,6 +4,9 @@ import posix
 
 from .errors import ShimError
 
+if False:  # for the type checker alone: no launch imports typing
+    from typing import Callable
+
 
 class Identity:
     """Whom the command runs as. `switch` says whether that differs from the caller, who then must be root."""
@@ -57,16 +60,16 @@ def become(identity: Identity) -> None:
     posix.setresuid(identity.uid, identity.uid, identity.uid)
 
 
-def open_as(identity: Identity, path: str, flags: int) -> int:
-    """Open `path` with the task user's rights, so that a 0700 parent keeps him out (threats 19)."""
+def open_as(identity: Identity, opener: "Callable[[str, int], int]", path: str, flags: int) -> int:
+    """Open `path` by `opener` with the task user's rights, so that a 0700 parent keeps him out (threats 19)."""
     if posix.geteuid() != 0 or identity.uid == 0:
-        return posix.open(path, flags)
+        return opener(path, flags)
     groups, gid = posix.getgroups(), posix.getegid()
     posix.setgroups(identity.groups)
     try:
         posix.setegid(identity.gid)
         posix.seteuid(identity.uid)
-        return posix.open(path, flags)
+        return opener(path, flags)
     finally:
         posix.seteuid(0)
         posix.setegid(gid)

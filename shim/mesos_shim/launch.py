@@ -29,6 +29,7 @@ def make_plan(request: LaunchRequest, private: "list[str]") -> plan.Plan:
     result = plan.Plan(request.container_id or new_id(), found.sandbox, user)
     result.isolation = request.isolation
     result.command = request.command
+    result.warnings.extend(found.warnings)
     if request.info is not None:
         result.warnings.extend(request.info.warnings)
     volumes = request.info.volumes if request.info is not None else []
@@ -81,10 +82,28 @@ def prepare(request: LaunchRequest, made: plan.Plan) -> None:
             directory = view.enter(made, framework=request.origin == FRAMEWORK)
         except view.Unenforceable as error:
             _cannot(request, made, str(error))
+        except BaseException:
+            give_up(made)
+            raise
     try:
         posix.fchdir(directory)
     except OSError as error:
+        give_up(made)
         raise ShimError(f"the sandbox {made.sandbox.path!r}: {reason(error)}") from None
+
+
+def give_up(made: plan.Plan) -> None:
+    """Take back what this launch has made on the host, its record too: it will not become the command.
+
+    After the rights are dropped for good, what root has made stays: empty directories that the next launch takes,
+    and the record of a process that has ended, which gc clears.
+    """
+    from . import undo
+
+    undo.take_back(made.made)
+    if isinstance(made.record_place, record.Place):
+        record.remove(made.record_place, made.container_id)
+        made.record_place = None
 
 
 def open_record(request: LaunchRequest, made: plan.Plan) -> "record.Place | None":
@@ -104,6 +123,7 @@ def write_record(request: LaunchRequest, made: plan.Plan, place: "record.Place |
     """Say who runs here; best effort."""
     if place is None:
         return
+    made.record_place = place
     try:
         record.write(place, record.describe(made, request.executor_id, request.framework_id))
     except OSError as error:
@@ -120,19 +140,32 @@ def finish(
 
     `variables` and `path` where they are not the caller's environment and the command's first word.
     """
-    warn(made.warnings)
-    if variables is None:
-        variables = execute.environment()
+    try:
+        warn(made.warnings)
+        if variables is None:
+            variables = execute.environment()
+        _drop(request, made)
+        execute.command(made.command, variables, path)
+    except BaseException:
+        give_up(made)
+        raise
+
+
+def _drop(request: LaunchRequest, made: plan.Plan) -> None:
+    """Everything that the command must not have of ours; the ids last, because there is no way back from them."""
+    doing = "closing descriptors that are not the command's"
     try:
         execute.keep_only(request.keep_fds)
-        if made.user.switch:
-            identity.become(made.user)
+        doing = "giving the command its signals"
+        execute.restore_signals()
         if made.no_new_privs is not None:
+            doing = "setting no_new_privs"
             _set_no_new_privs()
+        if made.user.switch:
+            doing = f"becoming uid {made.user.uid}"
+            identity.become(made.user)
     except OSError as error:
-        raise ShimError(f"becoming uid {made.user.uid}: {reason(error)}") from None
-    execute.restore_signals()
-    execute.command(made.command, variables, path)
+        raise ShimError(f"{doing}: {reason(error)}") from None
 
 
 def _set_no_new_privs() -> None:

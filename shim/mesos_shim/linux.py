@@ -58,6 +58,8 @@ RESOLVE_BENEATH = 0x8
 
 CLOSE_RANGE_CLOEXEC = 0x4
 
+_EBADF = 9
+
 # include/uapi/linux/prctl.h
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -166,6 +168,44 @@ def mount_setattr(fd: int, flags: int, set_: int = 0, clear: int = 0, propagatio
     _check(_syscall(_SYS_MOUNT_SETATTR, fd, b"", flags | AT_EMPTY_PATH, attributes, len(attributes)))
 
 
+def has_mount_calls() -> bool:
+    """Whether the kernel has the calls that make and move detached mounts, all of them, and lets us use them.
+
+    Asked once, without doing anything: a launch uses the new calls or the classic ones, never a mixture that would
+    leave a detached mount without a way to attach it.
+    """
+    try:
+        for call in (_probe_open_tree, _probe_move_mount, _probe_mount_setattr):
+            call()
+    except OSError as error:
+        if error.errno in ABSENT:
+            return False
+        raise
+    return True
+
+
+def _probe_open_tree() -> None:
+    _expect_bad_descriptor(_syscall(_SYS_OPEN_TREE, -1, b"", AT_EMPTY_PATH))
+
+
+def _probe_move_mount() -> None:
+    flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
+    _expect_bad_descriptor(_syscall(_SYS_MOVE_MOUNT, -1, b"", -1, b"", flags))
+
+
+def _probe_mount_setattr() -> None:
+    attributes = _u64(MOUNT_ATTR_RDONLY, 0, 0, 0)
+    _expect_bad_descriptor(_syscall(_SYS_MOUNT_SETATTR, -1, b"", AT_EMPTY_PATH, attributes, len(attributes)))
+
+
+def _expect_bad_descriptor(result: int) -> None:
+    try:
+        _check(result)
+    except OSError as error:
+        if error.errno != _EBADF:
+            raise
+
+
 def openat2(fd: int, path: str, flags: int, resolve: int) -> int:
     """openat(2) with bounds on how the path may be walked (openat2(2), Linux 5.6)."""
     how = _u64(flags | posix.O_CLOEXEC, 0, resolve)
@@ -201,7 +241,9 @@ def file_system_type(fd: int) -> int:
     _check(_function("fstatfs")(fd, buffer))
     # f_type is the first field, a word (32 bits on s390x: its words are big-endian, so the first four bytes are it).
     raw = bytes(buffer)
-    width = 4 if posix.uname().machine == "s390x" else (8 if sys.maxsize > 2**32 else 4)
+    width = 8 if sys.maxsize > 2**32 else 4
+    if sys.byteorder == "big" and posix.uname().machine == "s390x":
+        width = 4
     return int.from_bytes(raw[:width], sys.byteorder) & 0xFFFFFFFF
 
 

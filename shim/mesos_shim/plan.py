@@ -65,7 +65,7 @@ class Mount:
 class Facts:
     """What was found on the host, read-only, before anything is planned."""
 
-    __slots__ = ("passes", "sandbox", "targets", "user", "volume_sources", "work_dir")
+    __slots__ = ("passes", "sandbox", "targets", "user", "volume_sources", "warnings", "work_dir")
 
     def __init__(self, sandbox: Resolved, user: Identity) -> None:
         self.sandbox = sandbox
@@ -74,6 +74,7 @@ class Facts:
         self.volume_sources: dict[str, Resolved] = {}
         self.work_dir: Resolved | None = None
         self.passes: list[tuple[Resolved, bool]] = []
+        self.warnings: list[str] = []
 
 
 class Plan:
@@ -83,10 +84,12 @@ class Plan:
         "command",
         "container_id",
         "isolation",
+        "made",
         "mode",
         "mounts",
         "new_user_namespace",
         "no_new_privs",
+        "record_place",
         "sandbox",
         "user",
         "warnings",
@@ -103,6 +106,9 @@ class Plan:
         self.no_new_privs: str | None = None
         self.command: list[str] = []
         self.warnings: list[str] = []
+        # Not the plan but its traces, while it is carried out: what undo.py needs to take it back.
+        self.made: list[tuple[object, ...]] = []
+        self.record_place: object = None
 
 
 def arrange(facts: Facts, volumes: "list[Volume]", tmpfs: "list[Tmpfs]") -> "list[Mount]":
@@ -122,8 +128,11 @@ def arrange(facts: Facts, volumes: "list[Volume]", tmpfs: "list[Tmpfs]") -> "lis
         keep = Mount(KEEP, f"sandbox {sandbox!r}", facts.sandbox)
         keep.source = facts.sandbox
         mounts.append(keep)
+    covered = [mount.target for mount in mounts]
+    taken = set(covered)
     for found, read_only in facts.passes:
-        if any(paths.is_below(found.path, mount.target) for mount in mounts) and found.path not in taken:
+        if any(paths.is_below(found.path, target) for target in covered) and found.path not in taken:
+            taken.add(found.path)
             passed = Mount(PASS, f"pass_through {found.path!r}", found, read_only)
             passed.source = found
             mounts.append(passed)
@@ -192,8 +201,7 @@ def why_no_new_privs(mounts: "list[Mount]", user: Identity) -> "str | None":
     for mount in mounts:
         if mount.action != BIND:
             continue
-        covered = mount.covers.status
-        if user.owns_or_in(covered.st_uid, covered.st_gid, covered.st_mode):
+        if mount.covers.writable_by(user):
             continue
         if _his(mount, user):
             return f"{mount.target} is not the user's to write, but what covers it is"
@@ -204,8 +212,7 @@ def _his(mount: Mount, user: Identity) -> bool:
     source = mount.source
     if source is None:
         return True  # in the sandbox, which is his to rename
-    status = source.status
-    return source.controller is not None or user.owns_or_in(status.st_uid, status.st_gid, status.st_mode)
+    return source.controller is not None or source.writable_by(user)
 
 
 def mirrored_levels(mount: Mount) -> "list[Status] | None":

@@ -136,6 +136,26 @@ def _identity(request: LaunchRequest, given: "dict[str, list[str]]") -> None:
     request.status_fd = _number(given, "--status-fd")
     for value in given.get("--keep-fd", ()):
         request.keep_fds.append(_descriptor(value, "--keep-fd"))
+    request.keep_fds.extend(_listen_fds())
+
+
+def _listen_fds() -> "list[int]":
+    """Descriptors of socket activation (sd_listen_fds(3)), of those that are open before we open any ourselves.
+
+    Only where a caller runs the program: an agent hands the framework's variables to its helper (threats 15).
+    """
+    count = posix.environ.get(b"LISTEN_FDS", b"")
+    if not count or posix.environ.get(b"LISTEN_PID") != b"%d" % posix.getpid() or not count.isdigit() or len(count) > 3:
+        return []
+    return [fd for fd in range(3, 3 + int(count)) if _is_open(fd)]
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        posix.fstat(fd)
+    except OSError:
+        return False
+    return True
 
 
 def check_id(container_id: str, where: str) -> None:
@@ -177,12 +197,11 @@ def _container_info(request: LaunchRequest, given: "dict[str, list[str]]") -> No
 def _read_container_info(text: str) -> container_info.ContainerInfo:
     where = "--container-info"
     if text.startswith("@"):
-        where = text[1:]
+        where = f"--container-info {text}"
         try:
-            fd = posix.open(where, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK | posix.O_NOCTTY)
-        except (OSError, ValueError) as error:
-            message = reason(error) if isinstance(error, OSError) else str(error)
-            raise ShimError(f"--container-info @{where}: {message}") from None
+            fd = configuration.open_regular(text[1:], where)
+        except FileNotFoundError as error:
+            raise ShimError(f"{where}: {reason(error)}") from None
         try:
             data = configuration.read_all(fd, jsontext.MAX_BYTES, where)
         finally:

@@ -15,6 +15,10 @@ from . import paths
 from .errors import ShimError, reason
 from .linux import O_PATH
 
+if False:  # for the type checker alone: no launch imports typing
+    from . import acl
+    from .identity import Identity
+
 S_IFMT = 0o170000
 S_IFDIR = 0o040000
 S_IFREG = 0o100000
@@ -29,20 +33,22 @@ OPEN_STEP = O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC
 
 
 class Status:
-    """Mode, owner and group of one directory on the way: what a copy of it takes."""
+    """One directory on the way, `path`: its mode, owner and group, which a copy of it takes, and its inode."""
 
-    __slots__ = ("gid", "mode", "uid")
+    __slots__ = ("gid", "inode", "mode", "path", "uid")
 
-    def __init__(self, status: "posix.stat_result") -> None:
+    def __init__(self, status: "posix.stat_result", path: str) -> None:
+        self.path = path
         self.mode = status.st_mode
         self.uid = status.st_uid
         self.gid = status.st_gid
+        self.inode = (status.st_dev, status.st_ino)
 
 
 class Resolved:
     """A path that was walked: where it leads without links, what is there, and who controls it."""
 
-    __slots__ = ("controller", "fd", "levels", "path", "status")
+    __slots__ = ("acl", "controller", "fd", "levels", "path", "status")
 
     def __init__(
         self, path: str, fd: int, status: "posix.stat_result", levels: "list[Status]", controller: "int | None"
@@ -54,6 +60,14 @@ class Resolved:
         self.levels = levels
         # The unprivileged uid that could rename or replace a component, or None.
         self.controller = controller
+        # The access list, where it can matter: with one, the mode's group bits are its mask.
+        self.acl: acl.Access | None = None
+
+    def writable_by(self, user: "Identity") -> bool:
+        """Whether `user` may write it."""
+        if self.acl is not None:
+            return self.acl.lets_write(user, self.status.st_uid, self.status.st_gid)
+        return user.owns_or_in(self.status.st_uid, self.status.st_gid, self.status.st_mode)
 
     @property
     def kind(self) -> int:
@@ -64,6 +78,12 @@ class Resolved:
         """Whether the descriptor refers to the very inode that was judged."""
         status = posix.fstat(fd)
         return (status.st_dev, status.st_ino) == (self.status.st_dev, self.status.st_ino)
+
+
+def _access(fd: int) -> "acl.Access | None":
+    from . import acl  # few directories are writable by a group
+
+    return acl.read(fd)
 
 
 class Missing(ShimError):
@@ -99,17 +119,23 @@ def _walk(way: "list[str]", what: str, trusted: "tuple[int, ...]") -> "Resolved 
         for depth, name in enumerate(way):
             here = paths.join(way[: depth + 1])
             child = _open_step(fd, name, here, what)
-            parent_status, parent, fd = status, fd, child
-            posix.close(parent)
+            try:
+                writable = controller is None and _others_write(fd, status, trusted)
+            finally:
+                parent_status, parent, fd = status, fd, child
+                posix.close(parent)
             status = posix.fstat(fd)
-            controller = _judge(parent_status, status, controller, trusted, here, what)
+            controller = _judge(parent_status, writable, status, controller, trusted, here, what)
             if status.st_mode & S_IFMT == S_IFLNK:
                 if controller is not None:
                     raise ShimError(f"{what}: {here!r} is a symbolic link that uid {controller} could have made")
                 return _through_link(fd, way, depth, here, what)
-            levels.append(Status(status))
-        result, fd = fd, -1
-        return Resolved(paths.join(way), result, status, levels, controller)
+            levels.append(Status(status, here))
+        found = Resolved(paths.join(way), fd, status, levels, controller)
+        if status.st_mode & 0o020:
+            found.acl = _access(fd)
+        fd = -1
+        return found
     finally:
         if fd >= 0:
             posix.close(fd)
@@ -124,8 +150,22 @@ def _open_step(fd: int, name: str, here: str, what: str) -> int:
         raise ShimError(f"{what}: {here!r}: {reason(error)}") from None
 
 
+def _others_write(fd: int, status: "posix.stat_result", trusted: "tuple[int, ...]") -> bool:
+    """Whether anyone but its owner, root and the caller's own group may write the directory `fd`."""
+    if status.st_mode & 0o002:
+        return True
+    if not status.st_mode & 0o020:
+        return False
+    group = _own_group()
+    if status.st_gid not in (0, group):
+        return True
+    access = _access(fd)
+    return access is not None and access.strangers_write(trusted, group)
+
+
 def _judge(
     parent: "posix.stat_result",
+    writable: bool,
     child: "posix.stat_result",
     controller: "int | None",
     trusted: "tuple[int, ...]",
@@ -141,7 +181,6 @@ def _judge(
                 f"{what}: {here!r} belongs to uid {child.st_uid}, but uid {controller} can put anything in its place"
             )
         return controller
-    writable = parent.st_mode & 0o002 or (parent.st_mode & 0o020 and parent.st_gid not in (0, _own_group()))
     if not writable:
         return None
     if not parent.st_mode & S_ISVTX:

@@ -1,14 +1,18 @@
 """Opens and makes directories in the sandbox, where the task's user may rename anything at any moment.
 
 Every step is one component from a descriptor, never through a link, never across a mount. What is made is made 0700
-for ourselves, opened, checked to be ours and empty, and only then given its owner and mode (threats 3, 4, 8).
+for ourselves, opened, checked to be ours and empty, and only then given its owner and mode (threats 3, 4, 8). All of
+it is noted, so that a launch that fails further on can take it back (undo.py).
 """
 
 import posix
 
 from . import linux
 from .errors import ShimError, reason
-from .resolve import Status
+from .resolve import OPEN_STEP, Status
+
+if False:  # for the type checker alone: no launch imports typing
+    from .plan import Plan
 
 # On what we made lies this attribute, which only root can set or read (xattr(7)), with the container path it was made
 # for. A directory that is there already must be empty or carry it. `user.` for those who are not root: there a
@@ -16,9 +20,9 @@ from .resolve import Status
 _MARK = "trusted.mesos_shim"
 _MARK_OF_USER = "user.mesos_shim"
 
-_COPIED = ("system.posix_acl_access", "system.posix_acl_default")
+_ACCESS_LISTS = ("system.posix_acl_access", "system.posix_acl_default")
 _LABEL = "security.selinux"
-_ENODATA, _ENOTSUP = 61, 95
+_EPERM, _EACCES, _ENODATA, _ENOSYS, _ENOTSUP = 1, 13, 61, 38, 95
 
 _RESOLVE = linux.RESOLVE_BENEATH | linux.RESOLVE_NO_SYMLINKS | linux.RESOLVE_NO_MAGICLINKS | linux.RESOLVE_NO_XDEV
 _OPEN_DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC | posix.O_NONBLOCK
@@ -69,32 +73,39 @@ def _refusal(error: OSError, parts: "list[str]", what: str) -> ShimError:
     return ShimError(f"{what}: {path!r} in the sandbox {explanations.get(error.errno or 0, reason(error))}")
 
 
-def make(
-    sandbox: int,
-    parts: "list[str]",
-    covers: "list[Status]",
-    mirrored: bool,
-    target_fd: int,
-    target: str,
-    what: str,
-    warnings: "list[str]",
-) -> int:
-    """The directory `parts` of the sandbox with mode and owner of the last of `covers`; made if it is not there.
+class Source:
+    """A directory of the sandbox that is to become a volume: its path there, and what it shall look like."""
 
-    `covers` are the levels of the target. Where the source mirrors it, each level that has to be made copies its own;
-    else parents are root's and 0755. Returns an O_PATH descriptor.
-    """
+    __slots__ = ("levels", "parts", "target", "target_fd", "what")
+
+    def __init__(
+        self, parts: "list[str]", levels: "list[Status | None]", target: str, target_fd: int, what: str
+    ) -> None:
+        self.parts = parts
+        # For each of `parts` what it copies where it has to be made; None: root's, 0755.
+        self.levels = levels
+        self.target = target
+        self.target_fd = target_fd
+        self.what = what
+
+    @property
+    def place(self) -> str:
+        """Its name in messages."""
+        return f"{self.what}: {'/'.join(self.parts)!r} in the sandbox"
+
+
+def make(sandbox: int, source: Source, plan: "Plan") -> int:
+    """The directory `source`, made if it is not there; what is made is noted in the plan. An O_PATH descriptor."""
     fd = posix.dup(sandbox)
     try:
-        last = len(parts) - 1
-        for depth, name in enumerate(parts):
-            wanted = covers[-1] if depth == last else (covers[depth] if mirrored else None)
-            child, made = _enter_or_make(fd, name, parts[: depth + 1], what)
+        last = len(source.parts) - 1
+        for depth, name in enumerate(source.parts):
+            child, made = _enter_or_make(fd, name, source.parts[: depth + 1], source.what, plan)
             try:
                 if depth == last:
-                    _settle(child, made, covers[-1], target_fd, target, parts, what, warnings)
-                elif made:
-                    _dress(child, wanted, None)
+                    _settle(child, made, source, plan)
+                else:
+                    _finish_level(child, made, source.levels[depth], plan)
             except BaseException:
                 posix.close(child)
                 raise
@@ -102,91 +113,182 @@ def make(
             fd = child
         return posix.open(".", linux.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC, dir_fd=fd)
     except OSError as error:
-        raise ShimError(f"{what}: {'/'.join(parts)!r} in the sandbox: {reason(error)}") from None
+        raise ShimError(f"{source.place}: {reason(error)}") from None
     finally:
         posix.close(fd)
 
 
-def _enter_or_make(fd: int, name: str, parts: "list[str]", what: str) -> "tuple[int, bool]":
-    made = False
+def _enter_or_make(fd: int, name: str, parts: "list[str]", what: str, plan: "Plan") -> "tuple[int, bool]":
+    """The directory `name`, and whether we have just made it."""
     try:
-        posix.mkdir(name, 0o700, dir_fd=fd)
-        made = True
-    except FileExistsError:
-        pass
-    try:
+        try:
+            return step(fd, name, _OPEN_DIRECTORY), False
+        except FileNotFoundError:
+            made = _mkdir(fd, name, plan)
         child = step(fd, name, _OPEN_DIRECTORY)
     except OSError as error:
         raise _refusal(error, parts, what) from None
-    if made:
-        status = posix.fstat(child)
+    try:
         # Somebody may have renamed ours away and another into its place since.
-        if status.st_uid != posix.geteuid() or status.st_mode & 0o7077 & ~0o2000 or posix.listdir(child):
-            posix.close(child)
+        if made and not _is_bare(child):
             raise ShimError(f"{what}: {'/'.join(parts)!r} in the sandbox was replaced while it was being made")
+    except BaseException:
+        posix.close(child)
+        raise
     return child, made
 
 
-def enter_or_copy(fd: int, name: str, level: Status, what: str) -> int:
+def _mkdir(fd: int, name: str, plan: "Plan") -> bool:
+    directory = posix.dup(fd)
+    try:
+        posix.mkdir(name, 0o700, dir_fd=fd)
+    except BaseException as error:
+        posix.close(directory)
+        if isinstance(error, FileExistsError):
+            return False
+        raise
+    plan.made.append(("made", directory, name))
+    return True
+
+
+def _is_bare(fd: int) -> bool:
+    """Whether the directory `fd` is as `_mkdir` makes it, whatever the umask and the parent's set-group-id: empty."""
+    status = posix.fstat(fd)
+    return status.st_uid == posix.geteuid() and not status.st_mode & 0o5077 and is_empty(fd)
+
+
+def _finish_level(child: int, made: bool, wanted: "Status | None", plan: "Plan") -> None:
+    """Dress a directory on the way to another, if it is ours; also one that a launch left bare when it was killed."""
+    if not made:
+        if not _is_bare(child):
+            return
+        _note_looks(child, plan)
+    _dress(child, wanted, plan)
+
+
+def is_empty(fd: int) -> bool:
+    """Whether the directory `fd` has no entry. One is read: a stranger may have made millions."""
+    with posix.scandir(fd) as entries:
+        return next(entries, None) is None
+
+
+def enter_or_copy(fd: int, name: str, level: Status, what: str, plan: "Plan") -> int:
     """The directory `name`, as a step on the way to a mount point; made as a copy of `level` where it is not there."""
-    child, made = _enter_or_make(fd, name, [name], what)
-    if made:
-        _dress(child, level, None)
+    try:
+        child, made = _enter_or_make(fd, name, [name], what, plan)
+        _finish_level(child, made, level, plan)
+    except OSError as error:
+        raise ShimError(f"{what}: the mount point {level.path!r}: {reason(error)}") from None
     return child
 
 
-def _settle(
-    child: int,
-    made: bool,
-    covers: Status,
-    target_fd: int,
-    target: str,
-    parts: "list[str]",
-    what: str,
-    warnings: "list[str]",
-) -> None:
+def make_file(fd: int, name: str, what: str, plan: "Plan") -> None:
+    """An empty file `name` for a file to be mounted on, if there is none."""
+    directory = posix.dup(fd)
+    try:
+        flags = posix.O_CREAT | posix.O_EXCL | posix.O_WRONLY | posix.O_CLOEXEC
+        made = posix.open(name, flags, 0o644, dir_fd=fd)
+    except BaseException as error:
+        posix.close(directory)
+        if isinstance(error, FileExistsError):
+            return
+        raise
+    plan.made.append(("made", directory, name))
+    posix.close(made)
+
+
+def _settle(child: int, made: bool, source: Source, plan: "Plan") -> None:
     """Give the source itself what it copies, unless it is one that we made before."""
     root = posix.geteuid() == 0
     mark = _MARK if root else _MARK_OF_USER
+    target = source.target.encode("utf-8", "surrogateescape")
     if not made:
-        if _read(child, mark) == target.encode("utf-8", "surrogateescape"):
+        if _read(child, mark) == target:
             return
         if not root and posix.fstat(child).st_uid == posix.geteuid():
             return
-        if posix.listdir(child):
+        if not is_empty(child):
             raise ShimError(
-                f"{what}: {'/'.join(parts)!r} in the sandbox is there already and not empty; "
-                f"its content would pass for that of {target!r}"
+                f"{source.place} is there already and not empty; its content would pass for that of {source.target!r}"
             )
-    _dress(child, covers, target_fd)
-    if posix.listdir(child):  # nobody can add to it from here on whom the covered directory keeps out
-        raise ShimError(f"{what}: {'/'.join(parts)!r} in the sandbox was filled while it was being made")
+        _note_looks(child, plan)
+    _dress(child, source.levels[-1], plan, source.target_fd)
+    if not is_empty(child):  # nobody can add to it from here on whom the covered directory keeps out
+        raise ShimError(f"{source.place} was filled while it was being made")
     try:
-        posix.setxattr(child, mark, target.encode("utf-8", "surrogateescape"))
+        posix.setxattr(child, mark, target)
     except OSError as error:
-        warnings.append(
-            f"{what}: {'/'.join(parts)!r} could not be marked as ours ({reason(error)}): "
+        plan.warnings.append(
+            f"{source.place} could not be marked as ours ({reason(error)}): "
             "a second launch in this sandbox will want it empty"
         )
 
 
-def _dress(fd: int, wanted: "Status | None", label_from: "int | None") -> None:
-    """Owner, group and mode of `wanted` (None: root's 0755) for the directory `fd`; no ACL but that of `label_from`."""
-    for name in _COPIED:
-        _write(fd, name, None if label_from is None else _read_path(label_from, name))
-    label = None if label_from is None else _read_path(label_from, _LABEL)
-    if label is not None and label != _read(fd, _LABEL):
+def _note_looks(fd: int, plan: "Plan") -> None:
+    """Note how a directory that was there already looks, before it is changed."""
+    status = posix.fstat(fd)
+    mark = _MARK if posix.geteuid() == 0 else _MARK_OF_USER
+    attributes = {name: _read(fd, name) for name in (*_ACCESS_LISTS, mark)}
+    plan.made.append(("dressed", posix.dup(fd), status.st_uid, status.st_gid, status.st_mode, attributes))
+
+
+def _dress(fd: int, wanted: "Status | None", plan: "Plan", wanted_fd: int = -1) -> None:
+    """Owner, group, mode, access lists and label of `wanted` (None: root's 0755, no list) for the directory `fd`.
+
+    `wanted_fd` is its descriptor where the caller has one.
+    """
+    root = posix.geteuid() == 0
+    if wanted is None:
+        for name in _ACCESS_LISTS:  # inherited ones
+            _write(fd, name, None)
+        if root:
+            posix.fchown(fd, 0, 0)
+        posix.fchmod(fd, 0o755)
+        return
+    opened = -1
+    try:
+        if wanted_fd < 0:
+            wanted_fd = opened = _open_level(wanted)
+        for name in _ACCESS_LISTS:
+            _write(fd, name, _read_path(wanted_fd, name))
+        _copy_label(fd, _read_path(wanted_fd, _LABEL), root, plan)
+    finally:
+        if opened >= 0:
+            posix.close(opened)
+    if root:  # others can give nothing away: what they make stays theirs
+        posix.fchown(fd, wanted.uid, wanted.gid)
+    posix.fchmod(fd, wanted.mode & 0o7777)
+
+
+def _copy_label(fd: int, label: "bytes | None", root: bool, plan: "Plan") -> None:
+    if label is None or label == _read(fd, _LABEL):
+        return
+    try:
         posix.setxattr(fd, _LABEL, label)
-    if posix.geteuid() == 0:  # others can give nothing away: what they make stays theirs
-        posix.fchown(fd, wanted.uid if wanted is not None else 0, wanted.gid if wanted is not None else 0)
-    posix.fchmod(fd, wanted.mode & 0o7777 if wanted is not None else 0o755)
+    except OSError as error:
+        if root or error.errno not in (_EPERM, _EACCES):
+            raise
+        plan.warnings.append(f"SELinux label {label.rstrip(bytes(1))!r} could not be copied: {reason(error)}")
+
+
+def _open_level(level: Status) -> int:
+    """A descriptor of the directory that `level` was read from; refused if another is there by now."""
+    fd = posix.open(level.path, OPEN_STEP)
+    try:
+        status = posix.fstat(fd)
+        if (status.st_dev, status.st_ino) != level.inode:
+            raise ShimError(f"{level.path!r} was replaced while the launch was being prepared")
+    except BaseException:
+        posix.close(fd)
+        raise
+    return fd
 
 
 def _read(fd: int, name: str) -> "bytes | None":
     try:
         return posix.getxattr(fd, name)
     except OSError as error:
-        if error.errno in (_ENODATA, _ENOTSUP, 1, 38):
+        if error.errno in (_ENODATA, _ENOTSUP, _EPERM, _ENOSYS):
             return None
         raise
 
@@ -196,7 +298,7 @@ def _read_path(fd: int, name: str) -> "bytes | None":
     try:
         return posix.getxattr(f"/proc/self/fd/{fd}", name)
     except OSError as error:
-        if error.errno in (_ENODATA, _ENOTSUP, 1, 38):
+        if error.errno in (_ENODATA, _ENOTSUP, _EPERM, _ENOSYS):
             return None
         raise
 

@@ -10,13 +10,14 @@ import posix
 from . import linux, paths, sandbox_dirs
 from .errors import ShimError, reason
 from .identity import open_as
-from .plan import HIDE, KEEP, TMPFS, Mount, Plan, mirrored_levels
-from .resolve import OPEN_STEP, S_IFDIR, Resolved, Status
+from .plan import HIDE, KEEP, PASS, TMPFS, Mount, Plan, mirrored_levels
+from .resolve import OPEN_STEP, S_IFDIR, S_IFLNK, S_IFMT, Resolved, Status
 
 if False:  # for the type checker alone: no launch imports typing
     from . import classic
 
 _DIRECTORY = linux.O_PATH | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
+_NO_LINKS = linux.RESOLVE_NO_SYMLINKS | linux.RESOLVE_NO_MAGICLINKS
 
 
 class Unenforceable(ShimError):
@@ -35,78 +36,77 @@ class Opened:
 
 
 class Mounts:
-    """The calls that make, copy and move mounts: the kernel's newer ones, and `classic` where it lacks them."""
+    """The calls that make, copy and move mounts: the kernel's newer ones, or `classic` where it lacks any of them."""
 
-    def __init__(self, cover: int) -> None:
-        self._cover = cover
+    def __init__(self) -> None:
         self._staging: classic.Staging | None = None
-
-    def _classic(self, error: OSError) -> "classic.Staging":
-        if error.errno not in linux.ABSENT:
-            raise error
-        if self._staging is None:
-            from . import classic
-
-            self._staging = classic.Staging(self._cover)
-        return self._staging
+        if not linux.has_mount_calls():
+            self._staging = _staging()
 
     def tmpfs(self, options: "dict[str, str]", attributes: int) -> int:
         """A tmpfs that is not attached yet."""
-        try:
-            return linux.new_tmpfs(options, attributes)
-        except OSError as error:
-            return self._classic(error).tmpfs(options, attributes)
+        if self._staging is None:
+            try:
+                return linux.new_tmpfs(options, attributes)
+            except OSError as error:
+                if error.errno not in linux.ABSENT:
+                    raise
+            # A filter may forbid fsopen alone. What is attached elsewhere can be moved, so this mixes.
+            self._staging = _staging(only_tmpfs=True)
+        return self._staging.tmpfs(options, attributes)
 
     def clone(self, source: int, read_only: bool, propagation: int) -> int:
         """A copy of the mounts at `source` and below, not attached yet."""
-        try:
-            tree = linux.open_tree(source, linux.OPEN_TREE_CLONE | linux.AT_RECURSIVE)
-            attributes = linux.MOUNT_ATTR_RDONLY if read_only else 0
-            linux.mount_setattr(tree, linux.AT_RECURSIVE, set_=attributes, propagation=propagation)
-        except OSError as error:
-            return self._classic(error).clone(source, read_only, propagation)
+        if self._staging is not None and not self._staging.only_tmpfs:
+            return self._staging.clone(source, read_only, propagation)
+        tree = linux.open_tree(source, linux.OPEN_TREE_CLONE | linux.AT_RECURSIVE)
+        attributes = linux.MOUNT_ATTR_RDONLY if read_only else 0
+        linux.mount_setattr(tree, linux.AT_RECURSIVE, set_=attributes, propagation=propagation)
         return tree
 
     def move(self, tree: int, target: int) -> None:
         """Attach `tree`."""
-        try:
+        if self._staging is not None and not self._staging.only_tmpfs:
+            self._staging.move(tree, target)
+        else:
             linux.move_mount(tree, target)
-        except OSError as error:
-            self._classic(error)
-            from . import classic
 
-            classic.move(tree, target)
-
-    def seal(self, tree: int, mount: Mount) -> None:
-        """Make an attached mount of ours read-only, and only that one."""
-        try:
-            try:
-                linux.mount_setattr(tree, 0, set_=linux.MOUNT_ATTR_RDONLY)
-            except OSError as error:
-                self._classic(error)
-                flags = linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV
-                linux.mount(None, f"/proc/self/fd/{tree}", None, flags)
-        except OSError as error:
-            raise ShimError(f"{mount.what}: making {mount.target!r} read-only: {reason(error)}") from None
+    def seal(self, tree: int) -> None:
+        """Make an attached tmpfs of ours read-only, and only that one mount."""
+        if self._staging is not None and not self._staging.only_tmpfs:
+            self._staging.seal(tree)
+        else:
+            linux.mount_setattr(tree, 0, set_=linux.MOUNT_ATTR_RDONLY)
 
     def clear(self) -> None:
         """Leave nothing of the way the mounts were made."""
         if self._staging is not None:
-            try:
-                self._staging.clear()
-            except OSError as error:
-                raise ShimError(f"clearing the staging mount: {reason(error)}") from None
+            self._staging.clear()
+
+
+def _staging(only_tmpfs: bool = False) -> "classic.Staging":
+    from . import classic
+
+    return classic.Staging(only_tmpfs)
 
 
 def enter(plan: Plan, framework: bool) -> int:
     """Carry the plan's mounts out. Returns a descriptor of the sandbox as the new view shows it.
 
-    With `framework` the absolute sources are opened with the task user's rights.
+    With `framework` the absolute sources are opened with the task user's rights. What is made on the host is noted in
+    the plan, for the caller to take back if this, or anything after it, fails.
     """
     leave_host(plan)
+    try:
+        return _enter(plan, framework)
+    except OSError as error:
+        raise ShimError(f"making the view: {reason(error)}") from None
+
+
+def _enter(plan: Plan, framework: bool) -> int:
     sandbox = _open_judged(plan.sandbox, "the sandbox", plan.sandbox.path)
     opened = [_open(mount, plan, sandbox, framework) for mount in plan.mounts]
-    mounts = Mounts(sandbox)
+    mounts = Mounts()
     _create(plan, opened, sandbox, mounts)
     _clone(plan, opened, mounts)
     for mount, descriptors in zip(plan.mounts, opened):
@@ -115,8 +115,14 @@ def enter(plan: Plan, framework: bool) -> int:
         if mount.action == KEEP:
             sandbox = descriptors.tree
         if mount.action == HIDE:
-            mounts.seal(descriptors.tree, mount)
-    mounts.clear()
+            try:
+                mounts.seal(descriptors.tree)
+            except OSError as error:
+                raise ShimError(f"{mount.what}: making {mount.target!r} read-only: {reason(error)}") from None
+    try:
+        mounts.clear()
+    except OSError as error:
+        raise ShimError(f"clearing the staging mount: {reason(error)}") from None
     return sandbox
 
 
@@ -133,7 +139,9 @@ def leave_host(plan: Plan) -> None:
         # Slave, not private: what the host mounts later (autofs, NFS) still arrives (Slurm bug 12567).
         linux.mount(None, "/", None, linux.MS_SLAVE | linux.MS_REC)
     except OSError as error:
-        raise ShimError(f"making '/' a slave of the host's mounts: {reason(error)}") from None
+        # AppArmor lets the namespace be made and forbids what it is for.
+        remedy = f"; {user_namespace_switch()}" if plan.new_user_namespace else ""
+        raise ShimError(f"making '/' a slave of the host's mounts: {reason(error)}{remedy}") from None
 
 
 def _keep_ids(uid: int, gid: int) -> None:
@@ -144,7 +152,8 @@ def _keep_ids(uid: int, gid: int) -> None:
         _write_file("/proc/self/uid_map", f"{uid} {uid} 1")
         _write_file("/proc/self/gid_map", f"{gid} {gid} 1")
     except OSError as error:
-        raise ShimError(f"mapping uid {uid} into an own user namespace: {reason(error)}") from None
+        remedy = user_namespace_switch()
+        raise ShimError(f"mapping uid {uid} into an own user namespace: {reason(error)}; {remedy}") from None
 
 
 def _write_file(path: str, text: str) -> None:
@@ -183,15 +192,31 @@ def user_namespace_switch() -> str:
     )
 
 
-def _open_judged(found: Resolved, what: str, path: str, flags: int = OPEN_STEP, plan: "Plan | None" = None) -> int:
-    """Open `path` anew in the own namespace and compare: what is used is what was judged."""
+def _open_judged(found: Resolved, what: str, path: str, plan: "Plan | None" = None) -> int:
+    """Open `path` anew in the own namespace and compare: what is used is what was judged.
+
+    With `plan`, with the rights of its user.
+    """
     try:
-        fd = posix.open(path, flags) if plan is None else open_as(plan.user, path, flags)
+        fd = _open_path(path, OPEN_STEP) if plan is None else open_as(plan.user, _open_path, path, OPEN_STEP)
     except OSError as error:
         raise ShimError(f"{what}: {path!r}: {reason(error)}") from None
     if not found.same(fd):
+        posix.close(fd)
         raise ShimError(f"{what}: {path!r} was replaced while the launch was being prepared")
     return fd
+
+
+def _open_path(path: str, flags: int) -> int:
+    """Open a path that was free of links when it was judged, and through no link now."""
+    try:
+        return linux.openat2(linux.AT_FDCWD, path, flags, _NO_LINKS)
+    except OSError as error:
+        if error.errno not in linux.ABSENT:
+            raise
+    from . import classic
+
+    return classic.open_without_links(path, flags)
 
 
 def _open(mount: Mount, plan: Plan, sandbox: int, framework: bool) -> Opened:
@@ -200,14 +225,29 @@ def _open(mount: Mount, plan: Plan, sandbox: int, framework: bool) -> Opened:
         opened.target = _open_judged(mount.covers, mount.what, mount.target)
     if mount.action == KEEP:
         opened.source = sandbox
+    elif mount.action == PASS:
+        opened.source = _open_passed(mount)
     elif mount.source is not None:
-        as_task = plan if framework and mount.action == "bind" else None
-        opened.source = _open_judged(mount.source, mount.what, mount.source.path, plan=as_task)
+        as_task = plan if framework else None
+        opened.source = _open_judged(mount.source, mount.what, mount.source.path, as_task)
     elif mount.source_parts:
         # Refuse what cannot be before anything is made.
         fd, _ = sandbox_dirs.open_or_report(sandbox, mount.source_parts, mount.what)
         posix.close(fd)
     return opened
+
+
+def _open_passed(mount: Mount) -> int:
+    """A name that is passed through: programs replace such files at any time (kinit does), so the owner counts."""
+    try:
+        fd = _open_path(mount.target, OPEN_STEP)
+    except OSError as error:
+        raise ShimError(f"{mount.what}: {reason(error)}") from None
+    status, judged = posix.fstat(fd), mount.covers.status
+    if (status.st_uid, status.st_mode & S_IFMT) != (judged.st_uid, judged.st_mode & S_IFMT):
+        posix.close(fd)
+        raise ShimError(f"{mount.what} was replaced by another's while the launch was being prepared")
+    return fd
 
 
 def _create(plan: Plan, opened: "list[Opened]", sandbox: int, mounts: Mounts) -> None:
@@ -216,22 +256,23 @@ def _create(plan: Plan, opened: "list[Opened]", sandbox: int, mounts: Mounts) ->
     for index in order:
         mount = plan.mounts[index]
         if mount.source_parts:
-            levels = mirrored_levels(mount)
-            opened[index].source = sandbox_dirs.make(
-                sandbox,
-                mount.source_parts,
-                levels or mount.covers.levels,
-                levels is not None,
-                mount.covers.fd,
-                mount.target,
-                mount.what,
-                plan.warnings,
-            )
+            opened[index].source = sandbox_dirs.make(sandbox, _source(mount), plan)
         elif mount.action in (TMPFS, HIDE):
             opened[index].source = opened[index].tree = _new_tmpfs(mount, plan, mounts)
     for mount in plan.mounts:
         if mount.parent is not None:
-            _make_mount_point(mount, plan.mounts[mount.parent], opened[mount.parent].source)
+            _make_mount_point(mount, plan.mounts[mount.parent], opened[mount.parent].source, plan)
+
+
+def _source(mount: Mount) -> sandbox_dirs.Source:
+    levels: list[Status | None] = []
+    mirrored = mirrored_levels(mount)
+    if mirrored is not None:
+        levels.extend(mirrored)
+    else:
+        levels.extend([None] * (len(mount.source_parts) - 1))
+        levels.append(mount.covers.levels[-1])
+    return sandbox_dirs.Source(mount.source_parts, levels, mount.target, mount.covers.fd, mount.what)
 
 
 def _new_tmpfs(mount: Mount, plan: Plan, mounts: Mounts) -> int:
@@ -249,7 +290,7 @@ def _new_tmpfs(mount: Mount, plan: Plan, mounts: Mounts) -> int:
         raise ShimError(f"{mount.what}: a tmpfs of size {options['size']}: {reason(error)}") from None
 
 
-def _make_mount_point(mount: Mount, parent: Mount, root: int) -> None:
+def _make_mount_point(mount: Mount, parent: Mount, root: int, plan: Plan) -> None:
     """The place of a child inside its parent's source: made where that is fresh, else it must be there."""
     below = paths.relative(mount.target, parent.target)
     levels = mount.covers.levels[-len(below) :]
@@ -258,36 +299,27 @@ def _make_mount_point(mount: Mount, parent: Mount, root: int) -> None:
         for depth, name in enumerate(below):
             last = depth == len(below) - 1
             if last and mount.covers.kind != S_IFDIR:
-                _make_file(fd, name, parent, mount)
+                if parent.fresh:
+                    sandbox_dirs.make_file(fd, name, mount.what, plan)
                 return
-            child = _make_level(fd, name, levels[depth], parent, mount)
+            child = _make_level(fd, name, levels[depth], parent, mount, plan)
             posix.close(fd)
             fd = child
+    except OSError as error:
+        raise ShimError(f"{mount.what}: {mount.target!r} in {parent.what}: {reason(error)}") from None
     finally:
         posix.close(fd)
 
 
-def _make_level(fd: int, name: str, level: Status, parent: Mount, mount: Mount) -> int:
+def _make_level(fd: int, name: str, level: Status, parent: Mount, mount: Mount, plan: Plan) -> int:
     if parent.fresh:
-        return sandbox_dirs.enter_or_copy(fd, name, level, mount.what)
+        return sandbox_dirs.enter_or_copy(fd, name, level, mount.what, plan)
     try:
         return sandbox_dirs.step(fd, name, _DIRECTORY, within_mount=False)
     except OSError as error:
         raise ShimError(
             f"{mount.what}: {mount.target!r} has no place in {parent.what}: {name!r}: {reason(error)}"
         ) from None
-
-
-def _make_file(fd: int, name: str, parent: Mount, mount: Mount) -> None:
-    if parent.fresh:
-        try:
-            posix.close(
-                posix.open(name, posix.O_CREAT | posix.O_EXCL | posix.O_WRONLY | posix.O_CLOEXEC, 0o644, dir_fd=fd)
-            )
-        except FileExistsError:
-            pass
-        except OSError as error:
-            raise ShimError(f"{mount.what}: {mount.target!r} in {parent.what}: {reason(error)}") from None
 
 
 def _clone(plan: Plan, opened: "list[Opened]", mounts: Mounts) -> None:
@@ -311,6 +343,7 @@ def _attach(mount: Mount, descriptors: Opened, plan: Plan, opened: "list[Opened]
         mounts.move(descriptors.tree, target)
     except OSError as error:
         raise ShimError(f"{mount.what}: attaching it at {mount.target!r}: {reason(error)}") from None
+    plan.made.append(("attached", descriptors.tree))
 
 
 def _inside(tree: int, mount: Mount, parent: Mount) -> int:
@@ -320,6 +353,8 @@ def _inside(tree: int, mount: Mount, parent: Mount) -> int:
             child = sandbox_dirs.step(fd, name, linux.O_PATH, within_mount=False)
             posix.close(fd)
             fd = child
+        if (posix.fstat(fd).st_mode & S_IFMT == S_IFDIR) != (mount.covers.kind == S_IFDIR) or _is_link(fd):
+            raise ShimError(f"{mount.what}: {mount.target!r} was replaced in {parent.what}")
         result, fd = fd, -1
         return result
     except OSError as error:
@@ -327,3 +362,7 @@ def _inside(tree: int, mount: Mount, parent: Mount) -> int:
     finally:
         if fd >= 0:
             posix.close(fd)
+
+
+def _is_link(fd: int) -> bool:
+    return posix.fstat(fd).st_mode & S_IFMT == S_IFLNK
