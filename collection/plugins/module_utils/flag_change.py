@@ -1,0 +1,201 @@
+# Copyright the mesos-shim authors
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+"""A change of the flags directory: judged as a whole first, then made or only shown.
+
+The module agent_flags makes it by itself, agent_generation together with the release and the configuration.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import shutil
+
+from ansible_collections.mesos.containerizer.plugins.module_utils import flag_directory
+from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import masked
+from ansible_collections.mesos.containerizer.plugins.module_utils.flag_effects import (
+    INCOMPATIBLE,
+    NONE,
+    changes,
+)
+from ansible_collections.mesos.containerizer.plugins.module_utils.flag_table import FLAGS
+from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import (
+    FlagError,
+    flags_of_help,
+    wanted_settings,
+)
+
+
+def known_flags(module):
+    """By the installed agent's --help where there is one, else by the table of both releases."""
+    path = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
+    for name in ("mesos-agent", "mesos-slave"):
+        program = shutil.which(name, path=path)
+        if program:
+            unused, out, err = module.run_command([program, "--help"], handle_exceptions=False)
+            return flags_of_help(out + "\n" + err) or FLAGS
+    return FLAGS
+
+
+def parse_mode(mode):
+    try:
+        mode = mode if isinstance(mode, int) and not isinstance(mode, bool) else int(mode, 8)
+    except (TypeError, ValueError):
+        mode = -1
+    if mode < 0 or mode & ~0o664:
+        raise FlagError("mode: give octal permissions for files that are no programs, for example '0644'")
+    return mode
+
+
+def number_of(name, lookup, what):
+    """The id of a user or group given by name or number; None where none is given."""
+    if name is None:
+        return None
+    try:
+        return int(name) if name.isdigit() else lookup(name)
+    except KeyError as error:
+        raise FlagError("%s: the host knows no %s" % (what, name)) from error
+
+
+def validate_container_info(module, setting):
+    """The one parser of ContainerInfo is the shim's: ask it."""
+    validator = module.params["validator"]
+    if validator is None or setting is None or not setting.value.startswith("{"):
+        return
+    if not os.path.exists(validator) and module.check_mode:
+        module.warn("validator %s is not installed yet: default_container_info was checked for form only" % validator)
+        return
+    try:
+        code, out, err = module.run_command([validator, "validate", "-"], data=setting.value, handle_exceptions=False)
+    except OSError as error:
+        raise FlagError("validator %s cannot be run: %s" % (validator, error.strerror)) from error
+    if code != 0:
+        reason = (err or out).strip() or "%s validate ended with %d" % (validator, code)
+        raise FlagError("flag default_container_info: %s" % reason)
+
+
+def refuse_contradictions(flags):
+    for name in sorted(flags):
+        if len(flags[name]) > 1:
+            files = [_FILE[setting.form, setting.value is False] + name for setting in flags[name]]
+            raise FlagError(
+                "flag %s is there more than once (%s): name it in flags, or purge" % (name, ", ".join(sorted(files)))
+            )
+
+
+_FILE = {("bool", False): "?", ("bool", True): "?no-", ("file", False): "", ("directory", False): "directory "}
+
+
+def refuse_incompatible(module, changed, known):
+    refused = [c for c in changed if c[3] == INCOMPATIBLE and c[0] not in module.params["allow_incompatible"]]
+    if refused:
+        named = "; ".join("%s (%s)" % (c[0], known[c[0]].reason) for c in refused)
+        module.fail_json(
+            msg="%s: a running agent may not recover from changing %s. Nothing was changed. Drain the host, then name "
+            "these flags in allow_incompatible" % (module.params["path"], named),
+            changed_flags=shown_changes(changed),
+        )
+
+
+def shown(name, setting):
+    return None if setting is None else masked(name, setting.value)
+
+
+def shown_changes(changed):
+    return [{"name": c[0], "before": shown(c[0], c[1]), "after": shown(c[0], c[2]), "effect": c[3]} for c in changed]
+
+
+def text_of(entries, foreign):
+    """One line a file, for the diff."""
+    lines = []
+    for relative in sorted(entries):
+        entry = entries[relative]
+        what = relative + "/" if entry.content is None else relative
+        if entry.content:
+            value = entry.content.decode("utf-8", "backslashreplace").rstrip("\n")
+            what += " = " + str(masked(relative.split("/")[0], value))
+        lines.append("%s  (%04o %d:%d)\n" % (what, entry.mode, entry.uid, entry.gid))
+    lines.extend("%s  (no flag)\n" % flag_directory.printable(name) for name in foreign)
+    return "".join(lines)
+
+
+def holds_secret(name, value):
+    return masked(name, value) != value
+
+
+class FlagChange:
+    """What a call asks for against what lies in the directory. Raises FlagError for what is refused."""
+
+    def __init__(self, module):
+        params = module.params
+        self.path = os.path.normpath(params["path"])
+        if not os.path.isabs(self.path) or self.path == "/":
+            raise FlagError("path %s: give the absolute path of the flags directory" % params["path"])
+        mode = parse_mode(params.get("mode") or "0644")
+        uid = number_of(params.get("owner"), lambda name: pwd.getpwnam(name).pw_uid, "owner")
+        gid = number_of(params.get("group"), lambda name: grp.getgrnam(name).gr_gid, "group")
+        purge = params.get("purge", True)
+
+        known = known_flags(module)
+        wanted = wanted_settings(params["flags"], known)
+        validate_container_info(module, wanted.get("default_container_info"))
+
+        # What is there may be a flag of another release: it is a flag all the same, not a foreign file.
+        readable = dict(FLAGS)
+        readable.update(known)
+        flag_directory.refuse_mounts(self.path)
+        self.state = state = flag_directory.read(self.path, readable)
+        uid = uid if uid is not None else state.uid if state.exists else os.geteuid()
+        gid = gid if gid is not None else state.gid if state.exists else os.getegid()
+
+        kept_flags = {} if purge else {n: s for n, s in state.flags.items() if n not in wanted}
+        refuse_contradictions(kept_flags)
+        before = {name: settings[-1] for name, settings in state.flags.items()}
+        self.after = {name: settings[0] for name, settings in kept_flags.items()}
+        written = {name: setting for name, setting in wanted.items() if setting is not None}
+        self.after.update(written)
+        self.changed_flags = changes(before, self.after, readable)
+        refuse_incompatible(module, self.changed_flags, readable)
+
+        self.purge = purge
+        self.owner = (flag_directory.directory_mode(mode), uid, gid)
+        self.entries = flag_directory.entries_of(written, mode, uid, gid, holds_secret)
+        self.kept = {} if purge else flag_directory.kept_entries(state, wanted, self.entries)
+        self.drift = bool(
+            (state.mode, state.uid, state.gid) != self.owner
+            or any(not flag_directory.equal(state.entries.get(name), entry) for name, entry in self.entries.items())
+            or set(state.entries) - set(self.entries) - set(self.kept)
+            or (purge and state.foreign)
+            or flag_directory.leftover(self.path)
+        )
+
+    def make(self):
+        """Write the directory, all of it at once."""
+        with flag_directory.Replacement(self.path) as replacement:
+            replacement.put(self.entries, self.kept, self.owner)
+
+    @property
+    def restart_required(self):
+        return any(change[3] != NONE for change in self.changed_flags)
+
+    def diff(self):
+        """For Ansible's --diff, secrets masked."""
+        after = dict(self.entries)
+        after.update({name: entry for name, entry in self.kept.items() if name in self.state.entries})
+        return {
+            "before_header": self.path,
+            "after_header": self.path,
+            "before": text_of(self.state.entries, self.state.foreign),
+            "after": text_of(after, [] if self.purge else self.state.foreign),
+        }
+
+    def result(self):
+        """What agent_flags returns."""
+        return {
+            "changed": self.drift,
+            "changed_flags": shown_changes(self.changed_flags),
+            "restart_required": self.restart_required,
+            "foreign_files": [flag_directory.printable(name) for name in self.state.foreign],
+            "diff": self.diff(),
+        }
