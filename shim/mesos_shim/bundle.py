@@ -41,8 +41,9 @@ AGENT = (
     "agent.protobuf",
     "agent.held",
     "agent.setup",
-    "agent.helper",
+    "agent.packaged",
     "agent.modern",
+    "agent.helper",
     "main",
 )
 # Loaded by their path: finding them would list two directories of the standard library.

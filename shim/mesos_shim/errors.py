@@ -1,4 +1,6 @@
-"""The one exception of the shim, and how it becomes a message."""
+"""The one exception of the shim, and how an error becomes a message: one line on stderr."""
+
+import posix
 
 # Exit codes of the wrapper's own failures (as env, nice, docker run and others use them).
 EXIT_SHIM_FAILED = 125
@@ -35,3 +37,22 @@ def one_line(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def fail(name: str, message: str, status: int) -> int:
+    """Say `message` as the program `name`; returns `status`. A closed stderr is no reason to fail otherwise."""
+    try:
+        posix.write(2, f"{name}: {one_line(message)}\n".encode("utf-8", "replace"))
+    except OSError:
+        pass
+    return status
+
+
+def unexpected(error: BaseException) -> str:
+    """The message for an error that we did not foresee: its type and place, without a traceback."""
+    frame = error.__traceback__
+    place = ""
+    while frame is not None:
+        place = f"{frame.tb_frame.f_code.co_filename.rpartition('/')[2]}:{frame.tb_lineno}"
+        frame = frame.tb_next
+    return f"internal error, please report it: {type(error).__name__}: {error} ({place})"

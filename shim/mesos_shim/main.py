@@ -3,7 +3,7 @@
 import posix
 import sys
 
-from .errors import ShimError, one_line
+from .errors import ShimError, fail, unexpected
 
 
 def main(config: str, agent: bool = False) -> None:
@@ -26,7 +26,7 @@ def main(config: str, agent: bool = False) -> None:
     except KeyboardInterrupt:
         status = 130
     except Exception as error:
-        status = fail(name, _unexpected(error), 1 if agent else 125)
+        status = fail(name, unexpected(error), 1 if agent else 125)
     _leave(status)
 
 
@@ -51,25 +51,6 @@ def _run(arguments: "list[str]", config: str) -> int:
         return supervise.run(asked)
     launch.run(asked, [])
     return 125  # exec does not return
-
-
-def fail(name: str, message: str, status: int) -> int:
-    """One line on stderr; returns `status`."""
-    try:
-        posix.write(2, f"{name}: {one_line(message)}\n".encode("utf-8", "replace"))
-    except OSError:
-        pass
-    return status
-
-
-def _unexpected(error: Exception) -> str:
-    frame = error.__traceback__
-    place = ""
-    while frame is not None:
-        code = frame.tb_frame.f_code
-        place = f"{code.co_filename.rpartition('/')[2]}:{frame.tb_lineno}"
-        frame = frame.tb_next
-    return f"internal error, please report it: {type(error).__name__}: {error} ({place})"
 
 
 def _leave(status: int) -> None:

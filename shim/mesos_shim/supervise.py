@@ -10,7 +10,7 @@ import posix
 import sys
 
 from . import launch, record
-from .errors import ShimError, reason
+from .errors import ShimError, fail, reason, unexpected
 from .plan import Plan
 from .request import LaunchRequest
 
@@ -116,15 +116,13 @@ def start(become: "Callable[[], None]", name: str, status: "int | None" = None) 
 
 
 def _child(become: "Callable[[], None]", name: str, status: "int | None", writing: int) -> None:
-    from .main import fail
-
     code = 125
     try:
         become()
     except ShimError as error:
         code = fail(name, str(error), error.exit_code)
     except BaseException as error:  # noqa: BLE001
-        fail(name, f"internal error, please report it: {type(error).__name__}: {error}", code)
+        fail(name, unexpected(error), code)
     try:
         posix.write(writing, b"!")
     finally:

@@ -10,7 +10,7 @@ from .. import config as configuration
 from .. import execute, paths, record, request
 from .. import launch as launch_module
 from ..errors import ShimError
-from . import held, helper, setup
+from . import held, setup
 
 _BIND = "mount -n --bind "
 _KNOWN = ("--command", "--commands", "--directory", "--user", "--pipe_read", "--pipe_write", "--rootfs", "--help")
@@ -39,7 +39,7 @@ def launch_arguments(arguments: "list[str]") -> "dict[str, str]":
 def launch(arguments: "list[str]", config_path: str) -> int:
     """Launch as the arguments say; comes back only with an error."""
     given = launch_arguments(arguments)
-    helper.wait_for_agent(_number(given, "--pipe_read"), _number(given, "--pipe_write"))
+    setup.wait_for_agent(_number(given, "--pipe_read"), _number(given, "--pipe_write"))
     asked = request.LaunchRequest()
     asked.config = configuration.read(config_path, required=False)
     asked.isolation = asked.config.isolation

@@ -10,7 +10,7 @@ from .. import config as configuration
 from .. import execute, paths, plan, record, request, supervise
 from .. import launch as launch_module
 from ..errors import ShimError, reason
-from . import held, helper, setup
+from . import held, packaged, setup
 
 _PREFIX = b"MESOS_CONTAINERIZER_"
 _DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # stout, os::host_default_path
@@ -59,7 +59,7 @@ def launch(config_path: str) -> int:
     wait_status, failed = _EXIT_FAILURE << 8, True
     try:
         _catch_signals(_raise_early)
-        helper.wait_for_agent(_descriptor(b"PIPE_READ"), _descriptor(b"PIPE_WRITE"))
+        setup.wait_for_agent(_descriptor(b"PIPE_READ"), _descriptor(b"PIPE_WRITE"))
         mask = supervise.hold_signals()
         _catch_signals(_signal.SIG_DFL)
         work = _read(config_path, runtime)
@@ -201,7 +201,7 @@ def _hand_over(work: Launch, mask: "set[int]") -> None:
     """Attach our volumes, take their entries out of the launch info, and become the packaged helper."""
     what = f"ContainerLaunchInfo.{work.needs_packaged}"
     if work.config.packaged_helper is None:
-        helper.exec_packaged(work.config, ["launch"], what)
+        packaged.exec_packaged(work.config, ["launch"], what)
     _enter(work)
     info = dict(work.info)
     info["mounts"] = work.mounts
@@ -214,7 +214,7 @@ def _hand_over(work: Launch, mask: "set[int]") -> None:
         posix.set_inheritable(fd, True)
         variables[_PREFIX + name] = b"%d" % fd
     supervise.release_signals(mask)
-    helper.exec_packaged(work.config, ["launch"], what)
+    packaged.exec_packaged(work.config, ["launch"], what)
 
 
 def _enter(work: Launch) -> "tuple[plan.Plan, record.Place | None]":

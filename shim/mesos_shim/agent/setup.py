@@ -8,6 +8,19 @@ from ..errors import ShimError, reason
 from ..request import FRAMEWORK, OPERATOR, LaunchRequest
 
 
+def wait_for_agent(reading: int, writing: int) -> None:
+    """Close the write end and read the agent's one byte: it has isolated and fetched. Raises ShimError at its end."""
+    try:
+        posix.close(writing)
+        # Its value says nothing: an agent writes whatever its buffer holds.
+        byte = posix.read(reading, 1)
+        posix.close(reading)
+    except OSError as error:
+        raise ShimError(f"the agent's pipe {reading}: {reason(error)}") from None
+    if not byte:
+        raise ShimError("the agent has gone before the launch: its end of the pipe is closed")
+
+
 def choose(request: LaunchRequest, held: "dict[str, object] | None", where: str) -> None:
     """Set the request's ContainerInfo: the one that the agent holds, else the operator's default."""
     if held is None:
