@@ -7,7 +7,7 @@ EXIT_SHIM_FAILED = 125
 EXIT_NOT_EXECUTABLE = 126
 EXIT_NOT_FOUND = 127
 
-MAX_LINE = 6000
+MAX_LINE = 2000
 
 
 class ShimError(Exception):
@@ -30,10 +30,10 @@ def reason(error: OSError) -> str:
 def one_line(text: str) -> str:
     """`text` with control characters escaped, so that a hostile name can neither break a log nor a terminal.
 
-    It is cut where it is longer than any path: a key of a megabyte helps nobody.
+    A key of a megabyte helps nobody, so the middle of a long text is left out.
     """
     if len(text) > MAX_LINE:
-        text = f"{text[:MAX_LINE]}... ({len(text)} characters)"
+        text = f"{text[: MAX_LINE - 500]}[...]{text[-500:]}"
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -1,0 +1,387 @@
+"""filesystem/shared, seen from inside: what a launch shows where, for every form of volume (issue: semantics)."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from ..conftest import NOBODY, Shim, needs_root
+from ..launching import ACCESS, DEFAULT, acl_for, host_mounts, launch, own_namespace, refused, said, tree, volume
+
+pytestmark = needs_root
+
+
+@pytest.fixture
+def place(open_tmp: Path) -> Path:
+    """A directory of the host that tests may cover, with something in it."""
+    path = open_tmp / "place"
+    path.mkdir()
+    (path / "of-the-host").write_text("host")
+    return path
+
+
+def mode(path: Path) -> str:
+    """Permission bits in octal, as stat(1) prints them."""
+    return f"{stat.S_IMODE(path.stat().st_mode):o}"
+
+
+def test_private_tmp_and_the_hosts_stays(shim: Shim, sandbox: Path) -> None:
+    before = host_mounts()
+    mark = f"mark-{os.getpid()}"
+    done = launch(shim, sandbox, [volume("tmp", "/tmp")], f"ls -A /tmp; stat -c '%a %u' /tmp; touch /tmp/{mark}")
+    assert said(done) == "1777 0"
+    assert (sandbox / "tmp" / mark).exists()
+    assert not (Path("/tmp") / mark).exists()
+    assert host_mounts() == before
+
+
+def test_names_that_begin_alike_are_strangers(shim: Shim, sandbox: Path, open_tmp: Path) -> None:
+    for name in ("t", "tfoo"):
+        (open_tmp / name).mkdir()
+    volumes = [volume("a", open_tmp / "t"), volume("b", open_tmp / "tfoo")]
+    said(launch(shim, sandbox, volumes, f"touch {open_tmp}/t/one {open_tmp}/tfoo/two"))
+    assert (sandbox / "a/one").exists()
+    assert (sandbox / "b/two").exists()
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_nested_volumes_in_any_order(shim: Shim, sandbox: Path, open_tmp: Path, order: tuple[int, ...]) -> None:
+    deep = open_tmp / "one/two/three"
+    deep.mkdir(parents=True)
+    (open_tmp / "one/two").chmod(0o2710)
+    os.chown(open_tmp / "one/two", 0, 8)
+    volumes = [
+        volume("outer", open_tmp / "one"),
+        volume("inner", deep),
+        volume("/usr/share/doc", open_tmp / "one/two", "RO"),
+    ]
+    # The middle one comes from the host and has no place for the inner one.
+    middle_first = [volumes[index] for index in order]
+    refused(launch(shim, sandbox, middle_first, "true"), "no place", "three")
+    both = [volumes[index] for index in order if index != 2]
+    done = launch(shim, sandbox, both, f"touch {deep}/x; stat -c '%a %u %g' {open_tmp}/one/two")
+    # The mount point's parent did not exist in the fresh outer one: it is a copy of what it covers.
+    assert said(done) == "2710 0 8"
+    assert (sandbox / "inner/x").exists()
+    assert os.listdir(sandbox / "outer/two/three") == []
+
+
+def test_a_child_in_a_volume_of_the_hosts(shim: Shim, sandbox: Path, open_tmp: Path, place: Path) -> None:
+    source = open_tmp / "source"
+    (source / "below").mkdir(parents=True)
+    (place / "below").mkdir()
+    volumes = [volume("mine", place / "below"), volume(source, place, "RO")]
+    said(launch(shim, sandbox, volumes, f"touch {place}/below/x; ! touch {place}/y 2>/dev/null"))
+    assert (sandbox / "mine/x").exists()
+    assert not list(source.glob("y"))
+
+
+@pytest.mark.parametrize("form", ["{}", "{}/", "{}/.", "{}//", "/{}", "{link}"])
+def test_the_same_target_twice_is_refused(shim: Shim, sandbox: Path, place: Path, form: str) -> None:
+    link = place.parent / "link"
+    link.symlink_to(place)
+    again = form.format(place, link=link)
+    refused(launch(shim, sandbox, [volume("a", place), volume("b", again)], "true"), "already", str(place))
+    assert os.listdir(sandbox) == []
+
+
+def test_the_same_target_by_option_and_by_container_info(shim: Shim, sandbox: Path, place: Path) -> None:
+    done = launch(shim, sandbox, [volume("a", place)], "true", options=("--volume", f"b:{place}"))
+    refused(done, "already covered")
+
+
+def test_mode_owner_and_set_id_bits_are_those_of_what_is_covered(shim: Shim, sandbox: Path, place: Path) -> None:
+    os.chown(place, 12, 34)
+    place.chmod(0o3751)
+    said(launch(shim, sandbox, [volume("x/y", place)], "true"))
+    made, parent = (sandbox / "x/y").stat(), (sandbox / "x").stat()
+    assert (f"{stat.S_IMODE(made.st_mode):o}", made.st_uid, made.st_gid) == ("3751", 12, 34)
+    assert (f"{stat.S_IMODE(parent.st_mode):o}", parent.st_uid, parent.st_gid) == ("755", 0, 0)
+
+
+def test_no_umask_changes_what_is_made(shim: Shim, sandbox: Path, place: Path) -> None:
+    place.chmod(0o777)
+    old = os.umask(0o077)
+    try:
+        done = launch(shim, sandbox, [volume("x/y", place)], "umask")
+    finally:
+        os.umask(old)
+    assert said(done) == "0077"
+    assert (mode(sandbox / "x"), mode(sandbox / "x/y")) == ("755", "777")
+
+
+def test_a_mirrored_path_copies_each_level(shim: Shim, sandbox: Path, open_tmp: Path) -> None:
+    deep = open_tmp / "one/two"
+    deep.mkdir(parents=True)
+    (open_tmp / "one").chmod(0o2771)
+    os.chown(open_tmp / "one", 0, 6)
+    os.setxattr(open_tmp / "one", DEFAULT, acl_for(NOBODY, 5))
+    os.setxattr(open_tmp / "one", "security.selinux", b"system_u:object_r:one_t:s0\0")
+    deep.chmod(0o700)
+    parts = str(deep).strip("/")
+    said(launch(shim, sandbox, [volume(parts, deep)], "true"))
+    for level in (deep, *list(deep.parents)[:-1]):
+        copy = sandbox / str(level).strip("/")
+        had, has = level.stat(), copy.stat()
+        assert (has.st_mode, has.st_uid, has.st_gid) == (had.st_mode, had.st_uid, had.st_gid), level
+    copy = sandbox / str(open_tmp / "one").strip("/")
+    assert os.getxattr(copy, DEFAULT) == acl_for(NOBODY, 5)
+    assert os.getxattr(copy, "security.selinux") == b"system_u:object_r:one_t:s0\0"
+
+
+def test_access_lists_and_label_are_copied(shim: Shim, sandbox: Path, place: Path) -> None:
+    os.setxattr(place, ACCESS, acl_for(NOBODY, 7))
+    os.setxattr(place, DEFAULT, acl_for(NOBODY, 4))
+    os.setxattr(place, "security.selinux", b"system_u:object_r:tmp_t:s0\0")
+    said(launch(shim, sandbox, [volume("made", place)], "true"))
+    made = sandbox / "made"
+    assert os.getxattr(made, ACCESS) == acl_for(NOBODY, 7)
+    assert os.getxattr(made, DEFAULT) == acl_for(NOBODY, 4)
+    assert os.getxattr(made, "security.selinux") == b"system_u:object_r:tmp_t:s0\0"
+
+
+def test_a_sandbox_with_a_default_list_gives_nobody_anything(shim: Shim, sandbox: Path, place: Path) -> None:
+    """What the sandbox would have its children inherit must not open a copy of a closed directory."""
+    os.setxattr(sandbox, DEFAULT, acl_for(NOBODY, 7))
+    place.chmod(0o750)
+    said(launch(shim, sandbox, [volume("x/made", place)], "true"))
+    for path in (sandbox / "x", sandbox / "x/made"):
+        assert [name for name in os.listxattr(path) if name.startswith("system.")] == [], path
+    assert (mode(sandbox / "x"), mode(sandbox / "x/made")) == ("755", "750")
+
+
+def test_a_second_launch_finds_what_the_first_left(shim: Shim, sandbox: Path, place: Path) -> None:
+    volumes = [volume("made", place)]
+    said(launch(shim, sandbox, volumes, f"echo first > {place}/file; mkdir {place}/dir"))
+    before = tree(sandbox)
+    assert said(launch(shim, sandbox, volumes, f"cat {place}/file")) == "first"
+    assert tree(sandbox) == before
+
+
+def test_an_empty_directory_is_taken_and_a_full_one_refused(shim: Shim, sandbox: Path, place: Path) -> None:
+    made = sandbox / "made"
+    made.mkdir(mode=0o777)
+    os.chown(made, NOBODY, NOBODY)
+    said(launch(shim, sandbox, [volume("made", place)], "true"))
+    assert (made.stat().st_uid, mode(made)) == (0, "755")
+    full = sandbox / "full"
+    full.mkdir()
+    (full / "sudoers").write_text("ALL")
+    os.chown(full, NOBODY, NOBODY)
+    before = tree(sandbox)
+    refused(launch(shim, sandbox, [volume("full", place)], "true"), "'full'", "not empty")
+    assert tree(sandbox) == before
+
+
+def test_what_was_made_for_another_path_is_refused(shim: Shim, sandbox: Path, open_tmp: Path, place: Path) -> None:
+    """A directory that was /tmp, with the user's files in it, must not become /etc by a rename."""
+    other = open_tmp / "other"
+    other.mkdir(mode=0o1777)
+    said(launch(shim, sandbox, [volume("a", other)], f"echo 'root ALL' > {other}/sudoers"))
+    (sandbox / "a").rename(sandbox / "b")
+    refused(launch(shim, sandbox, [volume("b", place)], "true"), "not empty")
+
+
+@pytest.mark.parametrize("below", ["", "/tmp/mesos-test-{pid}/slaves/S/frameworks/F/executors/E/runs/R"])
+def test_the_sandbox_stays_under_a_covered_path(shim: Shim, open_tmp: Path, below: str) -> None:
+    """Mesos' own default: /tmp/mesos under a private /tmp."""
+    covered = Path("/tmp") if below else open_tmp
+    sandbox = Path(below.format(pid=os.getpid())) if below else open_tmp / "deep/sandbox"
+    other = sandbox.parent / "other"
+    try:
+        sandbox.mkdir(parents=True)
+        other.mkdir()
+        (sandbox / "file").write_text("mine\n")
+        script = f"pwd; cat file {sandbox}/file; ls {sandbox.parent}; touch new; stat -c %a {sandbox.parent}"
+        sandbox.parent.chmod(0o711)
+        done = launch(shim, sandbox, [volume("tmp", covered)], script)
+        assert said(done).splitlines() == [str(sandbox), "mine", "mine", sandbox.name, "711"]
+        assert (sandbox / "new").exists()
+        assert said(launch(shim, sandbox, [volume("tmp", covered)], "pwd")) == str(sandbox)
+    finally:
+        if below:
+            os.system(f"rm -rf /tmp/mesos-test-{os.getpid()}")
+
+
+def test_a_target_in_the_sandbox_or_the_sandbox_is_refused(shim: Shim, sandbox: Path) -> None:
+    (sandbox / "in").mkdir()
+    for target in (sandbox, sandbox / "in"):
+        refused(launch(shim, sandbox, [volume("a", target)], "true"), "sandbox")
+
+
+@pytest.mark.parametrize(
+    ("host_path", "words"),
+    [
+        ("..", "'..' component"),
+        ("a/../b", "'..' component"),
+        ("a/..", "'..' component"),
+        ("", "is empty"),
+        (".", "'.' component"),
+        ("./a", "'.' component"),
+        ("/", "root directory"),
+        ("/nowhere/at/all", "does not exist"),
+        ("a\0b", "NUL"),
+        ("x" * 300, "longer than 255"),
+        ("/" + "y/" * 3000, "longer than 4095"),
+    ],
+)
+def test_bad_host_paths(shim: Shim, sandbox: Path, place: Path, host_path: str, words: str) -> None:
+    file = sandbox.parent / "info.json"
+    file.write_text(json.dumps({"type": "MESOS", "volumes": [volume(host_path, place)]}))
+    refused(shim.run("run", "--container-info", f"@{file}", "--", "/bin/true", cwd=sandbox), words)
+    assert os.listdir(sandbox) == []
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("/", "root directory"),
+        ("//", "root directory"),
+        ("/proc", "kernel"),
+        ("/proc/sys/kernel", "kernel"),
+        ("/sys/fs", "kernel"),
+        ("/dev", "kernel"),
+        ("/dev/pts", "kernel"),
+        ("relative", "not absolute"),
+        ("/nowhere", "must exist on the host"),
+        ("/tmp/../etc", "'..' component"),
+    ],
+)
+def test_bad_targets(shim: Shim, sandbox: Path, target: str, words: str) -> None:
+    refused(launch(shim, sandbox, [volume("a", target)], "true"), words)
+    assert os.listdir(sandbox) == []
+
+
+@pytest.mark.parametrize("leads_to", ["/proc/sys", "/sys/kernel", "/dev", "/"])
+def test_a_link_does_not_hide_a_kernels_directory(shim: Shim, sandbox: Path, open_tmp: Path, leads_to: str) -> None:
+    """Threat 7: by file-system type and by where the path leads, not by its name."""
+    (open_tmp / "link").symlink_to(leads_to)
+    refused(launch(shim, sandbox, [volume("a", open_tmp / "link")], "true"), str(open_tmp / "link"))
+
+
+def test_a_mounted_proc_elsewhere_is_refused(shim: Shim, sandbox: Path, place: Path) -> None:
+    """Threat 7 again: its name says nothing."""
+    (place / "p").mkdir()
+    script = f"mount -t proc proc {place}/p; exec {shim.program} run --volume a:{place}/p/sys -- /bin/true"
+    done = own_namespace(script, sandbox)
+    refused(done, "is on proc")
+
+
+def test_a_file_over_a_file(shim: Shim, sandbox: Path, open_tmp: Path, place: Path) -> None:
+    source = open_tmp / "file"
+    source.write_text("mine")
+    target = place / "of-the-host"
+    assert said(launch(shim, sandbox, [volume(source, target)], f"cat {target}; echo new > {target}")) == "mine"
+    assert (source.read_text(), target.read_text()) == ("new\n", "host")
+    done = launch(shim, sandbox, [volume(source, target, "RO")], f"(echo no > {target}) 2>/dev/null || echo kept")
+    assert said(done) == "kept"
+    # Also inside a fresh parent, where its place has to be made.
+    volumes = [volume("fresh", place), volume(source, target, "RO")]
+    assert said(launch(shim, sandbox, volumes, f"cat {target}; ls {place}")) == "new\nof-the-host"
+
+
+def test_kinds_must_agree(shim: Shim, sandbox: Path, open_tmp: Path, place: Path) -> None:
+    file = open_tmp / "file"
+    file.write_text("")
+    refused(launch(shim, sandbox, [volume(file, place)], "true"), "is a file, but", "is a directory")
+    refused(launch(shim, sandbox, [volume(place, file)], "true"), "is a directory, but", "is a file")
+    refused(launch(shim, sandbox, [volume("made", file)], "true"), "is a file")
+    assert os.listdir(sandbox) == []
+
+
+def test_read_only_holds_below_too(shim: Shim, sandbox: Path, open_tmp: Path, place: Path) -> None:
+    """Threat 13: a mount below a read-only source is read-only as well, and stays so."""
+    source = open_tmp / "source"
+    (source / "sub").mkdir(parents=True)
+    script = (
+        f"mount -t tmpfs t {source}/sub; echo there > {source}/sub/file;"
+        f"exec {shim.program} run --volume {source}:{place}:RO -- /bin/sh -c '"
+        f"cat {place}/sub/file; touch {place}/x {place}/sub/x 2>/dev/null; ls {place} {place}/sub'"
+    )
+    assert said(own_namespace(script, sandbox)).splitlines() == [
+        "there",
+        f"{place}:",
+        "sub",
+        "",
+        f"{place}/sub:",
+        "file",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("propagation", "mode", "arrives"),
+    [(None, "RW", False), ("HOST_TO_CONTAINER", "RW", True), ("HOST_TO_CONTAINER", "RO", False)],
+)
+def test_what_the_host_mounts_later(
+    shim: Shim, sandbox: Path, open_tmp: Path, place: Path, propagation: str | None, mode: str, arrives: bool
+) -> None:
+    """A later mount of the host's arrives where it was asked for; never below a read-only volume (threats 1, 13)."""
+    source = open_tmp / "source"
+    (source / "sub").mkdir(parents=True)
+    host_path: dict[str, object] = {"path": str(source)}
+    if propagation:
+        host_path["mount_propagation"] = {"mode": propagation}
+    item = {"container_path": str(place), "mode": mode, "source": {"type": "HOST_PATH", "host_path": host_path}}
+    text = json.dumps({"type": "MESOS", "volumes": [item]})
+    (open_tmp / "info.json").write_text(text)
+    os.mkfifo(open_tmp / "ready")
+    os.mkfifo(open_tmp / "go")
+    inside = (
+        f"echo > {open_tmp}/ready; read line < {open_tmp}/go; ls {place}/sub; "
+        # Elsewhere the host's later mounts arrive in any case: / is a slave, not private.
+        f"ls {open_tmp}/elsewhere; touch {place}/sub/x 2>/dev/null || echo read-only"
+    )
+    (open_tmp / "elsewhere").mkdir()
+    script = (
+        f"{shim.program} run --container-info @{open_tmp}/info.json -- /bin/sh -c '{inside}' 2>{open_tmp}/err & "
+        f"read line < {open_tmp}/ready;"
+        f"mount -t tmpfs t {source}/sub; touch {source}/sub/later;"
+        f"mount -t tmpfs t {open_tmp}/elsewhere; touch {open_tmp}/elsewhere/seen;"
+        f"echo > {open_tmp}/go; wait"
+    )
+    expected = (["later"] if arrives else []) + ["seen"] + (["read-only"] if mode == "RO" else [])
+    assert said(own_namespace(script, sandbox, "shared")).splitlines() == expected
+    warned = "not given to a read-only volume" in (open_tmp / "err").read_text()
+    assert warned == (mode == "RO" and propagation is not None)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ({"type": "HOST_PATH", "host_path": {"path": "/srv", "mount_propagation": "BIDIRECTIONAL"}}, "to the host"),
+        ({"type": "SANDBOX_PATH", "sandbox_path": {"type": "PARENT", "path": "a"}}, "'PARENT' needs"),
+        ({"type": "SECRET", "secret": {}}, "'SECRET' is another isolator's"),
+        ({"type": "DOCKER_VOLUME", "docker_volume": {}}, "'DOCKER_VOLUME' is another"),
+        ({"type": "CSI_VOLUME", "csi_volume": {}}, "'CSI_VOLUME' is another"),
+        ({"type": "UNKNOWN"}, "not HOST_PATH or SANDBOX_PATH"),
+    ],
+)
+def test_sources_that_are_not_ours_are_refused_by_name(
+    shim: Shim, sandbox: Path, place: Path, source: dict[str, object], words: str
+) -> None:
+    item = {"container_path": str(place), "mode": "RW", "source": source}
+    refused(launch(shim, sandbox, [item], "true"), words)
+
+
+def test_images_are_refused_by_name(shim: Shim, sandbox: Path, place: Path) -> None:
+    refused(launch(shim, sandbox, [{**volume("a", place), "image": {}}], "true"), ".image: volumes from images")
+
+
+def test_sandbox_path_self(shim: Shim, sandbox: Path, place: Path) -> None:
+    source = {"type": "SANDBOX_PATH", "sandbox_path": {"type": "SELF", "path": "mine"}}
+    said(launch(shim, sandbox, [{"container_path": str(place), "mode": "RW", "source": source}], f"touch {place}/x"))
+    assert (sandbox / "mine/x").exists()
+
+
+def test_the_systems_links_are_targets_and_sources(shim: Shim, sandbox: Path, open_tmp: Path, place: Path) -> None:
+    """/var/run leads to /run on every host: a link that only root could make works."""
+    link = open_tmp / "link"
+    link.symlink_to("place")
+    said(launch(shim, sandbox, [volume("a", link)], f"touch {place}/x"))
+    assert (sandbox / "a/x").exists()
+    (open_tmp / "target").mkdir()
+    assert said(launch(shim, sandbox, [volume(link, open_tmp / "target")], f"ls {open_tmp}/target")) == "of-the-host"
