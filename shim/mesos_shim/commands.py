@@ -1,5 +1,6 @@
 """Every command but `run`: they may take their time to import."""
 
+import io
 import sys
 
 from . import __version__
@@ -24,6 +25,12 @@ example: mesos-shim run --volume tmp:/tmp -- ls -la /tmp
 
 def main(arguments: "list[str]", config: str) -> int:
     """Run the command named by the first argument; its exit status."""
+    if sys.stdout is None:
+        raise ShimError("standard output is closed: nothing can be printed; '> /dev/null' discards it")
+    for stream in (sys.stdout, sys.stderr):
+        # A path that the terminal's encoding cannot show is shown escaped; it ends no report.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help", "help"):
         sys.stdout.write(HELP)

@@ -8,24 +8,24 @@ from .errors import one_line
 RUN_HELP = """\
 usage: mesos-shim run|explain [OPTIONS] -- COMMAND [ARG...]
 
-  --volume HOST:CONTAINER[:RW|RO]  a volume; a relative HOST is made in the sandbox (repeatable)
+  --volume HOST:CONTAINER[:RW|RO]  a volume; a relative HOST is in the sandbox
   --container-info JSON|@FILE      a ContainerInfo as Mesos writes it
-  --sandbox DIR                    the task's directory (default: the current one)
+  --sandbox DIR                    the task's directory; default: where you are
   --user USER                      whom the command runs as (root only)
-  --isolation LIST                 isolators, comma separated, instead of the configuration's
+  --isolation LIST                 isolators, comma separated
   --cpus N, --mem MB               limits for cgroups/cpu and cgroups/mem
   --container-id ID                a name of your own for ps, usage and enter
   --config FILE                    another configuration
-  --on-unenforceable refuse|usage-only
-  --supervise                      stay, forward signals, end as the command ended
-  --rm                             remove the sandbox afterwards; without --sandbox a fresh one is made
-  --status-fd N                    JSON lines of start and exit on descriptor N
-  --keep-fd N                      let descriptor N through (repeatable)
+  --on-unenforceable CHOICE        refuse, or usage-only (no isolation)
+  --supervise                      stay, forward signals, end as it ends
+  --rm                             remove the sandbox afterwards; or a fresh one
+  --status-fd N, --keep-fd N       JSON lines on descriptor N; let N through
   --json                           (explain) the plan as JSON
 
-Exit status: the command's own; 125 the shim failed and nothing was started, 126 not executable, 127 not found.
+--volume and --keep-fd can be repeated. Exit status: the command's own; 125 the
+shim failed and nothing was started, 126 not executable, 127 not found.
 
-example: mesos-shim run --volume tmp:/tmp --volume /etc/app:/etc/app:RO -- ./server
+example: mesos-shim run --volume tmp:/tmp --volume /etc/app:/etc/app:RO -- ./app
 """
 
 

@@ -3,7 +3,7 @@
 import posix
 import sys
 
-from .errors import ShimError, fail, unexpected
+from .errors import ShimError, fail, reason, unexpected
 
 
 def main(config: str, agent: bool = False) -> None:
@@ -25,9 +25,11 @@ def main(config: str, agent: bool = False) -> None:
         status = fail(name, str(error), 1 if agent else error.exit_code)
     except KeyboardInterrupt:
         status = 130
+    except BrokenPipeError:
+        _leave_silently()  # the reader has seen enough
     except Exception as error:
         status = fail(name, unexpected(error), 1 if agent else 125)
-    _leave(status)
+    _leave(name, status)
 
 
 def _asks_help(arguments: "list[str]") -> bool:
@@ -45,7 +47,7 @@ def _run(arguments: "list[str]", config: str) -> int:
     asked = request.from_arguments(arguments, config)
     if not asked.command:
         raise ShimError("run: no command; it goes after '--'")
-    if asked.supervise or asked.remove or asked.status_fd is not None:
+    if launch.needs_parent(asked):
         from . import supervise
 
         return supervise.run(asked)
@@ -53,10 +55,22 @@ def _run(arguments: "list[str]", config: str) -> int:
     return 125  # exec does not return
 
 
-def _leave(status: int) -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError, AttributeError):
-            continue
+def _leave(name: str, status: int) -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _leave_silently()
+    except OSError as error:
+        # A report that was lost is no success.
+        status = fail(name, f"standard output: {reason(error)}; nothing can rely on what was printed", status or 125)
+    except (ValueError, AttributeError):
+        pass  # there was none
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        pass
     posix._exit(status)
+
+
+def _leave_silently() -> None:
+    posix._exit(141)  # as a shell says it of a program that SIGPIPE ended

@@ -12,8 +12,8 @@ from .usage.counters import Counters
 HELP = """\
 usage: mesos-shim ps [--json] [--config FILE]
 
-The containers that run on this host and were launched by the shim. What has ended is not listed; 'mesos-shim gc'
-clears it away.
+The containers that run on this host and were launched by the shim. What has
+ended is not listed; 'mesos-shim gc' clears it away.
 
 example: mesos-shim ps --json
 """

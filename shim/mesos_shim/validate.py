@@ -8,8 +8,9 @@ from .errors import ShimError, one_line, reason
 HELP = """\
 usage: mesos-shim validate FILE|-
 
-Checks a ContainerInfo or a configuration, JSON or (by the name *.yml, *.yaml) YAML, and prints every problem with its
-exact place. What has a key 'volumes' or 'type' is a ContainerInfo. Exit status: 0 valid, 1 not valid, 125 not readable.
+Checks a ContainerInfo or a configuration, JSON or (by the name *.yml, *.yaml)
+YAML, and prints every problem with its exact place. What has a key 'volumes' or
+'type' is a ContainerInfo. Exit status: 0 valid, 1 not valid, 125 not readable.
 
 example: echo '{"type":"MESOS","volumes":[]}' | mesos-shim validate -
 """

@@ -13,12 +13,13 @@ from .sample import Used
 HELP = """\
 usage: mesos-shim usage [ID...] [--format table|json|openmetrics] [--watch SECONDS]
 
-What the containers on this host use: processes, CPU, memory, and disk where disk/du is among the isolators.
+What the containers on this host use: processes, CPU, memory, and disk where
+disk/du is among the isolators.
 
   --format table       for people (default)
   --format json        a list with Mesos' ResourceStatistics; with --watch one line a look
-  --format openmetrics for Prometheus, directly or by node_exporter's textfile collector
-  --watch SECONDS      look again and again until interrupted, with each container's share of CPU
+  --format openmetrics for Prometheus, also by node_exporter's textfile collector
+  --watch SECONDS      again and again until interrupted, with shares of CPU
   --config FILE        another configuration (it names the state directory)
 
 example: mesos-shim usage --watch 2

@@ -1,0 +1,1 @@
+"""What the documents say is run, and what the programs say is in the documents."""
