@@ -170,11 +170,11 @@ def releases(prefix: Path) -> "list[str]":
     return [path.name for path in sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))]
 
 
-def prune(prefix: Path, keep: int, check: bool) -> "dict[str, object]":
-    """Remove old releases: the `keep` newest stay, and the current one, and any that a process still runs from."""
+def prune(prefix: Path, keep: int, check: bool, needed: "tuple[str, ...]" = ()) -> "dict[str, object]":
+    """Remove old releases: the `keep` newest stay, the current one, the `needed` and any that a process runs from."""
     names = releases(prefix)
     used = in_use(prefix)
-    stay = set(names[len(names) - keep :] if keep else []) | used | {current(prefix)}
+    stay = set(names[len(names) - keep :] if keep else []) | used | {current(prefix)} | set(needed)
     gone = [name for name in names if name not in stay]
     if not check:
         for name in gone:
@@ -216,7 +216,7 @@ def status(prefix: Path) -> "dict[str, object]":
 
 
 def _arguments(arguments: "list[str]") -> "dict[str, str]":
-    known = ("--prefix", "--source", "--name", "--config", "--helpers", "--keep")
+    known = ("--prefix", "--source", "--name", "--config", "--helpers", "--keep", "--needed")
     given = {}
     words = iter(arguments)
     for word in words:
@@ -246,7 +246,8 @@ def main(arguments: "list[str]") -> int:
             helpers = Path(given["--helpers"]) if given.get("--helpers") else None
             result = activate(prefix, given["--name"], helpers, check)
         elif action == "prune":
-            result = prune(prefix, int(given["--keep"]), check)
+            needed = tuple(name for name in given.get("--needed", "").split(",") if name)
+            result = prune(prefix, int(given["--keep"]), check, needed)
         elif action == "status":
             result = status(prefix)
         else:

@@ -42,6 +42,25 @@ class Installation:
         if not os.path.isabs(prefix) or prefix == "/":
             raise InstallError("prefix %s: give an absolute path" % prefix)
 
+    def stage(self, release, archive, config):
+        """Puts a release beside the others and has it judge the configuration and a launch by it; nothing is switched.
+
+        None: the archive is needed first.
+        """
+        name = release["name"]
+        home = os.path.join(self.releases, name)
+        staged = os.path.isdir(home)
+        if not staged and archive is None and not self.check_mode:
+            return None
+        with self.lock():
+            if not staged and not self.check_mode:
+                self._stage(archive, release["sha256"], name)
+            text = self.config_text(config)
+            if staged or not self.check_mode:
+                self.validate(home, text)
+                self._explain(home, text)
+        return dict(self._described(name, [] if staged else ["stage"], self.current()), config_text=text, diff=[])
+
     def converge(self, release, archive, config, keep):
         """Makes a release and a configuration the current ones. None: the archive is needed first."""
         name, actions = release["name"], []
@@ -49,22 +68,25 @@ class Installation:
         staged = os.path.isdir(home)
         if not staged and archive is None and not self.check_mode:
             return None
-        previous = self._current()
-        with self._lock():
+        previous = self.current()
+        with self.lock():
             if not staged:
                 actions.append("stage")
                 if not self.check_mode:
                     self._stage(archive, release["sha256"], name)
-            before, after = self._read_config(), self._config_text(config)
+            before, after = self.read_config(), self.config_text(config)
             if (before != after or previous != name) and (staged or not self.check_mode):
-                self._validate(home, after)  # by the release that will read it
+                self.validate(home, after)  # by the release that will read it
             if before != after:
                 actions.append("config")
-                self._write_config(after)
-            if self._activate(home, name, staged):
+                self.write_config(after)
+            if self.activate(name):
                 actions.append("activate")
-            if (staged or not self.check_mode) and self._tool(home, "prune", "--keep", str(keep))["changed"]:
+            if (staged or not self.check_mode) and self.prune(name, keep):
                 actions.append("prune")
+        return dict(self._described(name, actions, previous), diff=self.diff(previous, name, before, after))
+
+    def _described(self, name, actions, previous):
         return {
             "changed": bool(actions),
             "actions": actions,
@@ -74,30 +96,34 @@ class Installation:
             "config_path": self.config_path,
             "program": os.path.join(self.prefix, "bin", "mesos-shim"),
             "launcher_dir": os.path.join(self.prefix, "launcher"),
-            "diff": [
-                {
-                    "before_header": os.path.join(self.prefix, "current"),
-                    "after_header": os.path.join(self.prefix, "current"),
-                    "before": (previous or "") + "\n",
-                    "after": name + "\n",
-                },
-                {
-                    "before_header": self.config_path,
-                    "after_header": self.config_path,
-                    "before": before or "",
-                    "after": after,
-                },
-            ],
         }
 
-    def _current(self):
+    def diff(self, previous, name, before, after):
+        """For Ansible's --diff: the release and the configuration."""
+        return [
+            {
+                "before_header": os.path.join(self.prefix, "current"),
+                "after_header": os.path.join(self.prefix, "current"),
+                "before": (previous or "") + "\n",
+                "after": (name or "") + "\n",
+            },
+            {
+                "before_header": self.config_path,
+                "after_header": self.config_path,
+                "before": before or "",
+                "after": after or "",
+            },
+        ]
+
+    def current(self):
+        """The name of the release in use, None where there is none."""
         try:
             return os.path.basename(os.readlink(os.path.join(self.prefix, "current")))
         except FileNotFoundError:
             return None
 
     @contextlib.contextmanager
-    def _lock(self):
+    def lock(self):
         """One installer at a time; in check mode nothing is created for it."""
         if self.check_mode:
             yield
@@ -122,11 +148,18 @@ class Installation:
         finally:
             shutil.rmtree(unpacked, ignore_errors=True)
 
-    def _activate(self, home, name, staged):
-        if self.check_mode and not staged:
+    def activate(self, name):
+        """Makes a staged release the current one; whether that changes anything."""
+        home = os.path.join(self.releases, name)
+        if self.check_mode and not os.path.isdir(home):
             return True
         helpers = ["--helpers", self.helpers_dir] if self.helpers_dir else []
         return self._tool(home, "activate", "--name", name, *helpers)["changed"]
+
+    def prune(self, name, keep, needed=()):
+        """Has a release remove the old ones; whether there were any."""
+        more = ["--needed", ",".join(sorted(needed))] if needed else []
+        return self._tool(os.path.join(self.releases, name), "prune", "--keep", str(keep), *more)["changed"]
 
     def _tool(self, home, command, *arguments):
         """Runs a release's own release.py and returns what it says."""
@@ -141,35 +174,57 @@ class Installation:
         except ValueError as error:
             raise InstallError("%s %s answered no JSON: %s" % (script, command, out.strip())) from error
 
-    def _read_config(self):
+    def read_config(self):
+        """The text of the configuration, None where there is none."""
         try:
             with open(self.config_path, encoding="utf-8") as stream:
                 return stream.read()
         except FileNotFoundError:
             return None
 
-    def _config_text(self, config):
+    def config_text(self, config):
+        """The configuration as it lies on the host."""
         config = {key: value for key, value in config.items() if value is not None}
         helper = os.path.join(self.helpers_dir or "", "mesos-containerizer")
         if self.helpers_dir and "packaged_helper" not in config and os.path.isfile(helper):
             config["packaged_helper"] = helper
         return json.dumps(config, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
 
-    def _validate(self, home, text):
+    def validate(self, home, text):
+        """Has a release judge a configuration; raises InstallError by its words."""
+        self._judge(home, text, lambda candidate: ["validate", candidate])
+
+    def _explain(self, home, text):
+        """Has a release plan a launch of an executor that brings nothing: what this host lacks for it is said now."""
+        if not json.loads(text).get("default_container_info"):
+            return
+        sandbox = tempfile.mkdtemp(prefix="mesos-shim-sandbox-", dir="/var/tmp")  # noqa: S108 (private, and removed)
+        try:
+            words = ["--sandbox", sandbox, "--", "true"]
+            self._judge(home, text, lambda candidate: ["explain", "--json", "--config", candidate] + words)
+        finally:
+            os.rmdir(sandbox)
+
+    def _judge(self, home, text, words):
         program = os.path.join(home, "bin", "mesos-shim")
         fd, candidate = tempfile.mkstemp(prefix="mesos-shim-config-", suffix=".json")
         try:
             with os.fdopen(fd, "w", encoding="utf-8") as stream:
                 stream.write(text)
-            code, out, err = self.run_command([program, "validate", candidate])
+            code, out, err = self.run_command([program] + words(candidate))
         finally:
             os.unlink(candidate)
         if code != 0:
             reason = (err or out).strip().replace(candidate, "mesos_shim_config")
             raise InstallError("the configuration for %s is refused: %s" % (self.config_path, reason))
 
-    def _write_config(self, text):
+    def write_config(self, text):
+        """Puts the configuration in its place by one rename; None removes it."""
         if self.check_mode:
+            return
+        if text is None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.config_path)
             return
         directory = os.path.dirname(self.config_path)
         os.makedirs(directory, 0o755, exist_ok=True)

@@ -39,6 +39,14 @@ options:
       - C(packaged_helper) is added where the host has a packaged C(mesos-containerizer).
     type: dict
     default: {}
+  state:
+    description:
+      - V(current) makes the release the one in use.
+      - V(staged) puts it beside the others, where it judges O(config) and plans a launch by it, and switches nothing;
+        M(mesos.containerizer.agent_generation) does that later.
+    type: str
+    choices: [current, staged]
+    default: current
   keep_releases:
     description: How many releases stay on the host.
     type: int
@@ -118,6 +126,11 @@ config_path:
   returned: success
   type: str
   sample: /etc/mesos-shim/config.json
+config_text:
+  description: The configuration as it is to lie on the host.
+  returned: success and O(state=staged)
+  type: str
+  sample: "{}\n"
 python:
   description: Interpreter that the release runs with.
   returned: success
@@ -142,6 +155,7 @@ def main():
         argument_spec={
             "prefix": {"type": "path", "default": "/opt/mesos-shim"},
             "config": {"type": "dict", "default": {}},
+            "state": {"type": "str", "choices": ["current", "staged"], "default": "current"},
             "keep_releases": {"type": "int", "default": 2},
             "python": {"type": "path"},
             "helpers_dir": {"type": "path"},
@@ -168,9 +182,11 @@ def main():
             choose(params["python"]),
             params["helpers_dir"],
         )
-        result = installation.converge(
-            params["releases"][where], params["archive"], params["config"], params["keep_releases"]
-        )
+        release, archive, config = params["releases"][where], params["archive"], params["config"]
+        if params["state"] == "staged":
+            result = installation.stage(release, archive, config)
+        else:
+            result = installation.converge(release, archive, config, params["keep_releases"])
     except (InstallError, NoPython) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
