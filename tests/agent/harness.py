@@ -405,20 +405,17 @@ class Agent:
         with urllib.request.urlopen(url, timeout=SECONDS) as response:
             return response.status == 200
 
-    def mounts(self) -> list[str]:
+    def mounts(self) -> set[str]:
         """The mount table of what the agent believes to be the host."""
-        return Path(f"/proc/{self.process.pid}/mountinfo").read_text().splitlines()
+        return set(Path(f"/proc/{self.process.pid}/mountinfo").read_text().splitlines())
 
-    def mounts_changed(self, before: list[str]) -> list[str]:
-        """Mounts of that host that came or went since `mounts()` said `before`.
+    def leaked(self, before: set[str]) -> set[str]:
+        """Mounts that this host has got since `mounts()` said `before`.
 
-        A mount also goes when someone on this machine removes the mount point itself (as `ip netns del` does);
-        such a one has gone from our own mount table too, and nobody here has touched it.
+        Not those it has lost: a mount goes in every namespace when anyone on the machine removes its mount point,
+        as `ip netns del` does.
         """
-        after = self.mounts()
-        machine = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
-        gone = [line for line in before if line not in after and line.split()[4] in machine]
-        return [line for line in after if line not in before] + gone
+        return self.mounts() - before
 
     def launch_nested(self, parent: Task, *path: str, command: str, **options: object) -> None:
         """Starts a container nested in the task's: `path` is its name, after those of the ones between."""

@@ -30,7 +30,7 @@ def agent(start_agent: Callable[..., Agent]) -> Agent:
 def host_mounts_stay_as_they_are(agent: Agent) -> Iterator[None]:
     before = agent.mounts()
     yield
-    assert agent.mounts_changed(before) == []
+    assert not agent.leaked(before)
 
 
 def as_text(message: dict[str, object], indent: str = "") -> str:
