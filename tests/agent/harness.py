@@ -407,6 +407,7 @@ class Agent:
 
     def mounts(self) -> set[str]:
         """The mount table of what the agent believes to be the host."""
+        assert self.process.poll() is None, f"the agent has ended with {self.process.returncode}"
         return set(Path(f"/proc/{self.process.pid}/mountinfo").read_text().splitlines())
 
     def leaked(self, before: set[str]) -> set[str]:
