@@ -77,8 +77,9 @@ sys.path.append(LIB)
 main = sys.modules["mesos_shim.main"].main
 """
 
+# -X utf8: a ContainerInfo is UTF-8, and its names must mean the same bytes whatever locale the caller has.
 _PROGRAM = """\
-#!{python} -ISB
+#!{python} -ISBXutf8
 import sys
 
 LIB = {lib!r}

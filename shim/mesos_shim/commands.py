@@ -1,5 +1,6 @@
 """Every command but `run`: they may take their time to import."""
 
+import _locale
 import io
 import sys
 
@@ -27,10 +28,7 @@ def main(arguments: "list[str]", config: str) -> int:
     """Run the command named by the first argument; its exit status."""
     if sys.stdout is None:
         raise ShimError("standard output is closed: nothing can be printed; '> /dev/null' discards it")
-    for stream in (sys.stdout, sys.stderr):
-        # A path that the terminal's encoding cannot show is shown escaped; it ends no report.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    _suit_terminal()
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help", "help"):
         sys.stdout.write(HELP)
@@ -47,6 +45,17 @@ def main(arguments: "list[str]", config: str) -> int:
     if command is None:
         raise ShimError(f"{name!r}: no such command; 'mesos-shim --help' lists them")
     return command(arguments[1:], config)
+
+
+def _suit_terminal() -> None:
+    """A terminal gets its own encoding, everything else UTF-8; what cannot be shown is shown escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            encoding = _locale.nl_langinfo(_locale.CODESET) if stream.isatty() else "utf-8"
+            try:
+                stream.reconfigure(encoding=encoding or "ascii", errors="backslashreplace")
+            except LookupError:  # a charset that Python does not know
+                stream.reconfigure(encoding="ascii", errors="backslashreplace")
 
 
 def _explain(arguments: "list[str]", config: str) -> int:

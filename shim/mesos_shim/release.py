@@ -70,7 +70,7 @@ def _check_safe(directory: Path) -> None:
 
 def _write_programs(staging: Path, final: Path, config: Path) -> None:
     python = sys.executable
-    if len(python) + len("#! -ISB") > _MAX_SHEBANG or " " in python:
+    if len(python) + len("#! -ISBXutf8") > _MAX_SHEBANG or " " in python:
         raise ReleaseError(f"interpreter {python!r}: its path is too long or has a space: no script can name it")
     bundle = _bundle_module(staging)
     (staging / "bin").mkdir()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import NOBODY, PYTHON, Shim, needs_linux, needs_root
+from tests.conftest import NOBODY, Shim, needs_linux, needs_root
 
 COMMANDS = ("run", "explain", "validate", "ps", "usage", "enter", "gc", "doctor")
 
@@ -50,7 +50,7 @@ def test_help_after_the_double_dash_is_the_commands(shim: Shim, sandbox: Path) -
 @pytest.mark.parametrize("arguments", [["ps"], ["usage"], ["--help"], ["explain", "--", "true"]])
 def test_a_full_disk_behind_standard_output_is_said(shim: Shim, arguments: list[str], sandbox: Path) -> None:
     with open("/dev/full", "w") as full:
-        done = subprocess.run([shim.program, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, cwd=sandbox)
+        done = subprocess.run([shim.program, *arguments], stdout=full, stderr=-1, text=True, check=False, cwd=sandbox)
     assert done.returncode == 125
     assert done.stderr.startswith("mesos-shim: standard output: No space left on device")
 
@@ -68,7 +68,7 @@ def test_a_reader_that_goes_away_ends_the_program_quietly(shim: Shim) -> None:
 
 
 def test_a_closed_standard_output_is_said(shim: Shim) -> None:
-    done = subprocess.run(["/bin/sh", "-c", f"{shim.program} ps >&-"], stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(["/bin/sh", "-c", f"{shim.program} ps >&-"], stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 125
     assert "standard output is closed" in done.stderr
     assert "internal error" not in done.stderr
@@ -99,40 +99,47 @@ def test_no_colour_on_any_terminal(shim: Shim, environment: dict[str, str]) -> N
         assert b"\x1b" not in said
 
 
-@needs_root
-def test_without_utf8_what_cannot_be_shown_is_escaped(shim: Shim, open_tmp: Path) -> None:
-    """`-X utf8=0` and LC_ALL=C stand for a locale with another encoding: standard output is ASCII there."""
-    sandbox = open_tmp / "Sandkasten für ☃"
+@pytest.fixture(scope="module")
+def latin1(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a caller whose locale is not UTF-8."""
+    directory = tmp_path_factory.mktemp("locales")
+    if not Path("/usr/share/i18n/charmaps").is_dir():
+        pytest.skip("needs the sources of locales: apt-get install locales")
+    made = ["localedef", "-i", "de_DE", "-f", "ISO-8859-1", str(directory / "de_DE.ISO-8859-1")]
+    subprocess.run(made, check=True, capture_output=True)
+    return {"LOCPATH": str(directory), "LC_ALL": "de_DE.ISO-8859-1"}
+
+
+def test_a_terminal_gets_its_own_encoding_and_a_pipe_utf8(shim: Shim, open_tmp: Path, latin1: dict[str, str]) -> None:
+    sandbox = open_tmp / "Kästen ☃"
     sandbox.mkdir()
-    explained = subprocess.run(
-        [PYTHON, "-ISB", "-X", "utf8=0", str(shim.program), "explain", "--sandbox", sandbox, "--", "true"],
-        env={"LC_ALL": "C", "PATH": os.environ["PATH"]},
-        capture_output=True,
-        check=False,
-    )
-    assert explained.returncode == 0, explained.stderr
-    assert b"Sandkasten f" in explained.stdout
-    assert explained.stdout.isascii()
-    assert explained.stderr == b""
+    arguments = [str(shim.program), "explain", "--sandbox", str(sandbox), "--", "true"]
+    shown = on_a_terminal(arguments, **latin1)
+    assert "Kästen ".encode("latin-1") + b"\\u2603" in shown
+    piped = subprocess.run(arguments, env={**os.environ, **latin1}, capture_output=True, check=True)
+    assert str(sandbox).encode() in piped.stdout
 
 
 @needs_root
-@pytest.mark.parametrize("locale", ["C", "POSIX", "de_DE.ISO-8859-1", "C.UTF-8", ""])
-def test_names_are_bytes_in_every_locale(shim: Shim, open_tmp: Path, locale: str) -> None:
-    """The same ContainerInfo means the same directories whatever the caller's locale: an agent writes UTF-8."""
-    target = open_tmp / "Ziel-ü"
+@pytest.mark.parametrize("locale", ["C", "latin1", "C.UTF-8", ""])
+def test_names_are_bytes_in_every_locale(shim: Shim, open_tmp: Path, locale: str, latin1: dict[str, str]) -> None:
+    """The same ContainerInfo means the same directories whatever the caller's locale: it is UTF-8."""
+    target = open_tmp / "Ziel-☃"
     target.mkdir()
     sandbox = open_tmp / "sandbox"
     sandbox.mkdir()
-    info = json.dumps({"type": "MESOS", "volumes": [{"host_path": "ö", "container_path": str(target), "mode": "RW"}]})
-    done = subprocess.run(
-        [shim.program, "run", "--sandbox", sandbox, "--container-info", info, "--", "touch", f"{target}/ß"],
-        env={"LC_ALL": locale, "PATH": os.environ["PATH"]},
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert [os.fsencode(path) for path in (sandbox / "ö").iterdir()] == [os.fsencode(sandbox / "ö/ß")]
+    info = json.dumps({"type": "MESOS", "volumes": [{"host_path": "☃", "container_path": str(target), "mode": "RW"}]})
+    (open_tmp / "info.json").write_text(info)
+    for given in (info, f"@{open_tmp}/info.json"):
+        done = subprocess.run(
+            [shim.program, "run", "--sandbox", sandbox, "--container-info", given, "--", "touch", f"{target}/ß"],
+            env={"PATH": os.environ["PATH"], **(latin1 if locale == "latin1" else {"LC_ALL": locale})},
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert [os.fsencode(path) for path in (sandbox / "☃").iterdir()] == [os.fsencode(sandbox / "☃/ß")]
+        (sandbox / "☃/ß").unlink()
 
 
 @needs_root

@@ -18,7 +18,7 @@ disk/du is among the isolators.
 
   --format table       for people (default)
   --format json        a list with Mesos' ResourceStatistics; with --watch one line a look
-  --format openmetrics for Prometheus, also by node_exporter's textfile collector
+  --format openmetrics for Prometheus, node_exporter's textfile collector too
   --watch SECONDS      again and again until interrupted, with shares of CPU
   --config FILE        another configuration (it names the state directory)
 
