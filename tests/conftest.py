@@ -23,7 +23,10 @@ needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux mo
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Soak tests run only where they are asked for by `-m soak`."""
+    """Soak tests run only where they are asked for by `-m soak`; one on hosts may have to build an image first."""
+    for item in items:
+        if item.get_closest_marker("hosts") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(900))
     if "soak" in (config.getoption("markexpr") or ""):
         return
     for item in items:

@@ -1,0 +1,3 @@
+"""Fixtures of the tests on hosts."""
+
+from .fixtures import hosts  # noqa: F401
