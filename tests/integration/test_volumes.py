@@ -117,7 +117,7 @@ def test_no_umask_changes_what_is_made(shim: Shim, sandbox: Path, place: Path) -
 def test_a_mirrored_path_copies_each_level(shim: Shim, sandbox: Path, open_tmp: Path) -> None:
     deep = open_tmp / "one/two"
     deep.mkdir(parents=True)
-    (open_tmp / "one").chmod(0o2771)
+    (open_tmp / "one").chmod(0o2751)
     os.chown(open_tmp / "one", 0, 6)
     os.setxattr(open_tmp / "one", DEFAULT, acl_for(NOBODY, 5))
     os.setxattr(open_tmp / "one", "security.selinux", b"system_u:object_r:one_t:s0\0")

@@ -1,0 +1,181 @@
+"""What the operator's configuration adds to a view: hide_work_dir, pass_through, tmpfs."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from ..conftest import NOBODY, Shim, needs_root
+from ..launching import launch, refused, said, volume
+
+pytestmark = needs_root
+
+
+def run_of(work_dir: Path, name: str) -> Path:
+    """A sandbox where an agent would put it."""
+    path = work_dir / f"slaves/S/frameworks/F/executors/E/runs/{name}"
+    path.mkdir(parents=True)
+    (path / "secret").write_text(name)
+    return path
+
+
+def test_hide_work_dir(shim: Shim, open_tmp: Path) -> None:
+    """Threat 14: other containers' sandboxes are covered, the own one stays where it was."""
+    work_dir = open_tmp / "work"
+    mine, other = run_of(work_dir, "mine"), run_of(work_dir, "other")
+    script = f"cat {mine}/secret; ls {other.parent}; cat {other}/secret 2>&1; touch {work_dir}/x 2>&1; touch {mine}/y"
+    shim.configure()
+    assert "other" in said(launch(shim, mine, [], script)).split()
+    (work_dir / "x").unlink()
+    shim.configure(hide_work_dir=True)
+    lines = said(launch(shim, mine, [], script)).splitlines()
+    assert lines[0] == "minemine"
+    assert "No such file" in lines[1]
+    assert "Read-only" in lines[2]
+    assert (mine / "y").exists()
+    assert os.listdir(work_dir) == ["slaves"]
+
+
+def test_hide_work_dir_under_a_covered_path(shim: Shim, open_tmp: Path) -> None:
+    """Mesos' default work_dir lies in /tmp: both are covered, the sandbox is visible at its place all the same."""
+    work_dir = open_tmp / "covered/mesos"
+    mine, other = run_of(work_dir, "mine"), run_of(work_dir, "other")
+    shim.configure(hide_work_dir=True)
+    script = f"pwd; cat {mine}/secret; ls {other} 2>&1; touch {work_dir}/x 2>&1; touch {open_tmp}/covered/z"
+    lines = said(launch(shim, mine, [volume("tmp", open_tmp / "covered")], script)).splitlines()
+    assert lines[0] == str(mine)
+    assert lines[1].startswith("mine")
+    assert "No such file" in lines[1] + lines[2]
+    assert "Read-only" in lines[-1]
+    assert (mine / "tmp/z").exists()
+
+
+def test_a_configured_work_dir_is_hidden_from_every_sandbox(shim: Shim, sandbox: Path, open_tmp: Path) -> None:
+    other = run_of(open_tmp / "work", "other")
+    shim.configure(hide_work_dir=True, work_dir=str(open_tmp / "work"))
+    assert said(launch(shim, sandbox, [], f"cat {other}/secret 2>/dev/null || echo hidden")) == "hidden"
+    refused(launch(shim, open_tmp / "work", [], "true"), "is the work_dir itself")
+
+
+def test_hide_work_dir_without_one_is_said(shim: Shim, sandbox: Path) -> None:
+    shim.configure(hide_work_dir=True)
+    done = launch(shim, sandbox, [], "echo ran")
+    assert (done.returncode, done.stdout) == (0, "ran\n")
+    assert "nothing is hidden" in done.stderr
+
+
+def test_a_volume_that_uncovers_the_work_dir_is_refused(shim: Shim, open_tmp: Path) -> None:
+    mine = run_of(open_tmp / "work", "mine")
+    shim.configure(hide_work_dir=True)
+    refused(launch(shim, mine, [volume("/usr", open_tmp / "work")], "true"), "hide_work_dir covers already")
+
+
+@pytest.fixture
+def covered(open_tmp: Path) -> Path:
+    """A directory such as /tmp, with what programs keep there."""
+    path = open_tmp / "covered"
+    path.mkdir()
+    path.chmod(0o1777)
+    (path / ".X11-unix").mkdir()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path / ".X11-unix/X0"))
+    for name, uid in (("krb5cc_mine", NOBODY), ("krb5cc_roots", 0), ("krb5cc_others", 1234), ("other", NOBODY)):
+        (path / name).write_text(name)
+        os.chown(path / name, uid, uid)
+    (path / "krb5cc_link").symlink_to("/etc/passwd")
+    os.mkfifo(path / "krb5cc_fifo")
+    return path
+
+
+def test_pass_through(shim: Shim, sandbox: Path, covered: Path) -> None:
+    """By name or glob; only what root or the task's user owns, and no link, FIFO or device; read-only unless said."""
+    shim.configure(
+        pass_through=[f"{covered}/.X11-unix", {"path": f"{covered}/krb5cc_*", "mode": "RW"}, f"{covered}/absent"]
+    )
+    script = f"cd {covered}; ls -A | sort; ls .X11-unix; cat krb5cc_mine; echo new > krb5cc_mine; touch .X11-unix/x"
+    done = launch(shim, sandbox, [volume("tmp", covered)], script, options=("--user", "nobody"))
+    assert done.stdout.split() == [".X11-unix", "krb5cc_mine", "krb5cc_roots", "X0", "krb5cc_mine"]
+    assert "Read-only" in done.stderr
+    assert (covered / "krb5cc_mine").read_text() == "new\n"
+
+
+def test_pass_through_is_nothing_without_a_covered_path(shim: Shim, sandbox: Path, covered: Path) -> None:
+    shim.configure(pass_through=[f"{covered}/krb5cc_*"])
+    assert said(launch(shim, sandbox, [], f"cat {covered}/krb5cc_mine; readlink /proc/self/ns/mnt")).endswith(
+        os.readlink("/proc/self/ns/mnt")
+    )
+
+
+def test_a_socket_that_is_passed_through_can_be_reached(shim: Shim, sandbox: Path, open_tmp: Path) -> None:
+    covered = open_tmp / "covered"
+    covered.mkdir()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(covered / "socket"))
+        server.listen()
+        shim.configure(pass_through=[{"path": f"{covered}/socket", "mode": "RW"}])
+        client = f"import socket; socket.socket(socket.AF_UNIX).connect('{covered}/socket'); print('reached')"
+        done = launch(shim, sandbox, [volume("tmp", covered)], "/usr/bin/python3", "-c", client)
+    assert said(done) == "reached"
+
+
+def test_too_many_names_are_refused(shim: Shim, sandbox: Path, covered: Path) -> None:
+    """A user could make more than a launch has descriptors for."""
+    for number in range(70):
+        (covered / f"krb5cc_{number}").write_text("")
+    shim.configure(pass_through=[f"{covered}/krb5cc_*"])
+    refused(launch(shim, sandbox, [volume("tmp", covered)], "true"), "at most 64")
+    assert os.listdir(sandbox) == []
+
+
+def test_tmpfs(shim: Shim, sandbox: Path, open_tmp: Path) -> None:
+    shm, plain = open_tmp / "shm", open_tmp / "plain"
+    for path in (shm, plain):
+        path.mkdir()
+    shm.chmod(0o1777)
+    os.chown(plain, 12, 34)
+    shim.configure(tmpfs={str(shm): {"size": "64k", "noexec": True}, str(plain): "1m"})
+    script = (
+        f"stat -c '%a %u %g' {shm} {plain}; findmnt -no OPTIONS {shm}; findmnt -no OPTIONS {plain};"
+        f"dd if=/dev/zero of={shm}/x bs=4k count=100 2>/dev/null || echo full"
+    )
+    lines = said(launch(shim, sandbox, [], script)).splitlines()
+    assert lines[:2] == ["1777 0 0", "755 12 34"]
+    assert {"nosuid", "nodev", "noexec", "size=64k"} <= set(lines[2].split(","))
+    assert {"nosuid", "nodev", "size=1024k"} <= set(lines[3].split(","))
+    assert "noexec" not in lines[3]
+    assert lines[4] == "full"
+    assert (os.listdir(shm), os.listdir(plain)) == ([], [])
+
+
+def test_a_container_info_wins_over_the_configured_tmpfs(shim: Shim, sandbox: Path, open_tmp: Path) -> None:
+    (open_tmp / "t").mkdir()
+    shim.configure(tmpfs={str(open_tmp / "t"): "1m"})
+    said(launch(shim, sandbox, [volume("mine", open_tmp / "t")], f"touch {open_tmp}/t/x"))
+    assert (sandbox / "mine/x").exists()
+
+
+def test_volumes_inside_a_tmpfs(shim: Shim, sandbox: Path, open_tmp: Path) -> None:
+    (open_tmp / "t/deep/er").mkdir(parents=True)
+    (open_tmp / "t/deep").chmod(0o711)
+    shim.configure(tmpfs={str(open_tmp / "t"): "1m"})
+    done = launch(
+        shim,
+        sandbox,
+        [volume("mine", open_tmp / "t/deep/er")],
+        f"touch {open_tmp}/t/deep/er/x; stat -c %a {open_tmp}/t/deep",
+    )
+    assert said(done) == "711"
+    assert (sandbox / "mine/x").exists()
+    assert os.listdir(open_tmp / "t/deep/er") == []
+
+
+def test_the_default_container_info_is_the_operators(shim: Shim, sandbox: Path, open_tmp: Path) -> None:
+    (open_tmp / "t").mkdir()
+    shim.configure(default_container_info={"type": "MESOS", "volumes": [volume("default", open_tmp / "t")]})
+    said(shim.run("run", "--", "/usr/bin/touch", f"{open_tmp}/t/x", cwd=sandbox))
+    assert (sandbox / "default/x").exists()
+    # A launch that brings its own keeps it.
+    assert said(launch(shim, sandbox, [], f"ls -A {open_tmp}/t")) == ""

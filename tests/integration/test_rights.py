@@ -1,0 +1,206 @@
+"""Who may have which volume, and what a volume must not lend: framework_volumes, no_new_privs (threats 8, 19)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ..conftest import NOBODY, Shim, needs_root
+from ..launching import ACCESS, acl_for, launch, said, volume
+from ..protocol import wire
+from ..protocol.drive import Agent, end
+
+pytestmark = needs_root
+
+NNP = "grep -q '^NoNewPrivs:.1' /proc/self/status && echo no_new_privs || echo plain"
+
+
+def rights(shim: Shim, sandbox: Path, volumes: list[dict[str, object]], user: str = "nobody") -> str:
+    """Whether a task of `user` with `volumes` can gain rights by a set-id program."""
+    return said(launch(shim, sandbox, volumes, NNP, options=("--user", user)))
+
+
+@pytest.fixture
+def closed(open_tmp: Path) -> Path:
+    """A directory such as /etc: root's, 0755."""
+    path = open_tmp / "etc"
+    path.mkdir()
+    return path
+
+
+def test_a_private_tmp_stays_transparent(shim: Shim, sandbox: Path) -> None:
+    assert rights(shim, sandbox, [volume("tmp", "/tmp")]) == "plain"
+
+
+def test_a_covered_etc_lends_no_rights(shim: Shim, sandbox: Path, closed: Path) -> None:
+    assert rights(shim, sandbox, [volume("etc", closed)]) == "no_new_privs"
+
+
+def test_a_set_id_program_cannot_use_a_covered_etc(shim: Shim, sandbox: Path, open_tmp: Path) -> None:
+    """The attack itself: a set-uid shell, and a covered directory from which it takes its words."""
+    shell = open_tmp / "set-id-shell"
+    shutil.copy("/bin/bash", shell)
+    shell.chmod(0o4755)
+    his = open_tmp / "his"
+    his.mkdir()
+    (his / "sudoers").write_text("nobody ALL\n")
+    for path in (his, his / "sudoers"):
+        os.chown(path, NOBODY, NOBODY)
+    (open_tmp / "etc").mkdir()
+    command = f"{shell} -pc 'cat {open_tmp}/etc/sudoers; id -u'"
+    done = launch(shim, sandbox, [volume(his, open_tmp / "etc")], command, options=("--user", "nobody"))
+    assert said(done).split() == ["nobody", "ALL", str(NOBODY)]
+    done = launch(shim, sandbox, [volume("tmp", "/tmp")], f"{shell} -pc 'id -u'", options=("--user", "nobody"))
+    assert said(done) == "0"
+
+
+@pytest.mark.parametrize(
+    ("owner", "mode", "access", "expected"),
+    [
+        (0, 0o755, None, "plain"),  # root's own: the operator's choice
+        (NOBODY, 0o755, None, "no_new_privs"),
+        (0, 0o777, None, "no_new_privs"),
+        (0, 0o775, acl_for(NOBODY, 7), "no_new_privs"),  # his by an access list
+        (0, 0o775, acl_for(1234, 7), "plain"),  # another's
+    ],
+)
+def test_an_absolute_source_that_is_his(
+    shim: Shim, sandbox: Path, open_tmp: Path, closed: Path, owner: int, mode: int, access: bytes | None, expected: str
+) -> None:
+    source = open_tmp / "source"
+    source.mkdir()
+    source.chmod(mode)
+    os.chown(source, owner, 0)
+    if access is not None:
+        os.setxattr(source, ACCESS, access)
+    assert rights(shim, sandbox, [volume(source, closed)]) == expected
+
+
+def test_a_source_in_a_directory_that_is_his(shim: Shim, sandbox: Path, open_tmp: Path, closed: Path) -> None:
+    """He cannot write it, but he can put another one in its place before the next launch."""
+    his = open_tmp / "his"
+    (his / "source").mkdir(parents=True)
+    (his / "source").chmod(0o555)
+    for path in (his, his / "source"):
+        os.chown(path, NOBODY, NOBODY)
+    assert rights(shim, sandbox, [volume(his / "source", closed)]) == "no_new_privs"
+
+
+def test_what_an_access_list_lets_him_write_is_his(shim: Shim, sandbox: Path, open_tmp: Path, closed: Path) -> None:
+    """The mode's group bits are the list's mask: they say nothing of the group."""
+    os.setxattr(closed, ACCESS, acl_for(NOBODY, 7))
+    assert rights(shim, sandbox, [volume("a", closed)]) == "plain"
+    os.setxattr(closed, ACCESS, acl_for(1234, 7))
+    os.chown(closed, 0, NOBODY)
+    assert rights(shim, sandbox, [volume("b", closed)]) == "no_new_privs"
+
+
+def test_root_has_nothing_to_gain(shim: Shim, sandbox: Path, closed: Path) -> None:
+    assert rights(shim, sandbox, [volume("etc", closed)], user="root") == "plain"
+
+
+# A framework's ContainerInfo comes through the agent's helper only.
+
+
+@pytest.fixture
+def agent(shim: Shim, open_tmp: Path) -> Agent:
+    """The agent's side of the 1.x protocol."""
+    return Agent(open_tmp, shim)
+
+
+def framework(agent: Agent, host_path: object, target: object, user: str = "nobody") -> tuple[str, str, str]:
+    """Launch with a framework's volume: stdout, stderr, the status file."""
+    os.chown(agent.sandbox, NOBODY, NOBODY)
+    agent.hold(wire.container_info(wire.volume(str(target), str(host_path))))
+    _, out, err = end(agent.start(f"cat {target}/file; {NNP}", user=user))
+    return out, err, agent.status or ""
+
+
+@pytest.fixture
+def shared(open_tmp: Path) -> Path:
+    """A directory of the host that everybody may read."""
+    path = open_tmp / "shared"
+    path.mkdir()
+    (path / "file").write_text("read\n")
+    return path
+
+
+def test_frameworks_may_name_relative_paths_only(agent: Agent, closed: Path, shared: Path) -> None:
+    out, err, status = framework(agent, shared, closed)
+    assert (out, status) == ("", "256")
+    assert "framework_volumes is 'relative'" in err
+    out, err, _ = framework(agent, "mine", closed)
+    assert "no_new_privs" in out
+
+
+@pytest.mark.parametrize(
+    ("policy", "allowed"),
+    [
+        ("all", True),
+        ("none", False),
+        (["{}/shared"], True),
+        (["{}/*"], True),
+        (["{}/sh*d"], True),
+        (["{}"], False),
+        (["/*"], False),  # by component: a star never reaches across a '/'
+        (["{}/other"], False),
+        ([], False),
+    ],
+)
+def test_the_operators_policy(agent: Agent, closed: Path, shared: Path, policy: object, allowed: bool) -> None:
+    if isinstance(policy, list):
+        policy = [glob.format(shared.parent) for glob in policy]
+    agent.shim.configure(framework_volumes=policy)
+    out, err, status = framework(agent, shared, closed)
+    assert out.startswith("read") == allowed
+    assert ("framework_volumes is" in err) != allowed
+    assert status == ("0" if allowed else "256")
+
+
+def test_none_forbids_relative_ones_too(agent: Agent, closed: Path) -> None:
+    agent.shim.configure(framework_volumes="none")
+    out, err, _ = framework(agent, "mine", closed)
+    assert (out, "may not bring volumes" in err) == ("", True)
+
+
+def test_a_frameworks_source_is_opened_as_the_tasks_user(agent: Agent, closed: Path, open_tmp: Path) -> None:
+    """Threat 19: what the parents' 0700 kept from him stays kept; root's own launch reaches it."""
+    kept = open_tmp / "kept/inner"
+    kept.mkdir(parents=True)
+    (kept / "file").write_text("canary\n")
+    kept.parent.chmod(0o700)
+    agent.shim.configure(framework_volumes="all")
+    out, err, status = framework(agent, kept, closed)
+    assert (out, status) == ("", "256")
+    assert "Permission denied" in err
+    assert framework(agent, kept, closed, user="root")[0].startswith("canary")
+
+
+@pytest.mark.parametrize("what", ["work", "work/slaves", "run", "state", ".", "link-to-work"])
+def test_no_framework_reaches_the_agents_or_our_directories(
+    agent: Agent, closed: Path, open_tmp: Path, what: str
+) -> None:
+    """Nor what contains one of them, nor one of them by another name."""
+    (open_tmp / "link-to-work").symlink_to("work")
+    (open_tmp / "state").mkdir()
+    state = open_tmp / "link-to-state"
+    state.symlink_to("state")
+    agent.shim.configure(framework_volumes="all", work_dir=str(agent.work_dir), state_dir=str(state))
+    out, err, status = framework(agent, open_tmp / what, closed)
+    assert (out, status) == ("", "256")
+    assert "belongs to the agent or the shim" in err
+
+
+def test_the_legacy_protocol_has_the_same_policy(agent: Agent, closed: Path, shared: Path) -> None:
+    os.chown(agent.sandbox, NOBODY, NOBODY)
+    meta = agent.work_dir / "meta/slaves/S1/frameworks/F1/executors/E1"
+    meta.mkdir(parents=True)
+    message = wire.data(1, wire.data(1, "E1")) + wire.data(8, wire.data(1, "F1"))
+    message += wire.data(11, wire.container_info(wire.volume(str(closed), str(shared))))
+    (meta / "executor.info").write_bytes(wire.checkpoint(message))
+    code, out, err = end(agent.start_021(f"cat {closed}/file", user="nobody"))
+    assert (code != 0, out) == (True, "")
+    assert "framework_volumes is 'relative'" in err

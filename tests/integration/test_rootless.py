@@ -1,0 +1,167 @@
+"""Launches by an ordinary user: his own user namespace, uid and gid kept; the switch named where it is forbidden."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ..conftest import NOBODY, Shim, needs_root
+from ..launching import host_mounts, info, refused, said, volume
+
+pytestmark = needs_root
+
+
+@pytest.fixture
+def his(shim: Shim, open_tmp: Path) -> Path:
+    """A sandbox of the user's; the installed shim's records go to a directory of his."""
+    state = open_tmp / "state"
+    sandbox = open_tmp / "sandbox"
+    for path in (state, sandbox):
+        path.mkdir()
+        os.chown(path, NOBODY, NOBODY)
+    shim.configure(state_dir=str(state))
+    return sandbox
+
+
+def as_user(shim: Shim, sandbox: Path, volumes: list[dict[str, object]], script: str, *options: str):  # noqa: ANN201
+    """`mesos-shim run` by the user."""
+    words = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", str(shim.program), "run"]
+    words += ["--container-info", info(*volumes), *options, "--", "/bin/sh", "-c", script]
+    return subprocess.run(words, cwd=sandbox, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_a_private_tmp_without_root(shim: Shim, his: Path) -> None:
+    before = host_mounts()
+    mark = f"mark-{os.getpid()}"
+    done = as_user(shim, his, [volume("tmp", "/tmp")], f"id -u; id -g; stat -c '%a %u' /tmp; touch /tmp/{mark}; pwd")
+    assert said(done).splitlines() == [str(NOBODY), str(NOBODY), f"1777 {NOBODY}", str(his)]
+    assert (his / "tmp" / mark).stat().st_uid == NOBODY
+    assert not (Path("/tmp") / mark).exists()
+    assert host_mounts() == before
+    assert said(as_user(shim, his, [volume("tmp", "/tmp")], "ls /tmp")) == mark
+
+
+def test_everything_else_works_too(shim: Shim, his: Path, open_tmp: Path) -> None:
+    """Nested, read-only, a tmpfs, a file over a file, the sandbox under a covered path."""
+    (open_tmp / "one/two").mkdir(parents=True)
+    (open_tmp / "file").write_text("covered")
+    (open_tmp / "mine").write_text("mine\n")
+    (open_tmp / "shm").mkdir()
+    config = {"state_dir": str(open_tmp / "state"), "tmpfs": {str(open_tmp / "shm"): "64k"}}
+    shim.configure(**config)
+    volumes = [
+        volume("in", open_tmp / "one/two"),
+        volume("out", open_tmp / "one"),
+        volume(open_tmp / "mine", open_tmp / "file", "RO"),
+    ]
+    script = (
+        f"cat {open_tmp}/file; (echo x > {open_tmp}/file) 2>/dev/null || echo read-only;"
+        f"touch {open_tmp}/one/two/x; findmnt -no FSTYPE {open_tmp}/shm; touch {open_tmp}/shm/x"
+    )
+    assert said(as_user(shim, his, volumes, script)).splitlines() == ["mine", "read-only", "tmpfs"]
+    assert (his / "in/x").exists()
+    covering = [volume("all", open_tmp)]
+    shim.configure(state_dir=str(open_tmp / "state"))
+    assert said(as_user(shim, his, covering, f"pwd; ls {open_tmp}")).splitlines() == [str(his), "sandbox"]
+
+
+def test_no_set_id_program_gains_anything(shim: Shim, his: Path) -> None:
+    assert said(as_user(shim, his, [volume("tmp", "/tmp")], "cat /proc/self/uid_map")).split() == [
+        str(NOBODY),
+        str(NOBODY),
+        "1",
+    ]
+
+
+def test_only_root_launches_as_another(shim: Shim, his: Path) -> None:
+    refused(as_user(shim, his, [], "true", "--user", "root"), "only root")
+
+
+_IN_A_CLOSED_NAMESPACE = """
+import ctypes, os, sys
+to_parent, to_child = os.pipe(), os.pipe()
+child = os.fork()
+if child == 0:
+    assert ctypes.CDLL(None).unshare(0x10000000) == 0  # CLONE_NEWUSER
+    os.write(to_parent[1], b"x")
+    os.read(to_child[0], 1)
+    with open("/proc/sys/user/max_user_namespaces", "w") as file:
+        file.write("0")
+    os.setgroups([])
+    os.setresgid({user}, {user}, {user})
+    os.setresuid({user}, {user}, {user})
+    os.execv(sys.argv[1], sys.argv[1:])
+os.read(to_parent[0], 1)
+for name in ("uid_map", "gid_map"):
+    with open(f"/proc/{{child}}/{{name}}", "w") as file:
+        file.write("0 0 70000")
+os.write(to_child[1], b"x")
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_the_message_names_the_switch(shim: Shim, his: Path) -> None:
+    """With user.max_user_namespaces at 0, as some hosts have it: in a user namespace of our own, for nobody else."""
+    program = _IN_A_CLOSED_NAMESPACE.format(user=NOBODY)
+    words = [
+        "/usr/bin/python3",
+        "-c",
+        program,
+        str(shim.program),
+        "run",
+        "--volume",
+        "tmp:/tmp",
+        "--",
+        "/bin/echo",
+        "ran",
+    ]
+    done = subprocess.run(words, cwd=his, capture_output=True, text=True, check=False, timeout=60)
+    refused(done, "an own mount namespace", "sysctl user.max_user_namespaces=10000 allows it")
+    assert os.listdir(his) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "switch"),
+    [
+        ("/proc/sys/kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"),
+        ("/proc/sys/user/max_user_namespaces", "0", "user.max_user_namespaces"),
+        ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "AppArmor"),
+    ],
+)
+def test_each_switch_has_its_words(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: str, value: str, switch: str
+) -> None:
+    from mesos_shim import view
+
+    file = tmp_path / "switch"
+    file.write_text(value + "\n")
+    rows = tuple((str(file) if row[0] == path else str(tmp_path / "absent"), *row[1:]) for row in view._SWITCHES)
+    monkeypatch.setattr(view, "_SWITCHES", rows)
+    assert switch in view.user_namespace_switch()
+
+
+def test_nothing_is_said_of_namespaces_without_volumes(shim: Shim, his: Path) -> None:
+    assert said(as_user(shim, his, [], "readlink /proc/self/ns/mnt")) == os.readlink("/proc/self/ns/mnt")
+
+
+def test_usage_only_where_it_was_chosen(shim: Shim, his: Path) -> None:
+    """Threat 18: a refused namespace is no silent half; strace plays the kernel that forbids it."""
+    words = ["strace", "-f", "-qqq", "-o", "/dev/null", "-e", "trace=unshare", "-e", "inject=unshare:error=EPERM"]
+    command = [str(shim.program), "run", "--volume", "tmp:/tmp"]
+    for option, ran in (("refuse", False), ("usage-only", True)):
+        done = subprocess.run(
+            [*words, "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *command]
+            + ["--on-unenforceable", option, "--", "/bin/echo", "ran"],
+            cwd=his,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert (done.stdout == "ran\n", done.returncode == 0) == (ran, ran)
+        assert ("warning: usage-only: " in done.stderr) == ran
+        assert "own mount namespace: Operation not permitted" in done.stderr
+    assert os.listdir(his) == []
