@@ -2,11 +2,14 @@
 
 import _signal
 import posix
+import sys
 
 from . import linux
 from .errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, ShimError, reason
 
 _DEFAULT_PATH = b"/usr/local/bin:/usr/bin:/bin"
+# getrusage(2) counts the largest resident set in kilobytes on Linux, in bytes on macOS.
+MAXRSS_UNIT = 1024 if sys.platform == "linux" else 1
 _COERCED = (b"C.UTF-8", b"C.utf8", b"UTF-8")  # PEP 538
 _ENOENT, _EACCES, _ENOTDIR = 2, 13, 20
 
@@ -67,6 +70,27 @@ def keep_only(keep: "list[int]") -> None:
                     continue  # the descriptor that listed them
     for fd in keep:
         posix.set_inheritable(fd, True)
+
+
+def close_others(keep: "list[int]") -> None:
+    """Close every descriptor above 2 but those of `keep`: for a process that stays beside the command.
+
+    Its pipes would never end otherwise, and the host's file systems stay busy.
+    """
+    first = 3
+    try:
+        for fd in sorted(keep):
+            if fd > first:
+                linux.close_range(first, fd - 1, 0)
+            first = max(first, fd + 1)
+        linux.close_range(first, -1, 0)
+    except OSError:
+        for name in posix.listdir("/dev/fd"):
+            if int(name) > 2 and int(name) not in keep:
+                try:
+                    posix.close(int(name))
+                except OSError:
+                    continue  # the descriptor that listed them
 
 
 def command(arguments: "list[str]", variables: "dict[bytes, bytes]", path: "str | None" = None) -> None:

@@ -9,6 +9,9 @@ from .errors import ShimError, reason
 from .request import CALLER, FRAMEWORK, LaunchRequest
 
 FILESYSTEM_SHARED = "filesystem/shared"
+# These report and do nothing to a launch.
+_REPORTING = ("posix/cpu", "posix/mem", "disk/du")
+_BASIC = (FILESYSTEM_SHARED, *_REPORTING)
 
 
 def new_id() -> str:
@@ -25,6 +28,11 @@ def make_plan(request: LaunchRequest, private: "list[str]") -> plan.Plan:
         return _usage_only_elsewhere(request, user)
     from . import facts  # Linux only
 
+    more = any(name not in _BASIC for name in request.isolation)
+    if more:
+        from . import isolators
+
+        isolators.extend(request)
     found = facts.find(request, user, private)
     result = plan.Plan(request.container_id or new_id(), found.sandbox, user)
     result.isolation = request.isolation
@@ -33,13 +41,39 @@ def make_plan(request: LaunchRequest, private: "list[str]") -> plan.Plan:
     if request.info is not None:
         result.warnings.extend(request.info.warnings)
     volumes = request.info.volumes if request.info is not None else []
-    if FILESYSTEM_SHARED in request.isolation:
+    _limit(request, result)
+    problem = None
+    if more:
+        try:
+            isolators.add(request, result)
+        except ShimError as error:
+            problem = str(error)
+    if volumes and FILESYSTEM_SHARED not in request.isolation:
+        problem = f"{len(volumes)} volumes, but {FILESYSTEM_SHARED} is not among the isolators"
+    if problem is not None:
+        cannot(request, result, problem)
+    elif FILESYSTEM_SHARED in request.isolation or more:
         result.mounts = plan.arrange(found, volumes, request.config.tmpfs)
-    elif volumes:
-        _cannot(request, result, f"{len(volumes)} volumes, but {FILESYSTEM_SHARED} is not among the isolators")
-    result.new_user_namespace = bool(result.mounts) and posix.geteuid() != 0
+    result.new_user_namespace = result.own_view and posix.geteuid() != 0
     result.no_new_privs = plan.why_no_new_privs(result.mounts, user)
     return result
+
+
+def _limit(request: LaunchRequest, result: plan.Plan) -> None:
+    """What the container is given; that alone limits nothing, and who asked for a limit is told so."""
+    result.limits = dict(request.config.default_limits)
+    for name, isolator, given in (("cpus", "cgroups/cpu", request.cpus), ("mem", "cgroups/mem", request.mem)):
+        if given is not None:
+            result.limits[name] = given
+            if isolator not in request.isolation:
+                result.warnings.append(f"--{name} is reported, not enforced: {isolator} is not among the isolators")
+
+
+def needs_parent(request: LaunchRequest) -> bool:
+    """Whether something must stay beside the command: to tell of it, or to clear away what it ran in."""
+    if request.supervise or request.remove or request.status_fd is not None:
+        return True
+    return any(name not in _BASIC and name != "namespaces/ipc" for name in request.isolation)
 
 
 def _usage_only_elsewhere(request: LaunchRequest, user: identity.Identity) -> plan.Plan:
@@ -48,19 +82,21 @@ def _usage_only_elsewhere(request: LaunchRequest, user: identity.Identity) -> pl
     result = plan.Plan(request.container_id or new_id(), elsewhere.sandbox(request), user)
     result.command = request.command
     result.isolation = tuple(name for name in request.isolation if name in elsewhere.ISOLATORS)
-    _cannot(request, result, f"{sys.platform} has no mount namespaces", default=configuration.USAGE_ONLY)
+    cannot(request, result, f"{sys.platform} has no mount namespaces", default=configuration.USAGE_ONLY)
     return result
 
 
-def _cannot(request: LaunchRequest, result: plan.Plan, why: str, default: str = configuration.REFUSE) -> None:
+def cannot(request: LaunchRequest, result: plan.Plan, why: str, default: str = configuration.REFUSE) -> None:
     """Refuse, or go on in usage-only mode where the operator chose that; never silently (threats 18)."""
     if (request.on_unenforceable or default) != configuration.USAGE_ONLY:
         raise ShimError(f"{why}; --on-unenforceable usage-only would launch without isolation")
     result.mode = plan.USAGE_ONLY
+    result.isolation = tuple(name for name in result.isolation if name in _REPORTING)
     result.mounts = []
+    result.namespaces = []
     result.new_user_namespace = False
     result.no_new_privs = None
-    result.warnings.append(f"usage-only: volumes are NOT enforced: {why}")
+    result.warnings.append(f"usage-only: NOTHING is isolated: {why}")
 
 
 def run(request: LaunchRequest, private: "list[str]") -> None:
@@ -68,20 +104,20 @@ def run(request: LaunchRequest, private: "list[str]") -> None:
     made = make_plan(request, private)
     place = open_record(request, made)
     prepare(request, made)
-    write_record(request, made, place)
+    settle(request, made, place)
     finish(request, made)
 
 
 def prepare(request: LaunchRequest, made: plan.Plan) -> None:
     """Give this process the plan's view of the file system and put it into the sandbox."""
     directory = made.sandbox.fd
-    if made.mounts:
+    if made.own_view:
         from . import view  # a launch without volumes needs none of it
 
         try:
             directory = view.enter(made, framework=request.origin == FRAMEWORK)
         except view.Unenforceable as error:
-            _cannot(request, made, str(error))
+            cannot(request, made, str(error))
         except BaseException:
             give_up(made)
             raise
@@ -119,15 +155,18 @@ def open_record(request: LaunchRequest, made: plan.Plan) -> "record.Place | None
     return place
 
 
-def write_record(request: LaunchRequest, made: plan.Plan, place: "record.Place | None") -> None:
-    """Say who runs here; best effort."""
-    if place is None:
-        return
-    made.record_place = place
-    try:
-        record.write(place, record.describe(made, request.executor_id, request.framework_id))
-    except OSError as error:
-        made.warnings.append(record.explain_failure(error, place.path))
+def settle(request: LaunchRequest, made: plan.Plan, place: "record.Place | None") -> None:
+    """Say who runs here, best effort; then, in a pid namespace, go on as the child of its init."""
+    if place is not None:
+        made.record_place = place
+        try:
+            record.write(place, record.describe(made, request.executor_id, request.framework_id))
+        except OSError as error:
+            made.warnings.append(record.explain_failure(error, place.path))
+    if made.relay is not None:
+        from . import init
+
+        init.split(made.relay)
 
 
 def finish(

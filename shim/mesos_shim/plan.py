@@ -10,6 +10,9 @@ from .errors import ShimError
 from .identity import Identity
 from .resolve import S_IFDIR, S_IFREG, S_IFSOCK, Resolved, Status
 
+if False:  # for the type checker alone: no launch imports typing
+    from .isolators import cgroup
+
 ENFORCED = "enforced"
 USAGE_ONLY = "usage-only"
 
@@ -81,16 +84,22 @@ class Plan:
     """The steps of one launch, in order."""
 
     __slots__ = (
+        "cgroups",
         "command",
         "container_id",
         "isolation",
+        "limits",
         "made",
         "mode",
         "mounts",
+        "namespaces",
         "new_user_namespace",
         "no_new_privs",
         "record_place",
+        "relay",
+        "remove",
         "sandbox",
+        "supervisor",
         "user",
         "warnings",
     )
@@ -102,6 +111,11 @@ class Plan:
         self.mode = ENFORCED
         self.isolation: tuple[str, ...] = ()
         self.mounts: list[Mount] = []
+        # Beside those of mount and user: "pid", "ipc".
+        self.namespaces: list[str] = []
+        self.cgroups: list[cgroup.Leaf] = []
+        # What the container was given: "cpus", and "mem" in MB.
+        self.limits: dict[str, float] = {}
         self.new_user_namespace = False
         self.no_new_privs: str | None = None
         self.command: list[str] = []
@@ -109,6 +123,15 @@ class Plan:
         # Not the plan but its traces, while it is carried out: what undo.py needs to take it back.
         self.made: list[tuple[object, ...]] = []
         self.record_place: object = None
+        # Of the parent that stays: who it is, whether it removes the sandbox, where an init tells it the wait status.
+        self.supervisor: dict[str, int] = {}
+        self.remove = False
+        self.relay: int | None = None
+
+    @property
+    def own_view(self) -> bool:
+        """Whether the launch leaves the host's mount namespace."""
+        return bool(self.mounts or self.namespaces)
 
 
 def arrange(facts: Facts, volumes: "list[Volume]", tmpfs: "list[Tmpfs]") -> "list[Mount]":
@@ -225,19 +248,32 @@ def mirrored_levels(mount: Mount) -> "list[Status] | None":
 def steps(plan: Plan) -> "list[dict[str, object]]":
     """The plan as JSON objects, for `explain` and for tests."""
     result: list[dict[str, object]] = []
-    if plan.mode == ENFORCED and plan.mounts:
+    result.extend(_group_step(group) for group in plan.cgroups)
+    if plan.mode == ENFORCED and plan.own_view:
         namespaces = ["user", "mnt"] if plan.new_user_namespace else ["mnt"]
-        result.append({"action": "unshare", "namespaces": namespaces})
+        result.append({"action": "unshare", "namespaces": namespaces + plan.namespaces})
         result.append({"action": "propagation", "target": "/", "mode": "slave"})
         result.extend(_creations(plan))
         result.extend(_mount_step(mount, plan) for mount in plan.mounts)
     result.append({"action": "record", "target": plan.container_id, "best_effort": True})
+    if "pid" in plan.namespaces:
+        result.append({"action": "proc", "target": "/proc"})
+        result.append({"action": "init"})
     if plan.user.switch:
         result.append({"action": "become", "uid": plan.user.uid, "gid": plan.user.gid, "groups": plan.user.groups})
     if plan.no_new_privs is not None:
         result.append({"action": "no_new_privs", "because": plan.no_new_privs})
     result.append({"action": "exec", "target": plan.sandbox.path, "command": plan.command})
     return result
+
+
+def _group_step(group: "cgroup.Leaf") -> "dict[str, object]":
+    return {
+        "action": "cgroup" if group.ours else "agents_cgroup",
+        "target": group.directory,
+        "controllers": group.controllers,
+        "settings": dict(group.settings),
+    }
 
 
 def _creations(plan: Plan) -> "list[dict[str, object]]":

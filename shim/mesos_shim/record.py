@@ -75,7 +75,7 @@ def write(place: Place, record: "dict[str, object]") -> None:
         posix.fchmod(fd, 0o755)  # whatever the caller's umask
     place.missing = []
     name = f"{record['container_id']}.json"
-    temporary = f".{name}.{posix.getpid()}"
+    temporary = f".{name}.{record['pid']}"
     file = posix.open(temporary, posix.O_CREAT | posix.O_EXCL | posix.O_WRONLY | posix.O_CLOEXEC, 0o600, dir_fd=fd)
     try:
         data = jsontext.dump(record).encode("ascii") + b"\n"
@@ -93,7 +93,10 @@ def write(place: Place, record: "dict[str, object]") -> None:
 def remove(place: Place, container_id: str) -> None:
     """Take the record of a container that has ended away; gc does it where nobody waited."""
     try:
-        posix.unlink(f"{container_id}.json", dir_fd=place.fd)
+        if place.missing:  # a child made them, not we
+            place = open_place(place.path)
+        if not place.missing:
+            posix.unlink(f"{container_id}.json", dir_fd=place.fd)
     except OSError:
         return
 
@@ -140,13 +143,13 @@ def start_time(pid: "int | str") -> "int | None":
 
 def describe(plan: Plan, executor_id: "str | None", framework_id: "str | None") -> "dict[str, object]":
     """The record of this process, which is about to become the container's first."""
-    own_view = plan.mode == "enforced" and bool(plan.mounts)
+    own_view = plan.mode == "enforced" and plan.own_view
     return {
         "version": VERSION,
         "container_id": plan.container_id,
         "executor_id": executor_id,
         "framework_id": framework_id,
-        "pid": posix.getpid(),
+        "pid": host_pid(),
         "start_time": start_time("self"),
         "boot_id": boot_id(),
         "mode": plan.mode,
@@ -168,7 +171,20 @@ def describe(plan: Plan, executor_id: "str | None", framework_id: "str | None") 
         ],
         # Without mounts the process stays in its parent's namespace, which says nothing of who belongs to it.
         "namespaces": namespaces() if own_view else {},
+        "limits": plan.limits,
+        "supervisor": plan.supervisor,
+        # With --rm: which directory gc may remove, if the supervisor could not.
+        "remove": [plan.sandbox.status.st_dev, plan.sandbox.status.st_ino] if plan.remove else None,
+        "cgroups": {name: group.directory for group in plan.cgroups for name in group.controllers},
     }
+
+
+def host_pid() -> int:
+    """This process as the mounted /proc knows it: in a new pid namespace getpid(2) would say 1."""
+    try:
+        return int(posix.readlink("/proc/self"))
+    except (OSError, ValueError):
+        return posix.getpid()
 
 
 def boot_id() -> "str | None":

@@ -22,6 +22,8 @@ class LaunchRequest:
     """One launch as it was asked for."""
 
     __slots__ = (
+        "agent_ids",
+        "agent_namespaces",
         "command",
         "config",
         "container_id",
@@ -57,6 +59,9 @@ class LaunchRequest:
         self.supervise = False
         self.remove = False
         self.status_fd: int | None = None
+        # Where an agent asks: the ids by which it may have named cgroups, and the CLONE_NEW… it made itself.
+        self.agent_ids: list[str] = []
+        self.agent_namespaces = 0
         self.keep_fds: list[int] = []
         self.on_unenforceable: str | None = None
         self.json = False

@@ -1,15 +1,14 @@
-"""Stays beside a command: forwards signals, waits, tells how it ended.
+"""Stays beside a command: forwards signals, waits, tells how it ended, clears away what it ran in.
 
 The rules are those of tini and dumb-init: every signal that reaches us and can be forwarded is, the command gets the
-signal mask and dispositions that our caller gave us, and we end as it ended. The parent imports nothing after the fork
-and sleeps in sigwait(3), so that waiting costs no CPU.
+signal mask and dispositions that our caller gave us, and we end as it ended. The parent imports nothing after the fork,
+keeps no descriptor of the command's, and sleeps in sigwait(3), so that waiting costs no CPU.
 """
 
 import _signal
 import posix
-import sys
 
-from . import launch, record
+from . import execute, launch, record
 from .errors import ShimError, fail, reason, unexpected
 from .plan import Plan
 from .request import LaunchRequest
@@ -21,6 +20,7 @@ if False:  # for the type checker alone: no launch imports typing
 _OURS = ("SIGKILL", "SIGSTOP", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGABRT", "SIGSYS")
 # Job control: the terminal sends them to the command's process group itself.
 _JOB_CONTROL = ("SIGTTIN", "SIGTTOU", "SIGCHLD")
+_SI_KERNEL = 0x80  # asm-generic/siginfo.h: sent by the kernel, as a terminal's signals are
 
 
 def _number(name: str) -> int:
@@ -28,6 +28,20 @@ def _number(name: str) -> int:
 
 
 FORWARDED = frozenset(range(1, 32)) - {_number(name) for name in _OURS + _JOB_CONTROL}
+_OF_TERMINAL = (_signal.SIGINT, _signal.SIGQUIT, _signal.SIGTSTP)
+
+
+class Child:
+    """What was started: its pid, whether it failed before it was the command, and where an init tells its status."""
+
+    __slots__ = ("failed", "pid", "relay", "usage")
+
+    def __init__(self, pid: int, relay: "int | None") -> None:
+        self.pid = pid
+        self.failed = False
+        self.relay = relay
+        # getrusage(2)'s structure once it has ended, where it was asked for.
+        self.usage: object = None
 
 
 def hold_signals() -> "set[int]":
@@ -40,34 +54,66 @@ def release_signals(mask: "set[int]") -> None:
     _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
 
 
-def wait(pid: int) -> int:
-    """Forward signals to `pid` until it ends; its raw wait status (wait(2)). Other children are reaped on the way."""
+def wait(child: Child, measure: bool = False) -> int:
+    """Forward signals to `child` until it ends; the command's raw wait status (wait(2)).
+
+    Other children are reaped on the way. With `measure` what it used is kept in `child.usage`.
+    """
     awaited = FORWARDED | {_signal.SIGCHLD}
     while True:
-        number = _signal.sigwait(awaited)
+        number, from_kernel = _next_signal(awaited)
         if number == _signal.SIGCHLD:
-            status = _reap(pid)
+            status = _reap(child, measure)
             if status is not None:
-                return status
+                return _told(child, status)
             continue
-        try:
+        _forward(child.pid, number, from_kernel)
+
+
+def _next_signal(awaited: "set[int] | frozenset[int]") -> "tuple[int, bool]":
+    if not hasattr(_signal, "sigwaitinfo"):  # macOS
+        return _signal.sigwait(awaited), False
+    found = _signal.sigwaitinfo(awaited)
+    return found.si_signo, found.si_code == _SI_KERNEL
+
+
+def _forward(pid: int, number: int, from_kernel: bool) -> None:
+    try:
+        # What a terminal sends to its whole foreground group, the command in it has had itself.
+        had_it = from_kernel and number in _OF_TERMINAL and posix.getpgid(pid) == posix.getpgrp()
+        if not had_it:
             posix.kill(pid, number)
-        except OSError:
-            continue  # it has just ended: SIGCHLD is on its way
+    except OSError:
+        return  # it has just ended: SIGCHLD is on its way
+    if number == _signal.SIGTSTP:
+        posix.kill(posix.getpid(), _signal.SIGSTOP)  # a shell waits for us to stop, not for the command
 
 
-def _reap(pid: int) -> "int | None":
+def _reap(child: Child, measure: bool) -> "int | None":
     """Collect all children that have ended: SIGCHLD comes once for many."""
     found = None
     while True:
+        usage: object = None
         try:
-            child, status = posix.waitpid(-1, posix.WNOHANG)
+            if measure:
+                pid, status, usage = posix.wait4(-1, posix.WNOHANG)
+            else:
+                pid, status = posix.waitpid(-1, posix.WNOHANG)
         except ChildProcessError:
             return found
-        if child == 0:
+        if pid == 0:
             return found
-        if child == pid:
-            found = status
+        if pid == child.pid:
+            found, child.usage = status, usage
+
+
+def _told(child: Child, status: int) -> int:
+    """The command's status as the init told it; where that was killed, its own."""
+    if child.relay is None:
+        return status
+    told = posix.read(child.relay, 32)
+    posix.close(child.relay)
+    return int(told) if told.isdigit() else status
 
 
 def exit_code(status: int) -> int:
@@ -75,49 +121,120 @@ def exit_code(status: int) -> int:
     return 128 + posix.WTERMSIG(status) if posix.WIFSIGNALED(status) else posix.WEXITSTATUS(status)
 
 
+def end_as(status: int) -> None:
+    """End as the command ended, by the same signal too, but without a second core file."""
+    if posix.WIFSIGNALED(status):
+        import resource
+
+        number = posix.WTERMSIG(status)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+        if number not in (_signal.SIGKILL, _signal.SIGSTOP):
+            _signal.signal(number, _signal.SIG_DFL)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {number})
+        posix.kill(posix.getpid(), number)
+    posix._exit(exit_code(status))
+
+
 def run(request: LaunchRequest) -> int:
     """`run --supervise`: launch in a child and end as it ended."""
-    made = launch.make_plan(request, [])
-    place = launch.open_record(request, made)
-    mask = hold_signals()
-    pid, failed = start(lambda: _become(request, made, place, mask), "mesos-shim")
-    if not failed:
-        tell(request, {"event": "start", "container_id": made.container_id, "pid": pid})
-    status = wait(pid)
-    if place is not None:
-        record.remove(place, made.container_id)
-    if failed:
-        return exit_code(status)
-    tell(request, _end(made, status))
+    if request.status_fd is not None:
+        import resource  # noqa: F401 (wait4 needs it, and the parent imports nothing after the fork)
+    sandbox = None
+    if request.remove:
+        from . import private_sandbox
+
+        sandbox = private_sandbox.Sandbox(request)
+    try:
+        made = launch.make_plan(request, [])
+        if sandbox is not None:
+            sandbox.judged(made.sandbox)
+        place = launch.open_record(request, made)
+        made.remove = request.remove
+        mask = hold_signals()
+        child = start(request, made, lambda: _become(request, made, place, mask), "mesos-shim")
+        kept = [request.status_fd, place.fd if place is not None else None, child.relay]
+        execute.close_others([fd for fd in kept if fd is not None] + (sandbox.descriptors() if sandbox else []))
+        if not child.failed:
+            tell(request, {"event": "start", "container_id": made.container_id, "pid": child.pid})
+        status = wait(child, measure=request.status_fd is not None)
+        killed = clear(made)
+        if place is not None:
+            record.remove(place, made.container_id)
+    finally:
+        if sandbox is not None:
+            sandbox.remove()
+    if not child.failed:
+        tell(request, _end(made, child, status, killed))
     return exit_code(status)
 
 
 def _become(request: LaunchRequest, made: Plan, place: "record.Place | None", mask: "set[int]") -> None:
     """In the child: the rest of the launch."""
     launch.prepare(request, made)
-    launch.write_record(request, made, place)
+    launch.settle(request, made, place)
     release_signals(mask)
     launch.finish(request, made)
 
 
-def start(become: "Callable[[], None]", name: str, status: "int | None" = None) -> "tuple[int, bool]":
-    """Fork a child that becomes the command by calling `become`; its pid, and whether it failed to.
+def start(
+    request: LaunchRequest, made: Plan, become: "Callable[[], None]", name: str, status: "int | None" = None
+) -> Child:
+    """Fork a child that becomes the command by calling `become`. Comes back once the command runs, or has failed.
 
-    Its message is said there; it ends with `status`, else with the error's own. Comes back once the command runs.
+    A failure's message is said in the child; it ends with `status`, else with the error's own. Raises ShimError where
+    nothing was started. Who calls this calls `clear` once the child has ended.
     """
+    made.supervisor = {"pid": posix.getpid(), "start_time": record.start_time("self") or 0}
+    groups = _make_groups(made)
+    relay = _make_pid_namespace(request, made)
     reading, writing = posix.pipe()  # not inherited by an exec: at its success the pipe closes
     pid = posix.fork()
     if pid == 0:
-        _child(become, name, status, writing)
+        _child(become, name, status, writing, groups)
     posix.close(writing)
-    failed = bool(posix.read(reading, 1))
+    if made.relay is not None:
+        posix.close(made.relay)
+    child = Child(pid, relay)
+    child.failed = bool(posix.read(reading, 1))
     posix.close(reading)
-    return pid, failed
+    return child
 
 
-def _child(become: "Callable[[], None]", name: str, status: "int | None", writing: int) -> None:
+def _make_groups(made: Plan) -> "list[str]":
+    ours = [group for group in made.cgroups if group.ours]
+    if ours:
+        from .isolators import cgroup
+
+        cgroup.make(ours)
+    return [group.directory for group in ours]
+
+
+def _make_pid_namespace(request: LaunchRequest, made: Plan) -> "int | None":
+    """A pid namespace for our children (unshare(2) puts only those into it), and the pipe that its init tells over."""
+    if "pid" not in made.namespaces:
+        return None
+    from . import linux, view
+
+    try:
+        view.unshare(linux.CLONE_NEWPID | (linux.CLONE_NEWUSER if made.new_user_namespace else 0), made)
+    except view.Unenforceable as error:
+        try:
+            launch.cannot(request, made, str(error))
+        except ShimError:
+            clear(made)
+            raise
+        return None
+    relay, made.relay = posix.pipe()
+    return relay
+
+
+def _child(become: "Callable[[], None]", name: str, status: "int | None", writing: int, groups: "list[str]") -> None:
     code = 125
     try:
+        if groups:
+            from .isolators import cgroup
+
+            cgroup.join(groups)
         become()
     except ShimError as error:
         code = fail(name, str(error), error.exit_code)
@@ -129,12 +246,44 @@ def _child(become: "Callable[[], None]", name: str, status: "int | None", writin
         posix._exit(code if status is None else status)
 
 
-def _end(made: Plan, status: int) -> "dict[str, object]":
+def clear(made: Plan) -> "int | None":
+    """Remove the container's groups as far as they are empty; how many processes the kernel killed for memory."""
+    ours = [group for group in made.cgroups if group.ours]
+    if not ours:
+        return None
+    from .isolators import cgroup, cgroups_mem
+
+    killed = None
+    for group in ours:
+        if "memory" in group.controllers:
+            killed = cgroups_mem.killed(group.directory)
+    cgroup.remove([group.directory for group in ours])
+    if killed:
+        limit = f" of {made.limits['mem']:g} MB" if "mem" in made.limits else ""
+        what = "a process" if killed == 1 else f"{killed} processes"
+        _warn(f"{made.container_id}: the kernel killed {what}: out of memory, the limit{limit} was reached")
+    return killed
+
+
+def _warn(text: str) -> None:
+    launch.warn([text])
+
+
+def _end(made: Plan, child: Child, status: int, killed: "int | None") -> "dict[str, object]":
     event: dict[str, object] = {"event": "exit", "container_id": made.container_id}
     if posix.WIFSIGNALED(status):
         event["signal"] = posix.WTERMSIG(status)
     else:
         event["exit_code"] = posix.WEXITSTATUS(status)
+    usage = child.usage
+    if usage is not None:
+        event["rusage"] = {
+            "user_time_secs": round(usage.ru_utime, 6),  # type: ignore[attr-defined]
+            "system_time_secs": round(usage.ru_stime, 6),  # type: ignore[attr-defined]
+            "max_rss_bytes": usage.ru_maxrss * execute.MAXRSS_UNIT,  # type: ignore[attr-defined]
+        }
+    if killed is not None:
+        event["oom_kills"] = killed
     return event
 
 
@@ -147,5 +296,5 @@ def tell(request: LaunchRequest, event: "dict[str, object]") -> None:
     try:
         posix.write(request.status_fd, jsontext.dump(event).encode("ascii") + b"\n")
     except OSError as error:
-        sys.stderr.write(f"mesos-shim: warning: --status-fd {request.status_fd}: {reason(error)}\n")
+        _warn(f"--status-fd {request.status_fd}: {reason(error)}")
         request.status_fd = None

@@ -128,13 +128,10 @@ def _enter(plan: Plan, framework: bool) -> int:
 
 def leave_host(plan: Plan) -> None:
     """An own mount namespace whose mounts receive from the host's, and send nothing back (threats 1)."""
-    try:
-        linux.unshare(linux.CLONE_NEWNS | (linux.CLONE_NEWUSER if plan.new_user_namespace else 0))
-    except OSError as error:
-        remedy = f"; {user_namespace_switch()}" if plan.new_user_namespace else ""
-        raise Unenforceable(f"an own mount namespace: {reason(error)}{remedy}") from None
-    if plan.new_user_namespace:
-        _keep_ids(plan.user.uid, plan.user.gid)
+    # With a pid namespace the parent has made the user namespace already, to have the right to it.
+    new_user = plan.new_user_namespace and "pid" not in plan.namespaces
+    flags = linux.CLONE_NEWNS | (linux.CLONE_NEWIPC if "ipc" in plan.namespaces else 0)
+    unshare(flags | (linux.CLONE_NEWUSER if new_user else 0), plan)
     try:
         # Slave, not private: what the host mounts later (autofs, NFS) still arrives (Slurm bug 12567).
         linux.mount(None, "/", None, linux.MS_SLAVE | linux.MS_REC)
@@ -142,6 +139,18 @@ def leave_host(plan: Plan) -> None:
         # AppArmor lets the namespace be made and forbids what it is for.
         remedy = f"; {user_namespace_switch()}" if plan.new_user_namespace else ""
         raise ShimError(f"making '/' a slave of the host's mounts: {reason(error)}{remedy}") from None
+
+
+def unshare(flags: int, plan: Plan) -> None:
+    """New namespaces; in a new user namespace the caller stays who he is."""
+    try:
+        linux.unshare(flags)
+    except OSError as error:
+        remedy = f"; {user_namespace_switch()}" if flags & linux.CLONE_NEWUSER else ""
+        what = "mount" if flags & linux.CLONE_NEWNS else "pid"
+        raise Unenforceable(f"an own {what} namespace: {reason(error)}{remedy}") from None
+    if flags & linux.CLONE_NEWUSER:
+        _keep_ids(plan.user.uid, plan.user.gid)
 
 
 def _keep_ids(uid: int, gid: int) -> None:

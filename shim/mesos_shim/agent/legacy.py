@@ -7,10 +7,13 @@ in it steers us.
 import posix
 
 from .. import config as configuration
-from .. import execute, paths, record, request
+from .. import execute, paths, plan, record, request
 from .. import launch as launch_module
 from ..errors import ShimError
 from . import held, setup
+
+if False:  # for the type checker alone: no launch imports typing
+    from typing import Callable
 
 _BIND = "mount -n --bind "
 _KNOWN = ("--command", "--commands", "--directory", "--user", "--pipe_read", "--pipe_write", "--rootfs", "--help")
@@ -52,13 +55,40 @@ def launch(arguments: "list[str]", config_path: str) -> int:
     others = _choose(asked, _commands(given))
     made = launch_module.make_plan(asked, _private(asked))
     place = launch_module.open_record(asked, made)
-    launch_module.prepare(asked, made)
-    launch_module.write_record(asked, made, place)
-    variables = execute.environment()
-    setup.run_as_root(others, variables, "--commands")
-    made.command = command.argv
-    launch_module.finish(asked, made, variables, command.path)
+
+    def become(settled: "Callable[[], None]") -> None:
+        launch_module.prepare(asked, made)
+        launch_module.settle(asked, made, place)
+        settled()
+        variables = execute.environment()
+        setup.run_as_root(others, variables, "--commands")
+        made.command = command.argv
+        launch_module.finish(asked, made, variables, command.path)
+
+    if launch_module.needs_parent(asked):
+        _beside(asked, made, place, become)
+    become(lambda: None)
     return 1  # finish does not return
+
+
+def _beside(
+    asked: request.LaunchRequest,
+    made: plan.Plan,
+    place: "record.Place | None",
+    become: "Callable[[Callable[[], None]], None]",
+) -> None:
+    """For an isolator that needs a parent: launch in a child, and end as it ended, which is what the agent sees."""
+    from .. import supervise
+
+    mask = supervise.hold_signals()
+    release = lambda: supervise.release_signals(mask)  # noqa: E731
+    child = supervise.start(asked, made, lambda: become(release), "mesos-containerizer", 1)
+    execute.close_others([fd for fd in (place.fd if place is not None else None, child.relay) if fd is not None])
+    status = supervise.wait(child)
+    supervise.clear(made)
+    if place is not None:
+        record.remove(place, made.container_id)
+    supervise.end_as(status)
 
 
 def _number(given: "dict[str, str]", name: str) -> int:
@@ -104,6 +134,7 @@ def _checkpointed(asked: request.LaunchRequest) -> "dict[str, object] | None":
     if all(part != ".." for part in parts):
         asked.framework_id, asked.executor_id = parts[-5], parts[-3]
         asked.container_id = parts[-1]
+        asked.agent_ids = [parts[-1]]
         request.check_id(parts[-1], "container id")
     message = held.read_message(path)
     return None if message is None else held.executor_info(message, path).container_info

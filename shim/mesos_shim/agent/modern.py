@@ -65,7 +65,7 @@ def launch(config_path: str) -> int:
         work = _read(config_path, runtime)
         if work.needs_packaged is not None:
             _hand_over(work, mask)
-        wait_status, failed = _run(work, mask)
+        wait_status, failed = _run(work, mask, status)
     except EarlySignal as early:
         wait_status = early.number
     finally:
@@ -157,6 +157,9 @@ def _read(config_path: str, runtime: "str | None") -> Launch:
     # A DEBUG container works in its parent's sandbox; what the agent holds as its directory is for its output.
     asked.sandbox = directory if work.debug else work.held.directory or directory
     asked.container_id = ".".join(work.container_ids) or None
+    asked.agent_ids = work.container_ids
+    for flag in setup.numbers(info.get("clone_namespaces"), "ContainerLaunchInfo.clone_namespaces"):
+        asked.agent_namespaces |= flag
     work.mounts = setup.objects(info.get("mounts"), "ContainerLaunchInfo.mounts")
     if not work.debug:
         _choose(work, message is not None)
@@ -202,7 +205,14 @@ def _hand_over(work: Launch, mask: "set[int]") -> None:
     what = f"ContainerLaunchInfo.{work.needs_packaged}"
     if work.config.packaged_helper is None:
         packaged.exec_packaged(work.config, ["launch"], what)
-    _enter(work)
+    if launch_module.needs_parent(work.request):
+        names = ", ".join(work.request.isolation)
+        raise ShimError(
+            f"{what}: the packaged helper does it, and leaves no parent of ours for {names}: "
+            "take cgroups and namespaces/pid out of our isolation and give them to the agent's"
+        )
+    made, _ = _plan(work)
+    _enter(work, made)
     info = dict(work.info)
     info["mounts"] = work.mounts
     variables = posix.environ
@@ -217,22 +227,24 @@ def _hand_over(work: Launch, mask: "set[int]") -> None:
     packaged.exec_packaged(work.config, ["launch"], what)
 
 
-def _enter(work: Launch) -> "tuple[plan.Plan, record.Place | None]":
-    """This process in the container's view of the file system, and in its sandbox."""
+def _plan(work: Launch) -> "tuple[plan.Plan, record.Place | None]":
+    """The plan, and where its record goes."""
     asked = work.request
+    if work.debug:
+        asked.info = None
+        asked.isolation = ()
+    made = launch_module.make_plan(asked, [] if work.debug else private_directories(work))
+    return made, launch_module.open_record(asked, made)
+
+
+def _enter(work: Launch, made: plan.Plan) -> None:
+    """This process in the container's view of the file system, and in its sandbox."""
     if work.debug:
         from . import join
 
-        asked.info = None
-        asked.isolation = ()
-        made = launch_module.make_plan(asked, [])
-        place = launch_module.open_record(asked, made)
         join.parents_view(work.container_ids, work.runtime or "", record.state_dir(work.config.state_dir))
-        return made, place
-    made = launch_module.make_plan(asked, private_directories(work))
-    place = launch_module.open_record(asked, made)
-    launch_module.prepare(asked, made)
-    return made, place
+    else:
+        launch_module.prepare(work.request, made)
 
 
 def private_directories(work: Launch) -> "list[str]":
@@ -253,24 +265,23 @@ def private_directories(work: Launch) -> "list[str]":
     return [path for path in found if path != "/"]
 
 
-def _run(work: Launch, mask: "set[int]") -> "tuple[int, bool]":
-    """Fork the command, wait for it; its raw wait status, and whether it never started."""
-    pid, failed = supervise.start(lambda: _become(work, mask), "mesos-containerizer", _EXIT_FAILURE)
-    status = supervise.wait(pid)
-    _forget(work)
-    return status, failed
+def _run(work: Launch, mask: "set[int]", status: "int | None") -> "tuple[int, bool]":
+    """Fork the command, wait for it; its raw wait status, and whether it never started. `status` stays open."""
+    work.request.user = setup.string(work.info.get("user"), "ContainerLaunchInfo.user")
+    made, place = _plan(work)
+    child = supervise.start(
+        work.request, made, lambda: _become(work, made, place, mask), "mesos-containerizer", _EXIT_FAILURE
+    )
+    kept = [status, place.fd if place is not None else None, child.relay]
+    execute.close_others([fd for fd in kept if fd is not None])
+    wait_status = supervise.wait(child)
+    supervise.clear(made)
+    if place is not None:
+        record.remove(place, made.container_id)
+    return wait_status, child.failed
 
 
-def _forget(work: Launch) -> None:
-    try:
-        place = record.open_place(record.state_dir(work.config.state_dir))
-    except OSError:
-        return
-    if work.request.container_id is not None:
-        record.remove(place, work.request.container_id)
-
-
-def _become(work: Launch, mask: "set[int]") -> None:
+def _become(work: Launch, made: plan.Plan, place: "record.Place | None", mask: "set[int]") -> None:
     info = work.info
     command = setup.command(info.get("command"), "ContainerLaunchInfo.command")
     pre_exec = [
@@ -281,17 +292,16 @@ def _become(work: Launch, mask: "set[int]") -> None:
     ]
     variables = _environment(info)
     limits = _limits(info)
-    work.request.user = setup.string(info.get("user"), "ContainerLaunchInfo.user")
     groups = _groups(info)
-    made, place = _enter(work)
+    _enter(work, made)
     made.user.groups = made.user.groups + [gid for gid in groups if gid not in made.user.groups]
-    launch_module.write_record(work.request, made, place)
+    if info.get("no_new_privileges") is True:
+        made.no_new_privs = "the agent says so"
+    launch_module.settle(work.request, made, place)
     setup.run_as_root(pre_exec, variables, "ContainerLaunchInfo.pre_exec_commands")
     directory = setup.string(info.get("working_directory"), "ContainerLaunchInfo.working_directory")
     if directory is not None and (work.debug or paths.normal(directory) != made.sandbox.path):
         setup.change_directory(directory)
-    if info.get("no_new_privileges") is True:
-        made.no_new_privs = "the agent says so"
     for limit, soft, hard in limits:
         setup.set_limit(limit, soft, hard)
     supervise.release_signals(mask)

@@ -77,6 +77,15 @@ def objects(value: object, where: str) -> "list[dict[str, object]]":
     raise ShimError(f"{where}: not a list of objects")
 
 
+def numbers(value: object, where: str) -> "list[int]":
+    """`value` as a list of whole numbers; absent is empty."""
+    if value is None:
+        return []
+    if isinstance(value, list) and all(isinstance(item, int) for item in value):
+        return value
+    raise ShimError(f"{where}: not a list of numbers")
+
+
 class Command:
     """CommandInfo: what is executed, as argv."""
 

@@ -11,13 +11,13 @@ from . import formats, sample
 from .sample import Used
 
 HELP = """\
-usage: mesos-shim usage [ID...] [--format table|json|openmetrics] [--watch SECONDS]
+usage: mesos-shim usage [ID...] [--format FORMAT] [--watch SECONDS]
 
 What the containers on this host use: processes, CPU, memory, and disk where
 disk/du is among the isolators.
 
   --format table       for people (default)
-  --format json        a list with Mesos' ResourceStatistics; with --watch one line a look
+  --format json        Mesos' ResourceStatistics; with --watch one line a look
   --format openmetrics for Prometheus, node_exporter's textfile collector too
   --watch SECONDS      again and again until interrupted, with shares of CPU
   --config FILE        another configuration (it names the state directory)

@@ -1,56 +1,60 @@
 """ResourceStatistics of a container, in Mesos' JSON names (include/mesos/mesos.proto)."""
 
 import time
+from typing import NamedTuple
 
+from .. import isolators
 from ..registry import Entry
-from . import disk, processes
+from . import processes
 from .counters import Counters
 from .membership import Members
-from .processes import Figures
+from .processes import Figures, Process
 
 _ATTEMPTS = 5
+# What every container is asked, whatever isolators it has: the processes are looked at anyway.
+_ALWAYS = ("posix/cpu", "posix/mem")
+
+
+class Seen(NamedTuple):
+    """What one look saw of a container: its live processes, all members' figures, seconds of CPU (user, system)."""
+
+    live: "list[Process]"
+    figures: "dict[int, Figures]"
+    cpu: "list[float]"
 
 
 def of(entry: Entry, members: Members, counters: Counters) -> "dict[str, object]":
     """What the container uses now: seconds, bytes, counts."""
-    found: dict[str, object] = {"timestamp": round(time.time(), 3)}
     figures, whole = _figures(entry, members)
-    live = [item for item in members.of(entry) if not item.zombie]
-    found["processes"] = len(live)
-    found["threads"] = sum(item.threads for pid, item in figures.items() if not members.table[pid].zombie)
     user = sum(item.user + item.children_user for item in figures.values())
     system = sum(item.system + item.children_system for item in figures.values())
     counted = counters.count(entry, (user, system), whole, members.of(entry))
-    found["cpus_user_time_secs"], found["cpus_system_time_secs"] = (round(item, 3) for item in counted)
-    if entry.cpus is not None:
-        found["cpus_limit"] = entry.cpus
-    found["mem_rss_bytes"] = sum(item.rss for item in figures.values())
-    if entry.mem is not None:
-        found["mem_limit_bytes"] = int(entry.mem * (1 << 20))
-    if "disk/du" in entry.isolation:
-        used = disk.used(entry.sandbox)
-        if used is not None:
-            found["disk_used_bytes"] = used
+    seen = Seen([item for item in members.of(entry) if not item.zombie], figures, counted)
+    found: dict[str, object] = {
+        "timestamp": round(time.time(), 3),
+        "processes": len(seen.live),
+        "threads": sum(figures[item.pid].threads for item in seen.live if item.pid in figures),
+    }
+    for name in isolators.TABLE:
+        if name in entry.isolation or name in _ALWAYS:
+            module = isolators.module(name)
+            if hasattr(module, "report"):
+                module.report(entry, seen, found)
     return found
 
 
 def _figures(entry: Entry, members: Members) -> "tuple[dict[int, Figures], bool]":
-    """The figures of the members, read parents first: a child that ends is then counted once, or missed and noticed.
+    """The figures of the members, read parents first, and whether none was missed.
 
-    (Child first, and one that ends in between would be in its own figures and in its parent's.)
+    Parents first: a child that ends in between is then counted once, or missed and noticed. (The other way round it
+    would be in its own figures and in its parent's.)
     """
     listed = members.of(entry)
     figures: dict[int, Figures] = {}
     for _ in range(_ATTEMPTS):
-        figures = {}
-        gone = set()
-        for process in listed:
-            found = processes.figures(process.pid)
-            if found is None:
-                gone.add(process.pid)
-            else:
-                figures[process.pid] = found
-        if not gone:
+        found = {process.pid: processes.figures(process.pid) for process in listed}
+        figures = {pid: item for pid, item in found.items() if item is not None}
+        if len(figures) == len(listed):
             return figures, True
-        listed = [process for process in listed if process.pid not in gone]
+        listed = [process for process in listed if process.pid in figures]
     return figures, False

@@ -1,7 +1,18 @@
-"""How much of the disk a sandbox takes, as du(1) counts: allocated blocks, each inode once, one file system."""
+"""disk/du: how much disk a sandbox takes, as du(1) counts: allocated blocks, each inode once, one file system."""
 
 import os
 import stat
+
+if False:  # for the type checker alone
+    from ..registry import Entry
+    from ..usage.statistics import Seen
+
+
+def report(entry: "Entry", seen: "Seen", found: "dict[str, object]") -> None:
+    """Bytes; nothing where the sandbox is gone or not ours to look into."""
+    size = used(entry.sandbox)
+    if size is not None:
+        found["disk_used_bytes"] = size
 
 
 def used(path: str) -> "int | None":

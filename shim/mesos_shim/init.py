@@ -1,0 +1,30 @@
+"""The first process of a container's pid namespace: it reaps, forwards signals, and ends with the command.
+
+The rules are those of tini and dumb-init. It stays outside of the container's rights: root's, without a descriptor but
+for the standard three and the one over which it tells the exact wait status, for its own exit could not.
+"""
+
+import posix
+
+from . import execute, linux
+from .errors import ShimError, reason
+
+
+def split(relay: int) -> None:
+    """In the first process: mount the namespace's own /proc, then go on in its child; never returns in the first."""
+    try:
+        linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    except OSError as error:
+        raise ShimError(
+            f"mounting the container's own /proc: {reason(error)}; where parts of /proc are covered (in another "
+            "container), the kernel allows none"
+        ) from None
+    pid = posix.fork()
+    if pid == 0:
+        posix.close(relay)
+        return
+    from . import supervise
+
+    execute.close_others([relay])
+    posix.write(relay, b"%d" % supervise.wait(supervise.Child(pid, None)))
+    posix._exit(0)

@@ -1,0 +1,65 @@
+"""The isolators beside filesystem/shared, each a module of its own and a line in the table.
+
+A module has these functions (docs/isolators.md); those it does not need it leaves out:
+
+    missing(request) -> str | None       why this host cannot do it, read-only, with what mends it
+    extend(request) -> None              volumes in memory that it wants, before the host is looked at
+    add(request, plan) -> None           its part of the plan
+    report(entry, seen, found) -> None   what it adds to a container's ResourceStatistics
+
+What is added to a plan says for itself how it is carried out and cleared: groups (`plan.cgroups`) by the parent that
+stays, namespaces (`plan.namespaces`) by the kernel.
+"""
+
+from ..errors import ShimError
+from ..plan import Plan
+from ..request import LaunchRequest
+
+if False:  # for the type checker alone: no launch imports typing
+    from types import ModuleType
+
+# Name as in Mesos' --isolation, module, and whether a launch has to do with it.
+TABLE = {
+    "posix/cpu": ("posix_cpu", False),
+    "posix/mem": ("posix_mem", False),
+    "cgroups/cpu": ("cgroups_cpu", True),
+    "cgroups/mem": ("cgroups_mem", True),
+    "namespaces/pid": ("namespaces_pid", True),
+    "namespaces/ipc": ("namespaces_ipc", True),
+    "disk/du": ("disk_du", False),
+}
+
+
+class Missing(ShimError):
+    """An isolator that was named cannot be had on this host."""
+
+
+def module(name: str) -> "ModuleType":
+    """The module of the isolator `name`."""
+    # The builtin behind `importlib.import_module`, which a launch does not load.
+    return __import__(f"{__name__}.{TABLE[name][0]}", None, None, ("missing",))
+
+
+def at_launch(names: "tuple[str, ...]") -> "list[str]":
+    """Those of the isolators `names` that have to do with a launch, in the table's order."""
+    return [name for name, (_, launches) in TABLE.items() if launches and name in names]
+
+
+def extend(request: LaunchRequest) -> None:
+    """Let the isolators name volumes in memory of their own; without filesystem/shared there are no others."""
+    if "filesystem/shared" not in request.isolation:
+        request.config.tmpfs, request.config.pass_through, request.config.hide_work_dir = [], [], False
+    for name in at_launch(request.isolation):
+        found = module(name)
+        if hasattr(found, "extend"):
+            found.extend(request)
+
+
+def add(request: LaunchRequest, plan: Plan) -> None:
+    """Each isolator's part of the plan. Raises Missing where the host cannot do it."""
+    for name in at_launch(request.isolation):
+        why = module(name).missing(request)
+        if why is not None:
+            raise Missing(f"{name}: {why}")
+    for name in at_launch(request.isolation):
+        module(name).add(request, plan)

@@ -1,0 +1,59 @@
+"""cgroups/mem: a hard limit of the memory that a container may have, and what it has, by control groups.
+
+Swap counts: a limit that a task can leave by swapping is none. What goes beyond is killed by the kernel, and that is
+said (supervise.py).
+"""
+
+from ..plan import Plan
+from ..request import LaunchRequest
+from . import cgroup
+
+if False:  # for the type checker alone: no launch imports typing
+    from ..registry import Entry
+    from ..usage.statistics import Seen
+
+
+def missing(request: LaunchRequest) -> "str | None":
+    """Why this host gives no memory group, None if it does."""
+    return cgroup.why_missing(request, "memory")
+
+
+def add(request: LaunchRequest, plan: Plan) -> None:
+    """The container's group in the hierarchy of memory."""
+    megabytes = plan.limits.get("mem")
+    if megabytes is None:
+        cgroup.add(request, plan, "memory", [], [])
+        return
+    limit = str(int(megabytes * (1 << 20)))
+    # The limit of memory and swap together may never be below that of memory alone: it is set second.
+    first = [("memory.limit_in_bytes", limit), ("memory.memsw.limit_in_bytes", limit)]
+    cgroup.add(request, plan, "memory", first, [("memory.max", limit), ("memory.swap.max", "0")])
+
+
+def report(entry: "Entry", seen: "Seen", found: "dict[str, object]") -> None:
+    """Bytes as the kernel charges them: shared pages once, the page cache besides."""
+    directory = entry.cgroups.get("memory")
+    if directory is None:
+        return
+    total = cgroup.number(f"{directory}/memory.usage_in_bytes")
+    if total is None:
+        total = cgroup.number(f"{directory}/memory.current")
+    if total is None:
+        return  # it has just ended
+    found["mem_total_bytes"] = total
+    stat = cgroup.values(f"{directory}/memory.stat")
+    for name, first, second in (
+        ("mem_rss_bytes", "total_rss", "anon"),
+        ("mem_anon_bytes", "total_rss", "anon"),
+        ("mem_file_bytes", "total_cache", "file"),
+        ("mem_mapped_file_bytes", "total_mapped_file", "file_mapped"),
+    ):
+        value = stat.get(first, stat.get(second))
+        if value is not None:
+            found[name] = value
+
+
+def killed(directory: str) -> int:
+    """How many processes of the group the kernel has killed for want of memory (since Linux 4.13)."""
+    events = cgroup.values(f"{directory}/memory.events") or cgroup.values(f"{directory}/memory.oom_control")
+    return events.get("oom_kill", 0)

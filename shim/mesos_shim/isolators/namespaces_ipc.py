@@ -1,0 +1,41 @@
+"""namespaces/ipc: System V and POSIX objects of a container's own, and a /dev/shm of its own with a size."""
+
+import posix
+
+from .. import linux
+from ..config import Tmpfs
+from ..plan import Plan
+from ..request import LaunchRequest
+
+SHM = "/dev/shm"  # noqa: S108
+# What the kernel gives a tmpfs without a size (tmpfs(5)); `tmpfs` in the configuration sets another.
+DEFAULT_SIZE = "50%"
+
+
+def missing(request: LaunchRequest) -> "str | None":
+    """Why there is no IPC namespace to be had, None if there is."""
+    try:
+        posix.stat("/proc/self/ns/ipc")
+    except OSError:
+        return "this kernel has no IPC namespaces (CONFIG_IPC_NS), or /proc is not mounted"
+    try:
+        posix.stat(SHM)
+    except OSError:
+        return f"{SHM} is not there to be covered: mkdir -m 1777 {SHM}"
+    return None
+
+
+def extend(request: LaunchRequest) -> None:
+    """A /dev/shm in memory, unless the configuration or a volume has one."""
+    if request.agent_namespaces & linux.CLONE_NEWIPC:
+        return
+    volumes = request.info.volumes if request.info is not None else []
+    taken = [item.container_path for item in request.config.tmpfs] + [item.container_path for item in volumes]
+    if SHM not in taken:
+        request.config.tmpfs.append(Tmpfs(SHM, DEFAULT_SIZE, noexec=False))
+
+
+def add(request: LaunchRequest, plan: Plan) -> None:
+    """The namespace, where the agent's own isolation has not made one already."""
+    if not request.agent_namespaces & linux.CLONE_NEWIPC:
+        plan.namespaces.append("ipc")

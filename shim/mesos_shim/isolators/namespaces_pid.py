@@ -1,0 +1,26 @@
+"""namespaces/pid: a container sees its own processes only, in a /proc of its own, and they all end with it.
+
+The first process of the namespace is an init (init.py): it reaps orphans and forwards signals, for the kernel gives
+process 1 duties that an executor does not know of.
+"""
+
+import posix
+
+from .. import linux
+from ..plan import Plan
+from ..request import LaunchRequest
+
+
+def missing(request: LaunchRequest) -> "str | None":
+    """Why there is no pid namespace to be had, None if there is."""
+    try:
+        posix.stat("/proc/self/ns/pid")
+    except OSError:
+        return "this kernel has no pid namespaces (CONFIG_PID_NS), or /proc is not mounted"
+    return None
+
+
+def add(request: LaunchRequest, plan: Plan) -> None:
+    """The namespace, where the agent's own isolation has not made one already."""
+    if not request.agent_namespaces & linux.CLONE_NEWPID:
+        plan.namespaces.append("pid")

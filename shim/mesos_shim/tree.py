@@ -1,0 +1,136 @@
+"""Removes a directory tree that somebody else may be changing at the same time, as root too (threats 10).
+
+Descriptor-relative, one component at a time; never through a link, never across a mount; with two descriptors however
+deep it is, for a tree can be deeper than a process may have descriptors and longer than PATH_MAX. The way up is `..`,
+and believed only if it leads to the directory that we came from.
+"""
+
+import posix
+
+from . import linux, paths, sandbox_dirs
+from .errors import one_line, reason
+
+_OPEN = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC | posix.O_NONBLOCK
+_S_IFMT, _S_IFDIR = 0o170000, 0o040000
+_EACCES = 13
+
+
+class _Level:
+    """A directory that we are in: its name in its parent, which it is, and the directories in it to be visited."""
+
+    __slots__ = ("inode", "name", "pending")
+
+    def __init__(self, name: str, inode: "tuple[int, int]", pending: "list[str]") -> None:
+        self.name = name
+        self.inode = inode
+        self.pending = pending
+
+
+def remove(parent: int, name: str, inode: "tuple[int, int] | None" = None) -> "str | None":
+    """Remove the directory `name` of the directory `parent`, only if it is `inode` where that is given.
+
+    None once it is gone; else the first reason why something stays. What can be removed is removed in any case.
+    """
+    problems: list[str] = []
+    try:
+        fd = _enter(parent, name)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"{name!r}: {reason(error)}"
+    try:
+        if inode is not None and _inode(fd) != inode:
+            return f"{name!r} is another directory by now"
+        levels = [_Level(name, _inode(fd), _empty(fd, [name], problems))]
+        fd = _walk(fd, levels, problems)
+    except OSError as error:
+        problems.append(f"{name!r}: {reason(error)}")
+    finally:
+        posix.close(fd)
+    if not problems:
+        try:
+            posix.rmdir(name, dir_fd=parent)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            problems.append(f"{name!r}: {reason(error)}")
+    return one_line(problems[0]) if problems else None
+
+
+def _walk(fd: int, levels: "list[_Level]", problems: "list[str]") -> int:
+    """From the top level down and up again until nothing is pending; the descriptor of where it ended."""
+    while True:
+        level = levels[-1]
+        if level.pending:
+            name = level.pending.pop()
+            try:
+                child = _enter(fd, name)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                explanation = "a mount" if error.errno == 18 else reason(error)
+                problems.append(f"{_path(levels, name)!r}: {explanation}")
+                continue
+            posix.close(fd)
+            fd = child
+            levels.append(_Level(name, _inode(fd), _empty(fd, [*(item.name for item in levels[-3:]), name], problems)))
+            continue
+        if len(levels) == 1:
+            return fd
+        up = posix.open("..", _OPEN, dir_fd=fd)
+        posix.close(fd)
+        fd = up
+        if _inode(fd) != levels[-2].inode:
+            problems.append(f"{_path(levels, '')!r}: moved away while it was being removed")
+            return fd
+        levels.pop()
+        try:
+            posix.rmdir(level.name, dir_fd=fd)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if not problems:
+                problems.append(f"{_path(levels, level.name)!r}: {reason(error)}")
+
+
+def _enter(fd: int, name: str) -> int:
+    """Open the directory `name` of `fd`; one that its owner has shut against himself is opened by force."""
+    try:
+        return sandbox_dirs.step(fd, name, _OPEN)
+    except OSError as error:
+        if error.errno != _EACCES:
+            raise
+    pinned = sandbox_dirs.step(fd, name, linux.O_PATH | posix.O_DIRECTORY)
+    try:
+        posix.chmod(f"/proc/self/fd/{pinned}", 0o700)
+        return posix.open(f"/proc/self/fd/{pinned}", posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    finally:
+        posix.close(pinned)
+
+
+def _empty(fd: int, where: "list[str]", problems: "list[str]") -> "list[str]":
+    """Remove everything of the directory `fd` that is no directory; the names of those that are."""
+    directories = []
+    for name in posix.listdir(fd):
+        try:
+            status = posix.stat(name, dir_fd=fd, follow_symlinks=False)
+            if status.st_mode & _S_IFMT == _S_IFDIR:
+                directories.append(name)
+            else:
+                posix.unlink(name, dir_fd=fd)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            problems.append(f"{paths.join([*where, name])[1:]!r}: {reason(error)}")
+    return directories
+
+
+def _inode(fd: int) -> "tuple[int, int]":
+    status = posix.fstat(fd)
+    return status.st_dev, status.st_ino
+
+
+def _path(levels: "list[_Level]", name: str) -> str:
+    """The end of the path, for a message: a deep tree's would fill a screen."""
+    parts = [item.name for item in levels] + [name]
+    return "/".join(parts if len(parts) < 8 else ["...", *parts[-6:]])
