@@ -1,18 +1,13 @@
 """POSIX access lists as the kernel stores them (acl(5), include/uapi/linux/posix_acl_xattr.h).
 
-Where a file has one, the group bits of its mode are the list's mask and say nothing about the group. Only such files
-are looked at here, so that a launch without access lists imports nothing of this.
+Where a file has one, the group bits of its mode are the list's mask and say nothing about the group. A launch that
+meets none does not import this.
 """
-
-import posix
 
 from .identity import Identity
 
-ATTRIBUTE = "system.posix_acl_access"
-
 _USER_OBJ, _USER, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 1, 2, 4, 8, 16, 32
 _WRITE = 2
-_ABSENT = (61, 95, 38)  # ENODATA, ENOTSUP, ENOSYS
 _HEADER, _ENTRY = 4, 8
 
 
@@ -61,13 +56,3 @@ class Access:
         named = [bits for number, bits in self.users.items() if number not in trusted]
         named += [bits for number, bits in self.groups.items() if number not in (0, own_group)]
         return any(bits & self.mask & _WRITE for bits in named)
-
-
-def read(fd: int) -> "Access | None":
-    """The access list of what the O_PATH descriptor `fd` refers to, None without one. Raises OSError."""
-    try:
-        return Access(posix.getxattr(f"/proc/self/fd/{fd}", ATTRIBUTE))
-    except OSError as error:
-        if error.errno in _ABSENT:
-            return None
-        raise

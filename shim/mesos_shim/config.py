@@ -87,7 +87,10 @@ class Tmpfs:
 
 def read(path: str, required: bool) -> Config:
     """The configuration in the file `path`; without one, and not `required`, the defaults."""
-    data = _read_trusted(path, required)
+    try:
+        data = _read_trusted(path, required)
+    except OSError as error:
+        raise ShimError(f"configuration {path}: {reason(error)}") from None
     if data is None:
         return Config()
     config, problems = parse(jsontext.parse(data, path), path)

@@ -2,7 +2,7 @@
 
 import posix
 
-from .errors import ShimError
+from .errors import ShimError, reason
 
 if False:  # for the type checker alone: no launch imports typing
     from typing import Callable
@@ -33,7 +33,11 @@ class Identity:
 
 def current() -> Identity:
     """The caller's own."""
-    return Identity(posix.geteuid(), posix.getegid(), posix.getgroups(), switch=False)
+    try:
+        groups = posix.getgroups()
+    except OSError as error:
+        raise ShimError(f"the caller's groups: {reason(error)}") from None
+    return Identity(posix.geteuid(), posix.getegid(), groups, switch=False)
 
 
 def of_user(name: "str | None", where: str = "--user") -> Identity:
