@@ -125,7 +125,7 @@ def self_test(release: Path) -> None:
 
 
 def activate(prefix: Path, name: str, helpers: "Path | None", check: bool) -> "dict[str, object]":
-    """Make the staged release `name` the current one by one rename, and see to bin/ and launcher/."""
+    """Make the staged release `name` the current one by one rename, and see to bin/, share/ and launcher/."""
     if not (prefix / "releases" / name / "bin/mesos-shim").is_file():
         raise ReleaseError(f"{prefix}/releases/{name}: no such release; stage it first")
     previous = current(prefix)
@@ -133,6 +133,10 @@ def activate(prefix: Path, name: str, helpers: "Path | None", check: bool) -> "d
     for program in PROGRAMS:
         links[prefix / "bin" / program] = f"../current/bin/{program}"
     links[prefix / "launcher/mesos-containerizer"] = "../current/bin/mesos-containerizer"
+    share = prefix / "share"
+    # A prefix such as /usr/local has a directory of its own there.
+    if (prefix / "releases" / name / "share").is_dir() and (share.is_symlink() or not share.exists()):
+        links[share] = "current/share"
     if helpers is not None:
         for helper in sorted(helpers.iterdir()):
             if helper.name != "mesos-containerizer":

@@ -62,11 +62,22 @@ def build(source: Path, psutil_wheel: str | None = None) -> dict[str, Archive]:
         if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
     }
     version = _version(files.get("lib/mesos_shim/__init__.py", b""), source)
+    files.update(_share(source.parents[1]))
     found = {ANY: _pack(files, version)}
     where, psutil = _wheel(Path(psutil_wheel)) if psutil_wheel else _installed_psutil()
     if psutil:
         found[where] = _pack({**files, **psutil}, version)
     return found
+
+
+def _share(checkout: Path) -> dict[str, bytes]:
+    """What people need beside the program, where man(1), bash and zsh look for it below a share directory."""
+    places = {
+        "share/man/man1/mesos-shim.1": "man/mesos-shim.1",
+        "share/bash-completion/completions/mesos-shim": "completion/mesos-shim.bash",
+        "share/zsh/site-functions/_mesos-shim": "completion/_mesos-shim",
+    }
+    return {name: (checkout / path).read_bytes() for name, path in places.items() if (checkout / path).is_file()}
 
 
 def _version(init: bytes, where: Path) -> str:

@@ -1,0 +1,238 @@
+"""The manual page and the completions: well-formed, complete, and installed where man, bash and zsh find them."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import CHECKOUT, PYTHON, Shim
+
+PAGE = CHECKOUT / "man/mesos-shim.1"
+COMMANDS = ("run", "explain", "validate", "ps", "usage", "enter", "gc", "doctor")
+
+
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An installation from the very archive that the role sends to hosts."""
+    sys.path.insert(0, str(CHECKOUT / "collection/plugins/plugin_utils"))
+    import release_archive
+
+    unpacked = tmp_path_factory.mktemp("archive")
+    found = release_archive.build(CHECKOUT / "shim/mesos_shim")[release_archive.ANY]
+    with tarfile.open(fileobj=io.BytesIO(found.content)) as archive:
+        archive.extractall(unpacked, filter="data")
+    installed = tmp_path_factory.mktemp("prefix")
+    release = [PYTHON, "-ISB", str(unpacked / "lib/mesos_shim/release.py")]
+    common = ["--prefix", str(installed), "--name", found.name]
+    subprocess.run([*release, "stage", "--source", str(unpacked), *common], check=True)
+    subprocess.run([*release, "activate", *common], check=True)
+    return installed
+
+
+def need(program: str) -> str:
+    """The program's path, or the test is skipped by name."""
+    path = shutil.which(program)
+    if path is None:
+        pytest.skip(f"needs {program}")
+    return path
+
+
+def test_the_release_carries_page_and_completions(prefix: Path) -> None:
+    assert os.readlink(prefix / "share") == "current/share"
+    assert (prefix / "share/man/man1/mesos-shim.1").read_bytes() == PAGE.read_bytes()
+    for installed, source in (
+        ("bash-completion/completions/mesos-shim", "mesos-shim.bash"),
+        ("zsh/site-functions/_mesos-shim", "_mesos-shim"),
+    ):
+        assert (prefix / "share" / installed).read_bytes() == (CHECKOUT / "completion" / source).read_bytes()
+
+
+def test_a_directory_that_is_there_already_is_left_alone(prefix: Path, tmp_path: Path) -> None:
+    (tmp_path / "share").mkdir()
+    release = [PYTHON, "-ISB", str(prefix / "current/lib/mesos_shim/release.py")]
+    name = os.readlink(prefix / "current").split("/")[1]
+    source = tmp_path / "unpacked"
+    shutil.copytree(prefix / "current/lib/mesos_shim", source / "lib/mesos_shim")
+    shutil.copytree(prefix / "current/share", source / "share")
+    common = ["--prefix", str(tmp_path), "--name", name]
+    subprocess.run([*release, "stage", "--source", str(source), *common], check=True)
+    subprocess.run([*release, "activate", *common], check=True)
+    assert (tmp_path / "share").is_dir()
+    assert not (tmp_path / "share").is_symlink()
+
+
+def test_man_finds_it_by_the_path_of_the_program(prefix: Path) -> None:
+    environment = {"PATH": f"{prefix}/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8", "MANWIDTH": "80", "HOME": "/nonexistent"}
+    done = subprocess.run(
+        [need("man"), "-w", "mesos-shim"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).resolve() == (prefix / "share/man/man1/mesos-shim.1").resolve()
+
+
+def test_mandoc_has_nothing_to_say() -> None:
+    done = subprocess.run([need("mandoc"), "-Tlint", "-Wstyle", str(PAGE)], capture_output=True, text=True, check=False)
+    # Whether the pages that it refers to are installed here is not the page's fault.
+    here = re.compile("referenced manual not found|outdated mandoc.db")
+    assert [line for line in (done.stdout + done.stderr).splitlines() if not here.search(line)] == []
+
+
+def test_groff_has_nothing_to_say() -> None:
+    environment = {**os.environ, "LC_ALL": "C.UTF-8", "MANWIDTH": "80", "MANROFFSEQ": ""}
+    command = [need("man"), "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", str(PAGE)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def rendered() -> str:
+    """The page as plain text."""
+    done = subprocess.run([need("mandoc"), "-Tascii", str(PAGE)], capture_output=True, text=True, check=True)
+    return re.sub(r".\x08", "", done.stdout)
+
+
+def test_the_page_names_every_option_of_the_program(shim: Shim) -> None:
+    page = rendered()
+    for command in COMMANDS:
+        for option in re.findall(r"--[a-z][a-z-]+", shim.run(command, "--help").stdout):
+            assert option in page, f"{command} {option}"
+
+
+def test_the_synopsis_names_every_command() -> None:
+    synopsis = rendered().split("DESCRIPTION")[0]
+    assert [command for command in COMMANDS if f"mesos-shim {command}" not in synopsis] == []
+
+
+def test_completions_know_every_option_of_the_program(shim: Shim) -> None:
+    for name in ("mesos-shim.bash", "_mesos-shim"):
+        text = (CHECKOUT / "completion" / name).read_text()
+        for command in COMMANDS:
+            for option in re.findall(r"--[a-z][a-z-]+", shim.run(command, "--help").stdout):
+                assert option in text, f"{name}: {command} {option}"
+
+
+def test_the_page_names_every_key_of_the_configuration() -> None:
+    from mesos_shim import config
+
+    page = rendered()
+    assert [key for key in config._READERS if key not in page] == []
+    assert [name for name in config.ISOLATORS if name not in page] == []
+
+
+def bash_completes(prefix: Path, line: str) -> list[str]:
+    """What bash itself offers for `line`, by its own machinery: the function, COMP_WORDS broken as readline does."""
+    script = f"""
+source {prefix}/share/bash-completion/completions/mesos-shim
+PATH={prefix}/bin:$PATH
+complete_line() {{
+    local IFS=$' \\t\\n' COMP_LINE=$1 COMP_POINT=${{#1}}
+    eval "COMP_WORDS=($2)"; COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+    _mesos_shim mesos-shim "${{COMP_WORDS[COMP_CWORD]}}" "${{COMP_WORDS[COMP_CWORD-1]}}" 2>/dev/null
+    printf '%s\\n' "${{COMPREPLY[@]}}"
+}}
+"""
+    words = [word for word in re.split(r"([=:])|\s+", line) if word]
+    if line.endswith((" ", "=")):
+        words.append("")
+    quoted = " ".join(f"'{word}'" for word in words)
+    script += f'complete_line "{line}" "{quoted}"\n'
+    done = subprocess.run(
+        ["bash", "--norc", "-c", script], capture_output=True, text=True, check=False, cwd=prefix, timeout=30
+    )
+    return sorted(filter(None, done.stdout.splitlines()))
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("mesos-shim ", sorted([*COMMANDS, "--help", "--version"])),
+        ("mesos-shim ex", ["explain"]),
+        ("mesos-shim run --c", ["--config", "--container-id", "--container-info", "--cpus"]),
+        ("mesos-shim run --on-unenforceable ", ["refuse", "usage-only"]),
+        ("mesos-shim run --on-unenforceable=u", ["usage-only"]),
+        ("mesos-shim run --isolation posix/cpu,name", ["posix/cpu,namespaces/ipc", "posix/cpu,namespaces/pid"]),
+        ("mesos-shim run --user roo", ["root"]),
+        ("mesos-shim run --sandbox cur", ["current"]),
+        ("mesos-shim run --volume tmp:cur", ["current"]),
+        ("mesos-shim usage --format ", ["json", "openmetrics", "table"]),
+        ("mesos-shim usage --format=o", ["openmetrics"]),
+        ("mesos-shim ps -", ["--config", "--help", "--json"]),
+        ("mesos-shim run --cpus ", []),
+        ("mesos-shim run -- mesos-shi", ["mesos-shim"]),
+    ],
+)
+def test_bash(prefix: Path, line: str, offered: list[str]) -> None:
+    assert bash_completes(prefix, line) == offered
+
+
+def test_bash_offers_the_containers_that_run(shim: Shim, sandbox: Path) -> None:
+    link = shim.prefix / "share/bash-completion/completions"
+    link.mkdir(parents=True, exist_ok=True)
+    shutil.copy(CHECKOUT / "completion/mesos-shim.bash", link / "mesos-shim")
+    running = subprocess.Popen(
+        [shim.program, "run", "--sandbox", sandbox, "--container-id", "seen-by-bash", "--", "cat"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert running.stdin is not None
+        running.stdin.write(b"here\n")
+        running.stdin.flush()
+        assert running.stdout is not None
+        assert running.stdout.readline() == b"here\n"
+        assert bash_completes(shim.prefix, "mesos-shim usage se") == ["seen-by-bash"]
+        assert bash_completes(shim.prefix, "mesos-shim enter ") == ["seen-by-bash"]
+    finally:
+        running.communicate(timeout=30)
+
+
+def terminal_says(arguments: list[str], keys: bytes, until: bytes, environment: dict[str, str]) -> bytes:
+    """Types `keys` into a shell on a terminal of its own and reads until `until` comes."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(arguments[0], arguments, environment)
+    said, deadline = b"", time.monotonic() + 30
+    try:
+        os.write(terminal, keys)
+        while until not in said and time.monotonic() < deadline:
+            said += os.read(terminal, 65536)
+    finally:
+        os.close(terminal)
+        os.waitpid(pid, 0)
+    return said
+
+
+def test_bash_on_a_terminal(prefix: Path) -> None:
+    """The whole way: the package bash-completion loads ours by its name, readline asks it, the line is completed."""
+    if not Path("/usr/share/bash-completion/bash_completion").exists():
+        pytest.skip("needs bash-completion")
+    environment = {
+        "PATH": f"{prefix}/bin:/usr/bin:/bin",
+        "TERM": "dumb",
+        "HOME": str(prefix),
+        "XDG_DATA_DIRS": f"{prefix}/share",
+        "PS1": "",
+    }
+    keys = b". /usr/share/bash-completion/bash_completion\nmesos-shim valid\t--hel\x01echo \x05\n"
+    said = terminal_says(["/bin/bash", "--norc", "-i"], keys, b"\nmesos-shim validate --hel", environment)
+    assert b"mesos-shim validate --hel" in said
+
+
+def test_zsh_on_a_terminal(prefix: Path) -> None:
+    """zsh has no batch completion: it is asked as a person asks it, by Tab."""
+    environment = {"PATH": f"{prefix}/bin:/usr/bin:/bin", "TERM": "dumb", "HOME": str(prefix), "PS1": ""}
+    keys = (
+        f"fpath=({prefix}/share/zsh/site-functions $fpath); autoload -U compinit; compinit -u -D\n".encode()
+        + b"mesos-shim usage --format openm\t\x01echo \x05\n"
+    )
+    said = terminal_says([need("zsh"), "-f", "-i"], keys, b"\nmesos-shim usage --format openmetrics", environment)
+    assert b"\nmesos-shim usage --format openmetrics" in said.replace(b"\r", b"")
