@@ -13,8 +13,6 @@ import pytest
 
 from . import fetch, harness
 
-DEFAULT_ISOLATION = "posix/cpu,posix/mem"
-
 
 @pytest.fixture(scope="module")
 def public() -> Iterator[Path]:

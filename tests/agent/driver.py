@@ -5,7 +5,6 @@ Started with the master's name `local`, it holds master, agent and one framework
 master and agent come from MESOS_<FLAG> variables. It reads JSON lines and writes JSON lines:
 
 in:   {"launch": [TaskInfo, ...]}     protobuf JSON; slave_id is filled in; all of them are launched in one call
-      {"kill": TASK_ID}
       end of file                     stops the framework with its executors, then the process
 out:  {"event": "registered", "framework_id": ...}
       {"event": "offered", "slave_id": ...}
@@ -123,32 +122,26 @@ def commands(scheduler, driver):
     for line in iter(COMMANDS.readline, ""):
         try:
             command = json.loads(line)
-            if "launch" in command:
-                for task in command["launch"]:
-                    json_format.ParseDict(task, mesos_pb2.TaskInfo())  # refuses an unknown field before it waits
-                with scheduler.lock:
-                    scheduler.waiting.append(command["launch"])
-                scheduler.launch(driver)
-            if "kill" in command:
-                driver.killTask(mesos_pb2.TaskID(value=command["kill"]))
+            for task in command["launch"]:
+                json_format.ParseDict(task, mesos_pb2.TaskInfo())  # refuses an unknown field before it waits
+            with scheduler.lock:
+                scheduler.waiting.append(command["launch"])
+            scheduler.launch(driver)
         except Exception as error:  # said to the test, which fails by it
             scheduler.tell("bad_input", message="%s: %s" % (type(error).__name__, error))
     driver.stop()
 
 
 def main():
-    framework = mesos_pb2.FrameworkInfo(user="root", name="mesos-shim tests")
-    framework.checkpoint = os.environ.get("MESOS_CHECKPOINT", "1") != "0"
+    framework = mesos_pb2.FrameworkInfo(user="root", name="mesos-shim tests", checkpoint=True)
     scheduler = Scheduler()
     driver = mesos.scheduler.MesosSchedulerDriver(scheduler, framework, "local", True)
     driver.start()
     reader = threading.Thread(target=commands, args=(scheduler, driver))
     reader.daemon = True
     reader.start()
-    while not driver.join():  # any status is the end
-        pass
-    EVENTS.flush()
-    os._exit(0)
+    driver.join()
+    os._exit(0)  # threads of libmesos would outlive the interpreter otherwise
 
 
 if __name__ == "__main__":

@@ -62,10 +62,6 @@ class Site:
     prefix: Path
     flags_dir: Path
 
-    @property
-    def launcher_dir(self) -> Path:
-        return self.prefix / "launcher"
-
 
 def provision(root: Path, variables: dict[str, object]) -> Site:
     """Runs the site play as an operator does: the release, its configuration and the agent's flags below `root`."""
@@ -366,20 +362,14 @@ class Agent:
         return f"t{self.counter}"
 
     def launch(self, *tasks: Task) -> None:
-        self._say(launch=[task.description for task in tasks])
+        self.process.stdin.write(json.dumps({"launch": [task.description for task in tasks]}) + "\n")
+        self.process.stdin.flush()
 
     def run(self, *arguments: object, **options: object) -> Task:
         """Describes and launches one task."""
         task = self.task(*arguments, **options)
         self.launch(task)
         return task
-
-    def kill(self, task: Task) -> None:
-        self._say(kill=task.name)
-
-    def _say(self, **command: object) -> None:
-        self.process.stdin.write(json.dumps(command) + "\n")
-        self.process.stdin.flush()
 
     def get(self, path: str) -> object:
         """An endpoint's answer as JSON; `/slave(1)` may be left out."""
