@@ -20,6 +20,7 @@ import tempfile
 DEFAULT_PREFIX = "/opt/mesos-shim"
 _PACKAGED_HELPERS = ("/usr/libexec/mesos", "/usr/local/libexec/mesos")
 _UNPACKING = ".unpack-"
+_PARTS = ("lib", "share")  # of a release
 _MOST_BYTES = 64 << 20
 
 
@@ -242,7 +243,7 @@ class Installation:
 
 
 def unpack(archive, sha256, target):
-    """Unpacks an archive whose digest is the expected one: regular files below lib/ and nothing else."""
+    """Unpacks an archive whose digest is the expected one: regular files below lib/ and share/, nothing else."""
     with open(archive, "rb") as stream:
         found = hashlib.sha256(stream.read()).hexdigest()
     if found != sha256:
@@ -254,8 +255,10 @@ def unpack(archive, sha256, target):
                 if member.isdir():
                     continue
                 parts = member.name.split("/")
-                if not member.isreg() or parts[0] != "lib" or {"", ".", ".."} & set(parts):
-                    raise InstallError("the archive holds %r, which is no regular file below lib/" % member.name)
+                if not member.isreg() or parts[0] not in _PARTS or {"", ".", ".."} & set(parts):
+                    raise InstallError(
+                        "the archive holds %r, which is no regular file below lib/ or share/" % member.name
+                    )
                 left -= member.size
                 if left < 0:
                     raise InstallError("the archive unpacks to more than %d bytes" % _MOST_BYTES)
