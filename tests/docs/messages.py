@@ -15,9 +15,9 @@ SOURCE = Path(__file__).resolve().parents[2] / "shim/mesos_shim"
 VALUE = "…"
 
 # Functions that return, or hand on, a piece of a message rather than raise it.
-_RETURNING = re.compile(r"fault|forbidden|explain_failure|^why|unsupported|remedy|missing_|^needs$|^lacks$")
+_RETURNING = re.compile(r"(^|_)fault|forbidden|explain_failure|(^|_)(why|missing)(_|$)|remedy|^unexpected$|_switch$")
 _LISTS = re.compile(r"(problems|warnings|found\.warnings)$")
-_HANDED_ON = {"_cannot": 2, "fail": 1}
+_HANDED_ON = {"_cannot": 2, "cannot": 2, "fail": 1, "_warn": 0}
 
 
 class Message(NamedTuple):
@@ -62,16 +62,29 @@ def _nodes(tree: ast.AST, errors: set[str]) -> list[tuple[int, ast.expr]]:
                 found.append((node.lineno, node.args[_HANDED_ON[name]]))
             elif name == "write" and ast.unparse(node.func) == "sys.stderr.write":
                 found.append((node.lineno, node.args[0]))
-        elif isinstance(node, ast.Assign) and any(re.search(r"(^|\.)warning$", ast.unparse(t)) for t in node.targets):
-            found.append((node.lineno, node.value))
+        elif isinstance(node, ast.Assign):
+            names = " ".join(ast.unparse(target) for target in node.targets)
+            if re.search(r"(^|[.\s])(warning|fault|why|problem|explanation)$", names):
+                found.append((node.lineno, node.value))
+            elif re.search(r"(problems|warnings)$", names):
+                found.extend(_elements(node.value))
         elif isinstance(node, ast.FunctionDef):
-            returned = [item for item in ast.walk(node) if isinstance(item, ast.Return) and item.value is not None]
-            for item in returned:
+            returned = [
+                item.value for item in ast.walk(node) if isinstance(item, ast.Return) and item.value is not None
+            ]
+            for value in returned:
                 if _RETURNING.search(node.name):
-                    found.append((item.lineno, item.value))
-                elif isinstance(item.value, ast.List) and "list[str]" in _annotation(node):
-                    found.extend((item.lineno, element) for element in item.value.elts)
+                    found.append((value.lineno, value))
+                elif "list[str]" in _annotation(node):
+                    found.extend(_elements(value))
     return found
+
+
+def _elements(value: ast.expr) -> list[tuple[int, ast.expr]]:
+    """The elements of the lists in an expression, those of a comprehension too."""
+    lists = [node.elts for node in ast.walk(value) if isinstance(node, ast.List)]
+    lists += [[node.elt] for node in ast.walk(value) if isinstance(node, ast.ListComp)]
+    return [(element.lineno, element) for elements in lists for element in elements]
 
 
 def _annotation(node: ast.FunctionDef) -> str:
@@ -93,6 +106,8 @@ def texts(node: ast.expr) -> list[str]:
         return [a + b for a in texts(node.left) or [VALUE] for b in texts(node.right) or [VALUE]]
     if isinstance(node, ast.IfExp):
         return texts(node.body) + texts(node.orelse)
+    if isinstance(node, ast.Dict):
+        return [text for value in node.values for text in texts(value)]
     if isinstance(node, ast.BoolOp):
         return [text for value in node.values for text in texts(value)]
     return []
@@ -101,8 +116,3 @@ def texts(node: ast.expr) -> list[str]:
 def _says_something(text: str) -> bool:
     """Not a message of values alone (`…: …`), nor a name."""
     return len(re.findall(r"[A-Za-z]{2,}", text)) >= 2 or bool(re.search(r"[a-z]{3} |[a-z]{8}", text))
-
-
-def system_reasons(messages: list[Message]) -> list[Message]:
-    """Those that end in what the system said."""
-    return [message for message in messages if message.text.endswith(": " + VALUE)]
