@@ -11,7 +11,7 @@ _DEFAULT_PATH = b"/usr/local/bin:/usr/bin:/bin"
 # getrusage(2) counts the largest resident set in kilobytes on Linux, in bytes on macOS.
 MAXRSS_UNIT = 1024 if sys.platform == "linux" else 1
 _COERCED = (b"C.UTF-8", b"C.utf8", b"UTF-8")  # PEP 538
-_ENOENT, _EACCES, _ENOTDIR = 2, 13, 20
+_ENOENT, _EBADF, _EACCES, _ENOTDIR = 2, 9, 13, 20
 
 
 def environment() -> "dict[bytes, bytes]":
@@ -66,8 +66,9 @@ def keep_only(keep: "list[int]") -> None:
             if int(name) > 2:
                 try:
                     posix.set_inheritable(int(name), False)
-                except OSError:
-                    continue  # the descriptor that listed them
+                except OSError as error:
+                    if error.errno != _EBADF:  # the descriptor that listed them
+                        raise
     for fd in keep:
         posix.set_inheritable(fd, True)
 

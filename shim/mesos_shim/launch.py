@@ -16,7 +16,10 @@ _BASIC = (FILESYSTEM_SHARED, *_REPORTING)
 
 def new_id() -> str:
     """An id for a container that was given none."""
-    return f"run-{posix.urandom(6).hex()}"
+    try:
+        return f"run-{posix.urandom(6).hex()}"
+    except OSError as error:
+        raise ShimError(f"an id for the container: {reason(error)}") from None
 
 
 def make_plan(request: LaunchRequest, private: "list[str]") -> plan.Plan:
@@ -160,13 +163,20 @@ def settle(request: LaunchRequest, made: plan.Plan, place: "record.Place | None"
     if place is not None:
         made.record_place = place
         try:
-            record.write(place, record.describe(made, request.executor_id, request.framework_id))
+            description = record.describe(made, request.executor_id, request.framework_id)
+            if description["start_time"] is None:  # nobody could tell this process from a later one of its pid
+                raise OSError(2, "no start time in /proc/self/stat")
+            record.write(place, description)
         except OSError as error:
             made.warnings.append(record.explain_failure(error, place.path))
     if made.relay is not None:
         from . import init
 
-        init.split(made.relay)
+        try:
+            init.split(made.relay)
+        except BaseException:
+            give_up(made)
+            raise
 
 
 def finish(

@@ -87,6 +87,13 @@ _VALUES = (
 
 def from_arguments(arguments: "list[str]", config_path: str) -> LaunchRequest:
     """The request in the arguments of `run` or `explain`; a configuration named there replaces the installed one."""
+    try:
+        return _from_arguments(arguments, config_path)
+    except OSError as error:
+        raise ShimError(f"reading what is asked for: {reason(error)}") from None
+
+
+def _from_arguments(arguments: "list[str]", config_path: str) -> LaunchRequest:
     request = LaunchRequest()
     given, request.command = _scan(arguments, request)
     config_given = _last(given, "--config")
