@@ -1,0 +1,265 @@
+"""A user renames sources, parents and the sandbox for links and for root's directories while root launches (threats 3,
+4, 6, 8, 12): nothing of root's is shown, mounted over or given away, nothing hangs, and a good part really runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ..conftest import NOBODY, SOAK, Shim, needs_root
+from ..launching import host_mounts, info, volume
+
+pytestmark = [needs_root, pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")]
+
+LAUNCHES = 2000 if SOAK else 100
+CANARY = "root's own secret"
+
+Racer = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture(scope="session")
+def racer_program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The compiled racer, where its user can run it."""
+    path = Path("/var/tmp") / f"mesos-shim-racer-{os.getpid()}"
+    source = Path(__file__).with_name("racer.c")
+    subprocess.run(["gcc", "-O2", "-Wall", "-Werror", "-o", str(path), str(source)], check=True)
+    yield path
+    path.unlink()
+
+
+@pytest.fixture
+def race(racer_program: Path) -> Iterator[Racer]:
+    """Start a racer as the user over pairs of names; it swaps by the time this returns."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*pairs: Path) -> subprocess.Popen[bytes]:
+        words = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", str(racer_program)]
+        process = subprocess.Popen([*words, *map(str, pairs)], stdout=subprocess.PIPE)
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.read(1) == b"s"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.fixture
+def roots(open_tmp: Path) -> Path:
+    """Root's directory with the canary in it, closed to the user, and one that is empty."""
+    path = open_tmp / "roots"
+    (path / "closed").mkdir(parents=True)
+    (path / "closed/canary").write_text(CANARY)
+    (path / "closed").chmod(0o700)
+    (path / "empty").mkdir()
+    return path
+
+
+def his(path: Path) -> Path:
+    """Make `path` a directory of the user's."""
+    path.mkdir(parents=True, exist_ok=True)
+    os.chown(path, NOBODY, NOBODY)
+    return path
+
+
+def snapshot(roots: Path) -> list[tuple[str, int, int, int, list[str]]]:
+    """What must not change of root's: modes, owners, attributes, names."""
+    found = []
+    for path in (roots, *sorted(roots.rglob("*"))):
+        status = path.lstat()
+        found.append((str(path), status.st_mode, status.st_uid, status.st_gid, sorted(os.listxattr(path))))
+    return found
+
+
+def launches(
+    shim: Shim, cwd: Path | None, volumes: list[dict[str, object]], script: str, *options: str, count: int = LAUNCHES
+) -> tuple[int, list[str]]:
+    """Launch again and again: how often it ran, and the distinct reasons of the refusals."""
+    ran, reasons = 0, set()
+    for _ in range(count):
+        words = [str(shim.program), "run", *options, "--container-info", info(*volumes), "--", "/bin/sh", "-c", script]
+        try:
+            done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False, timeout=20)
+        except FileNotFoundError:
+            continue  # the sandbox was a dangling link when the test's own child entered it
+        assert CANARY not in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr, done.stderr
+        assert "internal error" not in done.stderr, done.stderr
+        if done.returncode == 0:
+            ran += 1
+        else:
+            assert done.returncode == 125, done
+            assert done.stderr.count("\n") == 1, done.stderr
+            reasons.add(done.stderr.rstrip())
+    return ran, sorted(reasons)
+
+
+READ = "cat {0}/canary {0}/closed/canary {0}/*/canary 2>/dev/null; id -u; true"
+
+
+@pytest.fixture
+def target(open_tmp: Path) -> Path:
+    """What the volumes cover."""
+    path = open_tmp / "target"
+    path.mkdir()
+    path.chmod(0o1777)
+    return path
+
+
+def test_a_relative_source_for_a_link(shim: Shim, sandbox: Path, target: Path, roots: Path, race: Racer) -> None:
+    """pam_namespace's hole: what root makes, chowns and mounts must be in the sandbox."""
+    os.chown(sandbox, NOBODY, NOBODY)
+    his(sandbox / "tmp")
+    (sandbox / "link").symlink_to(roots / "empty")
+    before = snapshot(roots)
+    race(sandbox / "tmp", sandbox / "link")
+    ran, reasons = launches(shim, sandbox, [volume("tmp", target)], READ.format(target), "--user", "nobody")
+    assert snapshot(roots) == before
+    assert ran >= LAUNCHES // 20, reasons
+    assert ran < LAUNCHES  # the racer raced
+
+
+def test_a_source_that_is_being_made(shim: Shim, sandbox: Path, target: Path, roots: Path, race: Racer) -> None:
+    """Fresh names each time: the swap falls between mkdir and what follows it."""
+    os.chown(sandbox, NOBODY, NOBODY)
+    (sandbox / "link").symlink_to(roots / "empty")
+    before = snapshot(roots)
+    ran = 0
+    for number in range(LAUNCHES // 10):
+        way = his(sandbox / f"way{number}")
+        race(way, sandbox / "link")
+        more, reasons = launches(shim, sandbox, [volume(f"way{number}/a/b", target)], "true", count=10)
+        ran += more
+        assert snapshot(roots) == before, reasons
+        link = sandbox / "link"
+        if not link.is_symlink():  # left in the middle of a swap
+            race(link, way)
+    assert ran >= LAUNCHES // 20
+
+
+def test_another_in_the_place_of_what_was_just_made(
+    shim: Shim, sandbox: Path, open_tmp: Path, roots: Path, race: Racer
+) -> None:
+    """Between mkdir and open: a directory of his, with his files, must not pass for a copy of root's (threat 8)."""
+    closed = open_tmp / "etc"
+    closed.mkdir()
+    os.chown(sandbox, NOBODY, NOBODY)
+    ready = his(sandbox / "ready")
+    other = his(sandbox / "other")
+    decoy = his(sandbox / "decoy")
+    (decoy / "sudoers").write_text("ALL")
+    before = snapshot(roots)
+    # It swaps `made` as soon as there is one; the first pair only tells that it has begun.
+    ran = 0
+    for _ in range(LAUNCHES):
+        racer = race(ready, other, sandbox / "made", decoy)
+        done, reasons = launches(shim, sandbox, [volume("made", closed)], f'test -z "$(ls -A {closed})"', count=1)
+        ran += done
+        racer.kill()
+        racer.wait()
+        assert not [line for line in reasons if "internal" in line]
+        for path in (sandbox / "made", decoy):  # whatever their names are by now
+            if path.exists() and path.stat().st_uid == 0 and not (path / "sudoers").exists():
+                shutil.rmtree(path, ignore_errors=True)
+        found = [path for path in (sandbox / "made", decoy) if path.exists()]
+        assert [path.stat().st_uid for path in found] == [NOBODY]  # his own was never given to root, nor filled
+        if found != [decoy]:
+            found[0].rename(decoy)
+    assert snapshot(roots) == before
+    assert ran >= LAUNCHES // 20
+
+
+def test_the_parent_of_a_source(shim: Shim, sandbox: Path, target: Path, roots: Path, race: Racer) -> None:
+    os.chown(sandbox, NOBODY, NOBODY)
+    his(sandbox / "a/b")
+    os.chown(sandbox / "a", NOBODY, NOBODY)
+    his(sandbox / "other/b")
+    os.chown(sandbox / "other", NOBODY, NOBODY)
+    (sandbox / "link").symlink_to(roots)
+    (roots / "b").mkdir()
+    before = snapshot(roots)
+    race(sandbox / "a", sandbox / "link", sandbox / "a", sandbox / "other")
+    ran, reasons = launches(shim, sandbox, [volume("a/b", target)], READ.format(target), "--user", "nobody")
+    assert snapshot(roots) == before
+    assert ran >= LAUNCHES // 20, reasons
+
+
+def test_the_sandbox(shim: Shim, open_tmp: Path, target: Path, roots: Path, race: Racer) -> None:
+    """Named by a path whose last component he can swap for a link to root's directory."""
+    home = his(open_tmp / "home")
+    his(home / "sandbox")
+    (home / "link").symlink_to(roots)
+    before = snapshot(roots)
+    race(home / "sandbox", home / "link")
+    options = ("--sandbox", str(home / "sandbox"), "--user", "nobody")
+    ran, reasons = launches(
+        shim, None, [volume("tmp", target)], READ.format(target) + "; cat canary closed/canary; true", *options
+    )
+    assert snapshot(roots) == before
+    assert ran >= LAUNCHES // 20, reasons
+
+
+def test_the_sandbox_one_stands_in(shim: Shim, open_tmp: Path, target: Path, roots: Path, race: Racer) -> None:
+    home = his(open_tmp / "home")
+    his(home / "sandbox")
+    his(home / "another")
+    before = snapshot(roots)
+    race(home / "sandbox", home / "another")
+    ran, reasons = launches(shim, home / "sandbox", [volume("tmp", target)], READ.format(target), "--user", "nobody")
+    assert snapshot(roots) == before
+    assert ran >= LAUNCHES // 20, reasons
+
+
+@pytest.mark.parametrize("what", ["source", "parent"])
+def test_an_absolute_source(
+    shim: Shim, sandbox: Path, open_tmp: Path, target: Path, roots: Path, race: Racer, what: str
+) -> None:
+    """runc CVE-2021-30465: checked as the user's directory, mounted as root's."""
+    home = his(open_tmp / "home")
+    his(home / "dir")
+    his(home / "dir/data")
+    (home / "dir/data/file").write_text("his")
+    (roots / "data").mkdir()
+    (roots / "data/canary").write_text(CANARY)
+    if what == "source":
+        (home / "dir/link").symlink_to(roots / "closed")
+        pairs = (home / "dir/data", home / "dir/link")
+    else:
+        (home / "link").symlink_to(roots)
+        pairs = (home / "dir", home / "link")
+    before = snapshot(roots)
+    os.chown(sandbox, NOBODY, NOBODY)
+    race(*pairs)
+    volumes = [volume(home / "dir/data", target)]
+    ran, reasons = launches(shim, sandbox, volumes, READ.format(target))  # as root: nothing but us protects the canary
+    assert snapshot(roots) == before
+    assert ran >= LAUNCHES // 20, reasons
+
+
+def test_a_target(shim: Shim, sandbox: Path, open_tmp: Path, roots: Path, race: Racer) -> None:
+    """The volume must not appear over root's directory."""
+    home = his(open_tmp / "home")
+    his(home / "target")
+    (home / "link").symlink_to(roots)
+    before = snapshot(roots)
+    race(home / "target", home / "link")
+    script = f"test -e {roots}/closed/canary || echo GONE; grep ' {roots}' /proc/self/mountinfo; true"
+    ran, reasons = launches(shim, sandbox, [volume("tmp", home / "target")], f'test -z "$({script})" || exit 125')
+    assert snapshot(roots) == before
+    assert not [reason for reason in reasons if not reason.startswith("mesos-shim: ")]
+    assert ran >= LAUNCHES // 20, reasons
+
+
+def test_nothing_is_left_mounted() -> None:
+    """After all the races above: on the host nothing of ours is mounted."""
+    assert [line for line in host_mounts() if "mesos-shim-test-" in line] == []
+    assert stat.S_IMODE(Path("/var/tmp").stat().st_mode) == 0o1777
