@@ -70,6 +70,24 @@ def _validate(arguments: "list[str]", config: str) -> int:
     return validate.main(arguments)
 
 
+def _enter(arguments: "list[str]", config: str) -> int:
+    from . import enter
+
+    return enter.main(arguments, config)
+
+
+def _gc(arguments: "list[str]", config: str) -> int:
+    from . import gc
+
+    return gc.main(arguments, config)
+
+
+def _doctor(arguments: "list[str]", config: str) -> int:
+    from .doctor import command
+
+    return command.main(arguments, config)
+
+
 def _ps(arguments: "list[str]", config: str) -> int:
     from . import ps
 
@@ -82,4 +100,12 @@ def _usage(arguments: "list[str]", config: str) -> int:
     return command.main(arguments, config)
 
 
-_COMMANDS = {"explain": _explain, "ps": _ps, "usage": _usage, "validate": _validate}
+_COMMANDS = {
+    "doctor": _doctor,
+    "enter": _enter,
+    "explain": _explain,
+    "gc": _gc,
+    "ps": _ps,
+    "usage": _usage,
+    "validate": _validate,
+}

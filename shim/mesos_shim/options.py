@@ -2,6 +2,8 @@
 
 import sys
 
+from . import config as configuration
+from . import record
 from .errors import ShimError
 
 
@@ -32,6 +34,12 @@ def parse(
                 value = following
             given[name] = value
     return given, operands
+
+
+def state_dir(given: "dict[str, str]", config_path: str) -> str:
+    """Where the records lie, by the configuration at `config_path` or the one that `--config` names."""
+    read = configuration.read(given.get("--config", config_path), required="--config" in given)
+    return record.state_dir(read.state_dir)
 
 
 def asks_help(given: "dict[str, str]", text: str) -> bool:

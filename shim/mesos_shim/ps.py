@@ -3,8 +3,7 @@
 import json
 import sys
 
-from . import config as configuration
-from . import options, record, registry
+from . import options, registry
 from .errors import one_line
 from .usage import membership, processes
 from .usage.counters import Counters
@@ -25,7 +24,7 @@ def main(arguments: "list[str]", config_path: str) -> int:
     if options.asks_help(given, HELP):
         return 0
     options.none(operands, "ps")
-    state = record.state_dir(configuration.read(given.get("--config", config_path), "--config" in given).state_dir)
+    state = options.state_dir(given, config_path)
     entries, warnings = registry.read_all(state)
     known = Counters(state, locked=False).known(entries)
     members = membership.find(entries, processes.table() if entries else {}, known)

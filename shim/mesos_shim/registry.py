@@ -6,7 +6,7 @@ Not on the launch path: `record` writes, this reads for `ps`, `usage`, `enter`, 
 import os
 import stat
 
-from . import jsontext, request
+from . import jsontext, record, request
 from .errors import ShimError, reason
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -33,6 +33,7 @@ class Entry:
         "namespaces",
         "no_new_privs",
         "pid",
+        "remove",
         "sandbox",
         "start_time",
         "supervisor",
@@ -69,7 +70,14 @@ class Entry:
         self.mem: float | None = limits.real_or_none("mem")
         supervisor = _Fields(fields.mapping("supervisor")).all_numbers()
         self.supervisor = (supervisor.get("pid", 0), supervisor.get("start_time", 0)) if supervisor else None
+        # With --rm: device and inode of the sandbox.
+        inode = fields.numbers("remove", 0, 1 << 64) if value.get("remove") is not None else []
+        self.remove = (inode[0], inode[1]) if len(inode) == 2 else None
         self.written = written
+
+    def same_as(self, other: "Entry") -> bool:
+        """Whether both are of the same container, not of two that had the same name."""
+        return (self.pid, self.start_time, self.boot_id) == (other.pid, other.start_time, other.boot_id)
 
     def public(self) -> "dict[str, object]":
         """What `ps --json` prints of it."""
@@ -184,8 +192,11 @@ def open_directory(state: str, name: str = "containers") -> "int | None":
     return fd
 
 
-def read_all(state: str) -> "tuple[list[Entry], list[str]]":
-    """Every record in the state directory by id, and a warning for each file that is none. Raises ShimError."""
+def read_all(state: str, damaged: "dict[str, str] | None" = None) -> "tuple[list[Entry], list[str]]":
+    """Every record in the state directory by id, and a warning for each file that is none. Raises ShimError.
+
+    The names of those files and what is wrong with them are put into `damaged`.
+    """
     directory = open_directory(state)
     if directory is None:
         return [], []
@@ -202,6 +213,8 @@ def read_all(state: str) -> "tuple[list[Entry], list[str]]":
             except (ShimError, OSError) as error:
                 text = reason(error) if isinstance(error, OSError) else str(error)
                 warnings.append(f"{state}/containers/{name}: ignored: {text}")
+                if damaged is not None:
+                    damaged[name] = text
     finally:
         os.close(directory)
     return entries, warnings
@@ -209,6 +222,15 @@ def read_all(state: str) -> "tuple[list[Entry], list[str]]":
 
 def read(directory: int, name: str) -> Entry:
     """The record in the file `name`. Raises OSError, or ShimError for a file that holds none."""
+    value, written = read_value(directory, name)
+    entry = Entry(value, written)
+    if name != f"{entry.container_id}.json":
+        raise ShimError(f"holds the record of {entry.container_id!r}")
+    return entry
+
+
+def read_value(directory: int, name: str) -> "tuple[dict[str, object], float]":
+    """The JSON object in the file `name`, not judged, and when it was written. Raises OSError, ShimError."""
     fd = os.open(name, _FLAGS, dir_fd=directory)
     try:
         status = os.fstat(fd)
@@ -223,7 +245,7 @@ def read(directory: int, name: str) -> Entry:
         os.close(fd)
     if not isinstance(value, dict):
         raise ShimError("not a JSON object")
-    entry = Entry(value, status.st_mtime)
-    if name != f"{entry.container_id}.json":
-        raise ShimError(f"holds the record of {entry.container_id!r}")
-    return entry
+    version = value.get("version")
+    if version != record.VERSION:
+        raise ShimError(f"version {version!r}, and this program knows {record.VERSION} only")
+    return value, status.st_mtime

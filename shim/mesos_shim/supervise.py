@@ -187,14 +187,30 @@ def start(
     made.supervisor = {"pid": posix.getpid(), "start_time": record.start_time("self") or 0}
     groups = _make_groups(made)
     relay = _make_pid_namespace(request, made)
+
+    def join_and_become() -> None:
+        if groups:
+            from .isolators import cgroup
+
+            cgroup.join(groups)
+        become()
+
+    child = fork(join_and_become, name, status, made.relay)
+    child.relay = relay
+    return child
+
+
+def fork(
+    become: "Callable[[], None]", name: str, status: "int | None" = None, childs_own: "int | None" = None
+) -> Child:
+    """As `start`, of the fork alone. The descriptor `childs_own` is closed in the parent."""
     reading, writing = posix.pipe()  # not inherited by an exec: at its success the pipe closes
-    pid = posix.fork()
-    if pid == 0:
-        _child(become, name, status, writing, groups)
+    child = Child(posix.fork(), None)
+    if child.pid == 0:
+        _child(become, name, status, writing)
     posix.close(writing)
-    if made.relay is not None:
-        posix.close(made.relay)
-    child = Child(pid, relay)
+    if childs_own is not None:
+        posix.close(childs_own)
     child.failed = bool(posix.read(reading, 1))
     posix.close(reading)
     return child
@@ -228,13 +244,9 @@ def _make_pid_namespace(request: LaunchRequest, made: Plan) -> "int | None":
     return relay
 
 
-def _child(become: "Callable[[], None]", name: str, status: "int | None", writing: int, groups: "list[str]") -> None:
+def _child(become: "Callable[[], None]", name: str, status: "int | None", writing: int) -> None:
     code = 125
     try:
-        if groups:
-            from .isolators import cgroup
-
-            cgroup.join(groups)
         become()
     except ShimError as error:
         code = fail(name, str(error), error.exit_code)

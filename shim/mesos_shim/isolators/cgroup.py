@@ -367,6 +367,21 @@ def _rmdir(directory: str) -> bool:
     return False
 
 
+def empty(directory: str) -> bool:
+    """Whether nobody is in the group or in one below it."""
+    pending = [directory]
+    while pending:
+        here = pending.pop()
+        try:
+            if read(f"{here}/cgroup.procs").split():
+                return False
+            pending.extend(f"{here}/{name}" for name in posix.listdir(here) if _is_directory(f"{here}/{name}"))
+        except OSError:
+            if _exists(here):
+                return False
+    return True
+
+
 def _members(directory: str) -> bool:
     try:
         return bool(read(f"{directory}/cgroup.procs").split())

@@ -4,8 +4,7 @@ import os
 import sys
 import time
 
-from .. import config as configuration
-from .. import options, record
+from .. import options
 from ..errors import ShimError, one_line
 from . import formats, sample
 from .sample import Used
@@ -35,7 +34,7 @@ def main(arguments: "list[str]", config_path: str) -> int:
     form = given.get("--format", "table")
     if form not in _FORMATS:
         raise ShimError(f"--format: {form!r} is not one of {', '.join(_FORMATS)}")
-    state = record.state_dir(configuration.read(given.get("--config", config_path), "--config" in given).state_dir)
+    state = options.state_dir(given, config_path)
     if "--watch" in given:
         return _watch(state, ids, form, options.seconds(given["--watch"], "--watch"))
     used, missing = _look(state, ids)
