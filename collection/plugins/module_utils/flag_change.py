@@ -87,14 +87,22 @@ def refuse_contradictions(flags):
 _FILE = {("bool", False): "?", ("bool", True): "?no-", ("file", False): "", ("directory", False): "directory "}
 
 
+class IncompatibleError(FlagError):
+    """A change that the agent may not recover from; `changed` holds all changes."""
+
+    def __init__(self, message, changed):
+        FlagError.__init__(self, message)
+        self.changed = changed
+
+
 def refuse_incompatible(module, changed, known):
     refused = [c for c in changed if c[3] == INCOMPATIBLE and c[0] not in module.params["allow_incompatible"]]
     if refused:
         named = "; ".join("%s (%s)" % (c[0], known[c[0]].reason) for c in refused)
-        module.fail_json(
-            msg="%s: a running agent may not recover from changing %s. Nothing was changed. Drain the host, then name "
+        raise IncompatibleError(
+            "%s: a running agent may not recover from changing %s. Nothing was changed. Drain the host, then name "
             "these flags in allow_incompatible" % (module.params["path"], named),
-            changed_flags=shown_changes(changed),
+            shown_changes(changed),
         )
 
 

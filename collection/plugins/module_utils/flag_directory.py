@@ -233,6 +233,27 @@ class Replacement:
             os.close(new)
         os.fsync(self.fd)
 
+    def put_copy(self, copy):
+        """What `copy(path)` makes at a path takes the directory's place."""
+        with contextlib.suppress(FileNotFoundError):
+            remove_tree(self.fd, self.staging)
+        copy(os.path.join(self.parent, self.staging))
+        if not self._exchange():
+            new = os.open(self.staging, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self.fd)
+            try:
+                self._entry_by_entry(new, {})
+            finally:
+                os.close(new)
+        os.fsync(self.fd)
+
+    def remove(self):
+        """Takes the directory away: by one rename, what is in it afterwards."""
+        with contextlib.suppress(FileNotFoundError):
+            remove_tree(self.fd, self.staging)
+        os.rename(self.name, self.staging, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+        remove_tree(self.fd, self.staging)
+        os.fsync(self.fd)
+
     def _take_over(self, new, kept):
         if not kept:
             return

@@ -142,7 +142,7 @@ foreign_files:
 """
 
 from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import SecretiveModule
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_change import FlagChange
+from ansible_collections.mesos.containerizer.plugins.module_utils.flag_change import FlagChange, IncompatibleError
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import FlagError
 
 
@@ -165,6 +165,8 @@ def main():
         if change.drift and not module.check_mode:
             change.make()
         module.exit_json(**change.result())
+    except IncompatibleError as error:
+        module.fail_json(msg=str(error), changed_flags=error.changed)
     except FlagError as error:
         module.fail_json(msg=str(error))
     except OSError as error:

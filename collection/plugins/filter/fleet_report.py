@@ -1,0 +1,248 @@
+# Copyright the mesos-shim authors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What playbook report has seen of each host, judged and counted; the page only shows it."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: fleet_report
+short_description: What was seen of a fleet, judged and counted
+version_added: 0.2.0
+author: The mesos-shim authors (@mesos-shim)
+description:
+  - Makes one structure of what the playbook C(mesos.containerizer.report) has registered for each host.
+positional: hostvars
+options:
+  _input:
+    description: Names of the hosts.
+    type: list
+    elements: str
+    required: true
+  hostvars:
+    description: The variables of all hosts.
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Write the page
+  ansible.builtin.template:
+    src: report.html.j2
+    dest: report.html
+    mode: "0644"
+  vars:
+    fleet: "{{ groups.mesos_agents | mesos.containerizer.fleet_report(hostvars) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The fleet; C(attention) lists what needs a person, worst first.
+  type: dict
+"""
+
+import json
+import time
+
+# Worst first: a host that cannot be seen, a container without isolation, a difference, a weakness.
+LEVELS = ("unreachable", "broken", "usage-only", "drift", "full", "degraded")
+FULL = 0.9
+
+
+def fleet_report(names, hostvars):
+    """The hosts with all that the page shows."""
+    hosts = [_host(str(name), hostvars[name]) for name in names]
+    attention = [dict(item, host=host["name"]) for host in hosts for item in host["attention"]]
+    attention.sort(key=lambda item: (LEVELS.index(item["level"]), item["host"]))
+    for item in attention:
+        item["line"] = "%s: %s" % (item["host"], item["text"])
+    containers = [container for host in hosts for container in host["containers"]]
+    releases = {}
+    for host in hosts:
+        if host["reachable"]:
+            releases[host["release"] or "none"] = releases.get(host["release"] or "none", 0) + 1
+    return {
+        "time": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "hosts": hosts,
+        "attention": attention,
+        "releases": sorted(({"name": name, "hosts": count} for name, count in releases.items()), key=_most),
+        "flags": _differing(hosts),
+        "reachable": sum(host["reachable"] for host in hosts),
+        "as_wanted": sum(host["state"] == "ok" for host in hosts),
+        "containers": len(containers),
+        "enforced": sum(container["mode"] == "enforced" for container in containers),
+    }
+
+
+def _most(release):
+    return (-release["hosts"], release["name"])
+
+
+def _host(name, known):
+    host = {
+        "name": name,
+        "anchor": "host-" + "".join(c if c.isalnum() and c.isascii() else "-%x-" % ord(c) for c in name),
+        "reachable": _reachable(known),
+        "release": None,
+        "drift": [str(item) for item in known.get("mesos_agent_drift") or []],
+        "error": " ".join(str(known.get("mesos_report_error") or "").split()),
+        "flags": {},
+        "containers": [],
+        "doctor": [],
+        "cpus": None,
+        "memory": None,
+    }
+    if host["reachable"]:
+        _fill(host, known)
+    host["attention"] = _attention(host)
+    levels = [item["level"] for item in host["attention"]]
+    host["state"] = min(levels, key=LEVELS.index) if levels else "ok"
+    host["cpu_used"] = sum(container["cpu"] or 0 for container in host["containers"])
+    host["memory_used"] = sum(container["memory"] or 0 for container in host["containers"])
+    return host
+
+
+def _reachable(known):
+    current = known.get("mesos_report_current")
+    return bool(current) and not current.get("unreachable")
+
+
+def _fill(host, known):
+    stat = (known.get("mesos_report_current") or {}).get("stat") or {}
+    if stat.get("exists"):
+        host["release"] = str(stat.get("lnk_target") or "").rpartition("/")[2] or None
+    for found in (known.get("mesos_report_flags_found"), known.get("mesos_report_flags")):
+        if found and found.get("flags") is not None:
+            host["flags"] = {str(flag): _value(value) for flag, value in sorted(found["flags"].items())}
+            break
+    system = {}
+    for line in (known.get("mesos_report_host") or {}).get("stdout_lines") or []:
+        words = line.split()
+        if len(words) == 2 and words[1].isdigit():
+            system[words[0]] = int(words[1])
+    host["cpus"] = system.get("_NPROCESSORS_ONLN")
+    if "_PHYS_PAGES" in system and "PAGESIZE" in system:
+        host["memory"] = system["_PHYS_PAGES"] * system["PAGESIZE"]
+    host["doctor"] = [item for item in _json((known.get("mesos_report_doctor") or {}).get("stdout"))]
+    before = {item["container_id"]: item for item in (known.get("mesos_report_before") or {}).get("containers") or []}
+    after = known.get("mesos_report_after") or {}
+    for item in after.get("containers") or []:
+        host["containers"].append(_container(item, before.get(item["container_id"]), host))
+    host["containers"].sort(key=lambda container: (-(container["cpu"] or 0), container["id"]))
+    if after.get("failed") and not host["error"]:
+        host["error"] = " ".join(str(after.get("msg") or "usage is not known").split())
+
+
+def _json(text):
+    try:
+        value = json.loads(text or "[]")
+    except ValueError:
+        return []
+    return value if isinstance(value, list) else []
+
+
+def _value(value):
+    if isinstance(value, dict):
+        return "; ".join("%s:%s" % (key, value[key]) for key in sorted(value))
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def _container(item, before, host):
+    known = item.get("statistics") or {}
+    cpu = _rate(known, (before or {}).get("statistics") or {})
+    cpu_limit = known.get("cpus_limit")
+    memory = known.get("mem_total_bytes", known.get("mem_rss_bytes"))
+    memory_limit = known.get("mem_limit_bytes")
+    return {
+        "id": str(item["container_id"]),
+        "executor": str(item.get("executor_id") or ""),
+        "framework": str(item.get("framework_id") or ""),
+        "mode": str(item.get("mode") or "unknown"),
+        "isolation": [str(name) for name in item.get("isolation") or []],
+        "volumes": item.get("volumes") or [],
+        "processes": known.get("processes"),
+        "cpu": cpu,
+        "cpu_limit": cpu_limit,
+        "cpu_share": _share(cpu, cpu_limit or host["cpus"]),
+        "memory": memory,
+        "memory_limit": memory_limit,
+        "memory_share": _share(memory, memory_limit or host["memory"]),
+        "disk": known.get("disk_used_bytes"),
+    }
+
+
+def _rate(after, before):
+    """CPUs in use between the two looks, None where there was only one."""
+    passed = after.get("timestamp", 0) - before.get("timestamp", after.get("timestamp", 0))
+    if passed <= 0 or "cpus_user_time_secs" not in after or "cpus_user_time_secs" not in before:
+        return None
+    spent = sum(after.get(name, 0) - before.get(name, 0) for name in ("cpus_user_time_secs", "cpus_system_time_secs"))
+    return max(0.0, spent / passed)
+
+
+def _share(used, whole):
+    if used is None or not whole:
+        return None
+    return min(1.0, used / whole)
+
+
+def _attention(host):
+    if not host["reachable"]:
+        return [{"level": "unreachable", "text": "cannot be reached", "remedy": "is it up, and does SSH answer?"}]
+    found = []
+    if host["error"]:
+        found.append({"level": "broken", "text": host["error"], "remedy": "playbooks/verify.yml --limit " + host["name"]})
+    if host["drift"]:
+        found.append(
+            {
+                "level": "drift",
+                "text": "not as the inventory says: " + "; ".join(host["drift"]),
+                "remedy": "playbooks/site.yml --limit %s --check --diff" % host["name"],
+            }
+        )
+    for container in host["containers"]:
+        name = container["executor"] or container["id"]
+        if container["mode"] != "enforced":
+            found.append(
+                {
+                    "level": "usage-only",
+                    "text": "%s runs without isolation (%s)" % (name, container["mode"]),
+                    "remedy": "who chose on_unenforceable: usage-only?",
+                }
+            )
+        if container["memory_limit"] and container["memory_share"] >= FULL:
+            found.append(
+                {
+                    "level": "full",
+                    "text": "%s uses %d%% of its memory limit" % (name, round(100 * container["memory_share"])),
+                    "remedy": "a higher limit, or a look at what grows",
+                }
+            )
+    for item in host["doctor"]:
+        if item.get("state") in ("broken", "degraded"):
+            text = "%s: %s" % (item.get("check"), item.get("message"))
+            found.append({"level": item["state"], "text": text, "remedy": str(item.get("remedy") or "")})
+    return found
+
+
+def _differing(hosts):
+    """Flags whose values differ between hosts, each value with its hosts, the most frequent first."""
+    seen = [host for host in hosts if host["reachable"] and host["flags"]]
+    result = []
+    for flag in sorted({flag for host in seen for flag in host["flags"]}):
+        values = {}
+        for host in seen:
+            values.setdefault(host["flags"].get(flag), []).append(host["name"])
+        if len(values) > 1:
+            rows = [{"value": value, "hosts": names} for value, names in values.items()]
+            result.append({"flag": flag, "values": sorted(rows, key=lambda row: (-len(row["hosts"]), row["value"] or ""))})
+    return result
+
+
+class FilterModule:
+    """The filter mesos.containerizer.fleet_report."""
+
+    def filters(self):
+        return {"fleet_report": fleet_report}

@@ -1,0 +1,80 @@
+# Copyright the mesos-shim authors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What became of each host, for people."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: rollout_summary
+short_description: What became of each host in a rollout
+version_added: 0.2.0
+author: The mesos-shim authors (@mesos-shim)
+description:
+  - One line for each host; what it was taken from, what to, how long it took, and why it stopped.
+positional: hostvars
+options:
+  _input:
+    description: Names of the hosts, in the order in which they were to be taken.
+    type: list
+    elements: str
+    required: true
+  hostvars:
+    description: The variables of all hosts.
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Say what became of each host
+  ansible.builtin.debug:
+    msg: "{{ ansible_play_hosts_all | mesos.containerizer.rollout_summary(hostvars) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The lines.
+  type: list
+  elements: str
+  sample:
+    - "agent-1  done         1 (0.1.0-0d9be1aa4c07) -> 2 (0.1.0-5f2c9e0b7a41), flags: gc_delay, restarted  4.2 s"
+"""
+
+
+def _place(where):
+    where = where or {}
+    number = where.get("generation")
+    return "%s (%s)" % ("none" if number is None else number, where.get("release") or "no shim")
+
+
+def _what(switched):
+    if not switched or not switched.get("changed"):
+        return "nothing to do" if switched else ""
+    text = "%s -> %s" % (_place(switched.get("before")), _place(switched.get("after")))
+    flags = ", ".join(change["name"] for change in switched.get("changed_flags") or [])
+    return text + (", flags: " + flags if flags else "") + (", restarted" if switched.get("restarted") else "")
+
+
+def rollout_summary(names, hostvars):
+    """One line a host, and how many of each kind."""
+    rows, counts = [], {}
+    for name in names:
+        done = hostvars[name].get("mesos_agent_rollout") or {"state": "not started"}
+        state = "died" if done["state"] == "begun" else done["state"]
+        counts[state] = counts.get(state, 0) + 1
+        took = "%.1f s" % (done["ended"] - done["began"]) if done.get("ended") and done.get("began") else ""
+        why = " ".join(str(done.get("why") or "").split())
+        rows.append((name, state, _what(done.get("switched")), took, why))
+    widths = [max([len(row[column]) for row in rows] or [0]) for column in range(3)]
+    lines = []
+    for name, state, what, took, why in rows:
+        line = "%s  %s  %s  %s" % (name.ljust(widths[0]), state.ljust(widths[1]), what.ljust(widths[2]), took)
+        lines.append(line.rstrip() + (": " + why if why else ""))
+    return lines + ["%d hosts: %s" % (len(rows), ", ".join("%d %s" % (counts[s], s) for s in sorted(counts)))]
+
+
+class FilterModule:
+    """The filter mesos.containerizer.rollout_summary."""
+
+    def filters(self):
+        return {"rollout_summary": rollout_summary}

@@ -1,0 +1,103 @@
+# Copyright the mesos-shim authors
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+"""What a running agent says of itself, by its HTTP endpoints."""
+
+from __future__ import annotations
+
+import json
+
+from ansible.module_utils.urls import open_url
+from ansible_collections.mesos.containerizer.plugins.module_utils.agent_service import start_time
+from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import effective
+
+
+class ApiError(Exception):
+    """No usable answer, in one line."""
+
+
+def address(settings):
+    """The agent's own address as its flags say: where it does not listen everywhere, --ip."""
+    ip = effective(settings.get("ip")) or "127.0.0.1"
+    ip = "127.0.0.1" if ip in ("0.0.0.0", "::") else ip  # noqa: S104 (compared, not listened on)
+    return "http://%s:%s" % ("[%s]" % ip if ":" in ip else ip, effective(settings.get("port")) or "5051")
+
+
+class Api:
+    """The endpoints below one address."""
+
+    def __init__(self, url, user=None, password=None, timeout=10):
+        self.url, self.user, self.password, self.timeout = url.rstrip("/"), user, password, timeout
+
+    def get(self, path, parse=True):
+        """The JSON at a path. Raises ApiError."""
+        data = self._open(path, None)
+        if not parse:
+            return None
+        try:
+            return json.loads(data)
+        except ValueError as error:
+            raise ApiError("%s%s: answered no JSON" % (self.url, path)) from error
+
+    def post(self, path, data):
+        """Sends JSON to a path. Raises ApiError."""
+        self._open(path, data)
+
+    def _open(self, path, data):
+        try:
+            answer = open_url(
+                self.url + path,
+                method="GET" if data is None else "POST",
+                data=data,
+                headers=None if data is None else {"Content-Type": "application/json"},
+                timeout=self.timeout,
+                use_proxy=False,
+                url_username=self.user,
+                url_password=self.password,
+                force_basic_auth=self.user is not None,
+                http_agent="mesos.containerizer",
+            )
+            return answer.read()
+        except Exception as error:  # of the socket, of HTTP, of TLS: all of them mean no answer
+            said = b" ".join(error.read().split())[:300].decode("utf-8", "replace") if hasattr(error, "read") else ""
+            reason = getattr(error, "reason", None) or error
+            raise ApiError("%s%s: %s%s" % (self.url, path, reason, ": " + said if said else "")) from error
+
+    def _first(self, *paths):
+        for path in paths[:-1]:
+            try:
+                return self.get(path)
+            except ApiError:
+                continue
+        return self.get(paths[-1])
+
+    def health(self):
+        """Raises ApiError unless the agent says that it is well."""
+        self.get("/slave(1)/health", parse=False)
+
+    def flags(self):
+        """{flag: text} as the agent runs with them; 0.21 says so in its state."""
+        return self._first("/slave(1)/flags", "/slave(1)/state.json").get("flags") or {}
+
+    def state(self):
+        """The agent's state; its id is empty until it has one."""
+        return self._first("/slave(1)/state", "/slave(1)/state.json")
+
+    def registered(self):
+        """Whether a master has the agent."""
+        return self.get("/metrics/snapshot").get("slave/registered") == 1
+
+    def containers(self):
+        """{container id: {"pid", "start_time"}} of the running containers; both 0 where the agent does not say."""
+        found = {}
+        for item in self._first("/slave(1)/containers", "/slave(1)/monitor/statistics.json"):
+            identity = item.get("container_id") or item.get("executor_id")
+            pid = (item.get("status") or {}).get("executor_pid") or 0
+            found[identity] = {"pid": pid, "start_time": (start_time(pid) or 0) if pid else 0}
+        return found
+
+
+def alive(containers):
+    """Those whose process still is the one it was; where it is not known, they count as such."""
+    return {
+        name: c for name, c in containers.items() if not c.get("pid") or start_time(c["pid"]) == c.get("start_time")
+    }

@@ -1,0 +1,147 @@
+# Copyright the mesos-shim authors
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+"""What the agent itself would refuse, at its start or at every launch, although each flag by itself is well formed."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+
+from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import effective
+from ansible_collections.mesos.containerizer.plugins.module_utils.shim_configuration import volumes
+
+_CHOICES = {
+    "recover": ("reconnect", "cleanup"),
+    "reconfiguration_policy": ("equal", "additive"),
+    "logging_level": ("INFO", "WARNING", "ERROR"),
+}
+_DEFAULT_WORK_DIR = "/tmp/mesos"  # noqa: S108 (0.21's own)
+
+# Variables that the packages' init wrapper makes arguments of. A flag given twice on a command line stops the agent.
+_WRAPPER_VARIABLES = {"MASTER": "master", "IP": "ip", "LOGS": "log_dir", "ISOLATION": "isolation"}
+_ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$")
+
+
+def of_flags(settings):
+    """One line for each thing in {flag: Setting} that an agent refuses."""
+    problems = []
+    isolation = [item for item in (effective(settings.get("isolation")) or "").split(",") if item]
+    for name in sorted(set(isolation)):
+        if isolation.count(name) > 1:
+            problems.append("flag isolation names %s more than once, which the agent refuses" % name)
+    for name, choices in _CHOICES.items():
+        value = effective(settings.get(name))
+        if value is not None and value not in choices:
+            problems.append("flag %s: %r is not one of %s" % (name, value, ", ".join(choices)))
+    ip = effective(settings.get("ip"))
+    if ip is not None and not _is_address(ip):
+        problems.append("flag ip: %r is not an IP address, and the agent asks for one" % ip)
+    headroom = effective(settings.get("gc_disk_headroom"))
+    if headroom is not None and not _between(headroom, 0, 1):
+        problems.append("flag gc_disk_headroom: %s is not between 0 and 1" % headroom)
+    return problems + _of_container_info(settings, isolation)
+
+
+def _is_address(text):
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _between(text, low, high):
+    try:
+        return low <= float(text) <= high
+    except ValueError:
+        return False
+
+
+def _of_container_info(settings, isolation):
+    """The flag default_container_info against the agent's own filesystem/shared (compared as it does, by prefix)."""
+    what = "flag default_container_info"
+    info = _parsed(effective(settings.get("default_container_info")))
+    found = volumes(info)
+    if not found:
+        return []
+    if "filesystem/linux" in isolation:
+        return []
+    advice = "keep it in the shim's configuration alone (mesos_agent_default_container_info_flag: false)"
+    if "filesystem/shared" not in isolation:
+        return ["%s has volumes, but isolation has no filesystem/shared: the agent refuses it; %s" % (what, advice)]
+    problems = []
+    work_dir = effective(settings.get("work_dir")) or _DEFAULT_WORK_DIR
+    for index, (target, source, _) in enumerate(found):
+        if (work_dir + "/").startswith(target.rstrip("/") + "/"):
+            problems.append("%s covers %s, which is above work_dir %s: the agent refuses it" % (what, target, work_dir))
+        for other, _, _ in found[:index]:
+            if target.startswith(other) or other.startswith(target):
+                reason = "the agent compares paths as strings and refuses both together"
+                problems.append("%s has %s and %s: %s" % (what, other, target, reason))
+        if source.startswith("/") and not os.path.lexists(source):
+            problems.append("%s: host_path %s is not there" % (what, source))
+    return [problem + "; " + advice for problem in problems]
+
+
+def _parsed(text):
+    if not text:
+        return None
+    if text.startswith(("/", "file://")):
+        try:
+            with open(text[7:] if text.startswith("file://") else text, encoding="utf-8") as stream:
+                text = stream.read()
+        except OSError:
+            return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def missing_paths(info):
+    """One line for each container path that this host does not have, nor gets from another volume."""
+    targets = [target for target, _, _ in volumes(info)]
+    problems = []
+    for target in targets:
+        above = [other for other in targets if other != target and target.startswith(other.rstrip("/") + "/")]
+        if target.startswith("/") and not above and not os.path.exists(target):
+            problems.append(
+                "default ContainerInfo: container_path %s is not there on this host; make it first" % target
+            )
+    return problems
+
+
+def of_environment(files, settings):
+    """(problems, warnings) of what the init wrapper reads besides the flags directory."""
+    problems, warnings = [], []
+    for path in files:
+        try:
+            with open(path, encoding="utf-8", errors="replace") as stream:
+                lines = stream.read().splitlines()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        for line in lines:
+            match = _ASSIGNMENT.match(line)
+            if not match or match.group(2).strip() in ("", '""', "''"):
+                continue
+            variable = match.group(1)
+            flag = _WRAPPER_VARIABLES.get(variable)
+            if flag in settings:
+                problems.append(
+                    "%s sets %s, of which the init wrapper makes another --%s: remove it there" % (path, variable, flag)
+                )
+            elif variable.startswith("MESOS_"):
+                name = variable[6:].lower()
+                positive = name[3:] if name.startswith("no_") else name
+                if name != positive and positive in settings:
+                    problems.append(
+                        "%s sets %s, and mesos_agent_flags sets %s: the agent refuses both together"
+                        % (path, variable, positive)
+                    )
+                elif positive in settings:
+                    warnings.append("%s sets %s; the flags directory goes before it" % (path, variable))
+                else:
+                    warnings.append("%s sets %s: that flag is not managed here" % (path, variable))
+    return problems, warnings

@@ -1,0 +1,118 @@
+# Copyright the mesos-shim authors
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+"""The agent's unit: what systemd knows of it, the drop-in that keeps executors alive, its restart."""
+
+from __future__ import annotations
+
+import os
+import re
+
+DROP_IN = "50-mesos-shim.conf"
+UNITS = ("mesos-slave", "mesos-agent")
+
+# KillMode, Delegate: else systemd ends the executors with the agent, or takes their cgroups.
+# PrivateTmp: else the agent's /tmp is not the host's, and is deleted with everything in it when the agent stops.
+DROP_IN_TEXT = """\
+# Written by mesos.containerizer; do not edit.
+[Service]
+Delegate=yes
+KillMode=process
+PrivateTmp=no
+"""
+
+_PROPERTIES = ("LoadState", "ActiveState", "SubState", "UnitFileState", "MainPID", "KillMode", "Delegate", "PrivateTmp")
+
+
+class ServiceError(Exception):
+    """What systemd did not do, in one line."""
+
+
+def drop_in_path(unit):
+    """Where the drop-in of a unit lies."""
+    return "/etc/systemd/system/%s.d/%s" % (full_name(unit), DROP_IN)
+
+
+def full_name(unit):
+    """A unit's name with its suffix."""
+    return unit if re.search(r"\.(service|target|scope)$", unit) else unit + ".service"
+
+
+class Service:
+    """One unit of this host."""
+
+    def __init__(self, run_command, unit):
+        self.run_command, self.unit = run_command, full_name(unit)
+
+    def _systemctl(self, *words):
+        try:
+            code, out, err = self.run_command(["systemctl"] + list(words), handle_exceptions=False)
+        except OSError as error:
+            raise ServiceError("systemctl cannot be run: %s; empty mesos_agent_service manages none" % error) from error
+        if code != 0:
+            raise ServiceError("systemctl %s: %s" % (" ".join(words), (err or out).strip().replace("\n", "; ")))
+        return out
+
+    def properties(self):
+        """{property: text} of the unit; LoadState is not-found where there is none."""
+        out = self._systemctl("show", "--property=" + ",".join(_PROPERTIES), "--", self.unit)
+        return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+
+    def known(self):
+        """Whether there is such a unit."""
+        return self.properties().get("LoadState") not in ("not-found", None, "")
+
+    def status(self):
+        """{"enabled": bool, "active": bool, "pid": int}"""
+        found = self.properties()
+        return {
+            "enabled": found.get("UnitFileState") in ("enabled", "static", "alias", "enabled-runtime", "generated"),
+            "active": found.get("ActiveState") in ("active", "activating", "reloading"),
+            "pid": int(found.get("MainPID") or 0),
+        }
+
+    def reload(self):
+        """Has systemd read its files again."""
+        self._systemctl("daemon-reload")
+
+    def restart(self):
+        """Stops and starts the unit."""
+        # A unit that was restarted too often before is not to be refused for that.
+        self._systemctl("reset-failed", "--", self.unit)
+        self._systemctl("restart", "--", self.unit)
+
+    def stop(self):
+        """Stops the unit."""
+        self._systemctl("stop", "--", self.unit)
+
+    def enable(self, wanted):
+        """Whether it starts with the host."""
+        self._systemctl("enable" if wanted else "disable", "--quiet", "--", self.unit)
+
+
+def start_time(pid):
+    """When a process started, in clock ticks since boot; None if there is none, or only its remains."""
+    try:
+        with open("/proc/%d/stat" % pid, "rb") as stream:
+            fields = stream.read().rpartition(b")")[2].split()
+    except (OSError, ValueError):
+        return None
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def sealed_launcher(pid):
+    """Whether a running agent holds its launch helper as a sealed copy in memory (a build with launcher sealing)."""
+    if not pid:
+        return False
+    directory = "/proc/%d/fd" % pid
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return False
+    for name in names:
+        try:
+            target = os.readlink(os.path.join(directory, name))
+        except OSError:
+            continue
+        if target.startswith("/memfd:") and "mesos-containerizer" in target:
+            return True
+    return False

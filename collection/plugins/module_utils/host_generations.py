@@ -1,0 +1,432 @@
+# Copyright the mesos-shim authors
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+"""Takes a host from one generation to another: flags, configuration, release and drop-in together, then the agent."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+
+from ansible_collections.mesos.containerizer.plugins.module_utils import agent_service, flag_directory, generations
+from ansible_collections.mesos.containerizer.plugins.module_utils.agent_api import Api, ApiError, address, alive
+from ansible_collections.mesos.containerizer.plugins.module_utils.flag_change import FlagChange
+from ansible_collections.mesos.containerizer.plugins.module_utils.flag_effects import INCOMPATIBLE
+from ansible_collections.mesos.containerizer.plugins.module_utils.flag_table import FLAGS
+from ansible_collections.mesos.containerizer.plugins.module_utils.host_python import choose
+from ansible_collections.mesos.containerizer.plugins.module_utils.shim_installation import Installation, InstallError
+
+
+class GenerationError(Exception):
+    """Why a host was not taken where it was to go, in one line."""
+
+
+class Host:
+    """This host and its generations, for one call of a module."""
+
+    def __init__(self, module):
+        self.module, self.params, self.check_mode = module, module.params, module.check_mode
+        prefix = os.path.normpath(self.params["prefix"])
+        python = choose(self.params.get("python"))
+        self.installation = Installation(
+            module.run_command, self.check_mode, prefix, python, self.params["helpers_dir"]
+        )
+        self.planner = Installation(module.run_command, True, prefix, python, self.params["helpers_dir"])
+        self.store = generations.Store(prefix)
+        self.prefix = prefix
+
+    # What lies on the host now.
+
+    def _found(self, unit):
+        drop_in = generations.read_text(agent_service.drop_in_path(unit)) if unit else None
+        return {"config": self.planner.read_config(), "drop_in": drop_in, "release": self.planner.current()}
+
+    def _differs(self, number, path, unit):
+        """Which parts of the host are not what a generation says."""
+        about, found = self.store.about(number), self._found(unit)
+        differing = []
+        if found["drop_in"] != self.store.text(number, generations.DROP_IN):
+            differing.append("unit")
+        if found["config"] != self.store.text(number, generations.CONFIG):
+            differing.append("config")
+        if about["release"] is not None and about["release"] != found["release"]:
+            differing.append("release")
+        if not generations.same_tree(path, self.store.file(number, generations.FLAGS)):
+            differing.append("flags")
+        return differing
+
+    def _described(self, number):
+        about = (self.store.about(number) if number is not None else None) or {}
+        return {"generation": number, "release": about.get("release")}
+
+    # Forward.
+
+    def activate(self):
+        """Makes flags, configuration and release what the call says. Returns the module's result."""
+        params, store, unit = self.params, self.store, self.params["service"] or None
+        change = FlagChange(self.module)
+        found = self._found(unit)
+        drop_in = agent_service.DROP_IN_TEXT if unit and params["drop_in"] else None
+        actions = self._planned(change, found, drop_in)
+        service = agent_service.Service(self.module.run_command, unit) if unit else None
+        status = service.status() if service else {}
+        waking = [name for name, key in (("enable", "enabled"), ("start", "active")) if service and not status[key]]
+        pending = store.state["pending"] is not None
+        unfinished = pending and not store.state.get("restarted")
+        restart = bool(service) and (
+            bool(waking and "start" in waking) or change.restart_required or "unit" in actions or unfinished
+        )
+        result = {
+            "changed": bool(actions or waking or pending),
+            "actions": actions + waking + (["resume"] if pending else []) + (["restart"] if restart else []),
+            "before": self._described(store.state["good"]),
+            "after": {"generation": store.state["good"], "release": params["release"] or found["release"]},
+            "generation": store.state["good"],
+            "pending": pending,
+            "restarted": False,
+            "agent_id": None,
+            "same_agent": True,
+            "containers": {},
+            "lost_containers": [],
+            "diff": self._diff(change, found, drop_in, unit),
+            **{k: v for k, v in change.result().items() if k in ("changed_flags", "restart_required", "foreign_files")},
+        }
+        if result["before"]["release"] is None:
+            result["before"]["release"] = found["release"]
+        if not result["changed"]:
+            return result
+        if self.check_mode:
+            result["after"]["generation"] = None
+            return result
+        url = params["url"] or address({n: s[-1] for n, s in change.state.flags.items()})
+        # Asked before anything is switched; who does not answer has nothing that could be compared.
+        agent_id, containers = (None, {}) if not service else self._ask(url)
+        if not (actions or pending):
+            service.enable(True)
+            result.update(self._restart(service, containers, agent_id), restarted=True)
+            return result
+        with store.lock():
+            base = self._base(change, unit, status)
+            if pending:
+                agent_id = store.state.get("agent_id")
+            number = store.state["pending"] if (store.state["pending"] or 0) > 0 else store.next_number()
+            incompatible = [c[0] for c in change.changed_flags if c[3] == INCOMPATIBLE]
+            same_agent = not incompatible and store.state.get("same_agent", True) if pending else not incompatible
+            store.write_state(
+                good=base, pending=number, last=number, restarted=False, agent_id=agent_id, same_agent=same_agent
+            )
+            try:
+                self._switch(change, drop_in, unit, found["config"], params["config_text"])
+                self._record(number, change.path, unit, base, change)
+            except Exception as error:
+                self._put_back(base, change.path, unit)
+                store.write_state(pending=None)
+                raise GenerationError("%s; flags, release and configuration were put back" % error) from error
+            if service:
+                service.enable(True)
+            if restart:
+                result.update(self._restart(service, containers, agent_id))
+                result["restarted"] = True
+            store.write_state(restarted=True)
+            result.update(
+                generation=number,
+                before=dict(self._described(base)),
+                after=self._described(number),
+                agent_id=agent_id,
+                same_agent=same_agent,
+                pending=True,
+            )
+            if result["before"]["release"] is None:
+                result["before"]["release"] = found["release"]
+            if params["confirm"]:
+                self._confirm()
+                result["pending"] = False
+        return result
+
+    def _planned(self, change, found, drop_in):
+        params, actions = self.params, []
+        if params["service"] and found["drop_in"] != drop_in:
+            actions.append("unit")
+        if params["release"] is not None and self.planner.activate(params["release"]):
+            actions.append("release")
+        if params["config_text"] is not None and found["config"] != params["config_text"]:
+            actions.append("config")
+        if change.drift:
+            actions.append("flags")
+        return actions
+
+    def _diff(self, change, found, drop_in, unit):
+        params = self.params
+        release = params["release"] or found["release"]
+        config = found["config"] if params["config_text"] is None else params["config_text"]
+        diff = self.planner.diff(found["release"], release, found["config"], config)
+        diff.append(change.diff())
+        if unit:
+            where = agent_service.drop_in_path(unit)
+            diff.append(
+                {
+                    "before_header": where,
+                    "after_header": where,
+                    "before": found["drop_in"] or "",
+                    "after": drop_in or "",
+                }
+            )
+        return diff
+
+    def _base(self, change, unit, status):
+        """The generation that a failure goes back to: what lies here now is recorded unless it is already."""
+        store = self.store
+        if store.state["good"] is None:
+            paths = [change.path, self.planner.config_path]
+            paths += [agent_service.drop_in_path(unit)] if unit else []
+            origin = {"missing": _missing_directories(paths), "status": status}
+            self._record(0, change.path, unit, None, None, origin=origin)
+            store.write_state(good=0)
+        elif store.state["pending"] is None and self._differs(store.state["good"], change.path, unit):
+            # Somebody has changed the host since: that, not what we knew, is what it must be able to go back to.
+            number = store.next_number()
+            self._record(number, change.path, unit, store.state["good"], None, found=True)
+            store.write_state(good=number, last=number)
+        return store.state["good"]
+
+    def _record(self, number, path, unit, base, change, **more):
+        found = self._found(unit)
+        flags = sorted(c[0] for c in change.changed_flags) if change else []
+        about = dict(more, release=found["release"], flags_path=path, service=unit, base=base, changed_flags=flags)
+        self.store.record(number, path, found["config"], found["drop_in"], about)
+
+    def _switch(self, change, drop_in, unit, old_config, config):
+        if unit:
+            self._write_drop_in(unit, drop_in)
+        self._switch_shim(self.params["release"], old_config, config)
+        if change.drift:
+            change.make()
+
+    def _switch_shim(self, release, old_config, config):
+        """Release and configuration, in the order in which every launch in between is understood."""
+        release_first = release is None or old_config is None or self._understands(release, old_config)
+        for step in (0, 1):
+            if (step == 0) == release_first and release is not None:
+                self.installation.activate(release)
+            elif (step == 0) != release_first and config is not None and config != self.planner.read_config():
+                self.installation.write_config(config)
+
+    def _understands(self, release, config):
+        home = os.path.join(self.installation.releases, release)
+        try:
+            self.planner.validate(home, config)
+        except InstallError:
+            return False
+        return True
+
+    def _write_drop_in(self, unit, text):
+        path = agent_service.drop_in_path(unit)
+        if generations.read_text(path) == text:
+            return
+        if text is None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            with contextlib.suppress(OSError):
+                os.rmdir(os.path.dirname(path))  # only if nobody else has a drop-in there
+        else:
+            os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+            generations.write_file(path, text, 0o644)
+        agent_service.Service(self.module.run_command, unit).reload()
+
+    # The agent.
+
+    def _ask(self, url):
+        api = Api(url, self.params["url_username"], self.params["url_password"])
+        try:
+            return api.state().get("id") or None, api.containers()
+        except ApiError:
+            return None, {}
+
+    def _restart(self, service, containers, agent_id):
+        before = alive(containers)
+        service.restart()
+        after = alive(before)
+        return {"containers": after, "lost_containers": sorted(set(before) - set(after)), "agent_id": agent_id}
+
+    # Good, and back.
+
+    def confirm(self):
+        """The pending generation is good."""
+        number = self.store.state["pending"]
+        result = {"changed": number is not None, "generation": number or self.store.state["good"]}
+        if number is None or self.check_mode:
+            return result
+        if number == generations.PENDING_RESTORE or self.store.about(number) is None:
+            raise GenerationError(
+                "generation %s was begun and not finished: run the rollout again, or roll back" % number
+            )
+        with self.store.lock():
+            self._confirm()
+        return result
+
+    def _confirm(self):
+        store = self.store
+        store.write_state(good=store.state["pending"], pending=None)
+        good = store.state["good"]
+        current, previous = self.planner.current(), store.previous(good)
+        if current is not None:
+            needed = {(store.about(n) or {}).get("release") for n in (good, previous) if n is not None} - {None}
+            self.installation.prune(current, self.params["keep_releases"], needed)
+        store.prune(self.params["keep"], self.planner.releases)
+
+    def restore(self):
+        """Back to the generation before: of a pending one the last good one, else the one before the good one."""
+        store, params = self.store, self.params
+        pending, good = store.state["pending"], store.state["good"]
+        target = params["generation"]
+        if target is None:
+            target = good if pending is not None else None if good is None else store.previous(good)
+        result = {
+            "changed": False,
+            "actions": [],
+            "before": self._described(pending if (pending or 0) > 0 else good),
+            "after": self._described(target),
+            "generation": target,
+            "restarted": False,
+            "agent_id": None,
+            "same_agent": True,
+            "containers": {},
+            "lost_containers": [],
+        }
+        if target is None or (pending is None and params["pending_only"]):
+            if params["required"] and not params["pending_only"]:
+                raise GenerationError("there is no earlier generation to go back to")
+            return result
+        about = store.about(target)
+        if about is None:
+            kept = ", ".join(str(n) for n in store.numbers()) or "none"
+            raise GenerationError("generation %s is not kept here; kept: %s" % (target, kept))
+        if about["release"] and not os.path.isdir(os.path.join(self.planner.releases, about["release"])):
+            raise GenerationError("generation %s needs the release %s, which is gone" % (target, about["release"]))
+        path, unit = about["flags_path"], about["service"]
+        result["flags_path"], result["service"] = path, unit
+        flags = self.store.file(target, generations.FLAGS)
+        settings = flag_directory.read(flags, FLAGS).flags if flags else {}
+        differing = self._differs(target, path, unit)
+        restart = bool(unit) and (bool({"flags", "unit"} & set(differing)) or pending is not None)
+        result["actions"] = differing + (["restart"] if restart else [])
+        result["changed"] = bool(result["actions"]) or pending is not None or target != good
+        if not result["changed"] or self.check_mode:
+            return result
+        service = agent_service.Service(self.module.run_command, unit) if unit else None
+        url = params["url"] or address({name: items[-1] for name, items in settings.items()})
+        agent_id, containers = self._ask(url) if service else (None, {})
+        if pending is not None:
+            agent_id = store.state.get("agent_id")
+        with store.lock():
+            store.write_state(
+                good=target, pending=pending or generations.PENDING_RESTORE, restarted=False, agent_id=agent_id
+            )
+            self._put_back(target, path, unit)
+            if service:
+                origin = about.get("origin", {}).get("status")
+                if origin:
+                    service.enable(origin["enabled"])
+                if origin and not origin["active"]:
+                    service.stop()
+                elif restart:
+                    result.update(self._restart(service, containers, agent_id), restarted=True)
+            for number in [n for n in store.numbers() if n > target]:
+                store.note(number, failed=params["reason"] or "rolled back")
+            store.write_state(pending=None, restarted=True)
+        return result
+
+    def _put_back(self, number, path, unit):
+        """Files as a generation has them; the agent is the caller's."""
+        about = self.store.about(number)
+        if unit:
+            self._write_drop_in(unit, self.store.text(number, generations.DROP_IN))
+        config = self.store.text(number, generations.CONFIG)
+        self._switch_shim(about["release"], self.planner.read_config(), config)
+        if config is None:
+            self.installation.write_config(None)
+        flags = self.store.file(number, generations.FLAGS)
+        if not generations.same_tree(path, flags):
+            generations.put_flags(path, flags)
+
+    # Away.
+
+    def remove(self):
+        """The host as it was before the first generation, without the shim."""
+        store = self.store
+        origin = store.about(0)
+        installed = os.path.isdir(self.prefix)
+        result = {
+            "changed": installed or origin is not None,
+            "actions": [],
+            "before": self._described(store.state["good"]),
+        }
+        result["after"] = {"generation": None, "release": None}
+        if not result["changed"]:
+            return result
+        running = self._running_containers()
+        if running and not self.params["force"]:
+            raise GenerationError(
+                "%d containers that the shim started still run (%s): drain the host first, or force it"
+                % (len(running), ", ".join(running[:5]))
+            )
+        result["actions"] = ["remove"]
+        if origin is not None:
+            result["actions"] = self._differs(0, origin["flags_path"], origin["service"]) + ["remove"]
+        if self.check_mode:
+            return result
+        state_dir = self._state_dir()
+        if origin is not None:
+            path, unit = origin["flags_path"], origin["service"]
+            flags_changed = "flags" in result["actions"] or "unit" in result["actions"]
+            self._put_back(0, path, unit)
+            if unit:
+                service, status = agent_service.Service(self.module.run_command, unit), origin["origin"]["status"]
+                if service.known():
+                    service.enable(status["enabled"])
+                    if not status["active"]:
+                        service.stop()
+                    elif flags_changed:
+                        service.restart()
+        self.installation.write_config(None)
+        missing = origin["origin"]["missing"] if origin is not None else []
+        for directory in sorted(missing, key=len, reverse=True) + [os.path.dirname(self.planner.config_path)]:
+            with contextlib.suppress(OSError):
+                os.rmdir(directory)
+        shutil.rmtree(self.prefix, ignore_errors=False)
+        if not running and state_dir:
+            shutil.rmtree(state_dir, ignore_errors=True)
+        return result
+
+    def _program(self, *words):
+        program = os.path.join(self.prefix, "bin", "mesos-shim")
+        if not os.path.exists(program):
+            return None
+        code, out, unused = self.module.run_command([program] + list(words))
+        return out if code == 0 else None
+
+    def _running_containers(self):
+        """Ids of the containers that the shim knows and that still run."""
+        try:
+            return [item["container_id"] for item in json.loads(self._program("ps", "--json") or "[]")]
+        except (ValueError, KeyError, TypeError):
+            return []
+
+    def _state_dir(self):
+        try:
+            given = json.loads(self.planner.read_config() or "{}").get("state_dir")
+        except ValueError:
+            given = None
+        return given or ("/run/mesos-shim" if os.geteuid() == 0 else None)
+
+
+def _missing_directories(paths):
+    """The directories on the way to `paths` that are not there, which we will have made."""
+    found = set()
+    for path in paths:
+        directory = os.path.dirname(path)
+        while directory not in ("", "/") and not os.path.lexists(directory):
+            found.add(directory)
+            directory = os.path.dirname(directory)
+    return sorted(found)

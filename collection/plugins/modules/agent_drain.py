@@ -1,0 +1,168 @@
+#!/usr/bin/python
+# Copyright the mesos-shim authors
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: agent_drain
+short_description: Drain an agent's host by its master's maintenance schedule
+version_added: 0.2.0
+author: The mesos-shim authors (@mesos-shim)
+description:
+  - Runs on the agent's host. The machine is named to the master as the agent names itself.
+  - The master has one schedule for all machines, which is read, changed and written; let one host at a time do it
+    (C(throttle) 1).
+attributes:
+  check_mode:
+    description: Says what would be scheduled.
+    support: full
+  diff_mode:
+    description: The schedule is not shown.
+    support: none
+  platform:
+    description: Where it runs.
+    platforms: posix
+    support: full
+options:
+  state:
+    description:
+      - V(scheduled) puts the machine into the schedule, from now on, so that frameworks are asked to leave it.
+      - V(empty) waits until the agent runs no container any more, and fails after O(timeout).
+      - V(unscheduled) takes the machine out of the schedule.
+    type: str
+    choices: [scheduled, empty, unscheduled]
+    required: true
+  master:
+    description: Address of the leading master, for example C(http://10.0.0.1:5050).
+    type: str
+    required: true
+  path:
+    description: The agent's flags directory, which says where it answers.
+    type: path
+    required: true
+  url:
+    description: Address of the agent's HTTP endpoints. Default is what its flags C(ip) and C(port) say.
+    type: str
+  url_username:
+    description: Principal for the endpoints of agent and master.
+    type: str
+  url_password:
+    description: Secret for the endpoints of agent and master.
+    type: str
+  timeout:
+    description: Seconds until the agent must be empty.
+    type: int
+    default: 600
+"""
+
+EXAMPLES = r"""
+- name: Ask the frameworks to leave this host
+  mesos.containerizer.agent_drain:
+    state: scheduled
+    master: http://10.0.0.1:5050
+    path: /etc/mesos-slave
+  throttle: 1
+"""
+
+RETURN = r"""
+machine:
+  description: The machine as the master knows it.
+  returned: success
+  type: dict
+  sample: {hostname: agent-1.example.com, ip: 10.0.0.11}
+containers:
+  description: Ids of the containers that still run.
+  returned: O(state=empty)
+  type: list
+  elements: str
+  sample: []
+"""
+
+import json
+import os
+import time
+
+from ansible_collections.mesos.containerizer.plugins.module_utils import flag_directory
+from ansible_collections.mesos.containerizer.plugins.module_utils.agent_api import Api, ApiError, address
+from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import SecretiveModule
+from ansible_collections.mesos.containerizer.plugins.module_utils.flag_table import FLAGS
+from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import FlagError
+
+
+def machine_of(state):
+    """The MachineID that an agent registers with: its hostname, and the address in its pid, slave(1)@IP:PORT."""
+    ip = (state.get("pid") or "").rpartition("@")[2].rpartition(":")[0].strip("[]")
+    if not ip:
+        raise ApiError("the agent does not say its address")
+    return {"hostname": state.get("hostname") or "", "ip": ip}
+
+
+def without(schedule, machine):
+    """A schedule that does not name the machine."""
+    windows = []
+    for window in schedule.get("windows") or []:
+        left = [m for m in window.get("machine_ids") or [] if m.get("ip") != machine["ip"]]
+        if left:
+            windows.append(dict(window, machine_ids=left))
+    return {"windows": windows} if windows else {}
+
+
+def run(module):
+    params = module.params
+    settings = {n: items[-1] for n, items in flag_directory.read(os.path.normpath(params["path"]), FLAGS).flags.items()}
+    access = (params["url_username"], params["url_password"])
+    agent = Api(params["url"] or address(settings), *access)
+    machine = machine_of(agent.state())
+    if params["state"] == "empty":
+        deadline = time.monotonic() + params["timeout"]
+        while True:
+            running = sorted(agent.containers())
+            if not running or module.check_mode:
+                return {"changed": False, "machine": machine, "containers": running}
+            if time.monotonic() > deadline:
+                raise ApiError(
+                    "after %d seconds there still are containers: %s" % (params["timeout"], ", ".join(running[:10]))
+                )
+            time.sleep(1)
+    master = Api(params["master"], *access)
+    schedule = master.get("/maintenance/schedule") or {}
+    wanted = without(schedule, machine)
+    if params["state"] == "scheduled":
+        listed = [m for w in schedule.get("windows") or [] for m in w.get("machine_ids") or []]
+        if any(m.get("ip") == machine["ip"] for m in listed):
+            return {"changed": False, "machine": machine}
+        window = {
+            "machine_ids": [machine],
+            "unavailability": {"start": {"nanoseconds": time.time_ns()}},
+        }
+        wanted = {"windows": wanted.get("windows", []) + [window]}
+    changed = wanted != schedule
+    if changed and not module.check_mode:
+        master.post("/maintenance/schedule", json.dumps(wanted))
+    return {"changed": changed, "machine": machine}
+
+
+def main():
+    module = SecretiveModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["scheduled", "empty", "unscheduled"], "required": True},
+            "master": {"type": "str", "required": True},
+            "path": {"type": "path", "required": True},
+            "url": {"type": "str"},
+            "url_username": {"type": "str"},
+            "url_password": {"type": "str", "no_log": True},
+            "timeout": {"type": "int", "default": 600},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        module.exit_json(**run(module))
+    except (ApiError, FlagError) as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg="%s: %s" % (error.filename or "agent_drain", error.strerror or error))
+
+
+if __name__ == "__main__":
+    main()

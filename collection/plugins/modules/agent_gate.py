@@ -1,0 +1,264 @@
+#!/usr/bin/python
+# Copyright the mesos-shim authors
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: agent_gate
+short_description: Wait until an agent is well, or say why it is not
+version_added: 0.2.0
+author: The mesos-shim authors (@mesos-shim)
+description:
+  - Waits until the agent answers that it is well, runs with the flags that it was given, is registered with its master
+    under the same id as before, and still has its containers.
+  - Launches a probe executor through the launcher directory, as an agent does, and looks at what it sees of the default
+    ContainerInfo's volumes.
+  - Fails with everything that is still wrong after O(timeout).
+attributes:
+  check_mode:
+    description: Changes nothing but for the probe's own short-lived sandbox, which is left out in check mode.
+    support: full
+  diff_mode:
+    description: Changes nothing.
+    support: N/A
+  platform:
+    description: Where it runs.
+    platforms: posix
+    support: full
+options:
+  path:
+    description: The flags directory. The agent must run with the flags that are there.
+    type: path
+    required: true
+  ignore_flags:
+    description: Flags whose effective value is not compared, because something between directory and agent sets it.
+    type: list
+    elements: str
+    default: []
+  service:
+    description: The agent's unit. Without it, and without O(url), no agent is asked.
+    type: str
+  url:
+    description: Address of the agent's HTTP endpoints. Default is what the flags C(ip) and C(port) say.
+    type: str
+  url_username:
+    description: Principal for the agent's endpoints.
+    type: str
+  url_password:
+    description: Secret for the agent's endpoints.
+    type: str
+  agent_id:
+    description: The id that the agent must have. Default is any.
+    type: str
+  containers:
+    description: Containers that the agent must have unless they have ended by themselves.
+    type: dict
+    default: {}
+  lost_containers:
+    description: Containers that ended while the agent was restarted.
+    type: list
+    elements: str
+    default: []
+  allowed_losses:
+    description: How many containers may have ended while the agent was restarted.
+    type: int
+    default: 0
+  registered:
+    description: Whether the agent must be registered with a master.
+    type: bool
+    default: true
+  master:
+    description:
+      - Address of a master, for example C(http://10.0.0.1:5050), which is asked whether it has the agent.
+      - Without it the agent's own word counts, that it has an id and sees a master; that is true somewhat earlier.
+    type: str
+  probe:
+    description: Whether a probe executor is launched.
+    type: bool
+    default: true
+  prefix:
+    description: Directory of the shim's installation.
+    type: path
+    default: /opt/mesos-shim
+  timeout:
+    description: Seconds until everything must be as it should.
+    type: int
+    default: 60
+seealso:
+  - module: mesos.containerizer.agent_generation
+"""
+
+EXAMPLES = r"""
+- name: Wait for the agent
+  mesos.containerizer.agent_gate:
+    path: /etc/mesos-slave
+    service: mesos-slave
+"""
+
+RETURN = r"""
+agent_id:
+  description: The agent's id.
+  returned: where an agent was asked
+  type: str
+  sample: 20140806-013434-1527386378-5050-42-S1
+version:
+  description: The agent's version.
+  returned: where an agent was asked
+  type: str
+  sample: 1.11.0
+containers:
+  description: How many containers it runs.
+  returned: where an agent was asked
+  type: int
+  sample: 12
+problems:
+  description: What was still wrong at the end.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+waited:
+  description: Seconds until everything was as it should.
+  returned: always
+  type: float
+  sample: 3.4
+"""
+
+import json
+import os
+import time
+
+from ansible_collections.mesos.containerizer.plugins.module_utils import flag_directory, probe_launch
+from ansible_collections.mesos.containerizer.plugins.module_utils.agent_api import Api, ApiError, address, alive
+from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import SecretiveModule
+from ansible_collections.mesos.containerizer.plugins.module_utils.agent_service import Service, ServiceError
+from ansible_collections.mesos.containerizer.plugins.module_utils.flag_change import known_flags
+from ansible_collections.mesos.containerizer.plugins.module_utils.flag_effective import differences
+from ansible_collections.mesos.containerizer.plugins.module_utils.flag_table import FLAGS
+from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import FlagError, effective
+from ansible_collections.mesos.containerizer.plugins.module_utils.shim_configuration import volumes
+from ansible_collections.mesos.containerizer.plugins.module_utils.shim_installation import DEFAULT_PREFIX
+
+_INTERVAL = 0.5  # an agent answers /metrics/snapshot twice a second and no more often
+
+
+def look(params, settings, api, service):
+    """(what the agent says of itself, everything that is wrong with it, whether waiting cannot help)."""
+    facts, problems = {}, []
+    if service is not None and not service.status()["active"]:
+        return facts, ["the unit %s is not running" % service.unit], False
+    try:
+        api.health()
+        problems += differences(settings, api.flags(), params["ignore_flags"])
+        state = api.state()
+        facts["agent_id"], facts["version"] = state.get("id") or None, state.get("version")
+        if params["registered"] and not is_registered(params, api, facts["agent_id"]):
+            problems.append("the agent is not registered with a master")
+        elif params["agent_id"] and facts["agent_id"] != params["agent_id"]:
+            problems.append("the agent came back as %s, it was %s" % (facts["agent_id"], params["agent_id"]))
+            return facts, problems, True
+        running = api.containers()
+        facts["containers"] = len(running)
+        gone = sorted(set(alive(params["containers"])) - set(running))
+        if gone:
+            problems.append("the agent has not got back its containers %s" % ", ".join(gone))
+    except ApiError as error:
+        problems.append("the agent does not answer: %s" % error)
+    return facts, problems, False
+
+
+def is_registered(params, api, agent_id):
+    """By the master's word where it is known, else by the agent's."""
+    if not agent_id:
+        return False
+    if not params["master"]:
+        return api.registered()
+    master = Api(params["master"], params["url_username"], params["url_password"])
+    known = master.get("/master/slaves").get("slaves") or []
+    return any(agent.get("id") == agent_id and agent.get("active") for agent in known)
+
+
+def wait(params, settings, api, service):
+    """Looks again until nothing is wrong or time is up."""
+    deadline = time.monotonic() + params["timeout"]
+    while True:
+        facts, problems, final = look(params, settings, api, service)
+        if not problems or final or time.monotonic() >= deadline:
+            return facts, problems
+        time.sleep(_INTERVAL)
+
+
+def probe(params, settings):
+    """Problems that a probe executor finds."""
+    base = "/etc" if params["prefix"] == DEFAULT_PREFIX else os.path.join(params["prefix"], "etc")
+    config = os.path.join(base, "mesos-shim", "config.json")
+    try:
+        with open(config, encoding="utf-8") as stream:
+            info = json.load(stream).get("default_container_info")
+    except FileNotFoundError:
+        info = None
+    launcher = effective(settings.get("launcher_dir")) or os.path.join(params["prefix"], "launcher")
+    try:
+        probe_launch.run(launcher, volumes(info), effective(settings.get("work_dir")))
+    except probe_launch.ProbeError as error:
+        return [str(error)]
+    return []
+
+
+def run(module):
+    params = module.params
+    params["prefix"] = os.path.normpath(params["prefix"])
+    begun = time.monotonic()
+    found = flag_directory.read(os.path.normpath(params["path"]), dict(FLAGS, **known_flags(module))).flags
+    settings = {name: items[-1] for name, items in found.items()}
+    facts, problems = {}, []
+    if len(params["lost_containers"]) > params["allowed_losses"]:
+        problems.append(
+            "containers ended while the agent was restarted: %s; does the unit keep KillMode=process?"
+            % ", ".join(params["lost_containers"])
+        )
+    if params["service"] or params["url"]:
+        api = Api(params["url"] or address(settings), params["url_username"], params["url_password"])
+        service = Service(module.run_command, params["service"]) if params["service"] else None
+        facts, found = wait(params, settings, api, service)
+        problems += found
+    if params["probe"] and not module.check_mode:
+        problems += probe(params, settings)
+    return dict(facts, changed=False, problems=problems, waited=round(time.monotonic() - begun, 1))
+
+
+def main():
+    module = SecretiveModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "ignore_flags": {"type": "list", "elements": "str", "default": []},
+            "service": {"type": "str"},
+            "url": {"type": "str"},
+            "url_username": {"type": "str"},
+            "url_password": {"type": "str", "no_log": True},
+            "agent_id": {"type": "str"},
+            "containers": {"type": "dict", "default": {}},
+            "lost_containers": {"type": "list", "elements": "str", "default": []},
+            "allowed_losses": {"type": "int", "default": 0},
+            "registered": {"type": "bool", "default": True},
+            "master": {"type": "str"},
+            "probe": {"type": "bool", "default": True},
+            "prefix": {"type": "path", "default": "/opt/mesos-shim"},
+            "timeout": {"type": "int", "default": 60},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        result = run(module)
+    except (FlagError, ServiceError) as error:
+        module.fail_json(msg=str(error), problems=[str(error)])
+    except OSError as error:
+        module.fail_json(msg="%s: %s" % (error.filename or "agent_gate", error.strerror or error))
+    if result["problems"]:
+        module.fail_json(msg="; ".join(result["problems"]), **{k: v for k, v in result.items() if k != "changed"})
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,264 @@
+#!/usr/bin/python
+# Copyright the mesos-shim authors
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: agent_preflight
+short_description: Find out what stands against a change of an agent, without changing anything
+version_added: 0.2.0
+author: The mesos-shim authors (@mesos-shim)
+description:
+  - Finds the agent's flags directory and unit by the names that packages use, C(slave) or C(agent).
+  - Judges every flag, the effect of every change on the agent's recovery, and what the agent itself would refuse.
+  - Looks for what would defeat the shim; conflicting variables of the init wrapper, container paths that the host does
+    not have, a build of the agent with launcher sealing, no interpreter that task users can execute, a full disk.
+  - Fails with everything that it found.
+attributes:
+  check_mode:
+    description: Only reads.
+    support: full
+  diff_mode:
+    description: Changes nothing.
+    support: N/A
+  platform:
+    description: Where it runs.
+    platforms: posix
+    support: full
+options:
+  path:
+    description: The flags directory. Default is C(/etc/mesos-agent) or C(/etc/mesos-slave), whichever is in use.
+    type: path
+  flags:
+    description: All flags, as M(mesos.containerizer.agent_flags) takes them.
+    type: dict
+    required: true
+  allow_incompatible:
+    description: Flags that may change although the agent may not recover from it.
+    type: list
+    elements: str
+    default: []
+  validator:
+    description: Path of the C(mesos-shim) that judges the flag C(default_container_info), where it is installed.
+    type: path
+  default_container_info:
+    description: The default ContainerInfo in the shim's configuration.
+    type: dict
+    default: {}
+  prefix:
+    description: Directory of the shim's installation.
+    type: path
+    default: /opt/mesos-shim
+  python:
+    description: Interpreter of the shim. Default is the system's own.
+    type: path
+  service:
+    description: The agent's unit, which must be there.
+    type: str
+  environment_files:
+    description: Files of variables that the init wrapper reads.
+    type: list
+    elements: path
+    default: [/etc/default/mesos, /etc/default/mesos-slave, /etc/default/mesos-agent]
+  free_bytes:
+    description: What must be free where the shim is installed.
+    type: int
+    default: 33554432
+"""
+
+EXAMPLES = r"""
+- name: Judge a change
+  mesos.containerizer.agent_preflight:
+    service: mesos-slave
+    flags:
+      master: zk://10.0.0.1:2181/mesos
+      work_dir: /var/lib/mesos
+"""
+
+RETURN = r"""
+path:
+  description: The flags directory.
+  returned: success
+  type: str
+  sample: /etc/mesos-slave
+changed_flags:
+  description: As of M(mesos.containerizer.agent_flags).
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - {name: gc_delay, before: 1weeks, after: 2days, effect: restart}
+restart_required:
+  description: As of M(mesos.containerizer.agent_flags).
+  returned: success
+  type: bool
+  sample: true
+foreign_files:
+  description: As of M(mesos.containerizer.agent_flags).
+  returned: success
+  type: list
+  elements: str
+  sample: [isolation.rpmnew]
+problems:
+  description: What stands against it, on failure.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+"""
+
+import contextlib
+import mmap
+import os
+import sys
+
+from ansible_collections.mesos.containerizer.plugins.module_utils import agent_refusals
+from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import SecretiveModule
+from ansible_collections.mesos.containerizer.plugins.module_utils.agent_service import (
+    UNITS,
+    Service,
+    ServiceError,
+    full_name,
+    sealed_launcher,
+)
+from ansible_collections.mesos.containerizer.plugins.module_utils.flag_change import FlagChange
+from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import FlagError
+from ansible_collections.mesos.containerizer.plugins.module_utils.host_python import NoPython, choose
+
+_NAMES = ("/etc/mesos-slave", "/etc/mesos-agent")
+_LIBRARIES = ("/usr/lib", "/usr/local/lib", "/usr/lib64", "/usr/local/lib64")
+_SEALING = b"Failed to clone a sealed file"  # what only such a build can say, src/slave/containerizer/mesos
+
+
+def flags_directory(given):
+    """The directory to own. Raises FlagError where two are in use."""
+    if given:
+        return given
+    there = [path for path in _NAMES if os.path.isdir(path)]
+    used = [path for path in there if os.listdir(path)]
+    if len(used) > 1:
+        raise FlagError("both %s and %s hold flags: name the one in use as mesos_agent_flags_dir" % _NAMES)
+    # Newer packages read /etc/mesos-agent; where neither is there, the older name is what both wrappers know.
+    return (used or there[-1:] or _NAMES)[0]
+
+
+def no_unit(service, run_command):
+    """What to say of a unit that is not there; packages name it by the older or by the newer word."""
+    others = [name for name in UNITS if full_name(name) != service.unit and Service(run_command, name).known()]
+    if others:
+        return "there is no unit %s; this host's agent is %s: name that one as mesos_agent_service" % (
+            service.unit,
+            others[0],
+        )
+    return "there is no unit %s; empty mesos_agent_service manages none" % service.unit
+
+
+def sealed_build():
+    """The library of an installed agent that was built with launcher sealing, or None."""
+    for directory in _LIBRARIES:
+        with contextlib.suppress(OSError):
+            for name in os.listdir(directory):
+                if not (name.startswith("libmesos") and ".so" in name):
+                    continue
+                path = os.path.join(directory, name)
+                with open(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                    if content.find(_SEALING) >= 0:
+                        return path
+    return None
+
+
+def sealing(pid):
+    """Why no script can be this agent's launch helper, or None."""
+    advice = "a script cannot be its launch helper; use a build without ENABLE_LAUNCHER_SEALING"
+    if sealed_launcher(pid):
+        return "the running agent seals its launch helper in memory: " + advice
+    library = sealed_build() if not pid else None
+    return "%s was built with launcher sealing: %s" % (library, advice) if library else None
+
+
+def too_full(path, wanted):
+    """Why there is no room at a path, or None."""
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    found = os.statvfs(path)
+    free = found.f_bavail * found.f_frsize
+    if free < wanted:
+        return "%s has %d MB free, %d MB are needed" % (path, free >> 20, wanted >> 20)
+    return "%s has no free inodes" % path if found.f_files and not found.f_favail else None
+
+
+def run(module):
+    params = module.params
+    params["path"] = flags_directory(params["path"])
+    problems, warnings, result = [], [], {}
+    pid = 0
+    if params["service"]:
+        service = Service(module.run_command, params["service"])
+        if not service.known():
+            problems.append(no_unit(service, module.run_command))
+        else:
+            found = service.properties()
+            pid = int(found.get("MainPID") or 0)
+            if found.get("PrivateTmp") == "yes":
+                warnings.append(
+                    "%s has PrivateTmp=yes, which the drop-in takes back: its executors' /tmp is lost at the restart"
+                    % service.unit
+                )
+    if params["validator"] and not os.path.exists(params["validator"]):
+        params["validator"] = None  # judged by the release once it is staged
+    try:
+        change = FlagChange(module)
+        result = change.result()
+        problems += agent_refusals.of_flags(change.after)
+        environment, warned = agent_refusals.of_environment(params["environment_files"], change.after)
+        problems += environment
+        warnings += warned
+    except FlagError as error:
+        problems.append(str(error))
+    problems += agent_refusals.missing_paths(params["default_container_info"])
+    try:
+        choose(params["python"])
+    except NoPython as error:
+        problems.append(str(error))
+    if sys.platform.startswith("linux"):
+        problems += [found for found in (sealing(pid), too_full(params["prefix"], params["free_bytes"])) if found]
+    for warning in warnings:
+        module.warn(warning)
+    return dict(result, changed=False, path=params["path"], problems=problems, diff={})
+
+
+def main():
+    module = SecretiveModule(
+        argument_spec={
+            "path": {"type": "path"},
+            "flags": {"type": "dict", "required": True},
+            "allow_incompatible": {"type": "list", "elements": "str", "default": []},
+            "validator": {"type": "path"},
+            "default_container_info": {"type": "dict", "default": {}},
+            "prefix": {"type": "path", "default": "/opt/mesos-shim"},
+            "python": {"type": "path"},
+            "service": {"type": "str"},
+            "environment_files": {
+                "type": "list",
+                "elements": "path",
+                "default": ["/etc/default/mesos", "/etc/default/mesos-slave", "/etc/default/mesos-agent"],
+            },
+            "free_bytes": {"type": "int", "default": 33554432},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        result = run(module)
+    except (FlagError, ServiceError) as error:
+        module.fail_json(msg=str(error), problems=[str(error)])
+    except OSError as error:
+        message = "%s: %s" % (error.filename or "agent_preflight", error.strerror or error)
+        module.fail_json(msg=message, problems=[message])
+    if result["problems"]:
+        module.fail_json(msg="; ".join(result["problems"]), problems=result["problems"])
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
