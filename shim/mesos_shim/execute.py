@@ -10,6 +10,8 @@ from .errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, ShimError, reason
 _DEFAULT_PATH = b"/usr/local/bin:/usr/bin:/bin"
 # getrusage(2) counts the largest resident set in kilobytes on Linux, in bytes on macOS.
 MAXRSS_UNIT = 1024 if sys.platform == "linux" else 1
+# The directory of one's own open descriptors.
+_OPEN = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
 _COERCED = (b"C.UTF-8", b"C.utf8", b"UTF-8")  # PEP 538
 _ENOENT, _EBADF, _EACCES, _ENOTDIR = 2, 9, 13, 20
 
@@ -62,7 +64,7 @@ def keep_only(keep: "list[int]") -> None:
     except OSError as error:
         if error.errno not in (*linux.ABSENT, 22):  # EINVAL: Linux 5.9 and 5.10 have the call without the flag
             raise
-        for name in posix.listdir("/proc/self/fd"):
+        for name in posix.listdir(_OPEN):
             if int(name) > 2:
                 try:
                     posix.set_inheritable(int(name), False)
@@ -86,7 +88,7 @@ def close_others(keep: "list[int]") -> None:
             first = max(first, fd + 1)
         linux.close_range(first, -1, 0)
     except OSError:
-        for name in posix.listdir("/dev/fd"):
+        for name in posix.listdir(_OPEN):
             if int(name) > 2 and int(name) not in keep:
                 try:
                     posix.close(int(name))

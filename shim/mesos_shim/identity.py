@@ -60,6 +60,10 @@ def of_user(name: "str | None", where: str = "--user") -> Identity:
 def become(identity: Identity) -> None:
     """Take the ids on for good; a failure of any call refuses the launch."""
     posix.setgroups(identity.groups)
+    if not hasattr(posix, "setresuid"):  # macOS: where root calls these, they set the saved ids too
+        posix.setgid(identity.gid)
+        posix.setuid(identity.uid)
+        return
     posix.setresgid(identity.gid, identity.gid, identity.gid)
     posix.setresuid(identity.uid, identity.uid, identity.uid)
 

@@ -85,7 +85,8 @@ def _usage_only_elsewhere(request: LaunchRequest, user: identity.Identity) -> pl
     result = plan.Plan(request.container_id or new_id(), elsewhere.sandbox(request), user)
     result.command = request.command
     result.isolation = tuple(name for name in request.isolation if name in elsewhere.ISOLATORS)
-    cannot(request, result, f"{sys.platform} has no mount namespaces", default=configuration.USAGE_ONLY)
+    _limit(request, result)
+    cannot(request, result, f"{sys.platform} has no namespaces and no cgroups", default=configuration.USAGE_ONLY)
     return result
 
 
@@ -164,7 +165,8 @@ def settle(request: LaunchRequest, made: plan.Plan, place: "record.Place | None"
         made.record_place = place
         try:
             description = record.describe(made, request.executor_id, request.framework_id)
-            if description["start_time"] is None:  # nobody could tell this process from a later one of its pid
+            # Without it nobody could tell this process from a later one of its pid; macOS has none.
+            if description["start_time"] is None and sys.platform == "linux":
                 raise OSError(2, "no start time in /proc/self/stat")
             record.write(place, description)
         except OSError as error:

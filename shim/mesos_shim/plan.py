@@ -87,6 +87,7 @@ class Plan:
         "cgroups",
         "command",
         "container_id",
+        "first",
         "isolation",
         "limits",
         "made",
@@ -123,6 +124,8 @@ class Plan:
         # Not the plan but its traces, while it is carried out: what undo.py needs to take it back.
         self.made: list[tuple[object, ...]] = []
         self.record_place: object = None
+        # The container's first process, where that can no longer be asked when the record is written.
+        self.first: dict[str, object] | None = None
         # Of the parent that stays: who it is, whether it removes the sandbox, where an init tells it the wait status.
         self.supervisor: dict[str, int] = {}
         self.remove = False

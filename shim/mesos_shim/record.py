@@ -122,19 +122,23 @@ def check_unused(place: Place, container_id: str) -> None:
     if not isinstance(record, dict):
         return
     pid = record.get("pid")
-    if isinstance(pid, int) and record.get("start_time") == start_time(pid) is not None:
+    if isinstance(pid, int) and record.get("start_time") == start_time(pid, living=True) is not None:
         raise ShimError(f"--container-id: {container_id!r} is in use by pid {pid}")
 
 
-def start_time(pid: "int | str") -> "int | None":
-    """When the process started, in clock ticks since boot (proc_pid_stat(5), field 22); None if there is none."""
+def start_time(pid: "int | str", living: bool = False) -> "int | None":
+    """When the process started, in clock ticks since boot (proc_pid_stat(5), field 22); None if there is none.
+
+    With `living` a zombie is none.
+    """
     try:
         fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:
         return None
     try:
         # The name in field 2 may hold anything, parentheses too: what counts comes after the last one.
-        return int(posix.read(fd, 4096).rpartition(b")")[2].split()[19])
+        fields = posix.read(fd, 4096).rpartition(b")")[2].split()
+        return None if living and fields[0] in b"ZX" else int(fields[19])
     except (OSError, IndexError, ValueError):
         return None
     finally:
@@ -149,8 +153,7 @@ def describe(plan: Plan, executor_id: "str | None", framework_id: "str | None") 
         "container_id": plan.container_id,
         "executor_id": executor_id,
         "framework_id": framework_id,
-        "pid": host_pid(),
-        "start_time": start_time("self"),
+        **(plan.first or first()),
         "boot_id": boot_id(),
         "mode": plan.mode,
         "isolation": list(plan.isolation),
@@ -177,6 +180,11 @@ def describe(plan: Plan, executor_id: "str | None", framework_id: "str | None") 
         "remove": [plan.sandbox.status.st_dev, plan.sandbox.status.st_ino] if plan.remove else None,
         "cgroups": {name: group.directory for group in plan.cgroups for name in group.controllers},
     }
+
+
+def first() -> "dict[str, object]":
+    """Who this process is, as long as the host's /proc is mounted: what a record says of a container's first one."""
+    return {"pid": host_pid(), "start_time": start_time("self")}
 
 
 def host_pid() -> int:

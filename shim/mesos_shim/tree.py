@@ -6,13 +6,14 @@ and believed only if it leads to the directory that we came from.
 """
 
 import posix
+import sys
 
 from . import linux, paths, sandbox_dirs
 from .errors import one_line, reason
 
 _OPEN = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC | posix.O_NONBLOCK
 _S_IFMT, _S_IFDIR = 0o170000, 0o040000
-_EACCES = 13
+_EACCES, _EXDEV = 13, 18
 
 
 class _Level:
@@ -68,7 +69,7 @@ def _walk(fd: int, levels: "list[_Level]", problems: "list[str]") -> int:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                explanation = "a mount" if error.errno == 18 else reason(error)
+                explanation = "a mount" if error.errno == _EXDEV else reason(error)
                 problems.append(f"{_path(levels, name)!r}: {explanation}")
                 continue
             posix.close(fd)
@@ -95,6 +96,8 @@ def _walk(fd: int, levels: "list[_Level]", problems: "list[str]") -> int:
 
 def _enter(fd: int, name: str) -> int:
     """Open the directory `name` of `fd`; one that its owner has shut against himself is opened by force."""
+    if sys.platform != "linux":
+        return _enter_elsewhere(fd, name)
     try:
         return sandbox_dirs.step(fd, name, _OPEN)
     except OSError as error:
@@ -106,6 +109,15 @@ def _enter(fd: int, name: str) -> int:
         return posix.open(f"/proc/self/fd/{pinned}", posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
     finally:
         posix.close(pinned)
+
+
+def _enter_elsewhere(fd: int, name: str) -> int:
+    """Where there are no bind mounts, a mount is another device."""
+    child = posix.open(name, _OPEN, dir_fd=fd)
+    if posix.fstat(child).st_dev != posix.fstat(fd).st_dev:
+        posix.close(child)
+        raise OSError(_EXDEV, posix.strerror(_EXDEV))
+    return child
 
 
 def _empty(fd: int, where: "list[str]", problems: "list[str]") -> "list[str]":

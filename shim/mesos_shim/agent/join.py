@@ -1,13 +1,17 @@
-"""A DEBUG container joins its parent's view: the mount namespace of a process that the agent or our record names."""
+"""A DEBUG container joins its parent's view: the namespaces of a process that the agent or our record names."""
 
 import posix
 
 from .. import jsontext, linux, record
 from ..errors import ShimError, reason
 
+# What the child joins, and what its parent must (setns(2): a pid namespace is entered by children only).
+IN_CHILD = ("ipc", "mnt")
+IN_PARENT = ("pid",)
 
-def parents_view(container_ids: "list[str]", runtime: str, state: str) -> None:
-    """Enter the mount namespace of the parent of the container `container_ids` (outermost id first)."""
+
+def parents_view(container_ids: "list[str]", runtime: str, state: str, kinds: "tuple[str, ...]" = IN_CHILD) -> None:
+    """Enter namespaces of the parent of the container `container_ids` (outermost id first)."""
     if len(container_ids) < 2:
         raise ShimError("a DEBUG container without a parent")
     parent = ".".join(container_ids[:-1])
@@ -17,23 +21,30 @@ def parents_view(container_ids: "list[str]", runtime: str, state: str) -> None:
         pid = _checkpointed(runtime[: -len("/containers/" + container_ids[-1])] + "/pid")
     if pid is None:
         raise ShimError(f"the parent container {parent} has no recorded view, and the agent no pid of it")
-    _enter(pid, started, parent)
+    _enter(pid, started, parent, kinds)
 
 
-def _enter(pid: int, started: "int | None", parent: str) -> None:
+def _enter(pid: int, started: "int | None", parent: str, kinds: "tuple[str, ...]") -> None:
+    opened = []
     try:
-        fd = posix.open(f"/proc/{pid}/ns/mnt", posix.O_RDONLY | posix.O_CLOEXEC)
+        for kind in kinds:
+            fd = posix.open(f"/proc/{pid}/ns/{kind}", posix.O_RDONLY | posix.O_CLOEXEC)
+            # Its own pid namespace nobody may join again.
+            if posix.fstat(fd).st_ino == posix.stat(f"/proc/self/ns/{kind}").st_ino:
+                posix.close(fd)
+            else:
+                opened.append(fd)
     except OSError as error:
         raise ShimError(f"the parent container {parent}, pid {pid}: {reason(error)}") from None
-    # Looked at after the descriptor was opened: a pid that was reused in between has another start time.
+    # Looked at after the descriptors were opened: a pid that was reused in between has another start time.
     if started is not None and record.start_time(pid) != started:
         raise ShimError(f"the parent container {parent} has ended: pid {pid} is another process by now")
     try:
-        linux.setns(fd, linux.CLONE_NEWNS)
+        for fd in opened:
+            linux.setns(fd, 0)
+            posix.close(fd)
     except OSError as error:
         raise ShimError(f"joining the view of {parent}, pid {pid}: {reason(error)}") from None
-    finally:
-        posix.close(fd)
 
 
 def _recorded(path: str) -> "tuple[int | None, int | None]":

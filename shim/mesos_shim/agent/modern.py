@@ -242,6 +242,7 @@ def _enter(work: Launch, made: plan.Plan) -> None:
     if work.debug:
         from . import join
 
+        made.first = record.first()  # its parent's /proc may be one of a pid namespace
         join.parents_view(work.container_ids, work.runtime or "", record.state_dir(work.config.state_dir))
     else:
         launch_module.prepare(work.request, made)
@@ -269,6 +270,11 @@ def _run(work: Launch, mask: "set[int]", status: "int | None") -> "tuple[int, bo
     """Fork the command, wait for it; its raw wait status, and whether it never started. `status` stays open."""
     work.request.user = setup.string(work.info.get("user"), "ContainerLaunchInfo.user")
     made, place = _plan(work)
+    if work.debug:
+        from . import join
+
+        state = record.state_dir(work.config.state_dir)
+        join.parents_view(work.container_ids, work.runtime or "", state, join.IN_PARENT)
     child = supervise.start(
         work.request, made, lambda: _become(work, made, place, mask), "mesos-containerizer", _EXIT_FAILURE
     )

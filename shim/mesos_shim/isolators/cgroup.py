@@ -168,6 +168,8 @@ def add(
         if item.directory == found.directory:
             found = item
             break
+        if item.ours and item.version == hierarchy.version == 2:  # a process is in one group of version 2 only
+            raise Unavailable(f"{controller} can be had in {found.delegate} only, and {item.controllers[0]} in another")
     else:
         plan.cgroups.append(found)
     found.controllers.append(controller)
