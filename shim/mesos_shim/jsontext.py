@@ -135,26 +135,16 @@ def _check_surrogates(value: object) -> None:
 
 def dump(value: object) -> str:
     """`value` as JSON on one line, ASCII only; for records and `explain`, of the types that `parse` gives."""
-    if value is None:
-        return "null"
-    if value is True:
-        return "true"
-    if value is False:
-        return "false"
-    if isinstance(value, str):
-        return _quote(value)
-    if isinstance(value, (int, float)):
-        return repr(value)
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_quote(str(key))}: {dump(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(dump(item) for item in value) + "]"
-    raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
-def _quote(text: str) -> str:
     try:
-        from _json import encode_basestring_ascii
+        from _json import encode_basestring_ascii, make_encoder
     except ImportError:
-        from json.encoder import encode_basestring_ascii
-    return encode_basestring_ascii(text)
+        import json
+
+        return json.dumps(value, allow_nan=False, default=_refuse)
+    # As json.encoder calls it: no check for cycles, no indentation, ": " and ", ", order and keys as they are, no NaN.
+    encode = make_encoder(None, _refuse, encode_basestring_ascii, None, ": ", ", ", False, False, False)
+    return "".join(encode(value, 0))
+
+
+def _refuse(value: object) -> object:
+    raise TypeError(f"{type(value).__name__} has no JSON form")

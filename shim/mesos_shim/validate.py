@@ -67,5 +67,5 @@ def _yaml(data: bytes, where: str) -> object:
         raise ShimError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
     try:
         return jsontext.parse(jsontext.dump(value).encode(), where)
-    except (TypeError, RecursionError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ShimError(f"{where}: not a JSON value: {error}") from None
