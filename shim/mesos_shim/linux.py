@@ -85,10 +85,6 @@ _STATFS_SIZE = 256
 ABSENT = (38, 1)  # ENOSYS, EPERM
 
 
-class _Long(_SimpleCData):  # type: ignore[type-arg]
-    _type_ = "l"
-
-
 class _Byte(_SimpleCData):  # type: ignore[type-arg]
     _type_ = "c"
 
@@ -99,8 +95,9 @@ class _Buffer(Array):  # type: ignore[type-arg]
 
 
 class _Function(CFuncPtr):
+    """A function of the C library. Its result is a C int, which is what is taken where no type is named."""
+
     _flags_ = FUNCFLAG_CDECL | FUNCFLAG_USE_ERRNO
-    _restype_ = _Long
 
 
 _libc = dlopen(None, 0)  # type: ignore[arg-type]
@@ -122,8 +119,7 @@ _unshare = _function("unshare") if _LINUX else _absent
 
 
 def _check(result: int) -> int:
-    # A C int comes back in a long: its sign is in the lower half.
-    if result & 0xFFFFFFFF == 0xFFFFFFFF:
+    if result == -1:
         code = get_errno()
         raise OSError(code, posix.strerror(code))
     return result
