@@ -1,0 +1,105 @@
+"""The real agent as a service of a host: what a rollout restarts and waits for is the real thing."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.collection.conftest import clone, play  # noqa: F401
+
+from . import agent as agents
+from . import hosts as machines
+
+pytestmark = [pytest.mark.hosts, pytest.mark.agent]
+
+VARIABLES = {
+    "mesos_agent_service": "mesos-slave",
+    "mesos_agent_gate_ignore_flags": ["work_dir"],  # a local agent puts its state below it
+    "mesos_agent_flags": {"isolation": "posix/cpu,posix/mem", "work_dir": "/var/lib/mesos", "strict": False},
+    # Named, for what an agent detects by itself changes with the machine.
+    "mesos_agent_resources": {"cpus": "4", "mem": "4096", "disk": "1000"},
+    "mesos_agent_default_container_info": {
+        "type": "MESOS",
+        "volumes": [{"host_path": "tmp", "container_path": "/tmp", "mode": "RW"}],
+    },
+}
+# Keeps a task until the test lets it go on, in any case until the test's own patience has ended.
+WAIT = 'n=0; while [ ! -e "$MESOS_SANDBOX/go" ] && [ $n -lt 600 ]; do n=$((n+1)); sleep 0.1; done'
+
+
+@pytest.fixture(scope="module")
+def agent(hosts, clone, tmp_path_factory):  # noqa: F811
+    """The agent of a host that the site play has provisioned."""
+    try:
+        layer = agents.layer()
+    except machines.Unavailable as reason:
+        pytest.skip(str(reason))
+    with hosts(1, layer=layer) as fleet:
+        inventory = fleet.inventory(tmp_path_factory.mktemp("site") / "hosts.json", **VARIABLES)
+        done = play("site", "-i", str(inventory), cwd=clone)
+        assert done.code == 0, done.text
+        yield agents.Agent(fleet["host-1"])
+
+
+def drop_in(host: machines.Host, text: str) -> None:
+    host.ssh(
+        f"mkdir -p /etc/systemd/system/{agents.UNIT}.d && cat > /etc/systemd/system/{agents.UNIT}.d/90-test.conf"
+        " && systemctl daemon-reload && systemctl restart mesos-slave",
+        input=text,
+    )
+
+
+def test_a_restarted_agent_keeps_its_id_and_its_executors(agent):
+    drop_in(agent.host, "[Service]\nKillMode=process\nDelegate=yes\n")
+    first = agent.wait_registered()
+    assert agent.get("/health") is not None
+    assert agent.get("/flags")["flags"]["isolation"] == "posix/cpu,posix/mem"
+    task = agent.launch(f"ls -A /tmp > seen; touch /tmp/mine; echo $$ > pid; touch ready; {WAIT}; exit 0")
+    assert task.wait_state("TASK_RUNNING")
+    task.wait_file("ready")
+    assert (task.sandbox / "seen").read_text() == ""
+    assert (task.sandbox / "tmp/mine").exists() and not (agent.host.root / "tmp/mine").exists()
+
+    agent.host.ssh("echo 20secs > /etc/mesos-slave/executor_shutdown_grace_period; systemctl restart mesos-slave")
+    assert agent.wait_registered() == first
+    assert agent.get("/flags")["flags"]["executor_shutdown_grace_period"] == "20secs"
+    assert agent.host.ssh(f"kill -0 {(task.sandbox / 'pid').read_text()}").returncode == 0
+    (task.sandbox / "go").touch()
+    assert task.wait_state("TASK_FINISHED", "TASK_FAILED", "TASK_LOST") == "TASK_FINISHED"
+    # A master that saw the framework again takes its tasks as before.
+    assert agent.launch("true").wait_state("TASK_FINISHED", "TASK_FAILED") == "TASK_FINISHED"
+
+
+def test_a_unit_that_kills_its_group_ends_the_executors(agent):
+    drop_in(agent.host, "[Service]\nKillMode=control-group\n")
+    first = agent.wait_registered()
+    task = agent.launch(f"touch ready; {WAIT}")
+    task.wait_file("ready")
+    task.wait_state("TASK_RUNNING")
+    agent.host.ssh("systemctl restart mesos-slave")
+    assert agent.wait_registered() == first
+    assert task.wait_state("TASK_FINISHED", "TASK_FAILED", "TASK_LOST") == "TASK_FAILED"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("resources/cpus", "8", "Incompatible agent info detected"),
+        ("isolation.rpmnew", "posix/cpu", "Failed to load unknown flag 'isolation.rpmnew'"),
+        ("?no-strict.bak", "", "Failed to load unknown flag 'strict.bak'"),
+        ("?strict", "", "flag 'strict' is already loaded"),
+        ("isolation", "no/such", "Unknown or unsupported isolator 'no/such'"),
+    ],
+)
+def test_what_ends_a_real_agent_ends_this_one(agent, name, value, says):
+    agent.wait_registered()
+    path = agent.host.root / "etc/mesos-slave" / name
+    before = path.read_text() if path.exists() else None
+    path.write_text(value)
+    try:
+        agent.host.ssh("systemctl restart mesos-slave")
+        machines.wait_until(lambda: says in agent.log, f"{says} in the log")
+        machines.wait_until(lambda: agent.get("/health") is None, "end of the agent")
+    finally:
+        path.unlink() if before is None else path.write_text(before)
+        agent.host.ssh("systemctl reset-failed mesos-slave; systemctl restart mesos-slave")
+    agent.wait_registered()
