@@ -88,8 +88,10 @@ try:
         raise OSError("staged by another interpreter")
     import marshal, posix
 
-    BOOT, MODULES, EXTENSIONS = marshal.loads(posix.read(posix.open({bundle!r}, posix.O_CLOEXEC), {size}))
-except OSError:
+    BUNDLE = posix.open({bundle!r}, posix.O_CLOEXEC)
+    BOOT, MODULES, EXTENSIONS = marshal.loads(posix.read(BUNDLE, {size}))
+    posix.close(BUNDLE)  # or --keep-fd could name it
+except (OSError, EOFError, ValueError, TypeError):
     sys.path.insert(0, LIB)
     from mesos_shim.main import main
 else:

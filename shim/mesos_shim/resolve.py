@@ -115,7 +115,7 @@ def resolve(path: str, what: str, trusted: "tuple[int, ...]") -> Resolved:
         if isinstance(result, Resolved):
             return result
         way = result
-    raise ShimError(f"{what}: more than {MAX_LINKS} symbolic links")
+    raise ShimError(f"{what}: {path!r} leads through more than {MAX_LINKS} symbolic links")
 
 
 def _walk(way: "list[str]", what: str, trusted: "tuple[int, ...]") -> "Resolved | list[str]":
