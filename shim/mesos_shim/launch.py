@@ -98,6 +98,7 @@ def cannot(request: LaunchRequest, result: plan.Plan, why: str, default: str = c
     result.isolation = tuple(name for name in result.isolation if name in _REPORTING)
     result.mounts = []
     result.namespaces = []
+    result.own_queues = False
     result.new_user_namespace = False
     result.no_new_privs = None
     result.warnings.append(f"usage-only: NOTHING is isolated: {why}")

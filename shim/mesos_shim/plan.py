@@ -96,6 +96,7 @@ class Plan:
         "namespaces",
         "new_user_namespace",
         "no_new_privs",
+        "own_queues",
         "record_place",
         "relay",
         "remove",
@@ -114,6 +115,8 @@ class Plan:
         self.mounts: list[Mount] = []
         # Beside those of mount and user: "pid", "ipc".
         self.namespaces: list[str] = []
+        # Whether the own IPC namespace needs a /dev/mqueue of its own.
+        self.own_queues = False
         self.cgroups: list[cgroup.Leaf] = []
         # What the container was given: "cpus", and "mem" in MB.
         self.limits: dict[str, float] = {}
@@ -258,6 +261,8 @@ def steps(plan: Plan) -> "list[dict[str, object]]":
         result.append({"action": "propagation", "target": "/", "mode": "slave"})
         result.extend(_creations(plan))
         result.extend(_mount_step(mount, plan) for mount in plan.mounts)
+    if plan.own_queues:
+        result.append({"action": "mqueue", "target": "/dev/mqueue"})
     result.append({"action": "record", "target": plan.container_id, "best_effort": True})
     if "pid" in plan.namespaces:
         result.append({"action": "proc", "target": "/proc"})

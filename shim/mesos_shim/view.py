@@ -123,7 +123,17 @@ def _enter(plan: Plan, framework: bool) -> int:
         mounts.clear()
     except OSError as error:
         raise ShimError(f"clearing the staging mount: {reason(error)}") from None
+    if plan.own_queues:
+        _mount_queues()
     return sandbox
+
+
+def _mount_queues() -> None:
+    """The message queues of the own IPC namespace over the host's (mq_overview(7)); both are the kernel's."""
+    try:
+        linux.mount("mqueue", "/dev/mqueue", "mqueue", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    except OSError as error:
+        raise ShimError(f"mounting the container's own /dev/mqueue: {reason(error)}") from None
 
 
 def leave_host(plan: Plan) -> None:

@@ -26,7 +26,10 @@ def add(request: LaunchRequest, plan: Plan) -> None:
     """The container's group in the hierarchies of cpu and, where version 1 has that apart, cpuacct."""
     cpus = plan.limits.get("cpus")
     cgroup.add(request, plan, "cpu", _shares(cpus), _weight(cpus))
-    if cgroup.why_missing(request, "cpuacct") is None:  # a version 2 has none: its cpu.stat counts
+    if cgroup.why_missing(request, "cpuacct") is not None:
+        return  # version 2 has none: its cpu.stat counts
+    agents = [group for group in plan.cgroups if "cpu" in group.controllers and not group.ours]
+    if not agents or cgroup.agents_own(request, cgroup.find("cpuacct")):
         cgroup.add(request, plan, "cpuacct", [], [])
 
 

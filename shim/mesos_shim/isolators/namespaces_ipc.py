@@ -8,6 +8,8 @@ from ..plan import Plan
 from ..request import LaunchRequest
 
 SHM = "/dev/shm"  # noqa: S108
+QUEUES = "/dev/mqueue"
+_MQUEUE_MAGIC = 0x19800202  # ipc/mqueue.c
 # What the kernel gives a tmpfs without a size (tmpfs(5)); `tmpfs` in the configuration sets another.
 DEFAULT_SIZE = "50%"
 
@@ -39,3 +41,16 @@ def add(request: LaunchRequest, plan: Plan) -> None:
     """The namespace, where the agent's own isolation has not made one already."""
     if not request.agent_namespaces & linux.CLONE_NEWIPC:
         plan.namespaces.append("ipc")
+        plan.own_queues = _shows_queues()
+
+
+def _shows_queues() -> bool:
+    """Whether the host shows its POSIX message queues as files (mq_overview(7)), which a container would see too."""
+    try:
+        fd = posix.open(QUEUES, linux.O_PATH | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return linux.file_system_type(fd) == _MQUEUE_MAGIC
+    finally:
+        posix.close(fd)

@@ -1,0 +1,153 @@
+"""Containers that run until a test lets them end: started by the installed program, spoken to through pipes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import PYTHON, Shim
+
+SECONDS = 30.0  # for what a healthy machine does in a hundredth of it
+
+# Says "ready", then obeys: each line is a Python statement, answered by "done"; the end of the input ends it.
+SERVANT = """
+import os, signal, socket, subprocess, sys, time
+def burn(seconds):
+    start = time.process_time()
+    while time.process_time() - start < seconds:
+        pass
+print("ready", os.getpid(), flush=True)
+for line in sys.stdin:
+    answer = None
+    exec(line)
+    print(answer if answer is not None else "done", flush=True)
+"""
+
+
+class Container:
+    """A command that runs in a container, and the pipes to it."""
+
+    def __init__(self, shim: Shim, process: subprocess.Popen[str], name: str) -> None:
+        self.shim = shim
+        self.process = process
+        self.name = name
+
+    def line(self) -> str:
+        """The next line that the command prints; at its end, an error with what was said."""
+        ready, _, _ = select.select([self.process.stdout], [], [], SECONDS)
+        assert ready, f"{self.name}: silent for {SECONDS} s"
+        text = self.process.stdout.readline()
+        if not text:
+            self.process.wait(SECONDS)
+            said = self.process.stderr.read() if self.process.stderr else ""
+            raise AssertionError(f"{self.name}: ended with {self.process.returncode}: {said}")
+        return text.rstrip("\n")
+
+    def do(self, statement: str) -> str:
+        """Let a SERVANT execute a statement; its answer."""
+        self.process.stdin.write(statement + "\n")
+        self.process.stdin.flush()
+        return self.line()
+
+    def end(self) -> int:
+        """Close the command's input and wait for its end."""
+        self.process.stdin.close()
+        status = self.process.wait(SECONDS)
+        self.process.stdout.close()
+        return status
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The record as it lies on disk."""
+        return json.loads((self.shim.state_dir / f"containers/{self.name}.json").read_text())
+
+    @property
+    def used(self) -> dict[str, Any]:
+        """Its item of `usage --format json`."""
+        (found,) = usage(self.shim, self.name)
+        return found
+
+
+def usage(shim: Shim, *ids: str) -> list[dict[str, Any]]:
+    """What `usage --format json` prints; nothing may be said beside it."""
+    done = shim.run("usage", "--format", "json", *ids)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return json.loads(done.stdout)
+
+
+def running(shim: Shim) -> list[str]:
+    """The ids that `ps --json` lists."""
+    done = shim.run("ps", "--json")
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return [item["container_id"] for item in json.loads(done.stdout)]
+
+
+def wait_for(condition: Callable[[], object], what: str) -> object:
+    """Poll for what no event announces; the first true value."""
+    deadline = time.monotonic() + SECONDS
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"after {SECONDS:g} s still not: {what}"
+        time.sleep(0.01)
+    return value
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs (a zombie does not)."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def children_of(pid: int) -> list[int]:
+    """Its direct children."""
+    return [int(text) for path in Path(f"/proc/{pid}/task").glob("*/children") for text in path.read_text().split()]
+
+
+Starter = Callable[..., Container]
+
+
+@pytest.fixture
+def start(shim: Shim, sandbox: Path) -> Iterator[Starter]:
+    """Starts containers; those that are left at the end of the test are ended."""
+    started: list[Container] = []
+
+    def begin(*options: object, name: str = "c1", command: list[str] | None = None, **keywords: Any) -> Container:
+        """`run --container-id NAME OPTIONS`; without a command a SERVANT that is ready."""
+        words = [shim.program, "run", "--container-id", name, *options, "--", *(command or [PYTHON, "-c", SERVANT])]
+        keywords = {"cwd": sandbox, "stderr": subprocess.PIPE, **keywords}
+        process = subprocess.Popen(
+            [str(word) for word in words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **keywords
+        )
+        container = Container(shim, process, name)
+        started.append(container)
+        if command is None:
+            assert container.line().startswith("ready")
+        return container
+
+    yield begin
+    for container in started:
+        # The pid of a container in a pid namespace is its init's: its end ends all of them.
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            os.kill(container.record["pid"], signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            container.process.wait(2)  # a supervisor clears up
+        container.process.kill()
+        container.process.wait(SECONDS)
+        for stream in (container.process.stdin, container.process.stdout, container.process.stderr):
+            with contextlib.suppress(BrokenPipeError):
+                if stream is not None:
+                    stream.close()
