@@ -28,6 +28,7 @@ RUN = (
     "policy",
     "record",
     "request",
+    "undo",
     "launch",
     "sandbox_dirs",
     "facts",

@@ -6,7 +6,7 @@ for the standard three and the one over which it tells the exact wait status, fo
 
 import posix
 
-from . import execute, linux
+from . import execute, linux, supervise
 from .errors import ShimError, reason
 
 
@@ -23,8 +23,6 @@ def split(relay: int) -> None:
     if pid == 0:
         posix.close(relay)
         return
-    from . import supervise
-
     execute.close_others([relay])
     status = supervise.wait(supervise.Child(pid, None))
     try:

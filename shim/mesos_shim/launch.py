@@ -4,7 +4,7 @@ import posix
 import sys
 
 from . import config as configuration
-from . import execute, identity, plan, policy, record
+from . import execute, identity, plan, policy, record, undo
 from .errors import ShimError, reason
 from .request import CALLER, FRAMEWORK, LaunchRequest
 
@@ -119,6 +119,8 @@ def prepare(request: LaunchRequest, made: plan.Plan) -> None:
     if made.own_view:
         from . import view  # a launch without volumes needs none of it
 
+        if made.relay is not None:
+            from . import init  # noqa: F401 (the view may cover the release itself: nothing is imported inside of it)
         try:
             directory = view.enter(made, framework=request.origin == FRAMEWORK)
         except view.Unenforceable as error:
@@ -139,8 +141,6 @@ def give_up(made: plan.Plan) -> None:
     After the rights are dropped for good, what root has made stays: empty directories that the next launch takes,
     and the record of a process that has ended, which gc clears.
     """
-    from . import undo
-
     undo.take_back(made.made)
     if isinstance(made.record_place, record.Place):
         record.remove(made.record_place, made.container_id)
