@@ -151,16 +151,19 @@ def _mkdir(fd: int, name: str, plan: "Plan") -> bool:
     return True
 
 
-def _is_bare(fd: int) -> bool:
-    """Whether the directory `fd` is as `_mkdir` makes it, whatever the umask and the parent's set-group-id: empty."""
+def _is_bare(fd: int, owner: "int | None" = None) -> bool:
+    """Whether the directory `fd` is as `_mkdir` makes it, whatever the umask and the parent's set-group-id: empty.
+
+    With `owner` it may be his already: so a launch leaves it that was killed between giving owner and mode.
+    """
     status = posix.fstat(fd)
-    return status.st_uid == posix.geteuid() and not status.st_mode & 0o5077 and is_empty(fd)
+    return status.st_uid in (posix.geteuid(), owner) and not status.st_mode & 0o5077 and is_empty(fd)
 
 
 def _finish_level(child: int, made: bool, wanted: "Status | None", plan: "Plan") -> None:
     """Dress a directory on the way to another, if it is ours; also one that a launch left bare when it was killed."""
     if not made:
-        if not _is_bare(child):
+        if not _is_bare(child, None if wanted is None else wanted.uid):
             return
         _note_looks(child, plan)
     _dress(child, wanted, plan)
