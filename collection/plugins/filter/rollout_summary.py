@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: rollout_summary
 short_description: What became of each host in a rollout
-version_added: 0.2.0
+version_added: 0.1.0
 author: The mesos-shim authors (@mesos-shim)
 description:
   - One line for each host; what it was taken from, what to, how long it took, and why it stopped.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: usage_lines
 short_description: What containers use, one line each
-version_added: 0.2.0
+version_added: 0.1.0
 author: The mesos-shim authors (@mesos-shim)
 description:
   - Makes lines of what M(mesos.containerizer.container_usage_info) returns.

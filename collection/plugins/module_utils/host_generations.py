@@ -74,75 +74,79 @@ class Host:
         waking = [name for name, key in (("enable", "enabled"), ("start", "active")) if service and not status[key]]
         pending = store.state["pending"] is not None
         unfinished = pending and not store.state.get("restarted")
-        restart = bool(service) and (
-            bool(waking and "start" in waking) or change.restart_required or "unit" in actions or unfinished
-        )
-        result = {
-            "changed": bool(actions or waking or pending),
-            "actions": actions + waking + (["resume"] if pending else []) + (["restart"] if restart else []),
-            "before": self._described(store.state["good"]),
-            "after": {"generation": store.state["good"], "release": params["release"] or found["release"]},
-            "generation": store.state["good"],
-            "pending": pending,
+        restart = bool(service) and ("start" in waking or change.restart_required or "unit" in actions or unfinished)
+        done = actions + waking + (["resume"] if pending else []) + (["restart"] if restart else [])
+        result = self._result(change, found, done, params["release"] or found["release"])
+        result["diff"] = self._diff(change, found, drop_in, unit)
+        if not result["changed"] or self.check_mode:
+            return result
+        # Asked before anything is switched; who does not answer has nothing that could be compared.
+        url = params["url"] or address({n: s[-1] for n, s in change.state.flags.items()})
+        agent_id, containers = self._ask(url) if service else (None, {})
+        if not (actions or pending):
+            service.enable(True)
+            result.update(self._restart(service, containers, agent_id) if restart else {}, restarted=restart)
+            return result
+        with store.lock():
+            self._forward(change, found, drop_in, unit, status, agent_id, result)
+            if service:
+                service.enable(True)
+            if restart:
+                result.update(self._restart(service, containers, result["agent_id"]), restarted=True)
+            store.write_state(restarted=True)
+            if params["confirm"]:
+                self._confirm()
+                result["pending"] = False
+        return result
+
+    def _result(self, change, found, actions, release):
+        """What activate returns where nothing is done."""
+        good = self.store.state["good"]
+        before = self._described(good)
+        flags = {
+            k: v for k, v in change.result().items() if k in ("changed_flags", "restart_required", "foreign_files")
+        }
+        return {
+            **flags,
+            "changed": bool(actions),
+            "actions": actions,
+            "before": dict(before, release=before["release"] or found["release"]),
+            "after": {"generation": None if actions else good, "release": release},
+            "generation": good,
+            "pending": self.store.state["pending"] is not None,
             "restarted": False,
             "agent_id": None,
             "same_agent": True,
             "containers": {},
             "lost_containers": [],
-            "diff": self._diff(change, found, drop_in, unit),
-            **{k: v for k, v in change.result().items() if k in ("changed_flags", "restart_required", "foreign_files")},
         }
-        if result["before"]["release"] is None:
-            result["before"]["release"] = found["release"]
-        if not result["changed"]:
-            return result
-        if self.check_mode:
-            result["after"]["generation"] = None
-            return result
-        url = params["url"] or address({n: s[-1] for n, s in change.state.flags.items()})
-        # Asked before anything is switched; who does not answer has nothing that could be compared.
-        agent_id, containers = (None, {}) if not service else self._ask(url)
-        if not (actions or pending):
-            service.enable(True)
-            result.update(self._restart(service, containers, agent_id), restarted=True)
-            return result
-        with store.lock():
-            base = self._base(change, unit, status)
-            if pending:
-                agent_id = store.state.get("agent_id")
-            number = store.state["pending"] if (store.state["pending"] or 0) > 0 else store.next_number()
-            incompatible = [c[0] for c in change.changed_flags if c[3] == INCOMPATIBLE]
-            same_agent = not incompatible and store.state.get("same_agent", True) if pending else not incompatible
-            store.write_state(
-                good=base, pending=number, last=number, restarted=False, agent_id=agent_id, same_agent=same_agent
-            )
+
+    def _forward(self, change, found, drop_in, unit, status, agent_id, result):
+        """Switches the files; the agent is the caller's. What fails is put back."""
+        store, pending = self.store, self.store.state["pending"]
+        base = self._base(change, unit, status)
+        number = pending if (pending or 0) > 0 else store.next_number()
+        same_agent = not any(c[3] == INCOMPATIBLE for c in change.changed_flags)
+        if pending is not None:  # what the killed run knew of the agent before its restart
+            agent_id, same_agent = store.state.get("agent_id"), same_agent and store.state.get("same_agent", True)
+        store.write_state(
+            good=base, pending=number, last=number, restarted=False, agent_id=agent_id, same_agent=same_agent
+        )
+        try:
+            self._switch(change, drop_in, unit, found["config"], self.params["config_text"])
+            self._record(number, change.path, unit, base, change)
+        except Exception as error:
             try:
-                self._switch(change, drop_in, unit, found["config"], params["config_text"])
-                self._record(number, change.path, unit, base, change)
-            except Exception as error:
                 self._put_back(base, change.path, unit)
                 store.write_state(pending=None)
-                raise GenerationError("%s; flags, release and configuration were put back" % error) from error
-            if service:
-                service.enable(True)
-            if restart:
-                result.update(self._restart(service, containers, agent_id))
-                result["restarted"] = True
-            store.write_state(restarted=True)
-            result.update(
-                generation=number,
-                before=dict(self._described(base)),
-                after=self._described(number),
-                agent_id=agent_id,
-                same_agent=same_agent,
-                pending=True,
-            )
-            if result["before"]["release"] is None:
-                result["before"]["release"] = found["release"]
-            if params["confirm"]:
-                self._confirm()
-                result["pending"] = False
-        return result
+            except Exception as second:
+                message = "%s; and it could not be put back: %s; run the playbook rollback once it can"
+                raise GenerationError(message % (error, second)) from error
+            raise GenerationError("%s; flags, release and configuration were put back" % error) from error
+        before, after = self._described(base), self._described(number)
+        before["release"] = before["release"] or found["release"]
+        result.update(generation=number, before=before, after=after)
+        result.update(agent_id=agent_id, same_agent=same_agent, pending=True)
 
     def _planned(self, change, found, drop_in):
         params, actions = self.params, []

@@ -107,8 +107,8 @@ def _compare(said, volumes, sandbox):
         wanted = source if source.startswith("/") else os.path.join(sandbox, source)
         try:
             found = os.stat(wanted)
-        except OSError as error:
-            raise ProbeError("%s of the volume %s: %s" % (wanted, target, error.strerror)) from error
+        except FileNotFoundError as error:
+            raise ProbeError("%s, its own %s, was not made: it is not isolated" % (wanted, target)) from error
         if seen != "%d:%d" % (found.st_dev, found.st_ino):
             raise ProbeError("the probe executor saw another %s than its own: it is not isolated" % target)
         if read_only and writable != "RO":

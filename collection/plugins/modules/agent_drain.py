@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: agent_drain
 short_description: Drain an agent's host by its master's maintenance schedule
-version_added: 0.2.0
+version_added: 0.1.0
 author: The mesos-shim authors (@mesos-shim)
 description:
   - Runs on the agent's host. The machine is named to the master as the agent names itself.

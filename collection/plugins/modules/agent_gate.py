@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: agent_gate
 short_description: Wait until an agent is well, or say why it is not
-version_added: 0.2.0
+version_added: 0.1.0
 author: The mesos-shim authors (@mesos-shim)
 description:
   - Waits until the agent answers that it is well, runs with the flags that it was given, is registered with its master

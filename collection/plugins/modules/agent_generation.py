@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: agent_generation
 short_description: Take a host from one generation to another
-version_added: 0.2.0
+version_added: 0.1.0
 author: The mesos-shim authors (@mesos-shim)
 description:
   - A generation is what makes an agent's host behave as it does, together; the agent's flags, the release of the shim,

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: agent_preflight
 short_description: Find out what stands against a change of an agent, without changing anything
-version_added: 0.2.0
+version_added: 0.1.0
 author: The mesos-shim authors (@mesos-shim)
 description:
   - Finds the agent's flags directory and unit by the names that packages use, C(slave) or C(agent).

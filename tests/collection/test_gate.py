@@ -1,0 +1,119 @@
+"""The probe that a gate launches, by the installed shim and by launchers that do less; usage through the module."""
+
+from __future__ import annotations
+
+import subprocess
+from importlib import import_module
+
+import pytest
+
+from tests.conftest import Shim, needs_linux, needs_root
+
+from .conftest import PLUGINS, run_module
+
+probe = import_module(f"{PLUGINS}.module_utils.probe_launch")
+summary = import_module(f"{PLUGINS}.filter.rollout_summary")
+lines = import_module(f"{PLUGINS}.filter.usage_lines")
+
+pytestmark = [needs_linux, needs_root]
+TMP = ("/tmp", "tmp", False)
+
+
+def info(*volumes: tuple[str, str, bool]) -> dict[str, object]:
+    items = [{"container_path": t, "host_path": s, "mode": "RO" if ro else "RW"} for t, s, ro in volumes]
+    return {"type": "MESOS", "volumes": items}
+
+
+def gate(shim: Shim, flags_dir, **args):
+    return run_module("agent_gate", path=str(flags_dir), prefix=str(shim.prefix), **args)
+
+
+def test_the_probe_passes_where_the_view_is_private(shim, open_tmp):
+    source = open_tmp / "data"
+    source.mkdir()
+    shim.configure(default_container_info=info(TMP, ("/srv", str(source), True)))
+    result = gate(shim, open_tmp / "none")
+    assert result["problems"] == [] and not result["changed"]
+    assert [path.name for path in open_tmp.iterdir()] == ["data"]
+
+
+@pytest.mark.parametrize(
+    ("enforced", "wanted", "says"),
+    [
+        ([], [TMP], "sandbox/tmp, its own /tmp, was not made: it is not isolated"),
+        ([("/srv", "/opt", False)], [("/srv", "/opt", True)], "could write to /srv, which is read-only"),
+        ([("/srv", "/usr", True)], [("/srv", "/opt", True)], "saw another /srv"),
+    ],
+)
+def test_the_probe_fails_where_it_is_not(shim, open_tmp, enforced, wanted, says):
+    shim.configure(default_container_info=info(*enforced))
+    with pytest.raises(probe.ProbeError, match=says):
+        probe.run(str(shim.prefix / "launcher"), wanted, str(open_tmp))
+    assert list(open_tmp.iterdir()) == []
+
+
+def test_a_launch_that_fails_says_why(shim, open_tmp):
+    shim.configure(default_container_info=info(("/no/such/path", "tmp", False)))
+    result = gate(shim, open_tmp / "none")
+    assert result["failed"] and "'/no' does not exist" in result["msg"]
+    (open_tmp / "flags").mkdir()
+    (open_tmp / "flags/launcher_dir").write_text(str(open_tmp))
+    missing = gate(shim, open_tmp / "flags")
+    assert f"{open_tmp}/mesos-containerizer is not there or not executable" in missing["msg"]
+
+
+def test_a_lost_container_and_a_silent_agent_fail_the_gate(shim, open_tmp):
+    args = {"probe": False, "timeout": 0}
+    assert (
+        "containers ended while the agent was restarted: a, b"
+        in gate(shim, open_tmp, lost_containers=["a", "b"], allowed_losses=1, **args)["msg"]
+    )
+    assert not gate(shim, open_tmp, lost_containers=["a"], allowed_losses=1, **args).get("failed")
+    assert (
+        "the agent does not answer: http://127.0.0.1:9/slave(1)/health"
+        in gate(shim, open_tmp, url="http://127.0.0.1:9/", **args)["msg"]
+    )
+
+
+def test_usage_of_a_running_container(shim, sandbox):
+    command = [str(shim.program), "run", "--sandbox", str(sandbox), "--container-id", "c-1", "--volume", "tmp:/tmp"]
+    process = subprocess.Popen(
+        [*command, "--", "sh", "-c", "echo ready; read x"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout.readline() == "ready\n"
+        (found,) = run_module("container_usage_info", program=str(shim.program))["containers"]
+        assert found["container_id"] == "c-1" and found["mode"] == "enforced" and found["pid"] == process.pid
+        assert found["statistics"]["processes"] == 1 and found["statistics"]["mem_rss_bytes"] > 0
+        assert [volume["container_path"] for volume in found["volumes"]] == ["/tmp"]
+        assert run_module("container_usage_info", program=str(shim.program), container_ids=["c-1"])["containers"]
+        (line,) = lines.usage_lines([found])
+        assert line.startswith("c-1  enforced  1 processes  cpu ")
+    finally:
+        process.communicate("\n")
+    assert run_module("container_usage_info", program=str(shim.program))["containers"] == []
+    assert "is the shim installed?" in run_module("container_usage_info", program="/no/such/mesos-shim")["msg"]
+
+
+def test_the_summary_names_every_host():
+    switched = {
+        "changed": True,
+        "before": {"generation": 1, "release": "a"},
+        "after": {"generation": 2, "release": "b"},
+        "changed_flags": [{"name": "gc_delay"}],
+        "restarted": True,
+    }
+    hostvars = {
+        "h1": {"mesos_agent_rollout": {"state": "done", "began": 10.0, "ended": 14.25, "switched": switched}},
+        "h22": {"mesos_agent_rollout": {"state": "failed", "why": "one\n two", "switched": {}}},
+        "h3": {"mesos_agent_rollout": {"state": "begun", "began": 1.0}},
+        "h4": {},
+    }
+    said = summary.rollout_summary(list(hostvars), hostvars)
+    assert [" ".join(line.split()) for line in said[:4]] == [
+        "h1 done 1 (a) -> 2 (b), flags: gc_delay, restarted 4.2 s",
+        "h22 failed: one two",
+        "h3 died",
+        "h4 not started",
+    ]
+    assert said[4] == "4 hosts: 1 died, 1 done, 1 failed, 1 not started"

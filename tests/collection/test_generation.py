@@ -1,0 +1,187 @@
+"""Generations of a host without a service: recorded, switched, taken back, and what a failure or a kill leaves."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from importlib import import_module
+
+import pytest
+
+from .conftest import PLUGINS, run_module, tree
+
+change = import_module(f"{PLUGINS}.module_utils.flag_change")
+generations = import_module(f"{PLUGINS}.module_utils.generations")
+effective = import_module(f"{PLUGINS}.module_utils.flag_effective")
+values = import_module(f"{PLUGINS}.module_utils.flag_values")
+FLAGS = import_module(f"{PLUGINS}.module_utils.flag_table").FLAGS
+
+
+class Host:
+    def __init__(self, root):
+        self.flags_dir, self.prefix = root / "etc/mesos-slave", root / "opt"
+
+    def __call__(self, state="active", check=False, **args):
+        if state == "active":
+            args = {"path": str(self.flags_dir), "confirm": True, **args}
+        return run_module("agent_generation", check, state=state, prefix=str(self.prefix), **args)
+
+    @property
+    def state(self):
+        return json.loads((self.prefix / "generations/state.json").read_text())
+
+
+@pytest.fixture
+def host(tmp_path):
+    return Host(tmp_path)
+
+
+def test_forward_and_back(host, tmp_path):
+    host.flags_dir.mkdir(parents=True)
+    (host.flags_dir / "isolation.rpmnew").write_text("litter")
+    (host.flags_dir / "link").symlink_to("elsewhere")
+    (host.flags_dir / "gc_delay").write_text("1days")
+    host.flags_dir.chmod(0o750)
+    origin = tree(host.flags_dir)
+
+    foreseen = host(check=True, flags={"gc_delay": "2days"})
+    assert foreseen["changed"] and foreseen["actions"] == ["flags"] and not host.prefix.exists()
+    first = host(flags={"gc_delay": "2days"}, config_text='{"hide_work_dir": true}\n')
+    assert (first["generation"], first["before"]["generation"], first["pending"]) == (1, 0, False)
+    assert first["actions"] == ["config", "flags"] and first["same_agent"]
+    assert tree(host.flags_dir) == {"gc_delay": "2days\n"}
+    assert not host(flags={"gc_delay": "2days"}, config_text='{"hide_work_dir": true}\n')["changed"]
+    second = host(flags={"gc_delay": "3days"})
+    assert second["generation"] == 2 and second["before"]["generation"] == 1
+
+    back = host("restored")
+    assert back["generation"] == 1 and back["changed"] and host.state["good"] == 1
+    assert tree(host.flags_dir) == {"gc_delay": "2days\n"}
+    # Where it came from is no place to go back to.
+    assert host("restored")["generation"] == 0
+    assert tree(host.flags_dir) == origin and host.flags_dir.stat().st_mode & 0o7777 == 0o750
+    assert not (host.prefix / "etc/mesos-shim/config.json").exists()
+    assert "no earlier generation" in host("restored")["msg"]
+    assert not host("restored", required=False)["changed"]
+    assert "generation 9 is not kept here; kept: 0, 1, 2" in host("restored", generation=9)["msg"]
+    assert host("restored", generation=2)["changed"]
+    assert tree(host.flags_dir) == {"gc_delay": "3days\n"}
+    assert host.prefix.joinpath("generations").stat().st_mode & 0o777 == 0o700
+
+    assert host("absent")["changed"]
+    assert tree(host.flags_dir) == origin
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["etc"]
+    assert not host("absent")["changed"]
+
+
+def test_where_nothing_was_nothing_stays(host, tmp_path):
+    assert host(flags={"gc_delay": "2days"})["changed"]
+    assert host("absent")["changed"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pending_is_finished_or_taken_back(host):
+    host(flags={"gc_delay": "1days"})
+    pending = host(flags={"gc_delay": "2days"}, confirm=False)
+    assert pending["pending"] and host.state["pending"] == 2 and host.state["good"] == 1
+    again = host(flags={"gc_delay": "2days"}, confirm=False)
+    assert again["changed"] and "resume" in again["actions"] and again["generation"] == 2
+    assert host("confirmed")["generation"] == 2 and host.state == {**host.state, "good": 2, "pending": None}
+    host(flags={"gc_delay": "3days"}, confirm=False)
+    back = host("restored", pending_only=True, reason="the gate said no")
+    assert back["changed"] and back["generation"] == 2 and tree(host.flags_dir) == {"gc_delay": "2days\n"}
+    about = json.loads((host.prefix / "generations/3/generation.json").read_text())
+    assert about["failed"] == "the gate said no"
+    assert not host("restored", pending_only=True)["changed"]
+    # A number is never given twice.
+    assert host(flags={"gc_delay": "4days"})["generation"] == 4
+
+
+def test_what_somebody_changed_by_hand_can_be_gone_back_to(host):
+    host(flags={"gc_delay": "1days"})
+    (host.flags_dir / "gc_delay").write_text("9days")
+    result = host(flags={"gc_delay": "2days"})
+    assert (result["before"]["generation"], result["generation"]) == (2, 3)
+    host("restored")
+    assert tree(host.flags_dir) == {"gc_delay": "9days"}
+
+
+def test_old_generations_go(host):
+    for days in range(1, 8):
+        host(flags={"gc_delay": f"{days}days"}, keep=2)
+    kept = sorted(name for name in os.listdir(host.prefix / "generations") if name.isdigit())
+    assert kept == ["0", "6", "7"]
+
+
+@pytest.mark.parametrize("at", ["flags", "record"])
+def test_a_failure_in_the_middle_puts_everything_back(host, monkeypatch, at):
+    host(flags={"gc_delay": "1days"}, config_text="{}\n")
+    before, state = tree(host.flags_dir), host.state
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
+
+    with monkeypatch.context() as patch:
+        if at == "flags":
+            patch.setattr(change.FlagChange, "make", full)
+        else:
+            patch.setattr(generations.Store, "record", full)
+        failed = host(flags={"gc_delay": "2days"}, config_text='{"hide_work_dir": true}\n')
+    assert failed["failed"] and "No space left on device" in failed["msg"] and "put back" in failed["msg"]
+    assert tree(host.flags_dir) == before
+    assert (host.prefix / "etc/mesos-shim/config.json").read_text() == "{}\n"
+    assert {**host.state, "last": 0} == {**state, "last": 0, "restarted": False}
+    assert host(flags={"gc_delay": "2days"})["changed"]
+
+
+def test_where_nothing_can_be_put_back_the_next_run_knows(host, monkeypatch):
+    host(flags={"gc_delay": "1days"})
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(generations, "copy_tree", full)
+        failed = host(flags={"gc_delay": "2days"})
+    assert "could not be put back" in failed["msg"] and host.state["pending"] == 2
+    assert host("restored")["generation"] == 1 and tree(host.flags_dir) == {"gc_delay": "1days\n"}
+
+
+def test_an_incompatible_change_is_refused_and_a_named_one_gives_up_the_id(host):
+    host(flags={"attributes": {"rack": "a"}})
+    before = tree(host.prefix.parent)
+    refused = host(flags={"attributes": {"rack": "b"}})
+    assert "part of the agent's identity" in refused["msg"] and tree(host.prefix.parent) == before
+    assert not host(flags={"attributes": {"rack": "b"}}, allow_incompatible=["attributes"])["same_agent"]
+
+
+def test_secrets_are_kept_from_others_and_from_results(host):
+    secret = {"master": "zk://u:hunter2@h/m", "credential": {"principal": "p", "secret": "sesame"}}
+    first, back = host(flags=secret), host("restored")
+    for result in (first, back, host(flags=secret, url_password="opensesame")):
+        assert "hunter2" not in result["_raw"] and "sesame" not in result["_raw"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "runs", "same"),
+    [
+        ("gc_delay", "60secs", "1mins", True),
+        ("gc_delay", "1.5days", "36hrs", True),
+        ("gc_delay", "1days", "2days", False),
+        ("fetcher_cache_size", "2048MB", "2GB", True),
+        ("strict", True, "true", True),
+        ("strict", False, "true", False),
+        ("resources", {"cpus": 4, "mem": 512}, "mem:512;cpus:4", True),
+        ("default_container_info", {"type": "MESOS", "volumes": []}, '{"volumes": [], "type": "MESOS"}', True),
+        ("isolation", "posix/cpu", "posix/mem", False),
+        ("isolation", "posix/cpu", None, False),
+        ("credential", {"principal": "p", "secret": "s"}, "/else", True),
+    ],
+)
+def test_effective_flags_are_compared_by_meaning(name, value, runs, same):
+    settings = {n: s for n, s in values.wanted_settings({name: value}, FLAGS).items() if s}
+    running = {} if runs is None else {name: runs}
+    found = effective.differences(settings, running, [])
+    assert (found == []) == same
+    assert effective.differences(settings, running, [name]) == []

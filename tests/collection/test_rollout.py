@@ -1,0 +1,392 @@
+"""Rollouts over real hosts with the real agent: what changes, what stops them, what they take back.
+
+The fleet of this module stays up; every test starts from what the last one left, and leaves every agent well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.hosts import agent as agents
+from tests.hosts import hosts as machines
+from tests.hosts.fixtures import hosts  # noqa: F401
+
+from .conftest import CHECKOUT, Playbook, clone_to
+
+pytestmark = [pytest.mark.hosts, pytest.mark.agent, pytest.mark.timeout(300)]
+
+NAMES = ("host-1", "host-2", "host-3")
+BASE = {
+    "mesos_agent_service": "mesos-slave",
+    "mesos_agent_master_url": "http://127.0.0.1:5051",
+    "mesos_agent_rollout_waves": [1, "100%"],
+    "mesos_agent_gate_timeout": 30,
+    "mesos_agent_gate_ignore_flags": ["work_dir"],  # a local agent puts its state below it
+    "mesos_agent_flags": {"isolation": "posix/cpu,posix/mem", "work_dir": "/var/lib/mesos"},
+    "mesos_agent_resources": {"cpus": "4", "mem": "4096", "disk": "1000"},
+    "mesos_agent_default_container_info": {
+        "type": "MESOS",
+        "volumes": [{"host_path": "tmp", "container_path": "/tmp", "mode": "RW"}],
+    },
+}
+WAIT = 'n=0; while [ ! -e "$MESOS_SANDBOX/go" ] && [ $n -lt 900 ]; do n=$((n+1)); sleep 0.1; done'
+
+
+def with_flags(**flags: object) -> dict[str, object]:
+    return {**BASE, "mesos_agent_flags": {**BASE["mesos_agent_flags"], **flags}}
+
+
+class Fleet:
+    """Three hosts with an agent each, and the controller's checkout."""
+
+    def __init__(self, machines_: machines.Fleet, checkout: Path, scratch: Path) -> None:
+        self.machines, self.checkout, self.scratch = machines_, checkout, scratch
+        self.current = BASE  # what the last rollout that went through was given
+        self.agents = {host.name: agents.Agent(host) for host in machines_}
+
+    def begin(self, playbook: str, *arguments: str, variables: dict[str, object]) -> subprocess.Popen[str]:
+        # Whatever hangs is noticed at once: a host whose cable was pulled, for one.
+        args = f"-F {self.machines.ssh_config} -o ConnectTimeout=2 -o ServerAliveInterval=1 -o ServerAliveCountMax=2"
+        inventory = self.machines.inventory(self.scratch / "hosts.json", **variables, ansible_ssh_common_args=args)
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("ANSIBLE_", "MESOS_"))}
+        command = [str(CHECKOUT / ".venv/bin/ansible-playbook"), f"playbooks/{playbook}.yml", "-i", str(inventory)]
+        return subprocess.Popen(
+            [*command, *arguments],
+            cwd=self.checkout,
+            env={**env, "ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def play(self, playbook: str, *arguments: str, variables: dict[str, object] | None = None) -> Played:
+        variables = self.current if variables is None else variables
+        process = self.begin(playbook, *arguments, variables=variables)
+        out = process.communicate(timeout=200)[0]
+        if playbook == "rollout" and process.returncode == 0 and "--check" not in arguments:
+            self.current = variables
+        return Played(subprocess.CompletedProcess([], process.returncode, out, ""))
+
+    def state(self, name: str) -> dict[str, object]:
+        """What the host's generations say: {"good", "pending", …}."""
+        path = self.machines[name].root / "opt/mesos-shim/generations/state.json"
+        return json.loads(path.read_text()) if path.exists() else {"good": None, "pending": None}
+
+    def flag(self, name: str, flag: str) -> str | None:
+        path = self.machines[name].root / "etc/mesos-slave" / flag
+        return path.read_text().strip() if path.exists() else None
+
+    def flags(self, flag: str) -> list[str | None]:
+        return [self.flag(name, flag) for name in NAMES]
+
+    def running(self, flag: str) -> list[str]:
+        """What the agents themselves say."""
+        return [agent.get("/flags")["flags"][flag] for agent in self.agents.values()]
+
+    def goods(self) -> list[int]:
+        """The hosts' good generations; nothing may be pending."""
+        assert [self.state(name)["pending"] for name in NAMES] == [None] * 3
+        return [self.state(name)["good"] for name in NAMES]
+
+    def started(self, name: str) -> str:
+        """Tells one start of the agent from the next."""
+        return self.machines[name].says("systemctl show -p MainPID --value mesos-slave")
+
+
+class Played(Playbook):
+    def ended(self) -> dict[str, str]:
+        """{host: state} of the summary, and `_text` of each host's line."""
+        found = re.findall(r'"(host-\d)  (done|unchanged|failed|refused|not started|would change|died)\b', self.text)
+        return dict(found)
+
+    def line(self, name: str) -> str:
+        return next(line for line in self.text.splitlines() if re.match(rf'\s*"{name}  ', line))
+
+
+@pytest.fixture(scope="module")
+def up(hosts, tmp_path_factory):  # noqa: F811
+    try:
+        layer = agents.layer()
+    except machines.Unavailable as reason:
+        pytest.skip(str(reason))
+    scratch = tmp_path_factory.mktemp("rollout")
+    with hosts(3, layer=layer) as found:
+        yield Fleet(found, clone_to(scratch / "clone"), scratch)
+
+
+@pytest.fixture
+def fleet(up):
+    """The fleet, installed."""
+    if up.state("host-1")["good"] is None:
+        done = up.play("rollout")
+        assert done.code == 0, done.text
+    return up
+
+
+def transport_calls(text: str, host: str) -> int:
+    return len(re.findall(rf"^<{host}> SSH: EXEC|^<{host}> PUT", text, re.MULTILINE))
+
+
+def test_a_first_rollout_installs_and_a_second_changes_nothing(up):
+    assert up.play("rollout", "--check").code == 0
+    assert not (up.machines["host-1"].root / "opt/mesos-shim").exists()
+    first = up.play("rollout", "-vvv")
+    assert first.code == 0, first.text
+    assert set(first.ended().values()) == {"done"}
+    ids = {name: agent.wait_registered() for name, agent in up.agents.items()}
+    for name in NAMES:
+        assert transport_calls(first.text, name) <= 30
+        assert up.state(name)["good"] == 1 and up.state(name)["pending"] is None
+        unit = up.machines[name].says(
+            "systemctl show -p KillMode -p Delegate -p PrivateTmp -p UnitFileState mesos-slave"
+        )
+        assert set(unit.split()) == {"KillMode=process", "Delegate=yes", "PrivateTmp=no", "UnitFileState=enabled"}
+    started = {name: up.started(name) for name in NAMES}
+    for arguments in (("-vvv",), ("-vvv", "--check")):
+        again = up.play("rollout", *arguments)
+        assert again.code == 0 and again.ended() == dict.fromkeys(NAMES, "unchanged"), again.text
+        for name in NAMES:
+            assert transport_calls(again.text, name) <= 12
+    assert {name: up.started(name) for name in NAMES} == started
+    assert {name: agent.wait_registered() for name, agent in up.agents.items()} == ids
+    verified = up.play("verify")
+    assert verified.code == 0, verified.text
+
+
+def test_a_good_change_goes_everywhere_while_executors_run(fleet):
+    tasks = {name: agent.launch(f"touch /tmp/mine ready; {WAIT}") for name, agent in fleet.agents.items()}
+    for task in tasks.values():
+        task.wait_file("ready")
+        task.wait_state("TASK_RUNNING")
+    ids = {name: agent.wait_registered() for name, agent in fleet.agents.items()}
+    started = {name: fleet.started(name) for name in NAMES}
+    done = fleet.play("rollout", variables=with_flags(gc_delay="48hrs"))
+    assert done.code == 0 and done.ended() == dict.fromkeys(NAMES, "done"), done.text
+    assert "gc_delay, restarted" in done.line("host-2")
+    for name, agent in fleet.agents.items():
+        assert agent.wait_registered() == ids[name]
+        assert fleet.started(name) != started[name]
+        assert agent.get("/flags")["flags"]["gc_delay"] == "2days"
+        (tasks[name].sandbox / "go").touch()
+        assert tasks[name].wait_state("TASK_FINISHED", "TASK_FAILED", "TASK_LOST") == "TASK_FINISHED"
+
+
+def test_a_bad_change_stops_at_the_canary_which_is_taken_back(fleet):
+    before, started = fleet.goods(), {name: fleet.started(name) for name in NAMES}
+    identity = fleet.agents["host-1"].wait_registered()
+    # Well formed, known, compatible: only the agent itself knows that it has no such isolator.
+    bad = {**with_flags(isolation="posix/cpu,no/such"), "mesos_agent_gate_timeout": 8}
+    done = fleet.play("rollout", variables=bad)
+    assert done.code != 0
+    assert done.ended() == {"host-1": "failed", "host-2": "not started", "host-3": "not started"}, done.text
+    assert "taken back to generation" in done.line("host-1") and "stopped by host-1" in done.line("host-3")
+    assert "not well" not in done.line("host-1")
+    assert fleet.agents["host-1"].wait_registered() == identity
+    assert fleet.flags("isolation") == ["posix/cpu,posix/mem"] * 3
+    assert fleet.goods() == before
+    assert [fleet.started(name) for name in NAMES[1:]] == [started[name] for name in NAMES[1:]]
+
+
+def test_a_broken_release_stops_at_the_canary_which_is_taken_back(fleet):
+    """It passes its self-test and plans a launch; only a real launch shows it."""
+    current = {name: os.readlink(fleet.machines[name].root / "opt/mesos-shim/current") for name in NAMES}
+    source = fleet.checkout / "shim/mesos_shim/agent/modern.py"
+    good = source.read_text()
+    try:
+        source.write_text(good.replace('"""Everything that the agent says of this launch', 'return None\n    """'))
+        assert source.read_text() != good
+        done = fleet.play("rollout")
+    finally:
+        source.write_text(good)
+    assert done.ended() == {"host-1": "failed", "host-2": "not started", "host-3": "not started"}, done.text
+    assert "a probe launch ended with" in done.line("host-1") and "taken back" in done.line("host-1")
+    assert {name: os.readlink(fleet.machines[name].root / "opt/mesos-shim/current") for name in NAMES} == current
+
+
+def test_what_is_refused_on_one_host_changes_nothing_on_any(fleet):
+    trees = {name: tree(fleet.machines[name].root, "etc", "opt/mesos-shim") for name in NAMES}
+    done = fleet.play("rollout", variables={**BASE, "mesos_agent_attributes": {"rack": "r1"}})
+    assert done.code != 0 and done.ended() == dict.fromkeys(NAMES, "refused"), done.text
+    assert "attributes (part of the agent's identity)" in done.line("host-3")
+    assert {name: tree(fleet.machines[name].root, "etc", "opt/mesos-shim") for name in NAMES} == trees
+
+    fleet.machines["host-3"].ssh("echo 'MASTER=zk://h/m' >> /etc/default/mesos-slave")
+    try:
+        done = fleet.play("rollout", variables=with_flags(master="local"))
+    finally:
+        fleet.machines["host-3"].ssh("sed -i /MASTER/d /etc/default/mesos-slave")
+    assert done.ended() == {"host-1": "not started", "host-2": "not started", "host-3": "refused"}, done.text
+    assert "/etc/default/mesos-slave sets MASTER" in done.line("host-3")
+
+    fleet.machines["host-2"].reachable(False)
+    try:
+        done = fleet.play("rollout", variables=with_flags(gc_delay="4days"))
+    finally:
+        fleet.machines["host-2"].reachable(True)
+    assert done.ended() == {"host-1": "not started", "host-2": "refused", "host-3": "not started"}, done.text
+    assert done.code != 0 and "unreachable" in done.line("host-2")
+    assert {name: tree(fleet.machines[name].root, "etc", "opt/mesos-shim") for name in NAMES} == trees
+
+
+def test_an_unreachable_host_in_the_first_wave_stops_the_second(fleet):
+    host, before = fleet.machines["host-1"], fleet.flags("gc_delay")
+    process = fleet.begin("rollout", variables=with_flags(gc_delay="3days"))
+    said = []
+    try:
+        for line in process.stdout:
+            said.append(line)
+            if line.startswith("PLAY [Activate in waves"):
+                host.reachable(False)
+                break
+        said.append(process.communicate(timeout=200)[0])
+    finally:
+        host.reachable(True)
+    done = Played(subprocess.CompletedProcess([], process.returncode, "".join(said), ""))
+    assert done.code != 0
+    assert done.ended() == {"host-1": "failed", "host-2": "not started", "host-3": "not started"}, done.text
+    assert "unreachable" in done.line("host-1")
+    assert fleet.flags("gc_delay")[1:] == before[1:]
+    again = fleet.play("rollout", variables=with_flags(gc_delay="3days"))
+    assert again.code == 0, again.text
+    assert fleet.goods() and fleet.running("gc_delay") == ["3days"] * 3
+
+
+def kill_in_the_middle(fleet: Fleet, variables: dict[str, object]) -> None:
+    """A rollout whose controller dies once the canary has been switched, before it was found good."""
+    process = fleet.begin("rollout", variables=variables)
+    machines.wait_until(lambda: fleet.state("host-1")["pending"], "a pending generation on host-1")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert fleet.state("host-1")["pending"]
+
+
+def test_a_rollout_goes_on_after_its_controller_was_killed(fleet):
+    before, flags, wanted = fleet.goods(), fleet.flags("gc_delay"), with_flags(gc_delay="5days")
+    kill_in_the_middle(fleet, wanted)
+    assert fleet.state("host-1")["good"] == before[0] and fleet.flags("gc_delay")[1:] == flags[1:]
+    drift = fleet.play("verify", variables=wanted)
+    assert drift.code != 0 and "an unfinished switch" in drift.text, drift.text
+    done = fleet.play("rollout", variables=wanted)
+    assert done.code == 0 and done.ended() == dict.fromkeys(NAMES, "done"), done.text
+    assert fleet.running("gc_delay") == ["5days"] * 3
+    assert all(now > then for now, then in zip(fleet.goods(), before))
+
+
+def test_a_killed_rollout_can_be_taken_back_instead(fleet):
+    before, running = fleet.goods(), fleet.running("gc_delay")
+    kill_in_the_middle(fleet, with_flags(gc_delay="6days"))
+    done = fleet.play("rollback", "--limit", "host-1")
+    assert done.code == 0 and done.ended() == {"host-1": "done"}, done.text
+    assert fleet.goods() == before and fleet.running("gc_delay") == running
+
+
+def test_rollback_takes_every_host_back_by_one_generation(fleet):
+    before, running, current = fleet.goods(), fleet.running("gc_delay"), fleet.current
+    config = {**with_flags(gc_delay="7days"), "mesos_shim_config": {"framework_volumes": "none"}}
+    assert fleet.play("rollout", variables=config).code == 0
+    written = fleet.machines["host-2"].root / "etc/mesos-shim/config.json"
+    assert json.loads(written.read_text())["framework_volumes"] == "none"
+    foreseen = fleet.play("rollback", "--check")
+    assert foreseen.code == 0 and foreseen.ended() == dict.fromkeys(NAMES, "would change"), foreseen.text
+    assert fleet.running("gc_delay") == ["7days"] * 3
+    done = fleet.play("rollback")
+    fleet.current = current
+    assert done.code == 0 and done.ended() == dict.fromkeys(NAMES, "done"), done.text
+    assert "framework_volumes" not in json.loads(written.read_text())
+    assert fleet.goods() == before and fleet.running("gc_delay") == running
+
+
+def test_verify_names_what_differs_and_changes_nothing(fleet):
+    host = fleet.machines["host-2"]
+    (running,) = {*fleet.running("gc_delay")}
+    host.ssh(
+        "echo 9days > /etc/mesos-slave/gc_delay; touch /etc/mesos-slave/isolation.rpmnew;"
+        "echo '{}' > /etc/mesos-shim/config.json; rm /etc/systemd/system/mesos-slave.service.d/50-mesos-shim.conf"
+    )
+    before = tree(host.root, "etc", "opt/mesos-shim")
+    done = fleet.play("verify")
+    said = done.text[done.text.index("fatal: [host-2]") :]
+    for what in ("flag gc_delay", "foreign file isolation.rpmnew", "configuration", "drop-in of the unit"):
+        assert what in said
+    # The agent was not restarted since: what runs is not what the directory says.
+    assert f"flag gc_delay is {running}, wanted 9days" in said
+    assert "fatal: [host-1]" not in done.text and done.code != 0
+    assert tree(host.root, "etc", "opt/mesos-shim") == before
+    assert fleet.play("rollout").code == 0
+    assert fleet.play("verify").code == 0
+
+
+def test_usage_of_the_fleet(fleet):
+    task = fleet.agents["host-3"].launch(f"touch ready; {WAIT}")
+    task.wait_file("ready")
+    done = fleet.play("usage")
+    (task.sandbox / "go").touch()
+    assert done.code == 0 and f'"{task.sandbox.name}  enforced  ' in done.text, done.text
+    assert done.text.count('"no container"') == 2 and "changed=1" not in done.text
+
+
+def tree(root: Path, *tops: str) -> dict[str, tuple[object, ...]]:
+    """{path: (mode, owner, group, content or target)} of all that lies below."""
+    found = {}
+    for top in tops:
+        for directory, names, files in os.walk(root / top):
+            for name in ["", *names, *files]:
+                path = Path(directory, name)
+                status = path.lstat()
+                content = os.readlink(path) if path.is_symlink() else b""
+                if stat.S_ISREG(status.st_mode) and status.st_size < 1 << 20:
+                    content = path.read_bytes()
+                found[str(path.relative_to(root))] = (status.st_mode, status.st_uid, status.st_gid, content)
+    return found
+
+
+def test_uninstall_leaves_the_host_as_it_was(hosts, up):  # noqa: F811
+    """One host had an agent that ran by hand-made flags, one had flags and litter and no running agent."""
+    with hosts(2, layer=agents.layer()) as machines_:
+        fleet = Fleet(machines_, up.checkout, up.scratch)
+        running, stopped = machines_
+        resources = "mkdir -p /etc/mesos-slave/resources; cd /etc/mesos-slave/resources;"
+        resources += "echo 4 > cpus; echo 4096 > mem; echo 1000 > disk; cd ..;"
+        running.ssh(
+            f"{resources} echo /var/lib/mesos > work_dir; echo posix/cpu,posix/mem > isolation; echo 2days > gc_delay;"
+            "systemctl enable --now mesos-slave 2>&1"
+        )
+        first = fleet.agents["host-1"].wait_registered()
+        stopped.ssh(
+            f"{resources} echo /var/lib/mesos > work_dir; echo x > isolation.rpmnew; ln -s isolation link;"
+            "touch .hidden; chmod 640 .hidden; chown 1000:100 .hidden; mkdir old; echo y > old/z; chmod 2750 /etc/mesos-slave"
+        )
+        tops = ("etc", "opt", "usr/libexec", "usr/bin", "usr/local")
+        before = {host.name: tree(host.root, *tops) for host in machines_}
+        done = fleet.play("rollout")
+        assert done.code == 0, done.text
+        assert fleet.agents["host-1"].wait_registered()
+        assert tree(running.root, *tops) != before["host-1"]
+        task = fleet.agents["host-2"].launch(f"touch ready; {WAIT}")
+        task.wait_file("ready")
+        refused = fleet.play("uninstall")
+        assert refused.code != 0 and "1 containers that the shim started still run" in refused.text, refused.text
+        (task.sandbox / "go").touch()
+        task.wait_state("TASK_FINISHED", "TASK_FAILED")
+        assert fleet.play("uninstall", "--check").code == 0
+        gone = fleet.play("uninstall")
+        assert gone.code == 0, gone.text
+        for host in machines_:
+            after = tree(host.root, *tops)
+            assert {p: v for p, v in after.items() if before[host.name].get(p) != v} == {}
+            assert set(before[host.name]) == set(after)
+            assert not (host.root / "run/mesos-shim").exists()
+        assert fleet.agents["host-1"].wait_registered() == first
+        assert fleet.agents["host-1"].get("/flags")["flags"]["gc_delay"] == "2days"
+        assert stopped.says("systemctl is-active mesos-slave || true") in ("inactive", "failed")
+        again = fleet.play("uninstall")
+        assert again.code == 0 and "changed=0" in again.text
