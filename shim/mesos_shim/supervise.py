@@ -28,6 +28,9 @@ def _number(name: str) -> int:
 
 
 FORWARDED = frozenset(range(1, 32)) - {_number(name) for name in _OURS + _JOB_CONTROL}
+_TELLS_SENDER = hasattr(_signal, "sigwaitinfo")  # not on macOS
+if not _TELLS_SENDER:
+    FORWARDED -= {_signal.SIGPIPE}  # it may be our own
 _OF_TERMINAL = (_signal.SIGINT, _signal.SIGQUIT, _signal.SIGTSTP)
 
 
@@ -71,10 +74,14 @@ def wait(child: Child, measure: bool = False) -> int:
 
 
 def _next_signal(awaited: "set[int] | frozenset[int]") -> "tuple[int, bool]":
-    if not hasattr(_signal, "sigwaitinfo"):  # macOS
+    """The next one that came from somebody else, and whether it was the kernel."""
+    if not _TELLS_SENDER:
         return _signal.sigwait(awaited), False
-    found = _signal.sigwaitinfo(awaited)
-    return found.si_signo, found.si_code == _SI_KERNEL
+    while True:
+        found = _signal.sigwaitinfo(awaited)
+        # A reader of ours that has gone: ignored or not, what is blocked is kept, and it is not for the command.
+        if found.si_signo != _signal.SIGPIPE or found.si_pid != posix.getpid():
+            return found.si_signo, found.si_code == _SI_KERNEL
 
 
 def _forward(pid: int, number: int, from_kernel: bool) -> None:

@@ -1,0 +1,286 @@
+"""The parent that stays: signals, status, descriptors, --rm, --status-fd."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from ..conftest import PYTHON, Shim, needs_root
+from ..containers import SECONDS, Starter, alive, running, wait_for
+
+SIGNALS = [
+    number
+    for number in signal.valid_signals()
+    if number < 32
+    and number
+    not in {
+        *(signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGTTIN, signal.SIGTTOU, signal.SIGTSTP),
+        *(signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGABRT, signal.SIGSYS),
+    }
+]
+
+
+def test_every_signal_is_forwarded(start: Starter) -> None:
+    container = start("--supervise")
+    for number in SIGNALS:
+        container.do(f"signal.signal({int(number)}, lambda n, f: print('got', n, flush=True))")
+    for number in SIGNALS:
+        os.kill(container.process.pid, number)
+        assert container.line() == f"got {int(number)}"
+
+
+def test_the_command_has_the_callers_mask_and_dispositions(shim: Shim, sandbox: Path) -> None:
+    """As the supervisor blocks signals for itself, the command must get them back as they were."""
+    command = ["/bin/grep", "-E", "^(SigBlk|SigIgn)", "/proc/self/status"]
+    wrapped = "import os, signal, sys; signal.pthread_sigmask(signal.SIG_SETMASK, [signal.SIGUSR2]); "
+    wrapped += "signal.signal(signal.SIGUSR1, signal.SIG_IGN); "
+    wrapped += "[signal.signal(s, signal.SIG_DFL) for s in (signal.SIGPIPE, signal.SIGXFSZ)]; "
+    wrapped += "os.execv(sys.argv[1], sys.argv[1:])"
+    options = command, [shim.program, "run", "--supervise", "--", *command]
+    bare, supervised = (
+        subprocess.run(
+            [PYTHON, "-c", wrapped, *map(str, words)], cwd=sandbox, capture_output=True, text=True, check=True
+        )
+        for words in options
+    )
+    assert supervised.stdout == bare.stdout
+    assert "0000000000000800" in bare.stdout  # SIGUSR2
+
+
+@pytest.mark.parametrize(("script", "status"), [("exit 42", 42), ("kill -TERM $$", 143), ("exec /does/not/exist", 127)])
+def test_the_status_is_the_commands(shim: Shim, sandbox: Path, script: str, status: int) -> None:
+    assert shim.run("run", "--supervise", "--", "sh", "-c", script, cwd=sandbox).returncode == status
+
+
+@pytest.mark.parametrize(("command", "status"), [("/does/not/exist", 127), ("/etc/passwd", 126)])
+def test_a_command_that_cannot_start(shim: Shim, sandbox: Path, command: str, status: int) -> None:
+    done = shim.run("run", "--supervise", "--", command, cwd=sandbox)
+    assert done.returncode == status
+    assert done.stderr.count("\n") == 1
+
+
+def status_lines(shim: Shim, sandbox: Path, *words: object) -> list[dict[str, object]]:
+    reading, writing = os.pipe()
+    shim.run("run", "--status-fd", writing, *words, cwd=sandbox, pass_fds=[writing])
+    os.close(writing)
+    with os.fdopen(reading) as lines:
+        return [json.loads(line) for line in lines]
+
+
+def test_status_lines_tell_start_and_exit_with_rusage(shim: Shim, sandbox: Path) -> None:
+    """Burnt in a child of the command and in itself: both are the container's."""
+    burn = "import time\nwhile time.process_time() < 0.3: pass"
+    script = (
+        f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {burn!r}])\n{burn}\nx = bytearray(50 << 20)"
+    )
+    start, end = status_lines(shim, sandbox, "--container-id", "c1", "--", PYTHON, "-c", script)
+    assert (start["event"], start["container_id"]) == ("start", "c1")
+    assert isinstance(start["pid"], int)
+    assert (end["event"], end["container_id"], end["exit_code"]) == ("exit", "c1", 0)
+    used = end["rusage"]
+    assert 0.6 <= used["user_time_secs"] + used["system_time_secs"] < 3
+    assert 50 << 20 <= used["max_rss_bytes"] < 150 << 20
+    assert "signal" not in end
+
+
+def test_a_launch_that_fails_has_no_status_lines(shim: Shim, sandbox: Path) -> None:
+    assert status_lines(shim, sandbox, "--", "/does/not/exist") == []
+
+
+def test_a_reader_that_has_gone_does_not_end_the_command(shim: Shim, sandbox: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = shim.run("run", "--status-fd", writing, "--", "echo", "ran", cwd=sandbox, pass_fds=[writing])
+    os.close(writing)
+    assert (done.returncode, done.stdout) == (0, "ran\n")
+    assert done.stderr.count("\n") == 1
+    assert f"--status-fd {writing}: Broken pipe" in done.stderr
+
+
+def test_the_status_descriptor_is_not_the_commands(shim: Shim, sandbox: Path) -> None:
+    reading, writing = os.pipe()
+    done = shim.run("run", "--status-fd", writing, "--", "ls", "/proc/self/fd", cwd=sandbox, pass_fds=[writing])
+    os.close(reading)
+    os.close(writing)
+    assert done.stdout.split() == ["0", "1", "2", "3"]  # 3 is ls's own
+
+
+def test_the_parent_keeps_no_descriptor(start: Starter, shim: Shim, sandbox: Path, open_tmp: Path) -> None:
+    """One of the command's pipes would never end, one of a volume's would keep the host's file system busy."""
+    (open_tmp / "target").mkdir()
+    (open_tmp / "source").mkdir()
+    reading, writing = os.pipe()
+    container = start(
+        *("--supervise", "--keep-fd", writing, "--volume", f"{open_tmp}/source:{open_tmp}/target"), pass_fds=[writing]
+    )
+    os.close(writing)
+    directory = f"/proc/{container.process.pid}/fd"
+    held = {os.readlink(f"{directory}/{fd}") for fd in os.listdir(directory)}
+    # Where its record is to be removed from; the first launch had to make that.
+    places = {str(shim.prefix), str(shim.state_dir), str(shim.state_dir / "containers")}
+    assert {path for path in held if not path.startswith("pipe:")} <= places
+    container.do(f"os.close({writing})")
+    ready, _, _ = select.select([reading], [], [], SECONDS)
+    assert ready and os.read(reading, 1) == b""
+    os.close(reading)
+
+
+def test_the_parent_sleeps(start: Starter) -> None:
+    """No polling: it takes no CPU while it waits. In clock ticks, by the kernel's count."""
+    container = start("--supervise")
+    stat = Path(f"/proc/{container.process.pid}/stat")
+    switches = Path(f"/proc/{container.process.pid}/status")
+
+    def count() -> list[str]:
+        return [line for line in switches.read_text().splitlines() if line.startswith(("voluntary", "nonvoluntary"))]
+
+    wait_for(lambda: stat.read_text().rpartition(")")[2].split()[0] == "S", "a parent that sleeps")
+    before = count()
+    container.do("burn(0.2)")
+    assert count() == before
+
+
+def test_the_record_goes_with_the_container(start: Starter, shim: Shim) -> None:
+    container = start("--supervise")
+    assert running(shim) == ["c1"]
+    assert container.record["supervisor"]["pid"] == container.process.pid
+    assert container.end() == 0
+    assert list((shim.state_dir / "containers").iterdir()) == []
+
+
+def test_a_stopped_job_stops_and_goes_on(start: Starter) -> None:
+    """As a shell sees it: ^Z must stop what it waits for, not only the command."""
+    container = start("--supervise")
+    parent, command = container.process.pid, container.record["pid"]
+
+    def state(pid: int) -> str:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+    os.kill(parent, signal.SIGTSTP)
+    wait_for(lambda: (state(parent), state(command)) == ("T", "T"), "a stopped job")
+    os.kill(parent, signal.SIGCONT)
+    wait_for(lambda: "T" not in (state(parent), state(command)), "a job that goes on")
+    assert container.do("answer = 1 + 1") == "2"
+
+
+def test_an_interrupt_at_the_terminal_arrives_once(shim: Shim, sandbox: Path) -> None:
+    """The terminal sends it to the whole group: forwarded besides, it would count twice."""
+    script = "import signal, sys, time\nsignal.signal(2, lambda n, f: print('got', flush=True))\n"
+    script += "print('ready', flush=True)\nsys.stdin.readline()\nprint('end', flush=True)"
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(sandbox)
+        os.execv(shim.program, ["mesos-shim", "run", "--supervise", "--", PYTHON, "-c", script])
+    said = b""
+
+    def read_until(word: bytes) -> None:
+        nonlocal said
+        deadline = time.monotonic() + SECONDS
+        while word not in said:
+            assert time.monotonic() < deadline, said
+            ready, _, _ = select.select([terminal], [], [], 1)
+            if ready:
+                said += os.read(terminal, 4096)
+
+    read_until(b"ready")
+    os.write(terminal, b"\x03")
+    read_until(b"got")
+    os.write(terminal, b"\n")
+    read_until(b"end")
+    assert said.count(b"got") == 1
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(terminal)
+
+
+@needs_root
+@pytest.mark.parametrize("user", ["root", "nobody"])
+def test_rm_makes_a_sandbox_and_removes_it(shim: Shim, sandbox: Path, user: str) -> None:
+    script = "pwd; stat -c '%a %U' .; mkdir -p a/b; touch a/b/c; mkfifo f; ln -s /etc l; mkdir -m 0 shut"
+    done = shim.run("run", "--rm", "--user", user, "--", "sh", "-c", script, cwd=sandbox)
+    path, rights = done.stdout.splitlines()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert path.startswith("/var/tmp/mesos-shim-")
+    assert rights == f"700 {user}"
+    assert not Path(path).exists()
+    assert Path("/etc/passwd").exists()
+
+
+def test_rm_removes_the_sandbox_that_was_named(shim: Shim, sandbox: Path) -> None:
+    (sandbox / "file").touch()
+    assert shim.run("run", "--rm", "--sandbox", sandbox, "--", "touch", "x").returncode == 0
+    assert not sandbox.exists()
+    assert sandbox.parent.exists()
+
+
+def test_rm_removes_what_it_made_where_the_launch_is_refused(shim: Shim, sandbox: Path) -> None:
+    before = set(Path("/var/tmp").glob("mesos-shim-*"))
+    done = shim.run("run", "--rm", "--volume", "/does/not/exist:/opt", "--", "true", cwd=sandbox)
+    assert done.returncode == 125
+    assert set(Path("/var/tmp").glob("mesos-shim-*")) == before
+
+
+def test_rm_leaves_another_directory_of_that_name_alone(shim: Shim, sandbox: Path) -> None:
+    script = f"mv {sandbox} {sandbox}.old && mkdir {sandbox} && touch {sandbox}/precious"
+    done = shim.run("run", "--rm", "--sandbox", sandbox, "--", "sh", "-c", script)
+    assert "is another directory by now" in done.stderr
+    assert (sandbox / "precious").exists()
+
+
+@needs_root
+def test_a_killed_supervisor_of_a_rm_leaves_its_sandbox_to_gc(start: Starter, shim: Shim, sandbox: Path) -> None:
+    container = start("--rm", cwd=sandbox)
+    path = Path(container.record["sandbox"])
+    pid = container.record["pid"]
+    container.process.kill()
+    container.process.wait(SECONDS)
+    shim.run("gc")
+    assert path.exists()  # it runs
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not alive(pid), "the end of the container")
+    done = shim.run("gc")
+    assert done.stdout.splitlines() == [f"cleared sandbox {path}", "cleared record of c1"]
+    assert not path.exists()
+
+
+@needs_root
+def test_the_legacy_protocol_gets_a_parent_that_ends_as_the_command(shim: Shim, open_tmp: Path) -> None:
+    """0.21's agent reads the helper's own end: with a parent in between it must be the same, by signal too."""
+    shim.configure(isolation=["namespaces/pid"])
+    sandbox = open_tmp / "work/slaves/S/frameworks/F/executors/E/runs/r1"
+    sandbox.mkdir(parents=True)
+    for script, expected in (("exit 5", 5), ("kill -9 $$", -9), ("kill -TERM $$", -15), ("echo $$ > pid", 0)):
+        reading, writing = os.pipe()
+        os.write(writing, b"\0")
+        words = [shim.helper, "launch", f"--command={json.dumps({'value': script})}", f"--directory={sandbox}"]
+        words += ["--user=root", f"--pipe_read={reading}", f"--pipe_write={writing}"]
+        done = subprocess.run(list(map(str, words)), pass_fds=[reading, writing], check=False, timeout=SECONDS)
+        os.close(reading)
+        os.close(writing)
+        assert done.returncode == expected, script
+    assert (sandbox / "pid").read_text() == "2\n"
+
+
+@needs_root
+def test_a_supervisor_is_small(start: Starter) -> None:
+    """It stays as long as the command: what it holds beyond the interpreter's own is bounded."""
+    container = start("--supervise")
+
+    def private(pid: int) -> int:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith(("Private_Dirty", "Swap:")))
+
+    program = "print(flush=True); input()"
+    bare = subprocess.Popen([PYTHON, "-ISB", "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    bare.stdout.readline()
+    try:
+        assert private(container.process.pid) < private(bare.pid) + 3000  # kB
+    finally:
+        bare.communicate()
