@@ -65,6 +65,14 @@ def test_bad_input_is_refused_before_the_switch(fleet):
         assert not set(tree(hosts[name].root)) & {"opt/current", "opt/bin", "opt/etc", "etc"}
 
 
+@pytest.mark.parametrize("arguments", [("--check",), ()])
+def test_a_bad_container_info_is_refused_before_anything_is_there(fleet, host, arguments):
+    bad = {"type": "MESOS", "volumes": [{"container_path": "/tmp", "host_path": "a/../b", "mode": "RW"}]}
+    done = fleet.site(host, *arguments, mesos_agent_default_container_info=bad)
+    assert "the configuration is refused: mesos_shim_config: default_container_info" in done.failure(host), done.text
+    assert list(host.root.iterdir()) == []
+
+
 def test_a_refused_change_leaves_the_installation_as_it_was(fleet, host):
     assert fleet.site(host, mesos_agent_attributes={"rack": "a"}).code == 0
     before = tree(host.root)

@@ -363,7 +363,8 @@ def test_uninstall_leaves_the_host_as_it_was(hosts, up):  # noqa: F811
         first = fleet.agents["host-1"].wait_registered()
         stopped.ssh(
             f"{resources} echo /var/lib/mesos > work_dir; echo x > isolation.rpmnew; ln -s isolation link;"
-            "touch .hidden; chmod 640 .hidden; chown 1000:100 .hidden; mkdir old; echo y > old/z; chmod 2750 /etc/mesos-slave"
+            "touch .hidden; chmod 640 .hidden; chown 1000:100 .hidden; mkdir old; echo y > old/z;"
+            "chmod 2750 /etc/mesos-slave"
         )
         tops = ("etc", "opt", "usr/libexec", "usr/bin", "usr/local")
         before = {host.name: tree(host.root, *tops) for host in machines_}

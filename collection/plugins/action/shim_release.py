@@ -5,7 +5,12 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
+import subprocess
+import sys
+import tarfile
 import tempfile
 
 from ansible import constants as C
@@ -14,6 +19,30 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.mesos.containerizer.plugins.plugin_utils.release_archive import archives
 
 _OWN_ARGUMENTS = ("archive", "archive_sha256", "psutil_wheel")
+
+
+_VALIDATE = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from mesos_shim import validate; sys.exit(validate.main(['-']))"
+)
+
+
+def _judge(archive, config):
+    """Has the release in an archive judge a configuration. Raises AnsibleActionFail by its words."""
+    text = json.dumps({key: value for key, value in config.items() if value is not None})
+    with tempfile.TemporaryDirectory(dir=C.DEFAULT_LOCAL_TMP) as unpacked:
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            tar.extractall(unpacked, filter="data")
+        done = subprocess.run(
+            [sys.executable, "-ISB", "-c", _VALIDATE, os.path.join(unpacked, "lib")],
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    if done.returncode:
+        reason = done.stderr.strip().replace("standard input", "mesos_shim_config")
+        raise AnsibleActionFail(f"the configuration is refused: {reason}")
 
 
 class ActionModule(ActionBase):
@@ -32,6 +61,9 @@ class ActionModule(ActionBase):
         args["releases"] = {where: {"name": a.name, "sha256": a.sha256} for where, a in found.items()}
         result.update(self._ask(args, task_vars))
         wanted = result.pop("archive_needed", None)
+        if wanted or "stage" in result.get("actions", ()):
+            # No release there that could judge it: the same code does here, before anything on the host changes.
+            _judge(next(iter(found.values())).content, args.get("config") or {})
         if wanted:
             result.update(self._ask({**args, "archive": self._send(found[wanted].content)}, task_vars))
         return result
