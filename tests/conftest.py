@@ -22,9 +22,13 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mount nam
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux mount namespaces")
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Soak tests run only where they are asked for by `-m soak`; one on hosts may have to build an image first."""
     for item in items:
+        if SOAK and item.get_closest_marker("scaled"):
+            item.add_marker(pytest.mark.soak)
+            item.add_marker(pytest.mark.timeout(3600))
         if item.get_closest_marker("hosts") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(900))
     if "soak" in (config.getoption("markexpr") or ""):

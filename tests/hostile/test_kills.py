@@ -9,10 +9,12 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from ..conftest import SOAK, Shim, needs_root
 from ..launching import host_mounts, info, said, volume
 
-pytestmark = needs_root
+pytestmark = [needs_root, pytest.mark.scaled]
 
 KILLS = 1000 if SOAK else 50
 SEED = 20120321

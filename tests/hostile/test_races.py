@@ -15,7 +15,7 @@ import pytest
 from ..conftest import NOBODY, SOAK, Shim, needs_root
 from ..launching import host_mounts, info, volume
 
-pytestmark = [needs_root, pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")]
+pytestmark = [needs_root, pytest.mark.scaled, pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")]
 
 LAUNCHES = 2000 if SOAK else 100
 CANARY = "root's own secret"

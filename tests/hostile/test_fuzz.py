@@ -1,0 +1,345 @@
+"""Generated ContainerInfo, configuration, launch info, protobuf (threat 16): accepted and valid, or one clear refusal.
+
+Each target takes what a stranger may write. What it accepts is checked again here by other means; what it refuses, it
+refuses by ShimError or by its list of problems, and by nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import posix
+import string
+import subprocess
+import sys
+from pathlib import Path, PurePosixPath
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mesos_shim import config, container_info, jsontext, policy
+from mesos_shim.agent import held, legacy, modern, protobuf, setup
+from mesos_shim.container_info import ContainerInfo
+from mesos_shim.errors import ShimError, one_line
+
+from ..conftest import CHECKOUT, SOAK
+from ..protocol import wire
+
+pytestmark = pytest.mark.scaled
+
+FUZZ = settings(
+    max_examples=25_000 if SOAK else 150,
+    deadline=None,
+    derandomize=not SOAK,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def mostly(*likely: str) -> st.SearchStrategy[str]:
+    """One of `likely`, or any text."""
+    return st.one_of(st.sampled_from(likely), st.text(max_size=8))
+
+
+paths = st.one_of(
+    st.sampled_from(
+        ["/tmp", "/tmp/", "/opt", "tmp", "a/b", "..", "a/../b", "/proc", "/dev/shm", "/dev", "/", "", ".", "/a//b/./c"]
+    ),
+    st.lists(st.sampled_from(["a", "..", ".", "", "\0", "x" * 256, "é", "\n", "\ud800"]), max_size=6).map("/".join),
+    st.text(alphabet=string.printable + "é\0\u202e", max_size=20),
+)
+encodable = paths.filter(lambda path: "\ud800" not in path)  # no program's argument, no protobuf string can hold that
+scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=6))
+json_values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def record(fields: dict[str, st.SearchStrategy[object]]) -> st.SearchStrategy[object]:
+    """An object with some of `fields`, sometimes with a field too many, sometimes something else altogether."""
+    some = st.fixed_dictionaries(
+        {}, optional={name: st.one_of(value, value, value, scalars) for name, value in fields.items()}
+    )
+    full = st.fixed_dictionaries(fields)
+    extra = st.tuples(some, st.dictionaries(st.text(max_size=5), scalars, max_size=1)).map(
+        lambda two: {**two[0], **two[1]}
+    )
+    return st.one_of(full, full, some, extra, json_values)
+
+
+sources = record(
+    {
+        "type": mostly("HOST_PATH", "SANDBOX_PATH", "SECRET", "CSI_VOLUME"),
+        "host_path": record(
+            {"path": paths, "mount_propagation": record({"mode": mostly("HOST_TO_CONTAINER", "BIDIRECTIONAL")})}
+        ),
+        "sandbox_path": record({"type": mostly("SELF", "PARENT"), "path": paths}),
+    }
+)
+modes = mostly("RW", "RO")
+volumes = st.one_of(
+    record({"container_path": paths, "host_path": paths, "mode": modes}),
+    record({"container_path": paths, "source": sources, "mode": modes}),
+)
+infos = record({"type": mostly("MESOS", "MESOS", "DOCKER"), "volumes": st.lists(volumes, max_size=4)})
+
+
+def check_message(message: str) -> None:
+    """One line for people: with a place, without a control character, without an object's address."""
+    line = one_line(message)
+    assert line.isprintable()
+    assert ":" in line
+    assert " object at 0x" not in line
+
+
+def check_info(info: ContainerInfo) -> None:
+    """What was accepted, judged by other means."""
+    assert len({volume.container_path for volume in info.volumes}) == len(info.volumes)
+    for volume in info.volumes:
+        target = PurePosixPath(volume.container_path)
+        assert target.is_absolute()
+        assert str(target) == volume.container_path != "/"
+        assert target.parts[1] not in ("proc", "sys")
+        assert target.parts[1] != "dev" or target.parts[2] == "shm"
+        source = PurePosixPath(volume.host_path)
+        assert str(source) == volume.host_path not in ("/", ".")
+        for path in (target, source):
+            assert ".." not in path.parts
+            assert not any("\0" in part or len(part) > 255 for part in path.parts)
+        # A policy can be asked about it, whatever it says.
+        for allowed in ("none", "relative", "all", ["/tmp/*"]):
+            settings_ = config.Config()
+            settings_.framework_volumes = allowed
+            try:
+                policy.check(ContainerInfo([volume]), settings_)
+            except ShimError as error:
+                check_message(str(error))
+
+
+@FUZZ
+@given(infos)
+def test_container_info(value: object) -> None:
+    info, problems = container_info.parse(value, "ContainerInfo")
+    for problem in problems:
+        check_message(problem)
+    if not problems:
+        check_info(info)
+    for warning in info.warnings:
+        check_message(warning)
+
+
+@FUZZ
+@given(st.text(alphabet="/:ab.RWO\0é ", max_size=20))
+def test_volume_argument(text: str) -> None:
+    try:
+        volume = container_info.parse_argument(text)
+    except ShimError as error:
+        check_message(str(error))
+    else:
+        check_info(ContainerInfo([volume]))
+
+
+configurations = record(
+    {
+        "isolation": st.lists(mostly(*config.ISOLATORS), max_size=3),
+        "default_container_info": infos,
+        "framework_volumes": st.one_of(mostly("relative", "none", "all"), st.lists(paths, max_size=3)),
+        "hide_work_dir": st.booleans(),
+        "work_dir": paths,
+        "pass_through": st.lists(st.one_of(paths, record({"path": paths, "mode": modes})), max_size=3),
+        "tmpfs": st.dictionaries(
+            paths,
+            st.one_of(mostly("64m", "1g", "0"), record({"size": mostly("1k"), "noexec": st.booleans()})),
+            max_size=3,
+        ),
+        "default_limits": st.dictionaries(mostly("cpus", "mem"), st.one_of(st.integers(), st.floats()), max_size=2),
+        "on_unenforceable": mostly("refuse", "usage-only"),
+        "packaged_helper": paths,
+        "state_dir": paths,
+    }
+)
+
+
+@FUZZ
+@given(configurations)
+def test_configuration(value: object) -> None:
+    result, problems = config.parse(value, "config.json")
+    for problem in problems:
+        check_message(problem)
+    if problems:
+        return
+    if result.default_container_info is not None:
+        check_info(result.default_container_info)
+    assert set(result.isolation) <= set(config.ISOLATORS)
+    for path in (result.work_dir, result.packaged_helper, result.state_dir):
+        assert path is None or (path.startswith("/") and ".." not in path.split("/"))
+    for item in result.tmpfs:
+        check_info(ContainerInfo([container_info.Volume(item.container_path, "x", False)]))
+        assert int(item.size.rstrip(string.ascii_letters)) > 0
+    for entry in result.pass_through:
+        assert PurePosixPath(entry.pattern).name
+
+
+texts = st.one_of(
+    st.binary(max_size=60),
+    json_values.map(lambda value: json.dumps(value).encode()),
+    st.tuples(json_values, st.integers(0, 60), st.binary(max_size=2)).map(
+        lambda three: json.dumps(three[0]).encode()[: three[1]] + three[2] + json.dumps(three[0]).encode()[three[1] :]
+    ),
+    st.text(alphabet='{}[]",:\\u0d8Ef-+e.0123456789truefalsn \n', max_size=40).map(str.encode),
+    st.integers(0, 100).map(lambda depth: b"[" * depth + b"]" * depth),
+)
+
+
+@FUZZ
+@given(texts)
+def test_json(data: bytes) -> None:
+    try:
+        value = jsontext.parse(data, "text")
+    except ShimError as error:
+        check_message(str(error))
+        return
+    # What is accepted, the standard library's parser reads the same way, and it survives a way out and in.
+    assert repr(value) == repr(json.loads(data))
+    if "inf" not in repr(value):
+        assert repr(jsontext.parse(jsontext.dump(value).encode(), "again")) == repr(value)
+
+
+launch_infos = record(
+    {
+        "command": record(
+            {
+                "shell": st.booleans(),
+                "value": st.text(max_size=6),
+                "arguments": st.lists(st.text(max_size=3), max_size=3),
+            }
+        ),
+        "environment": record(
+            {
+                "variables": st.lists(
+                    record(
+                        {"name": mostly("A", "A=B"), "type": mostly("VALUE", "SECRET"), "value": st.text(max_size=4)}
+                    ),
+                    max_size=3,
+                )
+            }
+        ),
+        "user": mostly("root", "nobody"),
+        "working_directory": paths,
+        "mounts": st.lists(record({"source": paths, "target": paths, "flags": st.integers()}), max_size=3),
+        "pre_exec_commands": st.lists(record({"shell": st.booleans(), "value": st.text(max_size=5)}), max_size=2),
+        "supplementary_groups": st.lists(st.integers(), max_size=3),
+        "rlimits": record(
+            {
+                "rlimits": st.lists(
+                    record({"type": mostly("RLMT_NOFILE", "RLMT_CPU"), "soft": st.integers(), "hard": mostly("7")}),
+                    max_size=2,
+                )
+            }
+        ),
+        "no_new_privileges": st.booleans(),
+        "clone_namespaces": st.lists(st.integers(), max_size=2),
+    }
+)
+
+
+@FUZZ
+@given(st.one_of(launch_infos.map(lambda value: json.dumps(value).encode()), texts))
+def test_launch_info(data: bytes) -> None:
+    """Everything that is read of the 1.x protocol before anything is done."""
+    posix.environ[b"MESOS_CONTAINERIZER_LAUNCH_INFO"] = data
+    try:
+        work = modern._read("/nowhere/config.json", None)
+        command = setup.command(work.info.get("command"), "command")
+        variables = modern._environment(work.info)
+        modern._groups(work.info)
+        modern._limits(work.info)
+    except ShimError as error:
+        check_message(str(error))
+        return
+    finally:
+        del posix.environ[b"MESOS_CONTAINERIZER_LAUNCH_INFO"]
+    assert all(isinstance(word, str) for word in command.argv)
+    assert not any(b"=" in name or b"\0" in name + value for name, value in variables.items())
+    if work.request.info is not None:
+        check_info(work.request.info)
+
+
+@FUZZ
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from(
+                ["--command={}", "--pipe_read=3", "--pipe_write=4", "--user=x", "--directory=/a", "--rootfs="]
+            ),
+            st.text(alphabet='-=commandspipe_{}"[]', max_size=20),
+            st.tuples(encodable, encodable).map(
+                lambda two: "--commands=" + json.dumps({"commands": [{"value": f"mount -n --bind {two[0]} {two[1]}"}]})
+            ),
+            launch_infos.map(lambda value: "--command=" + json.dumps(value)),
+        ),
+        max_size=5,
+    )
+)
+def test_legacy_arguments(arguments: list[str]) -> None:
+    try:
+        arguments_ = legacy.launch_arguments(arguments)
+        for command in legacy._commands(arguments_):
+            legacy._pairs(command.argv[-1])
+        setup.command(
+            setup.parse_json(arguments_["--command"].encode("utf-8", "surrogateescape"), "--command"), "--command"
+        )
+    except ShimError as error:
+        check_message(str(error))
+
+
+wire_fields = st.deferred(
+    lambda: st.lists(
+        st.one_of(
+            st.tuples(st.integers(1, 16), st.integers(0, 20)).map(lambda two: wire.number(*two)),
+            st.tuples(st.integers(1, 16), encodable).map(lambda two: wire.data(*two)),
+            st.tuples(st.integers(1, 16), wire_fields).map(lambda two: wire.data(*two)),
+        ),
+        max_size=4,
+    ).map(b"".join)
+)
+messages = st.one_of(
+    st.binary(max_size=40),
+    wire_fields,
+    st.tuples(wire_fields, st.integers(0, 40), st.binary(max_size=2)).map(
+        lambda three: three[0][: three[1]] + three[2] + three[0][three[1] :]
+    ),
+)
+
+
+@FUZZ
+@given(messages)
+def test_protobuf(data: bytes) -> None:
+    for read in (held.container_config, held.executor_info):
+        try:
+            found = read(data, "config")
+            if found.container_info is not None:
+                check_info(container_info.parse_or_refuse(found.container_info, "ContainerInfo"))
+        except ShimError as error:
+            check_message(str(error))
+    try:
+        fields = protobuf.fields(data, "data")
+    except ShimError:
+        return
+    # Accepted to the last byte: the numbers and lengths add up to the whole.
+    assert bool(fields) == bool(data)
+    assert sum(len(value) for _, value in fields if isinstance(value, bytes)) <= len(data)
+
+
+@pytest.mark.soak
+def test_atheris(tmp_path: Path) -> None:
+    """Coverage-guided, where atheris installs: it has wheels for Python 3.11 to 3.13 on Linux."""
+    pytest.importorskip("atheris", reason="atheris has no wheel for this Python")
+    words = [sys.executable, str(CHECKOUT / "tests/hostile/fuzz_atheris.py"), "-runs=100000", "-max_total_time=300"]
+    done = subprocess.run(
+        [*words, "-max_len=512", str(tmp_path)], capture_output=True, text=True, check=False, timeout=900
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Done 100000 runs" in done.stderr
