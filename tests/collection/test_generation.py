@@ -81,6 +81,24 @@ def test_where_nothing_was_nothing_stays(host, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_only_what_was_installed_is_removed(host):
+    host(flags={"gc_delay": "1days"})
+    (host.prefix / "bin").mkdir()
+    for name in ("bin/mesos-shim", "bin/other", "other"):
+        (host.prefix / name).touch()
+    assert host("absent")["changed"]
+    assert tree(host.prefix) == {"bin": None, "bin/other": "", "other": ""}
+
+
+def test_what_was_gone_back_to_counts_as_good_again(host):
+    for days in (1, 2):
+        host(flags={"gc_delay": f"{days}days"})
+    host("restored")
+    host("restored", generation=2)
+    host(flags={"gc_delay": "3days"})
+    assert host("restored")["generation"] == 2
+
+
 def test_pending_is_finished_or_taken_back(host):
     host(flags={"gc_delay": "1days"})
     pending = host(flags={"gc_delay": "2days"}, confirm=False)

@@ -118,6 +118,23 @@ def test_a_container_path_may_come_from_another_volume(preflight):
     assert not preflight(default_container_info=inner).get("failed")
 
 
+def test_the_launcher_directory_to_come_keeps_the_executor(preflight, tmp_path):
+    """Of an agent that ran with the packaged helpers; the links are made after the preflight."""
+    flags, helpers = tmp_path / "mesos-slave", tmp_path / "libexec"
+    for directory in (flags, helpers):
+        directory.mkdir()
+    (helpers / "mesos-executor").touch()
+    (flags / "launcher_dir").write_text(str(helpers))
+    ours = {"launcher_dir": str(tmp_path / "opt/launcher")}
+    (change,) = preflight(ours, helpers_dir=str(helpers))["changed_flags"]
+    assert change["effect"] == "restart"
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "mesos-executor").touch()
+    assert "mesos-executor would have another real path" in preflight(ours, helpers_dir=str(other))["msg"]
+    assert "another real path" in preflight({"launcher_dir": str(tmp_path / "elsewhere")})["msg"]
+
+
 def test_the_directory_is_found_by_either_name(preflight, tmp_path):
     slave, agent = tmp_path / "mesos-slave", tmp_path / "mesos-agent"
     assert preflight()["path"] == str(slave)

@@ -291,13 +291,13 @@ def test_a_killed_rollout_can_be_taken_back_instead(fleet):
 
 def test_rollback_takes_every_host_back_by_one_generation(fleet):
     before, running, current = fleet.goods(), fleet.running("gc_delay"), fleet.current
-    config = {**with_flags(gc_delay="7days"), "mesos_shim_config": {"framework_volumes": "none"}}
+    config = {**with_flags(gc_delay="11days"), "mesos_shim_config": {"framework_volumes": "none"}}
     assert fleet.play("rollout", variables=config).code == 0
     written = fleet.machines["host-2"].root / "etc/mesos-shim/config.json"
     assert json.loads(written.read_text())["framework_volumes"] == "none"
     foreseen = fleet.play("rollback", "--check")
     assert foreseen.code == 0 and foreseen.ended() == dict.fromkeys(NAMES, "would change"), foreseen.text
-    assert fleet.running("gc_delay") == ["7days"] * 3
+    assert fleet.running("gc_delay") == ["11days"] * 3
     done = fleet.play("rollback")
     fleet.current = current
     assert done.code == 0 and done.ended() == dict.fromkeys(NAMES, "done"), done.text
@@ -323,6 +323,40 @@ def test_verify_names_what_differs_and_changes_nothing(fleet):
     assert tree(host.root, "etc", "opt/mesos-shim") == before
     assert fleet.play("rollout").code == 0
     assert fleet.play("verify").code == 0
+
+
+def test_a_restart_that_ends_executors_fails_the_gate(fleet):
+    """Without the drop-in the older packages' unit ends them with the agent."""
+    before = fleet.goods()
+    task = fleet.agents["host-1"].launch(f"touch ready; {WAIT}")
+    task.wait_file("ready")
+    task.wait_state("TASK_RUNNING")
+    done = fleet.play("rollout", variables={**fleet.current, "mesos_agent_drop_in": False})
+    assert done.ended() == {"host-1": "failed", "host-2": "not started", "host-3": "not started"}, done.text
+    assert f"containers ended while the agent was restarted: {task.sandbox.name}" in done.line("host-1")
+    assert fleet.goods() == before
+    unit = fleet.machines["host-1"].says("systemctl show -p KillMode --value mesos-slave")
+    assert unit == "process"
+
+
+def test_a_host_is_drained_before_its_agent_is_restarted(fleet):
+    agent = fleet.agents["host-3"]
+    drained = {**with_flags(gc_delay="10days"), "mesos_agent_drain": True, "mesos_agent_drain_timeout": 2}
+    task = agent.launch(f"touch ready; {WAIT}")
+    task.wait_file("ready")
+    before, started = fleet.goods(), fleet.started("host-3")
+    done = fleet.play("rollout", "--limit", "host-3", variables=drained)
+    assert done.ended() == {"host-3": "failed"}, done.text
+    assert f"after 2 seconds there still are containers: {task.sandbox.name}" in done.line("host-3")
+    assert fleet.goods() == before and fleet.started("host-3") == started
+    assert agent.get("/master/maintenance/schedule") == {}
+    (task.sandbox / "go").touch()
+    task.wait_state("TASK_FINISHED")
+    done = fleet.play("rollout", "--limit", "host-3", variables=drained)
+    assert done.code == 0 and done.ended() == {"host-3": "done"}, done.text
+    assert agent.get("/flags")["flags"]["gc_delay"] == "10days"
+    assert agent.get("/master/maintenance/schedule") == {}
+    assert "Ask the frameworks to leave this host] ***\nchanged: [host-3]" in done.text
 
 
 def test_usage_of_the_fleet(fleet):

@@ -163,7 +163,10 @@ class FlagChange:
         self.after = {name: settings[0] for name, settings in kept_flags.items()}
         written = {name: setting for name, setting in wanted.items() if setting is not None}
         self.after.update(written)
-        self.changed_flags = changes(before, self.after, readable)
+        planned = {}
+        if params.get("prefix"):  # the launcher directory may not be there yet
+            planned[os.path.join(os.path.normpath(params["prefix"]), "launcher")] = params.get("helpers_dir")
+        self.changed_flags = changes(before, self.after, readable, planned)
         refuse_incompatible(module, self.changed_flags, readable)
 
         self.purge = purge

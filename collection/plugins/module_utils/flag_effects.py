@@ -15,8 +15,11 @@ _PACKAGED_HELPERS = ("/usr/libexec/mesos", "/usr/local/libexec/mesos")
 _USUAL_WORK_DIRS = ("/var/lib/mesos", "/var/lib/mesos/slave", "/var/lib/mesos/agent", "/tmp/mesos")  # noqa: S108
 
 
-def changes(before, after, known):
-    """[(name, before, after, effect)] of every flag whose setting is another one, by name."""
+def changes(before, after, known, planned=None):
+    """[(name, before, after, effect)] of every flag whose setting is another one, by name.
+
+    planned: {launcher directory: directory of helpers that it will link to} of what is not installed yet.
+    """
     first = not before and not _has_run(before, after)
     found = []
     for name in sorted(set(before) | set(after)):
@@ -29,7 +32,7 @@ def changes(before, after, known):
         elif first:
             effect = RESTART
         elif flag.effect == "rule":
-            effect = _RULES[name](before, after)
+            effect = _RULES[name](before, after, planned or {})
         else:
             effect = RESTART if flag.effect == "restart" else INCOMPATIBLE
         found.append((name, old, new, effect))
@@ -42,21 +45,25 @@ def _has_run(before, after):
     return any(os.path.lexists(os.path.join(d, "meta/slaves/latest")) for d in dirs + list(_USUAL_WORK_DIRS))
 
 
-def _containerizers(before, after):
+def _containerizers(before, after, _planned):
     def named(flags):
         return set((effective(flags.get("containerizers")) or "mesos").split(","))
 
     return INCOMPATIBLE if named(before) - named(after) else RESTART
 
 
-def _ip(before, after):
+def _ip(before, after, _planned):
     return RESTART if "hostname" in before and "hostname" in after else INCOMPATIBLE
 
 
-def _launcher_dir(before, after):
+def _launcher_dir(before, after, planned):
     def executor(flags):
         given = effective(flags.get("launcher_dir"))
-        for directory in [given] if given else _PACKAGED_HELPERS:
+        directories = [given] if given else list(_PACKAGED_HELPERS)
+        if given and os.path.normpath(given) in planned:
+            helpers = planned[os.path.normpath(given)]
+            directories += [helpers] if helpers else list(_PACKAGED_HELPERS)
+        for directory in directories:
             path = os.path.realpath(os.path.join(directory, "mesos-executor"))
             if os.path.exists(path):
                 return path
@@ -65,7 +72,7 @@ def _launcher_dir(before, after):
     return RESTART if executor(before) == executor(after) else INCOMPATIBLE
 
 
-def _recover(_before, after):
+def _recover(_before, after, _planned):
     return INCOMPATIBLE if effective(after.get("recover")) == "cleanup" else RESTART
 
 

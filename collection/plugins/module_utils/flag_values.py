@@ -59,7 +59,7 @@ def same(flag, before, after):
     if before == after or before is None or after is None:
         return before == after
     if flag.kind == "bool":
-        return _truth(before) == _truth(after) is not None
+        return _truth(before) is not None and _truth(before) == _truth(after)
     if flag.kind == "parts" and before[:1] not in "[{":
         return sorted(before.split(";")) == sorted(after.split(";"))
     try:

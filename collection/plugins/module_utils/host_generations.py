@@ -17,6 +17,9 @@ from ansible_collections.mesos.containerizer.plugins.module_utils.flag_table imp
 from ansible_collections.mesos.containerizer.plugins.module_utils.host_python import choose
 from ansible_collections.mesos.containerizer.plugins.module_utils.shim_installation import Installation, InstallError
 
+# What the shim keeps below its state directory.
+_RECORDS = ("containers", "usage.json", "usage.lock")
+
 
 class GenerationError(Exception):
     """Why a host was not taken where it was to go, in one line."""
@@ -86,6 +89,7 @@ class Host:
         if not (actions or pending):
             service.enable(True)
             result.update(self._restart(service, containers, agent_id) if restart else {}, restarted=restart)
+            result["after"]["generation"] = store.state["good"]
             return result
         with store.lock():
             self._forward(change, found, drop_in, unit, status, agent_id, result)
@@ -338,6 +342,8 @@ class Host:
                     result.update(self._restart(service, containers, agent_id), restarted=True)
             for number in [n for n in store.numbers() if n > target]:
                 store.note(number, failed=params["reason"] or "rolled back")
+            if about.get("failed"):
+                store.note(target, failed=None)
             store.write_state(pending=None, restarted=True)
         return result
 
@@ -398,14 +404,26 @@ class Host:
         for directory in sorted(missing, key=len, reverse=True) + [os.path.dirname(self.planner.config_path)]:
             with contextlib.suppress(OSError):
                 os.rmdir(directory)
-        shutil.rmtree(self.prefix, ignore_errors=False)
+        self._remove_installation()
         if not running and state_dir:
-            shutil.rmtree(state_dir, ignore_errors=True)
+            _remove_records(state_dir)
         return result
+
+    def _remove_installation(self):
+        """What was installed below the prefix and nothing else: an operator may have given a directory of others."""
+        for name in ("current", os.path.join("bin", "mesos-shim"), os.path.join("bin", "mesos-containerizer")):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(self.prefix, name))
+        for name in ("launcher", "releases", "generations"):
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(os.path.join(self.prefix, name))
+        for name in ("bin", "etc", ""):
+            with contextlib.suppress(OSError):
+                os.rmdir(os.path.join(self.prefix, name))
 
     def _program(self, *words):
         program = os.path.join(self.prefix, "bin", "mesos-shim")
-        if not os.path.exists(program):
+        if not os.access(program, os.X_OK):
             return None
         code, out, unused = self.module.run_command([program] + list(words))
         return out if code == 0 else None
@@ -423,6 +441,16 @@ class Host:
         except ValueError:
             given = None
         return given or ("/run/mesos-shim" if os.geteuid() == 0 else None)
+
+
+def _remove_records(state_dir):
+    """The records of ended containers; a directory that holds anything else stays."""
+    for name in _RECORDS:
+        path = os.path.join(state_dir, name)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+    with contextlib.suppress(OSError):
+        os.rmdir(state_dir)
 
 
 def _missing_directories(paths):

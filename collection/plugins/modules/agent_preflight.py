@@ -50,6 +50,9 @@ options:
     description: Directory of the shim's installation.
     type: path
     default: /opt/mesos-shim
+  helpers_dir:
+    description: Directory of the packaged Mesos helpers, as for M(mesos.containerizer.shim_release).
+    type: path
   python:
     description: Interpreter of the shim. Default is the system's own.
     type: path
@@ -237,6 +240,7 @@ def main():
             "validator": {"type": "path"},
             "default_container_info": {"type": "dict", "default": {}},
             "prefix": {"type": "path", "default": "/opt/mesos-shim"},
+            "helpers_dir": {"type": "path"},
             "python": {"type": "path"},
             "service": {"type": "str"},
             "environment_files": {
