@@ -1,0 +1,23 @@
+# Copyright the mesos-shim authors
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+"""What nobody may read, on every Python of hosts."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import MASK, masked
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("credential", {"secret": "s"}, MASK),
+        ("master", "zk://u:p@h:2181/m", "zk://u:" + MASK + "@h:2181/m"),
+        ("master", "zk://u:p@ss/w@h/m", "zk://u:" + MASK + "@h/m"),
+        ("master", "zk://h:2181/m", "zk://h:2181/m"),
+        ("anything", {"a": ["x://u:p@h", 1]}, {"a": ["x://u:" + MASK + "@h", 1]}),
+        ("credential", None, None),
+    ],
+)
+def test_masked(name, value, shown):
+    assert masked(name, value) == shown
