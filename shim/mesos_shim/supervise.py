@@ -7,6 +7,7 @@ keeps no descriptor of the command's, and sleeps in sigwait(3), so that waiting 
 
 import _signal
 import posix
+import sys
 
 from . import execute, launch, record
 from .errors import ShimError, fail, reason, unexpected
@@ -192,6 +193,7 @@ def start(
     nothing was started. Who calls this calls `clear` once the child has ended.
     """
     made.supervisor = {"pid": posix.getpid(), "start_time": record.start_time("self") or 0}
+    _adopt_orphans()
     groups = _make_groups(made)
     relay = _make_pid_namespace(request, made)
 
@@ -221,6 +223,18 @@ def fork(
     child.failed = bool(posix.read(reading, 1))
     posix.close(reading)
     return child
+
+
+def _adopt_orphans() -> None:
+    """What the container leaves behind stays known, and counted, as long as we wait (PR_SET_CHILD_SUBREAPER)."""
+    if sys.platform != "linux":
+        return
+    from . import linux
+
+    try:
+        linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+    except OSError:
+        return  # Linux before 3.4
 
 
 def _make_groups(made: Plan) -> "list[str]":

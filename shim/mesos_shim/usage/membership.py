@@ -57,6 +57,8 @@ def find(entries: "list[Entry]", table: "dict[int, Process]", known: "dict[str, 
             for pid, start in known.get(entry.container_id, ()):
                 if pid in table and table[pid].start == start:
                     owners.setdefault(pid, entry)
+    for pid, entry in _adopted(entries, table, boot).items():
+        owners.setdefault(pid, entry)
     namespaces = _Namespaces(entries, owners, boot)
     for entry in entries:
         for pid in _cgroup_members(entry):
@@ -71,6 +73,25 @@ def find(entries: "list[Entry]", table: "dict[int, Process]", known: "dict[str, 
     for found in members.by_id.values():
         found.sort(key=lambda process: (process.start, process.pid))
     return members
+
+
+def _adopted(entries: "list[Entry]", table: "dict[int, Process]", boot: "str | None") -> "dict[int, Entry]":
+    """Children of a container's supervisor, which adopts its orphans (supervise.py).
+
+    Those that it had before it launched the container, in the life before its own exec, are older.
+    """
+    supervisors: dict[int, Entry] = {}
+    for entry in entries:
+        if entry.supervisor is not None and entry.boot_id in (None, boot):
+            pid, start = entry.supervisor
+            if pid in table and table[pid].start == start:
+                supervisors[pid] = entry
+    found = {}
+    for process in table.values():
+        adopter = supervisors.get(process.parent)
+        if adopter is not None and process.start >= (adopter.start_time or 0):
+            found[process.pid] = adopter
+    return found
 
 
 def _owner(

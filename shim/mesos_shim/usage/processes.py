@@ -44,17 +44,22 @@ def table() -> "dict[int, Process]":
 
 def _stat(pid: int) -> "Optional[list[bytes]]":
     """The fields of /proc/PID/stat from the third on (proc_pid_stat(5)), None where the process has gone."""
+    fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    return fields if len(fields) > 21 else None
+
+
+def _read(path: str) -> bytes:
+    """A small file of /proc, empty where it has gone."""
     try:
-        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return None
+        return b""
     try:
-        fields = os.read(fd, 4096).rpartition(b")")[2].split()
+        return os.read(fd, 4096)
     except OSError:
-        return None
+        return b""
     finally:
         os.close(fd)
-    return fields if len(fields) > 21 else None
 
 
 def _linux_table() -> "dict[int, Process]":
@@ -122,7 +127,8 @@ def _psutil_figures(psutil: "object", pid: int) -> "Optional[Figures]":
 
 def _proc_figures(pid: int) -> "Optional[Figures]":
     fields = _stat(pid)
-    if fields is None:
+    sizes = _read(f"/proc/{pid}/statm").split()  # the size in stat is not kept up to date (proc_pid_stat(5))
+    if fields is None or len(sizes) < 2:
         return None
     user, system, children_user, children_system = (int(field) / _TICKS for field in fields[11:15])
-    return Figures(user, system, children_user, children_system, int(fields[21]) * _PAGE, int(fields[17]))
+    return Figures(user, system, children_user, children_system, int(sizes[1]) * _PAGE, int(fields[17]))
