@@ -103,18 +103,17 @@ def _host(name, known):
 
 
 def _reachable(known):
-    current = known.get("mesos_report_current")
-    return bool(current) and not current.get("unreachable")
+    """Whether the host was there from the first look to the last: one that goes in between leaves the play."""
+    looks = [known.get("mesos_report_current"), known.get("mesos_report_host")]
+    return all(look and not look.get("unreachable") for look in looks) and not looks[0].get("failed")
 
 
 def _fill(host, known):
     stat = (known.get("mesos_report_current") or {}).get("stat") or {}
     if stat.get("exists"):
         host["release"] = str(stat.get("lnk_target") or "").rpartition("/")[2] or None
-    for found in (known.get("mesos_report_flags_found"), known.get("mesos_report_flags")):
-        if found and found.get("flags") is not None:
-            host["flags"] = {str(flag): _value(value) for flag, value in sorted(found["flags"].items())}
-            break
+    flags = (known.get("mesos_report_flags") or {}).get("flags") or {}
+    host["flags"] = {str(flag): _value(value) for flag, value in sorted(flags.items())}
     system = {}
     for line in (known.get("mesos_report_host") or {}).get("stdout_lines") or []:
         words = line.split()
@@ -123,7 +122,7 @@ def _fill(host, known):
     host["cpus"] = system.get("_NPROCESSORS_ONLN")
     if "_PHYS_PAGES" in system and "PAGESIZE" in system:
         host["memory"] = system["_PHYS_PAGES"] * system["PAGESIZE"]
-    host["doctor"] = [item for item in _json((known.get("mesos_report_doctor") or {}).get("stdout"))]
+    host["doctor"] = _json((known.get("mesos_report_doctor") or {}).get("stdout"))
     before = {item["container_id"]: item for item in (known.get("mesos_report_before") or {}).get("containers") or []}
     after = known.get("mesos_report_after") or {}
     for item in after.get("containers") or []:
@@ -193,7 +192,9 @@ def _attention(host):
         return [{"level": "unreachable", "text": "cannot be reached", "remedy": "is it up, and does SSH answer?"}]
     found = []
     if host["error"]:
-        found.append({"level": "broken", "text": host["error"], "remedy": "playbooks/verify.yml --limit " + host["name"]})
+        found.append(
+            {"level": "broken", "text": host["error"], "remedy": "playbooks/verify.yml --limit " + host["name"]}
+        )
     if host["drift"]:
         found.append(
             {
@@ -237,7 +238,9 @@ def _differing(hosts):
             values.setdefault(host["flags"].get(flag), []).append(host["name"])
         if len(values) > 1:
             rows = [{"value": value, "hosts": names} for value, names in values.items()]
-            result.append({"flag": flag, "values": sorted(rows, key=lambda row: (-len(row["hosts"]), row["value"] or ""))})
+            result.append(
+                {"flag": flag, "values": sorted(rows, key=lambda row: (-len(row["hosts"]), row["value"] or ""))}
+            )
     return result
 
 
