@@ -1,0 +1,164 @@
+"""Small rules of the launch path that a whole launch reaches only by a race: each on real files."""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from pathlib import Path
+
+import pytest
+
+from mesos_shim import acl, classic, errors, linux, resolve, sandbox_dirs, undo, view
+from mesos_shim.identity import Identity
+
+from ..conftest import NOBODY, needs_linux, needs_root
+from ..launching import ACCESS, acl_for
+from ..launching import acl as entries
+
+pytestmark = [needs_linux]
+
+USER = Identity(1000, 1000, [50], switch=True)
+USER_OBJ, NAMED_USER, GROUP_OBJ, NAMED_GROUP, MASK, OTHER = 1, 2, 4, 8, 16, 32
+NOBODYS = 0xFFFFFFFF
+
+
+def access(*items: tuple[int, int, int]) -> acl.Access:
+    """An access list of (tag, bits, id)."""
+    return acl.Access(entries(*items))
+
+
+BASE = ((USER_OBJ, 7, NOBODYS), (OTHER, 0, NOBODYS))
+
+
+@pytest.mark.parametrize(
+    ("more", "writes"),
+    [
+        (((GROUP_OBJ, 0, NOBODYS), (MASK, 7, NOBODYS)), False),
+        (((NAMED_USER, 7, 1000), (GROUP_OBJ, 0, NOBODYS), (MASK, 7, NOBODYS)), True),
+        (((NAMED_USER, 7, 1000), (GROUP_OBJ, 0, NOBODYS), (MASK, 5, NOBODYS)), False),  # masked
+        (((NAMED_USER, 5, 1000), (GROUP_OBJ, 7, NOBODYS), (MASK, 7, NOBODYS)), False),  # a user's entry decides
+        (((NAMED_USER, 7, 1001), (GROUP_OBJ, 5, NOBODYS), (MASK, 7, NOBODYS)), False),
+        (((NAMED_GROUP, 7, 50), (GROUP_OBJ, 0, NOBODYS), (MASK, 7, NOBODYS)), True),
+        (((NAMED_GROUP, 7, 51), (GROUP_OBJ, 0, NOBODYS), (MASK, 7, NOBODYS)), False),
+    ],
+)
+def test_who_may_write_by_an_access_list(more: tuple[tuple[int, int, int], ...], writes: bool) -> None:
+    assert access(*BASE, *more).lets_write(USER, 0, 0) is writes
+
+
+def test_owner_and_group_of_an_access_list() -> None:
+    found = access((USER_OBJ, 5, NOBODYS), (GROUP_OBJ, 7, NOBODYS), (MASK, 7, NOBODYS), (OTHER, 7, NOBODYS))
+    assert not found.lets_write(USER, 1000, 0)  # the owner's entry decides for him
+    assert found.lets_write(USER, 0, 50)
+    assert found.lets_write(Identity(0, 0, [], switch=False), 5, 5)
+
+
+def test_strangers_of_an_access_list() -> None:
+    assert acl.Access(acl_for(1234, 7)).strangers_write((0,), 0)
+    assert not acl.Access(acl_for(1234, 5)).strangers_write((0,), 0)
+    assert not acl.Access(acl_for(1234, 7)).strangers_write((0, 1234), 0)
+    assert not acl.Access(b"").strangers_write((0,), 0)
+    assert struct.calcsize("<HHI") == acl._ENTRY
+
+
+@pytest.fixture
+def link(tmp_path: Path) -> Path:
+    """A directory, and a link to it."""
+    (tmp_path / "real/inner").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("real")
+    return tmp_path / "link"
+
+
+@pytest.mark.parametrize("opener", [view._open_path, classic.open_without_links])
+def test_no_link_on_a_way_that_had_none(link: Path, opener: object) -> None:
+    """Even one that leads to the very same directory: between here and there it could be anything."""
+    os.close(opener(str(link.parent / "real/inner"), resolve.OPEN_STEP))
+    with pytest.raises(OSError, match=r"symbolic links|Not a directory"):
+        opener(str(link / "inner"), resolve.OPEN_STEP)
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_step_takes_no_link(link: Path, monkeypatch: pytest.MonkeyPatch, old: bool) -> None:
+    def absent(*_: object) -> int:
+        raise OSError(38, "Function not implemented")
+
+    if old:
+        monkeypatch.setattr(linux, "openat2", absent)
+    parent = os.open(link.parent, os.O_RDONLY)
+    try:
+        # With O_PATH and without O_DIRECTORY, openat2 opens the link itself; no caller asks for that.
+        for flags in (linux.O_PATH | os.O_DIRECTORY, os.O_RDONLY | os.O_DIRECTORY, *([linux.O_PATH] if old else [])):
+            with pytest.raises(OSError, match=r"symbolic links|Not a directory"):
+                sandbox_dirs.step(parent, "link", flags)
+        os.close(sandbox_dirs.step(parent, "real", linux.O_PATH | os.O_DIRECTORY))
+    finally:
+        os.close(parent)
+
+
+def test_emptiness_is_judged_by_one_entry(tmp_path: Path) -> None:
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        assert sandbox_dirs.is_empty(fd)
+        (tmp_path / "x").touch()
+        assert not sandbox_dirs.is_empty(fd)
+        assert os.listdir(fd) == ["x"]
+    finally:
+        os.close(fd)
+
+
+def test_undo_leaves_what_is_not_ours(tmp_path: Path) -> None:
+    """A directory that has got something in it, a file that was written, a name that is another thing by now."""
+    fd = os.open(tmp_path, os.O_RDONLY)
+    for name in ("empty", "full"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "full/x").touch()
+    (tmp_path / "file").touch()
+    (tmp_path / "written").write_text("x")
+    (tmp_path / "link").symlink_to("full")
+    names = ("empty", "full", "file", "written", "link", "gone")
+    notes: list[tuple[object, ...]] = [("made", os.dup(fd), name) for name in names]
+    undo.take_back(notes)
+    assert notes == []
+    assert sorted(os.listdir(fd)) == ["full", "link", "written"]
+    os.close(fd)
+
+
+@needs_root
+def test_undo_gives_back_what_was_taken(tmp_path: Path) -> None:
+    his = tmp_path / "his"
+    his.mkdir()
+    os.chown(his, NOBODY, NOBODY)
+    his.chmod(0o750)
+    os.setxattr(his, ACCESS, acl_for(1234, 7))
+    before = (his.stat().st_mode, his.stat().st_uid, os.getxattr(his, ACCESS))
+    fd = os.open(his, os.O_RDONLY)
+    made = type("Made", (), {"made": []})()
+    sandbox_dirs._note_looks(fd, made)
+    os.fchown(fd, 0, 0)
+    os.fchmod(fd, 0o1777)
+    os.removexattr(fd, ACCESS)
+    os.setxattr(fd, "trusted.mesos_shim", b"/tmp")
+    undo.take_back(made.made)
+    assert (his.stat().st_mode, his.stat().st_uid, os.getxattr(his, ACCESS)) == before
+    assert "trusted.mesos_shim" not in os.listxattr(his)
+    os.close(fd)
+
+
+def test_one_line_keeps_the_end() -> None:
+    text = "start\n" + "x" * 100_000 + ": the reason"
+    line = errors.one_line(text)
+    assert line.startswith("start\\n")
+    assert line.endswith(": the reason")
+    assert len(line) < 3000
+
+
+def test_the_kernels_numbers() -> None:
+    """The constants written out for speed are those of the modules that have them."""
+    assert (linux.O_PATH, resolve.S_IFMT, resolve.S_IFDIR) == (os.O_PATH, 0o170000, stat.S_IFDIR)
+    assert (resolve.S_IFREG, resolve.S_IFLNK, resolve.S_IFSOCK, resolve.S_ISVTX) == (
+        stat.S_IFREG,
+        stat.S_IFLNK,
+        stat.S_IFSOCK,
+        stat.S_ISVTX,
+    )
