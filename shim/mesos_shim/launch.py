@@ -212,7 +212,7 @@ def _drop(request: LaunchRequest, made: plan.Plan) -> None:
         execute.restore_signals()
         if made.no_new_privs is not None:
             doing = "setting no_new_privs"
-            _set_no_new_privs()
+            set_no_new_privs()
         if made.user.switch:
             doing = f"becoming uid {made.user.uid}"
             identity.become(made.user)
@@ -220,7 +220,8 @@ def _drop(request: LaunchRequest, made: plan.Plan) -> None:
         raise ShimError(f"{doing}: {reason(error)}") from None
 
 
-def _set_no_new_privs() -> None:
+def set_no_new_privs() -> None:
+    """From here on no program gains rights by its set-id bits or file capabilities (prctl(2)); for good."""
     from . import linux
 
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)

@@ -244,6 +244,24 @@ def _his(mount: Mount, user: Identity) -> bool:
     return source.controller is not None or source.writable_by(user)
 
 
+def why_not_as_root(mounts: "list[Mount]", user: Identity) -> "str | None":
+    """The first volume that could feed what root itself runs in this view, or None.
+
+    A directory that we made is empty and root's where it covers one of root's; what the task's user brings is not.
+    """
+    if user.uid == 0:
+        return None
+    for mount in mounts:
+        if (
+            mount.action == BIND
+            and mount.source is not None
+            and _his(mount, user)
+            and not mount.covers.writable_by(user)
+        ):
+            return f"{mount.target} is covered by {mount.source.path}, which is the task user's to change"
+    return None
+
+
 def mirrored_levels(mount: Mount) -> "list[Status] | None":
     """Whose mode and owner each level of a relative source takes, where its path mirrors the target's."""
     if mount.source_parts == paths.split(mount.target):

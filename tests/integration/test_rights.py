@@ -66,6 +66,7 @@ def test_a_set_id_program_cannot_use_a_covered_etc(shim: Shim, sandbox: Path, op
         (0, 0o775, acl_for(NOBODY, 7), "no_new_privs"),  # his by an access list
         (0, 0o775, acl_for(1234, 7), "plain"),  # another's
     ],
+    ids=["root's", "his", "everybody's", "his by a list", "another's by a list"],
 )
 def test_an_absolute_source_that_is_his(
     shim: Shim, sandbox: Path, open_tmp: Path, closed: Path, owner: int, mode: int, access: bytes | None, expected: str
@@ -204,3 +205,92 @@ def test_the_legacy_protocol_has_the_same_policy(agent: Agent, closed: Path, sha
     code, out, err = end(agent.start_021(f"cat {closed}/file", user="nobody"))
     assert (code != 0, out) == (True, "")
     assert "framework_volumes is 'relative'" in err
+
+
+# What root itself runs for a container: an isolator's own commands, the packaged helper.
+
+
+@pytest.fixture
+def trap(open_tmp: Path) -> dict[str, str]:
+    """A framework's variables that would make root run its programs."""
+    directory = open_tmp / "trap"
+    directory.mkdir()
+    for name in ("id", "touch", "sh"):
+        (directory / name).write_text(f"#!/bin/sh\n/usr/bin/id -u >> {open_tmp}/SPRUNG\n")
+        (directory / name).chmod(0o755)
+    return {"PATH": f"{directory}:/usr/bin:/bin", "ENV": f"{directory}/sh", "BASH_ENV": f"{directory}/sh"}
+
+
+def test_roots_commands_get_nothing_of_the_frameworks(agent: Agent, open_tmp: Path, trap: dict[str, str]) -> None:
+    variables = {"variables": [{"name": key, "value": value} for key, value in trap.items()]}
+    first = {
+        "shell": True,
+        "value": f"env | grep -v '^PWD\\|^_\\|^SHLVL\\|^OLDPWD' > {open_tmp}/roots; touch {open_tmp}/ran",
+    }
+    _, out, err = end(agent.start("/usr/bin/env", environment=variables, pre_exec_commands=[first], user="nobody"))
+    assert (err, agent.status) == ("", "0")
+    assert f"PATH={trap['PATH']}" in out.splitlines()  # the task has them
+    assert (open_tmp / "roots").read_text() == "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
+    assert ((open_tmp / "ran").exists(), (open_tmp / "SPRUNG").exists()) == (True, False)
+
+
+def test_roots_commands_of_the_legacy_protocol_too(agent: Agent, open_tmp: Path, trap: dict[str, str]) -> None:
+    import json
+
+    commands = json.dumps({"commands": [{"value": f"touch {open_tmp}/ran; id -u > {open_tmp}/roots"}]})
+    code, out, err = end(agent.start_021("echo $PATH", user="nobody", environment=trap, commands=commands))
+    assert (code, out, err) == (0, trap["PATH"] + "\n", "")
+    assert ((open_tmp / "roots").read_text(), (open_tmp / "SPRUNG").exists()) == ("0\n", False)
+
+
+@pytest.fixture
+def his_over_roots(agent: Agent, open_tmp: Path, closed: Path) -> Path:
+    """A framework's volume by which the task's user provides what lies over root's directory."""
+    path = open_tmp / "his"
+    path.mkdir()
+    os.chown(path, NOBODY, NOBODY)
+    agent.shim.configure(framework_volumes="all")
+    agent.hold(wire.container_info(wire.volume(str(closed), str(path))))
+    return path
+
+
+def test_root_runs_nothing_over_which_the_user_lays_his_own(agent: Agent, his_over_roots: Path, open_tmp: Path) -> None:
+    """A loader, a library, a configuration: his over root's would make root run what he likes."""
+    first = {"shell": True, "value": f"touch {open_tmp}/ran"}
+    _, out, err = end(agent.start("echo started", pre_exec_commands=[first], user="nobody"))
+    assert (out, agent.status, (open_tmp / "ran").exists()) == ("", "256", False)
+    assert "root runs nothing in this container's view" in err
+    _, out, err = end(agent.start("echo started", user="nobody"))  # without such commands the volume is his to have
+    assert (out, err) == ("started\n", "")
+
+
+@pytest.fixture
+def packaged(open_tmp: Path) -> Path:
+    """A packaged helper that says what it was given."""
+    path = open_tmp / "packaged-helper"
+    path.write_text(f"#!/bin/sh\necho helped; grep NoNewPrivs /proc/self/status; ls {open_tmp}/etc\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_the_packaged_helper_is_not_run_there_either(agent: Agent, his_over_roots: Path, packaged: Path) -> None:
+    agent.shim.configure(framework_volumes="all", packaged_helper=str(packaged))
+    _, out, err = end(agent.start("true", masked_paths=["/x"], user="nobody"))
+    assert (out, "root runs nothing in this container's view" in err) == ("", True)
+
+
+def test_the_packaged_helper_has_the_users_reach_and_no_new_privs(
+    agent: Agent, packaged: Path, closed: Path, open_tmp: Path
+) -> None:
+    """What we attach for it is judged as for ourselves (threats 8, 19)."""
+    agent.shim.configure(framework_volumes="all", packaged_helper=str(packaged))
+    agent.hold(wire.container_info(wire.volume(str(closed), "mine")))
+    _, out, err = end(agent.start("true", masked_paths=["/x"], user="nobody"))
+    assert (out.split(), err) == (["helped", "NoNewPrivs:", "1"], "")
+    kept = open_tmp / "kept/inner"
+    kept.mkdir(parents=True)
+    (kept / "canary").touch()
+    kept.parent.chmod(0o700)
+    agent.hold(wire.container_info(wire.volume(str(closed), str(kept))))
+    _, out, err = end(agent.start("true", masked_paths=["/x"], user="nobody"))
+    assert (out, "Permission denied" in err) == ("", True)

@@ -61,7 +61,7 @@ def launch(arguments: "list[str]", config_path: str) -> int:
         launch_module.settle(asked, made, place)
         settled()
         variables = execute.environment()
-        setup.run_as_root(others, variables, "--commands")
+        setup.run_as_root(others, made, "--commands")
         made.command = command.argv
         launch_module.finish(asked, made, variables, command.path)
 

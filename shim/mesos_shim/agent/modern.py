@@ -211,7 +211,9 @@ def _hand_over(work: Launch, mask: "set[int]") -> None:
             f"{what}: the packaged helper does it, and leaves no parent of ours for {names}: "
             "take cgroups and namespaces/pid out of our isolation and give them to the agent's"
         )
+    work.request.user = setup.string(work.info.get("user"), "ContainerLaunchInfo.user")
     made, _ = _plan(work)
+    setup.check_view_for_root(made, what)
     _enter(work, made)
     info = dict(work.info)
     info["mounts"] = work.mounts
@@ -224,6 +226,8 @@ def _hand_over(work: Launch, mask: "set[int]") -> None:
         posix.set_inheritable(fd, True)
         variables[_PREFIX + name] = b"%d" % fd
     supervise.release_signals(mask)
+    if made.no_new_privs is not None:
+        launch_module.set_no_new_privs()
     packaged.exec_packaged(work.config, ["launch"], what)
 
 
@@ -304,7 +308,7 @@ def _become(work: Launch, made: plan.Plan, place: "record.Place | None", mask: "
     if info.get("no_new_privileges") is True:
         made.no_new_privs = "the agent says so"
     launch_module.settle(work.request, made, place)
-    setup.run_as_root(pre_exec, variables, "ContainerLaunchInfo.pre_exec_commands")
+    setup.run_as_root(pre_exec, made, "ContainerLaunchInfo.pre_exec_commands")
     directory = setup.string(info.get("working_directory"), "ContainerLaunchInfo.working_directory")
     if directory is not None and (work.debug or paths.normal(directory) != made.sandbox.path):
         setup.change_directory(directory)

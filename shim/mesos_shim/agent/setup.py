@@ -2,7 +2,7 @@
 
 import posix
 
-from .. import container_info, jsontext, paths
+from .. import container_info, jsontext, paths, plan
 from ..container_info import ContainerInfo, Volume
 from ..errors import ShimError, reason
 from ..request import FRAMEWORK, OPERATOR, LaunchRequest
@@ -112,23 +112,36 @@ def command(value: object, where: str) -> Command:
     return Command(text, list(arguments) or [text])
 
 
-def run_as_root(commands: "list[Command]", variables: "dict[bytes, bytes]", where: str) -> None:
+# All that root's commands get: the framework's variables, LD_PRELOAD and PATH among them, are not root's (threats 15).
+_ROOTS_VARIABLES = {b"PATH": b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+
+
+def run_as_root(commands: "list[Command]", made: plan.Plan, where: str) -> None:
     """Run an isolator's own commands, one after the other; the first that fails ends the launch."""
+    if commands:
+        check_view_for_root(made, where)
     for index, item in enumerate(commands):
         pid = posix.fork()
         if pid == 0:
-            _exec(item, variables)
+            _exec(item)
         _, status = posix.waitpid(pid, 0)
         if status:
             raise ShimError(f"{where}[{index}]: {item.argv!r} ended with wait status {status}")
 
 
-def _exec(item: Command, variables: "dict[bytes, bytes]") -> None:
+def check_view_for_root(made: plan.Plan, what: str) -> None:
+    """Refuse to run `what` as root in a view in which the task's user provides files over root's."""
+    why = plan.why_not_as_root(made.mounts, made.user)
+    if why is not None:
+        raise ShimError(f"{what}: root runs nothing in this container's view: {why}")
+
+
+def _exec(item: Command) -> None:
     from .. import execute
 
     try:
         execute.restore_signals()
-        execute.command(item.argv, variables, item.path)
+        execute.command(item.argv, _ROOTS_VARIABLES, item.path)
     finally:
         posix._exit(127)
 
