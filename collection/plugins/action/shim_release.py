@@ -5,17 +5,17 @@
 
 from __future__ import annotations
 
-import io
+import hashlib
 import json
 import os
 import subprocess
 import sys
-import tarfile
 import tempfile
 
 from ansible import constants as C
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible_collections.mesos.containerizer.plugins.module_utils.shim_installation import InstallError, unpack
 from ansible_collections.mesos.containerizer.plugins.plugin_utils.release_archive import archives
 
 _OWN_ARGUMENTS = ("archive", "archive_sha256", "psutil_wheel")
@@ -29,9 +29,15 @@ _VALIDATE = (
 def _judge(archive, config):
     """Has the release in an archive judge a configuration. Raises AnsibleActionFail by its words."""
     text = json.dumps({key: value for key, value in config.items() if value is not None})
-    with tempfile.TemporaryDirectory(dir=C.DEFAULT_LOCAL_TMP) as unpacked:
-        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-            tar.extractall(unpacked, filter="data")
+    with tempfile.TemporaryDirectory(dir=C.DEFAULT_LOCAL_TMP) as home:
+        path, unpacked = os.path.join(home, "release"), os.path.join(home, "unpacked")
+        with open(path, "wb") as stream:
+            stream.write(archive)
+        # As on a host, by its rules: tarfile's own filter is not in every Python that controllers have.
+        try:
+            unpack(path, hashlib.sha256(archive).hexdigest(), unpacked)
+        except InstallError as error:
+            raise AnsibleActionFail(str(error)) from error
         done = subprocess.run(
             [sys.executable, "-ISB", "-c", _VALIDATE, os.path.join(unpacked, "lib")],
             input=text,

@@ -43,15 +43,27 @@ def archives(given: str | None, sha256: str | None, psutil_wheel: str | None) ->
         sha256: what the given archive must have.
         psutil_wheel: path of psutil's abi3 wheel; default is the psutil that is installed here.
     """
-    bundled = _COLLECTION / "files" / "mesos-shim.tar.gz"
-    if given or bundled.is_file():
-        return {ANY: _ready(Path(given) if given else bundled, sha256)}
+    bundled = bundle_name(_COLLECTION, ANY)
+    if given:
+        return {ANY: _ready(Path(given), sha256)}
+    if bundled.is_file():
+        paths = [*bundled.parent.glob(bundle_name(_COLLECTION, "*").name), bundled]
+        return {_platform(path): _ready(path, None) for path in paths}
     source = _COLLECTION.parent / "shim" / "mesos_shim"
     if not source.is_dir():
         raise AnsibleError(
             f"no release of the shim found: neither {bundled} nor {source}; name an archive in mesos_shim_archive"
         )
     return build(source, psutil_wheel)
+
+
+def bundle_name(collection: Path, where: str) -> Path:
+    """Where a built collection carries the release for a platform."""
+    return collection / "files" / ("mesos-shim.tar.gz" if where == ANY else f"mesos-shim-{where}.tar.gz")
+
+
+def _platform(path: Path) -> str:
+    return path.name[len("mesos-shim") : -len(".tar.gz")].lstrip("-") or ANY
 
 
 def build(source: Path, psutil_wheel: str | None = None) -> dict[str, Archive]:
