@@ -24,7 +24,7 @@ def test_every_shell_block_says_whether_it_is_run(page: Path) -> None:
     unmarked = [
         f"{page.name}:{block.line}"
         for block in commands.blocks(page)
-        if block.language in ("sh", "bash", "shell", "console") and not re.match(r"test\b|paper: \S", block.mark)
+        if block.language in ("sh", "bash", "shell", "console") and not re.match(r"test\b|paper: \S|file=\S", block.mark)
     ]
     assert unmarked == []
 

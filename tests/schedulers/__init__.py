@@ -1,0 +1,1 @@
+"""The recipes of docs/schedulers.md under the real schedulers."""
