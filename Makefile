@@ -1,5 +1,5 @@
 # Every target sets up what it needs; see .ci/bootstrap.
-.PHONY: demo test bench soak lint clean
+.PHONY: demo test bench soak lint release clean
 SHELL := /bin/bash
 PYTEST = .venv/bin/python -m pytest
 
@@ -23,6 +23,11 @@ lint:
 	@.ci/bootstrap dev
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 	.ci/lint-collection
+
+# Wheel, sdist and collection of this commit into dist/, twice the same, each installed from.
+release:
+	@.ci/bootstrap dev
+	.venv/bin/python .ci/release
 
 clean:
 	rm -rf .venv .demo .cache bench/results dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

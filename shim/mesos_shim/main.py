@@ -6,7 +6,7 @@ import sys
 from .errors import ShimError, fail, reason, unexpected
 
 
-def main(config: str, agent: bool = False) -> None:
+def main(config: str = "/etc/mesos-shim/config.json", agent: bool = False) -> None:
     """Run `mesos-shim` (or, with `agent`, `mesos-containerizer`) with the configuration at `config`; never returns."""
     arguments = sys.argv[1:]
     name = "mesos-containerizer" if agent else "mesos-shim"

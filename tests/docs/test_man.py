@@ -51,7 +51,7 @@ def test_the_release_carries_page_and_completions(prefix: Path) -> None:
     assert os.readlink(prefix / "share") == "current/share"
     assert (prefix / "share/man/man1/mesos-shim.1").read_bytes() == PAGE.read_bytes()
     for installed, source in (
-        ("bash-completion/completions/mesos-shim", "mesos-shim.bash"),
+        ("bash-completion/completions/mesos-shim", "mesos-shim"),
         ("zsh/site-functions/_mesos-shim", "_mesos-shim"),
     ):
         assert (prefix / "share" / installed).read_bytes() == (CHECKOUT / "completion" / source).read_bytes()
@@ -113,7 +113,7 @@ def test_the_synopsis_names_every_command() -> None:
 
 
 def test_completions_know_every_option_of_the_program(shim: Shim) -> None:
-    for name in ("mesos-shim.bash", "_mesos-shim"):
+    for name in ("mesos-shim", "_mesos-shim"):
         text = (CHECKOUT / "completion" / name).read_text()
         for command in COMMANDS:
             for option in re.findall(r"--[a-z][a-z-]+", shim.run(command, "--help").stdout):
@@ -177,7 +177,7 @@ def test_bash(prefix: Path, line: str, offered: list[str]) -> None:
 def test_bash_offers_the_containers_that_run(shim: Shim, sandbox: Path) -> None:
     link = shim.prefix / "share/bash-completion/completions"
     link.mkdir(parents=True, exist_ok=True)
-    shutil.copy(CHECKOUT / "completion/mesos-shim.bash", link / "mesos-shim")
+    shutil.copy(CHECKOUT / "completion/mesos-shim", link / "mesos-shim")
     running = subprocess.Popen(
         [shim.program, "run", "--sandbox", sandbox, "--container-id", "seen-by-bash", "--", "cat"],
         stdin=subprocess.PIPE,

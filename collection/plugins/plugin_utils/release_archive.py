@@ -86,7 +86,7 @@ def _share(checkout: Path) -> dict[str, bytes]:
     """What people need beside the program, where man(1), bash and zsh look for it below a share directory."""
     places = {
         "share/man/man1/mesos-shim.1": "man/mesos-shim.1",
-        "share/bash-completion/completions/mesos-shim": "completion/mesos-shim.bash",
+        "share/bash-completion/completions/mesos-shim": "completion/mesos-shim",
         "share/zsh/site-functions/_mesos-shim": "completion/_mesos-shim",
     }
     return {name: (checkout / path).read_bytes() for name, path in places.items() if (checkout / path).is_file()}
