@@ -71,7 +71,7 @@ def image(suite: str) -> Path:
 
 
 def _testhosts(*arguments: object) -> None:
-    environment = {**os.environ, "OWNER": str(os.getpid())}
+    environment = {"OWNER": str(os.getpid()), **os.environ}
     command = [str(HERE / "testhosts"), *map(str, arguments)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=SECONDS)
     if done.returncode:
