@@ -86,7 +86,7 @@ def _screen(used: "list[Used]", earlier: "dict[str, dict[str, object]]") -> str:
     if len(lines) > room:
         lines = [*lines[: room - 2], f"... {len(lines) - room} more", lines[-1]]
     # Home, then each line cleared behind its text: no flicker, and nothing but what a VT100 knows.
-    return "\x1b[H" + "".join(f"{line}\x1b[K\r\n" for line in [now, *lines]) + "\x1b[J"
+    return "\x1b[H" + "".join(f"{line}\x1b[K\n" for line in [now, *lines]) + "\x1b[J"
 
 
 def _rate(item: Used, earlier: "dict[str, dict[str, object]]") -> float:

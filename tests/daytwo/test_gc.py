@@ -1,0 +1,265 @@
+"""gc: what has ended goes, what lives stays, whatever lies in the directory of records."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ..conftest import Shim, needs_root
+from ..containers import SECONDS, Starter, alive, running, wait_for
+from ..usage.test_live import forge, volume
+
+pytestmark = needs_root
+
+
+def gc(shim: Shim, *options: str) -> list[str]:
+    """What gc says it cleared of this installation (another's cgroups may go at the same time)."""
+    done = shim.run("gc", *options)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return [line for line in done.stdout.splitlines() if "cgroup" not in line]
+
+
+def test_nothing_is_nothing(shim: Shim) -> None:
+    assert gc(shim) == []
+    assert not shim.state_dir.exists()
+
+
+def test_a_record_of_an_ended_container_goes(start: Starter, shim: Shim) -> None:
+    container = start()
+    container.end()
+    assert gc(shim, "--dry-run") == ["would clear record of c1"]
+    assert (shim.state_dir / "containers/c1.json").exists()
+    assert gc(shim) == ["cleared record of c1"]
+    assert gc(shim) == []
+    assert list((shim.state_dir / "containers").iterdir()) == []
+
+
+def test_a_living_container_stays(start: Starter, shim: Shim, open_tmp: Path) -> None:
+    start(*volume(open_tmp))
+    assert gc(shim) == []
+    assert running(shim) == ["c1"]
+
+
+def test_what_a_container_left_running_is_the_container(start: Starter, shim: Shim, open_tmp: Path) -> None:
+    container = start(*volume(open_tmp))
+    container.do("left = subprocess.Popen(['sleep', '60'], stdin=-3, stdout=-3, start_new_session=True)")
+    left = int(container.do("answer = left.pid"))
+    container.end()
+    assert gc(shim) == []
+    os.kill(left, signal.SIGKILL)
+    wait_for(lambda: not alive(left), "the end of what was left")
+    assert gc(shim) == ["cleared record of c1"]
+
+
+def test_a_reused_pid_does_not_keep_a_record(start: Starter, shim: Shim) -> None:
+    container = start()
+    forge(shim, "old", start_time=container.record["start_time"] - 1)
+    forge(shim, "other-boot", boot_id="00000000-0000-0000-0000-000000000000")
+    assert gc(shim) == ["cleared record of old", "cleared record of other-boot"]
+    assert running(shim) == ["c1"]
+
+
+def test_a_record_that_was_replaced_meanwhile_stays(
+    start: Starter, shim: Shim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next container of that name is launched between gc's look and its unlink."""
+    from mesos_shim import gc as module
+    from mesos_shim import registry
+
+    container = start()
+    path = shim.state_dir / "containers/c1.json"
+    living = path.read_text()
+    path.write_text(json.dumps({**json.loads(living), "start_time": 1}))
+    real = registry.read_all
+
+    def read_all(*arguments: object) -> object:
+        found = real(*arguments)  # type: ignore[arg-type]
+        path.write_text(living)
+        return found
+
+    monkeypatch.setattr(registry, "read_all", read_all)
+    directory = os.open(path.parent, os.O_RDONLY)
+    sweep = module.Sweep(dry=False)
+    module._records(str(shim.state_dir), directory, sweep)
+    os.close(directory)
+    assert (sweep.cleared, path.read_text()) == (0, living)
+    assert running(shim) == [container.name]
+
+
+def litter(directory: Path) -> dict[str, str]:
+    """Files that are no records, by name, with what gc says of them."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, content in {
+        "empty": b"",
+        "truncated": b'{"version": 1, "container_id": "trunc',
+        "binary": os.urandom(200),
+        "list": b"[]",
+        "deep": b"[" * 5000,
+        "huge": b" " * (2 << 20),
+        "other-name": b'{"version":1,"container_id":"x","pid":4,"mode":"enforced","sandbox":"/","uid":0}',
+        "wrong-types": b'{"version":1,"container_id":"wrong-types","pid":"1","mode":7,"sandbox":[],"uid":-1}',
+        "negative": b'{"version":1,"container_id":"negative","pid":-1,"mode":"enforced","sandbox":"/","uid":0}',
+        "old-version": b'{"container_id":"old-version","pid":1,"start_time":1}',
+    }.items():
+        (directory / f"{name}.json").write_bytes(content)
+    os.mkfifo(directory / "fifo.json")
+    (directory / "link.json").symlink_to("/etc/passwd")
+    with socket.socket(socket.AF_UNIX) as server:
+        os.chdir(directory)
+        server.bind("socket.json")
+        os.chdir("/")
+    return {path.stem: path.name for path in directory.iterdir()}
+
+
+def test_damaged_and_hostile_files_go_and_nothing_else(start: Starter, shim: Shim) -> None:
+    start()
+    names = litter(shim.state_dir / "containers")
+    del names["c1"]
+    (shim.state_dir / "containers/directory.json").mkdir()
+    (shim.state_dir / "containers/not-a-record").touch()
+    done = shim.run("gc")
+    kept = {"old-version.json", "directory.json"}
+    assert done.returncode == 1
+    assert {line.split()[1].rstrip(",") for line in done.stdout.splitlines() if "no record" in line} == {
+        name for name in names.values() if name not in kept
+    }
+    assert {line.split()[2].rstrip(",") for line in done.stderr.splitlines()} == kept
+    assert "a newer release wrote it" in done.stderr
+    assert {path.name for path in (shim.state_dir / "containers").iterdir()} == {"c1.json", "not-a-record", *kept}
+    assert Path("/etc/passwd").exists()
+    assert running_with_warnings(shim) == ["c1"]
+
+
+def running_with_warnings(shim: Shim) -> list[str]:
+    return [item["container_id"] for item in json.loads(shim.run("ps", "--json").stdout)]
+
+
+@pytest.mark.parametrize("command", [["ps", "--json"], ["usage", "--format", "json"], ["enter", "c1", "--", "true"]])
+def test_hostile_files_break_no_other_command(start: Starter, shim: Shim, command: list[str]) -> None:
+    start()
+    litter(shim.state_dir / "containers")
+    done = shim.run(*command)
+    assert done.returncode == 0
+    assert "internal error" not in done.stderr
+    if command[0] != "enter":
+        assert [item["container_id"] for item in json.loads(done.stdout)] == ["c1"]
+        assert done.stderr.count("ignored: ") == 13
+        assert max(map(len, done.stderr.splitlines())) < 400
+
+
+def test_a_damaged_record_of_a_living_container_stays(start: Starter, shim: Shim) -> None:
+    """What can be read of it still runs: without the record nobody would know."""
+    container = start()
+    path = shim.state_dir / "containers/c1.json"
+    path.write_text(json.dumps({**container.record, "mode": 5}))
+    done = shim.run("gc")
+    assert done.returncode == 1
+    assert f"pid {container.process.pid} still runs" in done.stderr
+    assert path.exists()
+
+
+def test_what_a_killed_writer_left_goes_after_a_while(shim: Shim) -> None:
+    directory = shim.state_dir / "containers"
+    directory.mkdir(parents=True)
+    for name in (".a.json.123", ".b.json.124"):
+        (directory / name).write_text("{")
+    os.utime(directory / ".a.json.123", (1, 1))
+    assert gc(shim) == ["cleared unfinished record .a.json.123"]
+    assert [path.name for path in directory.iterdir()] == [".b.json.124"]
+
+
+def test_others_directories_are_refused(shim: Shim) -> None:
+    directory = shim.state_dir / "containers"
+    directory.mkdir(parents=True)
+    directory.chmod(0o777)
+    for command in ("gc", "ps", "usage"):
+        done = shim.run(command)
+        assert done.returncode == 125
+        assert "others can write records there" in done.stderr
+
+
+def ended_rm(start: Starter) -> tuple[Path, dict[str, object]]:
+    """The sandbox of a --rm whose supervisor and command were killed, and its record."""
+    container = start("--rm")
+    record = container.record
+    container.process.kill()
+    container.process.wait(SECONDS)
+    os.kill(record["pid"], signal.SIGKILL)
+    wait_for(lambda: not alive(record["pid"]), "the end of the container")
+    return Path(record["sandbox"]), record
+
+
+def test_a_sandbox_of_rm_goes_with_all_that_is_in_it(start: Starter, shim: Shim) -> None:
+    sandbox, _ = ended_rm(start)
+    (sandbox / "a/b").mkdir(parents=True)
+    os.mkfifo(sandbox / "a/fifo")
+    (sandbox / "link").symlink_to("/etc")
+    assert gc(shim) == [f"cleared sandbox {sandbox}", "cleared record of c1"]
+    assert not sandbox.exists()
+    assert Path("/etc/passwd").exists()
+
+
+def test_a_sandbox_that_is_another_by_now_stays(start: Starter, shim: Shim) -> None:
+    sandbox, _ = ended_rm(start)
+    sandbox.rename(f"{sandbox}.old")
+    sandbox.mkdir()
+    (sandbox / "precious").touch()
+    try:
+        assert gc(shim) == ["cleared record of c1"]
+        assert (sandbox / "precious").exists()
+    finally:
+        (sandbox / "precious").unlink()
+        sandbox.rmdir()
+        Path(f"{sandbox}.old").rmdir()
+
+
+def test_a_sandbox_behind_a_link_stays(start: Starter, shim: Shim, open_tmp: Path) -> None:
+    """A record's path leads through a link by now: gc follows none, not even to the right directory."""
+    sandbox, record = ended_rm(start)
+    (open_tmp / "link").symlink_to(sandbox.parent)
+    path = shim.state_dir / "containers/c1.json"
+    path.write_text(json.dumps({**record, "sandbox": f"{open_tmp}/link/{sandbox.name}"}))
+    done = shim.run("gc")
+    assert done.returncode == 1
+    assert "Not a directory" in done.stderr or "symbolic link" in done.stderr
+    assert sandbox.exists()
+    path.write_text(json.dumps(record))
+    gc(shim)
+    assert not sandbox.exists()
+
+
+def test_a_mount_in_the_sandbox_stays_and_so_does_the_record(start: Starter, shim: Shim) -> None:
+    sandbox, _ = ended_rm(start)
+    (sandbox / "mounted").mkdir()
+    script = f"mount -t tmpfs none {sandbox}/mounted && touch {sandbox}/mounted/precious && {shim.program} gc"
+    script += f"; echo $?; ls {sandbox}/mounted"
+    words = ["unshare", "-m", "--propagation", "private", "sh", "-c", script]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=SECONDS)
+    assert done.stdout.splitlines()[-2:] == ["1", "precious"]
+    assert "a mount" in done.stderr
+    assert gc(shim) == [f"cleared sandbox {sandbox}", "cleared record of c1"]
+
+
+def test_only_a_rm_is_removed(start: Starter, shim: Shim, sandbox: Path) -> None:
+    container = start("--volume", "t:/opt")
+    container.do("open('/opt/precious', 'w').close()")
+    container.end()
+    gc(shim)
+    assert (sandbox / "t/precious").exists()
+
+
+def test_a_supervised_container_that_is_just_ending_is_its_supervisors(start: Starter, shim: Shim) -> None:
+    container = start("--supervise")
+    os.kill(container.process.pid, signal.SIGSTOP)  # it cannot clear up now
+    os.kill(container.record["pid"], signal.SIGKILL)
+    wait_for(lambda: not alive(container.record["pid"]), "the end of the command")
+    assert gc(shim) == []
+    os.kill(container.process.pid, signal.SIGCONT)
+    assert container.process.wait(SECONDS) == 137
+    assert list((shim.state_dir / "containers").iterdir()) == []

@@ -1,0 +1,253 @@
+"""Removing a tree: whatever lies in it, however deep it is, whoever changes it meanwhile, and nothing beyond it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mesos_shim import tree
+
+from ..conftest import NOBODY, PYTHON, SOAK, needs_root
+
+
+def remove(path: Path, inode: tuple[int, int] | None = None) -> str | None:
+    fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return tree.remove(fd, path.name, inode)
+    finally:
+        os.close(fd)
+
+
+@pytest.fixture
+def top(tmp_path: Path) -> Path:
+    path = tmp_path / "top"
+    path.mkdir()
+    return path
+
+
+def test_everything_that_can_lie_there(top: Path) -> None:
+    (top / "a/b/c").mkdir(parents=True)
+    (top / "a/file").write_text("x")
+    (top / "a/read-only").write_text("x")
+    (top / "a/read-only").chmod(0)
+    os.mkfifo(top / "fifo")
+    with socket.socket(socket.AF_UNIX) as server:
+        os.chdir(top)
+        server.bind("socket")
+        os.chdir("/")
+    (top / "link").symlink_to("a")
+    (top / "dangling").symlink_to("nowhere")
+    os.link(top / "a/file", top / "hard")
+    (top / "shut").mkdir(mode=0)
+    (top / ("n" * 255)).touch()
+    os.close(os.open(bytes(top) + b"/\xff\n\x1b", os.O_CREAT))
+    assert remove(top) is None
+    assert not top.exists()
+
+
+def test_a_link_is_removed_and_not_followed(top: Path, tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious/file").touch()
+    (top / "link").symlink_to(tmp_path / "precious")
+    (top / "up").symlink_to("..")
+    assert remove(top) is None
+    assert (tmp_path / "precious/file").exists()
+
+
+def test_the_name_itself_may_not_be_a_link(top: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("top")
+    (top / "file").touch()
+    assert remove(tmp_path / "link") is not None
+    assert (top / "file").exists()
+
+
+def test_another_directory_of_that_name_stays(top: Path) -> None:
+    (top / "file").touch()
+    assert remove(top, (0, 0)) == "'top' is another directory by now"
+    assert (top / "file").exists()
+    status = top.stat()
+    assert remove(top, (status.st_dev, status.st_ino)) is None
+
+
+def test_what_is_gone_is_gone(tmp_path: Path) -> None:
+    assert remove(tmp_path / "never") is None
+
+
+DEPTH = 6000 if SOAK else 2500  # deeper than Python recurses (1000), longer than PATH_MAX (4096)
+
+
+def deepen(top: Path, depth: int) -> None:
+    """A chain of directories, each with a file."""
+    fd = os.open(top, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("dd", dir_fd=fd)
+        child = os.open("dd", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = child
+    os.close(os.open("file", os.O_CREAT, dir_fd=fd))
+    os.close(fd)
+
+
+@pytest.fixture
+def top_in_memory() -> Iterator[Path]:
+    """On a disk every rmdir(2) of a deep tree takes the kernel milliseconds."""
+    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=place) as parent:
+        path = Path(parent, "top")
+        path.mkdir()
+        yield path
+
+
+def test_a_deep_tree(top_in_memory: Path) -> None:
+    top = top_in_memory
+    deepen(top, DEPTH)
+    before = len(os.listdir("/proc/self/fd"))
+    assert remove(top) is None
+    assert not top.exists()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_wide_tree(top: Path) -> None:
+    for index in range(400):
+        (top / f"d{index}").mkdir()
+        (top / f"d{index}/f").touch()
+    assert remove(top) is None
+    assert not top.exists()
+
+
+def test_few_descriptors_however_deep(top: Path) -> None:
+    """A process may have a handful of them: a tree must not need one a level."""
+    deepen(top, 60)
+    script = f"""
+import os, resource, sys
+sys.path.insert(0, {str(Path(tree.__file__).parents[1])!r})
+from mesos_shim import tree
+fd = os.open({str(top.parent)!r}, os.O_RDONLY)
+resource.setrlimit(resource.RLIMIT_NOFILE, (12, 12))
+print(tree.remove(fd, "top"))
+"""
+    done = subprocess.run([PYTHON, "-ISBc", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "None\n"
+
+
+@needs_root
+@pytest.mark.parametrize("kind", ["tmpfs", "bind", "file"])
+def test_a_mount_is_not_entered(top: Path, tmp_path: Path, kind: str) -> None:
+    """A bind mount of the same file system has the same device number: only the mount tells."""
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious/file").touch()
+    (top / "a/mount").mkdir(parents=True)
+    (top / "a/place").touch()
+    (top / "other").mkdir()
+    mount = {
+        "tmpfs": "mount -t tmpfs none top/a/mount && touch top/a/mount/file",
+        "bind": "mount --bind precious top/a/mount",
+        "file": "mount --bind precious/file top/a/place",
+    }[kind]
+    script = f"""
+import os, sys
+sys.path.insert(0, {str(Path(tree.__file__).parents[1])!r})
+from mesos_shim import tree
+print(tree.remove(os.open(".", os.O_RDONLY), "top"))
+"""
+    (tmp_path / "script").write_text(script)
+    command = f"{mount} && {PYTHON} -ISB script && ls top/a/mount precious"
+    words = ["unshare", "-m", "--propagation", "private", "sh", "-c", command]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    problem, *listed = done.stdout.splitlines()
+    assert ("a mount" in problem) if kind != "file" else ("busy" in problem)
+    assert "file" in listed
+    assert (tmp_path / "precious/file").exists()
+    assert not (top / "other").exists()  # what can be removed is
+
+
+@needs_root
+def test_an_ordinary_user_opens_what_he_has_shut(open_tmp: Path) -> None:
+    top = open_tmp / "top"
+    (top / "shut/inner").mkdir(parents=True)
+    (top / "shut/inner/file").touch()
+    for path in (open_tmp, top, top / "shut", top / "shut/inner"):
+        os.chown(path, NOBODY, NOBODY)
+    (top / "shut/inner").chmod(0o100)
+    (top / "shut").chmod(0)
+    script = f"""
+import os, sys
+sys.path.insert(0, {str(Path(tree.__file__).parents[1])!r})
+from mesos_shim import tree
+print(tree.remove(os.open({str(open_tmp)!r}, os.O_RDONLY), "top"))
+"""
+    lib = Path(tree.__file__).parents[1]
+    if not os.access(lib, os.X_OK) or any(not parent.stat().st_mode & 1 for parent in lib.parents):
+        pytest.skip(f"the checkout {lib} is not for other users")
+    words = [PYTHON, "-ISBc", script]
+    done = subprocess.run(
+        words, capture_output=True, text=True, check=False, user=NOBODY, group=NOBODY, extra_groups=[]
+    )
+    assert (done.stdout, done.stderr) == ("None\n", "")
+    assert not top.exists()
+
+
+ROUNDS = 400 if SOAK else 25
+
+
+def test_a_tree_that_is_moved_about_meanwhile(top: Path, tmp_path: Path) -> None:
+    """Somebody renames directories in and out of the tree: what lies outside is never touched."""
+    outside = tmp_path / "outside"
+    (outside / "deep/er").mkdir(parents=True)
+    (outside / "deep/er/precious").touch()
+    stop = threading.Event()
+
+    def play() -> None:
+        while not stop.is_set():
+            for source, target in (("top/a/b", "moved"), ("moved", "top/a/b"), ("outside/deep", "top/x")):
+                try:
+                    if source == "outside/deep":
+                        os.symlink(outside / "deep", tmp_path / "top/a/swap")
+                        os.rename(tmp_path / "top/a/swap", tmp_path / "top/a/b/swap")
+                    else:
+                        os.rename(tmp_path / source, tmp_path / target)
+                except OSError:
+                    continue
+
+    player = threading.Thread(target=play)
+    player.start()
+    try:
+        for _ in range(ROUNDS):
+            (top / "a/b/c/d").mkdir(parents=True, exist_ok=True)
+            for index in range(5):
+                (top / f"a/f{index}").touch()
+            remove(top)
+            assert (outside / "deep/er/precious").exists()
+    finally:
+        stop.set()
+        player.join()
+
+
+def test_the_way_up_is_not_believed_blindly(top: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a directory is being emptied it is moved elsewhere: `..` now leads to where nothing is ours."""
+    (top / "a/b").mkdir(parents=True)
+    (tmp_path / "elsewhere/b").mkdir(parents=True)
+    (tmp_path / "elsewhere/precious").touch()
+    real = tree._empty
+    moved = []
+
+    def empty(fd: int, *rest: object) -> list[str]:
+        if (top / "a/b").exists() and os.path.samestat(os.fstat(fd), os.stat(top / "a/b")):
+            (tmp_path / "elsewhere/b").rmdir()
+            os.rename(top / "a/b", tmp_path / "elsewhere/b")
+            moved.append(fd)
+        return real(fd, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(tree, "_empty", empty)
+    problem = remove(top)
+    assert moved
+    assert problem is not None and "moved away" in problem
+    assert (tmp_path / "elsewhere/precious").exists()
+    assert (tmp_path / "elsewhere/b").exists()
