@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 
 import pytest
@@ -12,6 +16,7 @@ from tests.conftest import Shim, needs_linux, needs_root
 from .conftest import PLUGINS, run_module
 
 probe = import_module(f"{PLUGINS}.module_utils.probe_launch")
+service = import_module(f"{PLUGINS}.module_utils.agent_service")
 summary = import_module(f"{PLUGINS}.filter.rollout_summary")
 lines = import_module(f"{PLUGINS}.filter.usage_lines")
 
@@ -73,6 +78,83 @@ def test_a_lost_container_and_a_silent_agent_fail_the_gate(shim, open_tmp):
         "the agent does not answer: http://127.0.0.1:9/slave(1)/health"
         in gate(shim, open_tmp, url="http://127.0.0.1:9/", **args)["msg"]
     )
+
+
+@pytest.fixture
+def played():
+    """An agent and its master, played: `played.answers[path]` is what they say, `played.url` where."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            answer = Handler.answers.get(self.path)
+            self.send_response(404 if answer is None else 200)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
+
+        def log_message(self, *args):
+            pass
+
+    container = {"container_id": "c-1", "status": {"executor_pid": os.getpid()}}
+    Handler.answers = {
+        "/slave(1)/health": {},
+        "/slave(1)/flags": {"flags": {"gc_delay": "1weeks", "isolation": "posix/cpu"}},
+        "/slave(1)/state": {"id": "S1", "version": "1.11.0", "flags": {"gc_delay": "1weeks"}},
+        "/slave(1)/containers": [container],
+        "/metrics/snapshot": {"slave/registered": 1},
+        "/master/slaves": {"slaves": [{"id": "S1", "active": True}]},
+    }
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    Handler.url = f"http://127.0.0.1:{server.server_port}"
+    yield Handler
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def mine(start_time: int | None = None) -> dict[str, object]:
+    """A container whose process is this one, or was one of its number."""
+    return {"pid": os.getpid(), "start_time": start_time or service.start_time(os.getpid())}
+
+
+@pytest.mark.parametrize(
+    ("said", "args", "problem"),
+    [
+        ({}, {"agent_id": "S1"}, None),
+        ({"/slave(1)/health": None}, {}, "does not answer"),
+        ({"/slave(1)/flags": {"flags": {"gc_delay": "2weeks"}}}, {}, "flag gc_delay is 2weeks, wanted 7days"),
+        ({"/slave(1)/flags": {"flags": {"gc_delay": "2weeks"}}}, {"ignore_flags": ["gc_delay"]}, None),
+        ({}, {"agent_id": "S0"}, "the agent came back as S1, it was S0"),
+        ({"/slave(1)/state": {"id": ""}}, {}, "not registered"),
+        ({"/metrics/snapshot": {"slave/registered": 0}}, {}, "not registered"),
+        ({"/slave(1)/state": {"id": ""}}, {"registered": False}, None),
+        # A master that does not have it counts more than the agent's own word.
+        ({"/master/slaves": {"slaves": [{"id": "S1", "active": False}]}}, {"master": True}, "not registered"),
+        ({"/metrics/snapshot": {"slave/registered": 0}}, {"master": True}, None),
+        ({"/slave(1)/containers": []}, {"containers": {"c-1": mine}}, "has not got back its containers c-1"),
+        ({"/slave(1)/containers": []}, {"containers": {"c-1": lambda: mine(1)}}, None),  # it has ended by itself
+        # 0.21 says its flags in its state, and has other names for the rest.
+        ({"/slave(1)/flags": None, "/slave(1)/state.json": {"id": "S1", "flags": {"gc_delay": "1weeks"}}}, {}, None),
+    ],
+)
+def test_what_an_agent_says_is_judged(shim, open_tmp, played, said, args, problem):
+    (open_tmp / "gc_delay").write_text("7days\n")
+    played.answers.update(said)
+    args = {**args, "containers": {name: make() for name, make in args.get("containers", {}).items()}}
+    if args.get("master"):
+        args["master"] = played.url
+    result = gate(shim, open_tmp, url=played.url, probe=False, timeout=0, **args)
+    if problem is None:
+        assert result["problems"] == [] and result["agent_id"] in ("S1", None)
+    else:
+        assert problem in result["msg"]
+
+
+def test_the_gate_waits_for_what_comes_late(shim, open_tmp, played):
+    late = played.answers.pop("/slave(1)/health")
+    threading.Timer(0.3, lambda: played.answers.update({"/slave(1)/health": late})).start()
+    assert gate(shim, open_tmp, url=played.url, probe=False, timeout=30)["problems"] == []
 
 
 def test_usage_of_a_running_container(shim, sandbox):
