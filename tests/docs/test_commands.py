@@ -24,7 +24,8 @@ def test_every_shell_block_says_whether_it_is_run(page: Path) -> None:
     unmarked = [
         f"{page.name}:{block.line}"
         for block in commands.blocks(page)
-        if block.language in ("sh", "bash", "shell", "console") and not re.match(r"test\b|paper: \S|file=\S", block.mark)
+        if block.language in ("sh", "bash", "shell", "console")
+        and not re.match(r"test\b|paper: \S|file=\S", block.mark)
     ]
     assert unmarked == []
 
@@ -58,7 +59,7 @@ class Field:
         for name in ("playbooks", "collection", "ansible.cfg", ".venv", "shim", "man", "completion"):
             (directory / name).symlink_to(CHECKOUT / name)
         # The way to the hosts; everything else is the page's own inventory.
-        # The agent of the test hosts is in one process with its master, which changes these two (tests/hosts/README.md).
+        # The agent of the test hosts is in one process with its master, which changes these two.
         variables = {**fleet.variables, "mesos_agent_gate_ignore_flags": ["work_dir", "master"]}
         lines = [f"{key}: {value!r}" for key, value in variables.items()]
         (directory / "group_vars").mkdir()

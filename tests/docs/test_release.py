@@ -1,0 +1,89 @@
+"""One version for shim and collection; what is given away is the same to the byte whoever builds it from a commit."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+import json
+import re
+import subprocess
+import tarfile
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.conftest import CHECKOUT
+
+VERSION = re.search(r'^__version__ = "(.*)"$', (CHECKOUT / "shim/mesos_shim/__init__.py").read_text(), re.MULTILINE)[1]
+
+
+@pytest.fixture(scope="module")
+def release() -> ModuleType:
+    """.ci/release as a module."""
+    loader = SourceFileLoader("release_script", str(CHECKOUT / ".ci/release"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("release_script", loader))
+    loader.exec_module(module)
+    return module
+
+
+def test_one_version_for_all() -> None:
+    galaxy = re.search(r"^version: (.*)$", (CHECKOUT / "collection/galaxy.yml").read_text(), re.MULTILINE)[1]
+    told = subprocess.run([CHECKOUT / ".ci/version"], capture_output=True, text=True, check=True).stdout.strip()
+    assert galaxy == told == VERSION
+    assert 'dynamic = ["version"]' in (CHECKOUT / "pyproject.toml").read_text()
+
+
+def test_the_changelog_knows_the_version_or_has_fragments_for_it() -> None:
+    assert f"\nv{VERSION}" in (CHECKOUT / "collection/CHANGELOG.md").read_text().replace("\\", "").replace("## ", "")
+
+
+def test_a_version_that_is_none_is_refused() -> None:
+    done = subprocess.run([CHECKOUT / ".ci/version", "next"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "'next' is not MAJOR.MINOR.PATCH" in done.stderr
+
+
+def collection_tarball(names: list[str], mtime: int, user: str) -> bytes:
+    """A collection as ansible-galaxy makes it, listed in the order of `names`."""
+    listed = {"files": [{"name": ".", "ftype": "dir"}, *({"name": name} for name in names)], "format": 1}
+    text = json.dumps(listed, indent=True).encode()
+    manifest = {"file_manifest_file": {"name": "FILES.json", "chksum_sha256": hashlib.sha256(text).hexdigest()}}
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w:gz") as tar:
+        files = {"MANIFEST.json": json.dumps(manifest).encode(), "FILES.json": text, **dict.fromkeys(names, b"x")}
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mtime, member.uname, member.mode = len(content), mtime, user, 0o600
+            tar.addfile(member, io.BytesIO(content))
+    return raw.getvalue()
+
+
+def test_machine_user_time_and_directory_order_leave_no_trace(release: ModuleType) -> None:
+    one = release.same_for_all(collection_tarball(["b", "a"], 1, "anna"), 1000)
+    other = release.same_for_all(collection_tarball(["a", "b"], 2, "root"), 1000)
+    assert one == other
+    with tarfile.open(fileobj=io.BytesIO(one)) as tar:
+        assert tar.getnames()[:2] == ["FILES.json", "MANIFEST.json"]
+        assert {(member.mtime, member.uname, member.uid) for member in tar} == {(1000, "", 0)}
+        manifest = json.load(tar.extractfile("MANIFEST.json"))
+        text = tar.extractfile("FILES.json").read()
+    assert manifest["file_manifest_file"]["chksum_sha256"] == hashlib.sha256(text).hexdigest()
+    assert [item["name"] for item in json.loads(text)["files"]] == [".", "a", "b"]
+
+
+@pytest.mark.soak
+def test_a_release_is_built_twice_the_same_and_installs(tmp_path: Path) -> None:
+    command = [CHECKOUT / ".venv/bin/python", CHECKOUT / ".ci/release", tmp_path / "dist"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    names = sorted(path.name for path in (tmp_path / "dist").iterdir())
+    assert names == [
+        "SHA256SUMS",
+        f"mesos-containerizer-{VERSION}.tar.gz",
+        f"mesos_shim-{VERSION}-py3-none-any.whl",
+        f"mesos_shim-{VERSION}.tar.gz",
+    ]
+    subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=tmp_path / "dist", check=True)
