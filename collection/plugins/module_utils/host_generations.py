@@ -414,6 +414,9 @@ class Host:
         for name in ("current", os.path.join("bin", "mesos-shim"), os.path.join("bin", "mesos-containerizer")):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(os.path.join(self.prefix, name))
+        share = os.path.join(self.prefix, "share")
+        if os.path.islink(share) and os.readlink(share) == "current/share":
+            os.unlink(share)
         for name in ("launcher", "releases", "generations"):
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(os.path.join(self.prefix, name))
