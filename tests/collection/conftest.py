@@ -103,13 +103,13 @@ class Fleet:
     def host(self, name):
         return Host(self.root / name)
 
-    def site(self, hosts, *arguments, **changed):
+    def site(self, hosts, *arguments, playbook="site", **changed):
         """hosts: {Host: variables changed for it}, or one Host."""
         hosts = {hosts: changed} if isinstance(hosts, Host) else hosts
         inventory = self.root / "inventory.json"
         known = {host.root.name: {**host.variables, **own} for host, own in hosts.items()}
         inventory.write_text(json.dumps({"mesos_agents": {"hosts": known}}))
-        return play("site", "-i", str(inventory), *arguments, cwd=self.checkout)
+        return play(playbook, "-i", str(inventory), *arguments, cwd=self.checkout)
 
 
 @pytest.fixture

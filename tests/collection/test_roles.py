@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -84,6 +85,23 @@ def test_a_refused_change_leaves_the_installation_as_it_was(fleet, host):
     named = {"mesos_agent_attributes": {"rack": "b"}, "mesos_agent_allow_incompatible": ["attributes"]}
     assert fleet.site(host, **named).code == 0
     assert (host.root / "etc/mesos-slave/attributes/rack").read_text() == "b\n"
+
+
+def test_a_failed_gate_stops_the_waves_and_takes_its_host_back(fleet):
+    """Also on a host that is not the first of its wave: the wave is finished, the next one does not start."""
+    hosts = {name: fleet.host(name) for name in "abcd"}
+    waves = {"mesos_agent_rollout_waves": [2, "100%"]}
+    silent = {**waves, "mesos_agent_url": "http://127.0.0.1:9", "mesos_agent_gate_timeout": 0}
+    done = fleet.site({hosts["a"]: waves, hosts["b"]: silent, hosts["c"]: waves, hosts["d"]: waves}, playbook="rollout")
+    assert done.code != 0
+    says = [line.strip(' ",').split() for line in done.text.splitlines() if re.match(' *"[abcd]  ', line)]
+    assert [(line[0], line[1]) for line in says] == [("a", "done"), ("b", "failed"), ("c", "not"), ("d", "not")]
+    assert "taken back to generation 0" in done.failure(hosts["b"]) and "does not answer" in done.failure(hosts["b"])
+    flags = {name: (host.root / "etc/mesos-slave").exists() for name, host in hosts.items()}
+    assert flags == {"a": True, "b": False, "c": False, "d": False}
+    again = fleet.site(dict.fromkeys(hosts.values(), waves), playbook="rollout")
+    assert again.code == 0, again.text
+    assert all((host.root / "etc/mesos-slave").exists() for host in hosts.values())
 
 
 def test_secrets_are_not_printed(fleet):
