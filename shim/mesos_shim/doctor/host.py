@@ -16,7 +16,7 @@ from ..view import user_namespace_switch
 from .finding import BROKEN, DEGRADED, OK, Finding
 
 _NOBODY = 65534
-_EPERM, _ENOSYS = 1, 38
+_ENOSPC, _ENOSYS = 28, 38
 
 
 def examine(config: Config) -> "list[Finding]":
@@ -114,13 +114,11 @@ def _mount_namespaces(config: Config) -> Finding:
 
 
 def _namespace_remedy(code: int) -> str:
+    if code == _ENOSPC:
+        return "raise the limits: sysctl user.max_mnt_namespaces, user.max_pid_namespaces, user.max_user_namespaces"
     if os.geteuid() != 0:
         return user_namespace_switch()
-    return (
-        "give this container CAP_SYS_ADMIN and a seccomp profile that allows unshare and mount"
-        if code == _EPERM
-        else ""
-    )
+    return "give this container CAP_SYS_ADMIN and a seccomp profile that allows unshare and mount"
 
 
 def _user_namespaces() -> Finding:

@@ -1,0 +1,261 @@
+"""doctor: each line ok, degraded or broken, with what it means and what mends it; each by a host that is so."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..conftest import NOBODY, Shim, needs_root
+from ..containers import SECONDS, Starter
+from ..usage.test_live import without_psutil
+from .test_gc import litter
+
+pytestmark = needs_root
+
+
+def findings(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, str]]:
+    """The report by check; its form and its exit status are judged on the way."""
+    items = json.loads(done.stdout)
+    for item in items:
+        assert set(item) == {"check", "state", "message", "remedy"}
+        assert item["state"] in ("ok", "degraded", "broken")
+        assert item["message"]
+        assert item["state"] == "ok" or item["remedy"], item
+    assert done.returncode == int(any(item["state"] == "broken" for item in items)), items
+    assert done.stderr == ""
+    return {item["check"]: item for item in items}
+
+
+def doctor(shim: Shim, *options: object, **keywords: Any) -> dict[str, dict[str, str]]:
+    return findings(shim.run("doctor", "--json", *options, **keywords))
+
+
+def in_host(shim: Shim, script: str, *unshare: str) -> dict[str, dict[str, str]]:
+    """The report in a mount namespace that `script` has changed first."""
+    words = ["unshare", "-m", "--propagation", "private", *unshare, "sh", "-c", f'{script}; exec "$@"', "sh"]
+    words += [str(shim.program), "doctor", "--json"]
+    return findings(subprocess.run(words, capture_output=True, text=True, check=False, timeout=SECONDS))
+
+
+def test_a_healthy_host_is_ok(shim: Shim) -> None:
+    found = doctor(shim)
+    assert {name for name, item in found.items() if item["state"] != "ok"} <= {"kernel", "namespace ids"}
+    assert set(found) >= {
+        *("mesos-shim", "configuration", "kernel", "namespace ids", "filesystem/shared", "user namespaces"),
+        *("propagation", "namespaces/pid", "namespaces/ipc", "cgroups/cpu", "cgroups/mem", "psutil", "records"),
+        *("launcher", "agent"),
+    }
+
+
+def test_for_people_each_line_says_its_state(shim: Shim) -> None:
+    shim.configure(packaged_helper="/does/not/exist")
+    done = shim.run("doctor")
+    lines = done.stdout.splitlines()
+    assert done.returncode == 1
+    (index,) = [i for i, line in enumerate(lines) if line.startswith("broken")]
+    assert lines[index].split()[1:4] == ["packaged", "helper", "packaged_helper"]
+    assert lines[index + 1].strip() == "mend: install Mesos, or correct packaged_helper"
+    assert all(line.split()[0] in ("ok", "degraded", "broken", "mend:") for line in lines)
+
+
+def test_it_changes_nothing(shim: Shim) -> None:
+    before = Path("/proc/self/mountinfo").read_text()
+    doctor(shim)
+    assert not shim.state_dir.exists()
+    assert Path("/proc/self/mountinfo").read_text() == before
+
+
+def test_a_configuration_with_a_fault(shim: Shim) -> None:
+    shim.config_path.write_text('{"isolation": "all"}')
+    item = doctor(shim)["configuration"]
+    assert item["state"] == "broken"
+    assert "isolation: not a list of isolators" in item["message"]
+    assert item["remedy"] == f"mesos-shim validate {shim.config_path}"
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o664])
+def test_a_configuration_that_others_can_write(shim: Shim, mode: int) -> None:
+    shim.config_path.chmod(mode)
+    item = doctor(shim)["configuration"]
+    assert (item["state"], "lets others write it; chmod go-w it" in item["message"]) == ("broken", True)
+
+
+def test_a_directory_in_which_others_can_replace_the_configuration(shim: Shim) -> None:
+    shim.config_path.parent.chmod(0o777)
+    try:
+        item = doctor(shim)["configuration"]
+    finally:
+        shim.config_path.parent.chmod(0o755)
+    assert item["state"] == "broken"
+    assert item["remedy"] == f"chown root {shim.config_path.parent} && chmod go-w {shim.config_path.parent}"
+
+
+def test_no_configuration_is_the_defaults(shim: Shim) -> None:
+    shim.config_path.unlink()
+    item = doctor(shim)["configuration"]
+    assert (item["state"], "the defaults" in item["message"]) == ("ok", True)
+
+
+def test_a_launcher_directory_without_its_helper(shim: Shim) -> None:
+    link = shim.helper
+    target = os.readlink(link)
+    link.unlink()
+    try:
+        assert doctor(shim)["launcher"]["state"] == "broken"
+    finally:
+        link.symlink_to(target)
+
+
+def test_a_launcher_link_that_leads_nowhere(shim: Shim) -> None:
+    link = shim.helper.parent / "mesos-executor"
+    link.symlink_to("/usr/libexec/mesos/none")
+    try:
+        item = doctor(shim)["launcher"]
+    finally:
+        link.unlink()
+    assert item["state"] == "broken"
+    assert item["message"] == f"{link} leads nowhere: /usr/libexec/mesos/none"
+
+
+def test_a_launcher_directory_that_others_can_write(shim: Shim) -> None:
+    shim.helper.parent.chmod(0o777)
+    try:
+        item = doctor(shim)["launcher"]
+    finally:
+        shim.helper.parent.chmod(0o755)
+    assert (item["state"], item["remedy"][:10]) == ("broken", "chown root")
+
+
+def test_a_packaged_helper_that_others_can_write(shim: Shim, open_tmp: Path) -> None:
+    helper = open_tmp / "mesos-containerizer"
+    helper.touch()
+    helper.chmod(0o777)
+    shim.configure(packaged_helper=str(helper))
+    assert doctor(shim)["packaged helper"]["state"] == "broken"
+    helper.chmod(0o755)
+    assert doctor(shim)["packaged helper"]["state"] == "ok"
+
+
+@pytest.mark.parametrize(("sealed", "state"), [(True, "broken"), (False, "ok")])
+def test_launcher_sealing_is_found_in_the_build(shim: Shim, open_tmp: Path, sealed: bool, state: str) -> None:
+    helper = open_tmp / "usr/libexec/mesos/mesos-containerizer"
+    library = open_tmp / "usr/lib/libmesos-1.11.0.so"
+    for path in (helper, library):
+        path.parent.mkdir(parents=True)
+        path.touch(0o755)
+    library.write_bytes(os.urandom(5000) + (b"Failed to clone a sealed file '\0" if sealed else b"") + os.urandom(5000))
+    shim.configure(packaged_helper=str(helper))
+    found = doctor(shim)
+    item = found["launcher sealing"] if sealed else found["agent"]
+    assert item["state"] == state
+    assert str(library) in item["message"]
+
+
+def test_an_old_agent_cannot_be_defended_against_the_environment(shim: Shim, open_tmp: Path) -> None:
+    helper = open_tmp / "usr/libexec/mesos/mesos-containerizer"
+    library = open_tmp / "usr/lib/libmesos-0.21.2.so"
+    for path in (helper, library):
+        path.parent.mkdir(parents=True)
+        path.touch(0o755)
+    shim.configure(packaged_helper=str(helper))
+    item = doctor(shim)["agent"]
+    assert (item["state"], "LD_PRELOAD" in item["message"]) == ("degraded", True)
+
+
+def test_records_that_cannot_be_kept(shim: Shim) -> None:
+    shim.state_dir.mkdir()
+    assert doctor(shim)["records"]["state"] == "ok"
+    state = shim.state_dir
+    for script, words in (
+        (f"mount -t tmpfs -o ro,mode=0755 none {state}", "read-only"),
+        (f"mount -t tmpfs -o size=64k,mode=0755 none {state} && head -c 64k /dev/zero > {state}/fill", "full"),
+    ):
+        item = in_host(shim, script)["records"]
+        assert item["state"] == "degraded"
+        assert words in item["message"]
+    shim.state_dir.chmod(0o777)
+    item = doctor(shim)["records"]
+    assert (item["state"], "0777" in item["message"]) == ("degraded", True)
+
+
+def test_a_missing_run_directory(shim: Shim, open_tmp: Path) -> None:
+    """A user under cron has none."""
+    config = open_tmp / "config.json"
+    config.write_text("{}")
+    item = doctor(shim, "--config", config, user=NOBODY, group=NOBODY, extra_groups=[], env={"PATH": "/usr/bin:/bin"})[
+        "records"
+    ]
+    assert item["state"] == "degraded"
+    assert "XDG_RUNTIME_DIR" in item["remedy"]
+
+
+def test_files_that_are_no_records_are_one_line(shim: Shim) -> None:
+    litter(shim.state_dir / "containers")
+    item = doctor(shim)["containers"]
+    assert (item["state"], "(and 12 more)" in item["message"], item["remedy"]) == ("degraded", True, "mesos-shim gc")
+
+
+def test_records_of_what_has_ended(start: Starter, shim: Shim) -> None:
+    start().end()
+    item = doctor(shim)["containers"]
+    assert item["message"] == "1 records of containers that have ended"
+    shim.run("gc")
+    assert "containers" not in doctor(shim)
+
+
+def test_without_psutil(shim: Shim) -> None:
+    item = findings(without_psutil(shim, "doctor", "--json"))["psutil"]
+    assert (item["state"], "reads /proc instead" in item["message"]) == ("degraded", True)
+
+
+def test_limits_that_nobody_enforces(shim: Shim) -> None:
+    shim.configure(default_limits={"mem": 64})
+    item = doctor(shim)["default_limits"]
+    assert (item["state"], item["remedy"]) == ("degraded", "add cgroups/mem to 'isolation'")
+
+
+def test_where_no_namespace_may_be_made(shim: Shim) -> None:
+    forbid = "echo 0 > /proc/sys/user/max_mnt_namespaces; echo 0 > /proc/sys/user/max_pid_namespaces"
+    shim.configure(isolation=["filesystem/shared", "namespaces/pid"])
+    found = in_host(shim, forbid, "-U", "-r")
+    assert found["filesystem/shared"]["state"] == "broken"
+    assert "launches with volumes are refused" in found["filesystem/shared"]["message"]
+    assert found["namespaces/pid"]["state"] == "broken"
+    shim.configure(isolation=["filesystem/shared"], on_unenforceable="usage-only")
+    found = in_host(shim, forbid, "-U", "-r")
+    assert found["filesystem/shared"]["state"] == "degraded"
+    assert "launches are usage-only" in found["filesystem/shared"]["message"]
+    assert (found["namespaces/pid"]["state"], "not configured" in found["namespaces/pid"]["message"]) == ("ok", True)
+
+
+def test_where_ordinary_users_may_not_make_user_namespaces(shim: Shim) -> None:
+    words = ["unshare", "-U", "-r", "sh", "-c", 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"', "sh"]
+    words += [str(shim.program), "doctor", "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=SECONDS)
+    item = {item["check"]: item for item in json.loads(done.stdout)}["user namespaces"]
+    assert (item["state"], bool(item["remedy"])) == ("degraded", True)
+
+
+def test_an_interpreter_that_others_cannot_execute(open_tmp: Path) -> None:
+    from mesos_shim.doctor import installation
+
+    python = open_tmp / "shut/bin/python"
+    python.parent.mkdir(parents=True)
+    python.touch(0o755)
+    assert installation._not_for_all(python) is None
+    (open_tmp / "shut").chmod(0o700)
+    assert installation._not_for_all(python) == open_tmp / "shut"
+
+
+@pytest.mark.parametrize(
+    ("words", "why"), [(("x",), "doctor: 'x': takes no operand"), (("--bogus",), "doctor: '--bogus': unknown option")]
+)
+def test_wrong_arguments(shim: Shim, words: tuple[str, ...], why: str) -> None:
+    done = shim.run("doctor", *words)
+    assert (done.returncode, done.stdout) == (125, "")
+    assert done.stderr.startswith(f"mesos-shim: {why}")
