@@ -108,9 +108,13 @@ def run(request: LaunchRequest, private: "list[str]") -> None:
     """Launch and become the command."""
     made = make_plan(request, private)
     place = open_record(request, made)
-    prepare(request, made)
-    settle(request, made, place)
-    finish(request, made)
+    try:
+        prepare(request, made)
+        settle(request, made, place)
+        finish(request, made)
+    except BaseException:  # an interrupt comes between two steps as well as in one
+        give_up(made)
+        raise
 
 
 def prepare(request: LaunchRequest, made: plan.Plan) -> None:

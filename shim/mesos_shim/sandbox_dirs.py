@@ -19,6 +19,8 @@ if False:  # for the type checker alone: no launch imports typing
 # directory of theirs crosses no border.
 _MARK = "trusted.mesos_shim"
 _MARK_OF_USER = "user.mesos_shim"
+# Stands behind the path as long as only the launch that made the directory uses it: that one may take it back.
+_NEW = b"\0new"
 
 _ACCESS_LISTS = ("system.posix_acl_access", "system.posix_acl_default")
 _LABEL = "security.selinux"
@@ -119,7 +121,7 @@ def make(sandbox: int, source: Source, plan: "Plan") -> int:
 
 
 def _enter_or_make(fd: int, name: str, parts: "list[str]", what: str, plan: "Plan") -> "tuple[int, bool]":
-    """The directory `name`, and whether we have just made it."""
+    """The directory `name`, and whether it is the one that we have just made."""
     try:
         try:
             return step(fd, name, _OPEN_DIRECTORY), False
@@ -129,25 +131,26 @@ def _enter_or_make(fd: int, name: str, parts: "list[str]", what: str, plan: "Pla
     except OSError as error:
         raise _refusal(error, parts, what) from None
     try:
-        # Somebody may have renamed ours away and another into its place since.
-        if made and not _is_bare(child):
-            raise ShimError(f"{what}: {'/'.join(parts)!r} in the sandbox was replaced while it was being made")
+        # Somebody may have renamed ours away and another into its place since, or another launch has dressed it:
+        # then it is judged as any that was there already.
+        return child, made and _is_bare(child)
     except BaseException:
         posix.close(child)
         raise
-    return child, made
 
 
 def _mkdir(fd: int, name: str, plan: "Plan") -> bool:
+    # Noted first: an interrupt may come right after it was made.
     directory = posix.dup(fd)
+    plan.made.append(("made", directory, name))
     try:
         posix.mkdir(name, 0o700, dir_fd=fd)
-    except BaseException as error:
+    except OSError as error:
+        plan.made.pop()
         posix.close(directory)
         if isinstance(error, FileExistsError):
             return False
         raise
-    plan.made.append(("made", directory, name))
     return True
 
 
@@ -162,11 +165,8 @@ def _is_bare(fd: int, owner: "int | None" = None) -> bool:
 
 def _finish_level(child: int, made: bool, wanted: "Status | None", plan: "Plan") -> None:
     """Dress a directory on the way to another, if it is ours; also one that a launch left bare when it was killed."""
-    if not made:
-        if not _is_bare(child, None if wanted is None else wanted.uid):
-            return
-        _note_looks(child, plan)
-    _dress(child, wanted, plan)
+    if made or _is_bare(child, None if wanted is None else wanted.uid):
+        _dress(child, wanted, plan)
 
 
 def is_empty(fd: int) -> bool:
@@ -188,25 +188,30 @@ def enter_or_copy(fd: int, name: str, level: Status, what: str, plan: "Plan") ->
 def make_file(fd: int, name: str, what: str, plan: "Plan") -> None:
     """An empty file `name` for a file to be mounted on, if there is none."""
     directory = posix.dup(fd)
+    plan.made.append(("made", directory, name))
     try:
         flags = posix.O_CREAT | posix.O_EXCL | posix.O_WRONLY | posix.O_CLOEXEC
         made = posix.open(name, flags, 0o644, dir_fd=fd)
-    except BaseException as error:
+    except OSError as error:
+        plan.made.pop()
         posix.close(directory)
         if isinstance(error, FileExistsError):
             return
         raise
-    plan.made.append(("made", directory, name))
     posix.close(made)
 
 
 def _settle(child: int, made: bool, source: Source, plan: "Plan") -> None:
     """Give the source itself what it copies, unless it is one that we made before."""
     root = posix.geteuid() == 0
-    mark = _MARK if root else _MARK_OF_USER
+    mark = mark_name()
     target = source.target.encode("utf-8", "surrogateescape")
     if not made:
-        if _read(child, mark) == target:
+        found = _read(child, mark)
+        if found == target + _NEW:
+            posix.setxattr(child, mark, target)  # the other launch must not take it back from now on
+            return
+        if found == target:
             return
         if not root and posix.fstat(child).st_uid == posix.geteuid():
             return
@@ -214,12 +219,18 @@ def _settle(child: int, made: bool, source: Source, plan: "Plan") -> None:
             raise ShimError(
                 f"{source.place} is there already and not empty; its content would pass for that of {source.target!r}"
             )
-        _note_looks(child, plan)
+        if not _is_bare(child):
+            _note_looks(child, plan)
     _dress(child, source.levels[-1], plan, source.target_fd)
     if not is_empty(child):  # nobody can add to it from here on whom the covered directory keeps out
         raise ShimError(f"{source.place} was filled while it was being made")
     try:
-        posix.setxattr(child, mark, target)
+        if made:
+            posix.setxattr(child, mark, target + _NEW, posix.XATTR_CREATE)
+        else:
+            posix.setxattr(child, mark, target)
+    except FileExistsError:
+        pass  # another launch has taken it meanwhile
     except OSError as error:
         plan.warnings.append(
             f"{source.place} could not be marked as ours ({reason(error)}): "
@@ -227,11 +238,26 @@ def _settle(child: int, made: bool, source: Source, plan: "Plan") -> None:
         )
 
 
+def mark_name() -> str:
+    """The attribute that says what a directory was made for."""
+    return _MARK if posix.geteuid() == 0 else _MARK_OF_USER
+
+
+def is_anothers(directory: int, name: str) -> bool:
+    """Whether another launch uses the directory `name` by now. Raises OSError."""
+    try:
+        path = f"/proc/self/fd/{directory}/{name}"
+        return not posix.getxattr(path, mark_name(), follow_symlinks=False).endswith(_NEW)
+    except OSError as error:
+        if error.errno in (_ENODATA, _ENOTSUP):
+            return False
+        raise
+
+
 def _note_looks(fd: int, plan: "Plan") -> None:
     """Note how a directory that was there already looks, before it is changed."""
     status = posix.fstat(fd)
-    mark = _MARK if posix.geteuid() == 0 else _MARK_OF_USER
-    attributes = {name: _read(fd, name) for name in (*_ACCESS_LISTS, mark)}
+    attributes = {name: _read(fd, name) for name in (*_ACCESS_LISTS, mark_name())}
     plan.made.append(("dressed", posix.dup(fd), status.st_uid, status.st_gid, status.st_mode, attributes))
 
 

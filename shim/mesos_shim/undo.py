@@ -7,7 +7,7 @@ by now. Nothing of anybody's is lost with an empty directory that he put in the 
 
 import posix
 
-from . import linux
+from . import linux, sandbox_dirs
 
 if False:  # for the type checker alone: no launch imports typing
     from typing import Callable
@@ -33,7 +33,8 @@ def take_back(notes: "list[tuple[object, ...]]") -> None:
 def _unmake(directory: int, name: str) -> None:
     status = posix.stat(name, dir_fd=directory, follow_symlinks=False)
     if status.st_mode & _S_IFMT == _S_IFDIR:
-        posix.rmdir(name, dir_fd=directory)  # only an empty one goes, and only an empty one can be ours
+        if not sandbox_dirs.is_anothers(directory, name):
+            posix.rmdir(name, dir_fd=directory)  # only an empty one goes, and only an empty one can be ours
     elif status.st_mode & _S_IFMT == _S_IFREG and status.st_size == 0 and status.st_uid == posix.geteuid():
         posix.unlink(name, dir_fd=directory)
 

@@ -358,11 +358,11 @@ def _attach(mount: Mount, descriptors: Opened, plan: Plan, opened: "list[Opened]
     target = descriptors.target
     if mount.parent is not None:
         target = _inside(opened[mount.parent].tree, mount, plan.mounts[mount.parent])
+    plan.made.append(("attached", descriptors.tree))
     try:
         mounts.move(descriptors.tree, target)
     except OSError as error:
         raise ShimError(f"{mount.what}: attaching it at {mount.target!r}: {reason(error)}") from None
-    plan.made.append(("attached", descriptors.tree))
 
 
 def _inside(tree: int, mount: Mount, parent: Mount) -> int:
