@@ -166,6 +166,60 @@ def test_where_nothing_can_be_put_back_the_next_run_knows(host, monkeypatch):
     assert host("restored")["generation"] == 1 and tree(host.flags_dir) == {"gc_delay": "1days\n"}
 
 
+@pytest.mark.parametrize("way", ["finish", "take back"])
+def test_a_kill_at_any_step_is_finished_or_taken_back(tmp_path, way):
+    """Killed before each rename, link and removal in turn, until one run comes through."""
+    old = {"flags": {"gc_delay": "1days", "attributes": {"rack": "a"}}, "config_text": "{}\n"}
+    new = {"flags": {"gc_delay": "2days", "attributes": {"rack": "a"}}, "config_text": '{"hide_work_dir": true}\n'}
+    for step in range(100):
+        root = tmp_path / str(step)
+        root.mkdir()
+        host = Host(root)
+        host(**old)
+        before = tree(host.flags_dir)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                _die_at(step)
+                host(**new, confirm=False)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        assert status in (0, 9)
+        # Never half of it: the wrapper reads either all of the old flags or all of the new ones.
+        assert tree(host.flags_dir) in (before, {**before, "gc_delay": "2days\n"})
+        if way == "finish":
+            assert "failed" not in host(**new)
+            assert host.state["good"] and tree(host.flags_dir)["gc_delay"] == "2days\n"
+            assert "hide_work_dir" in (host.prefix / "etc/mesos-shim/config.json").read_text()
+        else:
+            host("restored", pending_only=True)
+            assert tree(host.flags_dir) == before
+            assert (host.prefix / "etc/mesos-shim/config.json").read_text() == "{}\n"
+        assert host.state["pending"] is None
+        assert not [name for name in os.listdir(host.flags_dir.parent) if name.startswith(".")]
+        if status == 0:
+            break
+    assert step > 5
+
+
+def _die_at(step):
+    left = [step]
+
+    def dying(call):
+        def counted(*args, **kwargs):
+            if left[0] == 0:
+                os._exit(9)
+            left[0] -= 1
+            return call(*args, **kwargs)
+
+        return counted
+
+    for name in ("rename", "link", "unlink", "rmdir", "mkdir"):
+        setattr(os, name, dying(getattr(os, name)))
+
+
 def test_an_incompatible_change_is_refused_and_a_named_one_gives_up_the_id(host):
     host(flags={"attributes": {"rack": "a"}})
     before = tree(host.prefix.parent)

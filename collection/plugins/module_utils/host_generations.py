@@ -359,6 +359,9 @@ class Host:
         flags = self.store.file(number, generations.FLAGS)
         if not generations.same_tree(path, flags):
             generations.put_flags(path, flags)
+        elif flag_directory.leftover(path):
+            with flag_directory.Replacement(path):
+                pass  # it clears what a killed run has left
 
     # Away.
 
