@@ -169,13 +169,7 @@ def test_kill_of_usage_between_write_and_rename(start: Starter, shim: Shim) -> N
         assert container.used["statistics"]["cpus_user_time_secs"] >= before
 
 
-COMMANDS = (
-    ["ps", "--json"],
-    ["usage", "--format", "json"],
-    ["usage", "--format", "openmetrics"],
-    ["gc"],
-    ["doctor", "--json"],
-)
+COMMANDS = ("ps --json", "usage --format json", "usage --format openmetrics", "gc", "doctor --json")
 ROUNDS = 60 if SOAK else 6
 
 
