@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -56,8 +57,12 @@ class Field:
     def __init__(self, fleet: machines.Fleet, directory: Path) -> None:
         self.fleet = fleet
         self.directory = directory
-        for name in ("playbooks", "collection", "ansible.cfg", ".venv", "shim", "man", "completion"):
-            (directory / name).symlink_to(CHECKOUT / name)
+        # A copy: what is edited meanwhile would be drift.
+        for name in ("playbooks", "collection", "shim", "man", "completion"):
+            shutil.copytree(CHECKOUT / name, directory / name, ignore=shutil.ignore_patterns("__pycache__"))
+        place = directory / "collections/ansible_collections/mesos"
+        place.mkdir(parents=True)
+        (place / "containerizer").symlink_to(directory / "collection")
         # The way to the hosts; everything else is the page's own inventory.
         # The agent of the test hosts is in one process with its master, which changes these two.
         variables = {**fleet.variables, "mesos_agent_gate_ignore_flags": ["work_dir", "master"]}
@@ -95,7 +100,7 @@ class Field:
             **os.environ,
             "PATH": f"{CHECKOUT}/.venv/bin:{os.environ['PATH']}",
             "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
-            "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".venv/collections"),
+            "ANSIBLE_COLLECTIONS_PATH": str(self.directory / "collections"),
             "ANSIBLE_NOCOLOR": "1",
         }
         done = subprocess.run(
