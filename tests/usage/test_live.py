@@ -200,7 +200,7 @@ def test_psutil_and_proc_agree() -> None:
     )  # fmt: skip
     child.stdout.readline()
     try:
-        psutil = processes._psutil()
+        psutil = processes.psutil_module()
         assert psutil is not None
         one, other = processes._psutil_figures(psutil, child.pid), processes._proc_figures(child.pid)
         assert one == other
@@ -253,6 +253,19 @@ def test_without_psutil_proc_is_read_and_that_is_said(start: Starter, shim: Shim
     doctor = without_psutil(shim, "doctor", "--json")
     (item,) = [item for item in json.loads(doctor.stdout) if item["check"] == "psutil"]
     assert (item["state"], bool(item["remedy"])) == ("degraded", True)
+
+
+def test_half_a_psutil_is_none(start: Starter, shim: Shim, open_tmp: Path) -> None:
+    """A directory of that name without the module in it imports as an empty package."""
+    start()
+    lib = open_tmp / "lib"
+    (lib / "psutil").mkdir(parents=True)
+    (lib / "mesos_shim").symlink_to(shim.prefix / "current/lib/mesos_shim")
+    script = WITHOUT.replace('sys.modules["psutil"] = None', "")
+    words = [PYTHON, "-ISBc", script, str(lib), str(shim.config_path), "usage", "--format", "json"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=SECONDS)
+    assert json.loads(done.stdout)[0]["statistics"]["processes"] == 1
+    assert "psutil is missing" in done.stderr
 
 
 def test_the_cgroups_accounts_are_exact(start: Starter) -> None:

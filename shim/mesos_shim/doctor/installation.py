@@ -113,13 +113,12 @@ def examine(config: Config) -> "list[Finding]":
 
 
 def _psutil() -> Finding:
-    try:
-        import psutil
-    except ImportError:
+    psutil = processes.psutil_module()
+    if psutil is None:
         text = "missing: 'usage' reads /proc instead" if processes.LINUX else "missing: 'ps' and 'usage' cannot work"
         remedy = "install a release that carries psutil for this platform, or the system's python3-psutil"
         return Finding("psutil", DEGRADED if processes.LINUX else BROKEN, text, remedy)
-    return Finding("psutil", OK, f"{psutil.__version__} ({Path(psutil.__file__).parent})")
+    return Finding("psutil", OK, f"{psutil.__version__} ({Path(str(psutil.__file__)).parent})")
 
 
 def _state(config: Config) -> Finding:

@@ -6,6 +6,7 @@ psutil, elsewhere both. Without psutil on Linux the same file gives the same fig
 
 import os
 import sys
+from types import ModuleType
 from typing import NamedTuple, Optional
 
 from ..errors import ShimError
@@ -79,47 +80,48 @@ def _linux_table() -> "dict[int, Process]":
 
 
 def _psutil_table() -> "dict[int, Process]":
-    psutil = _psutil()
+    psutil = psutil_module()
     if psutil is None:
         raise ShimError(NO_PSUTIL)
     found: dict[int, Process] = {}
-    for process in psutil.process_iter():  # type: ignore[attr-defined]
+    for process in psutil.process_iter():
         try:
             with process.oneshot():
                 zombie = process.status() == "zombie"
                 found[process.pid] = Process(process.pid, process.ppid() or 0, process.create_time(), zombie)
-        except psutil.Error:  # type: ignore[attr-defined]
+        except psutil.Error:
             continue
     return found
 
 
-def _psutil() -> "object | None":
+def psutil_module() -> "ModuleType | None":
+    """psutil, where it can be loaded: one of another platform or Python, or half of one, is none."""
     try:
         import psutil
-    except ImportError:
+    except (ImportError, NotImplementedError, OSError):
         return None
-    return psutil
+    return psutil if hasattr(psutil, "Process") else None
 
 
 def reader_warning() -> "str | None":
     """What is to be said where psutil is missing and /proc takes its place."""
-    return None if _psutil() is not None else f"{NO_PSUTIL}; reading /proc instead"
+    return None if psutil_module() is not None else f"{NO_PSUTIL}; reading /proc instead"
 
 
 def figures(pid: int) -> "Optional[Figures]":
     """What the process has used, None where it has gone or may not be looked at."""
-    psutil = _psutil()
+    psutil = psutil_module()
     return _psutil_figures(psutil, pid) if psutil is not None else _proc_figures(pid)
 
 
-def _psutil_figures(psutil: "object", pid: int) -> "Optional[Figures]":
+def _psutil_figures(psutil: ModuleType, pid: int) -> "Optional[Figures]":
     try:
-        process = psutil.Process(pid)  # type: ignore[attr-defined]
+        process = psutil.Process(pid)
         with process.oneshot():
             times = process.cpu_times()
             rss = process.memory_info().rss
             threads = process.num_threads()
-    except psutil.Error:  # type: ignore[attr-defined]
+    except psutil.Error:
         return None
     children = (getattr(times, "children_user", 0.0), getattr(times, "children_system", 0.0))
     return Figures(times.user, times.system, *children, rss, threads)
