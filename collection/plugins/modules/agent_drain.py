@@ -126,7 +126,7 @@ def run(module):
                 )
             time.sleep(1)
     master = Api(params["master"], *access)
-    schedule = master.get("/maintenance/schedule") or {}
+    schedule = master.get("/master/maintenance/schedule") or {}
     wanted = without(schedule, machine)
     if params["state"] == "scheduled":
         listed = [m for w in schedule.get("windows") or [] for m in w.get("machine_ids") or []]
@@ -139,7 +139,7 @@ def run(module):
         wanted = {"windows": wanted.get("windows", []) + [window]}
     changed = wanted != schedule
     if changed and not module.check_mode:
-        master.post("/maintenance/schedule", json.dumps(wanted))
+        master.post("/master/maintenance/schedule", json.dumps(wanted))
     return {"changed": changed, "machine": machine}
 
 
