@@ -33,7 +33,8 @@ def collect(source: Path = SOURCE) -> list[Message]:
     errors = _error_classes(trees.values())
     found: dict[Message, None] = {}
     for path, tree in trees.items():
-        for line, node in _nodes(tree, errors):
+        # What doctor says carries its remedy with it; only its errors are messages.
+        for line, node in _nodes(tree, errors, raised_only="doctor" in path.relative_to(source).parts):
             for text in texts(node):
                 if _says_something(text):
                     found[Message(f"{path.relative_to(source)}:{line}", text)] = None
@@ -49,19 +50,23 @@ def _error_classes(trees: object) -> set[str]:
     return found
 
 
-def _nodes(tree: ast.AST, errors: set[str]) -> list[tuple[int, ast.expr]]:
+def _nodes(tree: ast.AST, errors: set[str], raised_only: bool) -> list[tuple[int, ast.expr]]:
     found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and node.args:
             name = _name(node.func)
             if name in errors:
                 found.append((node.lineno, node.args[0]))
+            elif raised_only:
+                continue
             elif name in ("append", "insert") and _LISTS.search(ast.unparse(node.func.value)):
                 found.append((node.lineno, node.args[-1]))
             elif name in _HANDED_ON and len(node.args) > _HANDED_ON[name]:
                 found.append((node.lineno, node.args[_HANDED_ON[name]]))
             elif name == "write" and ast.unparse(node.func) == "sys.stderr.write":
                 found.append((node.lineno, node.args[0]))
+        elif raised_only:
+            continue
         elif isinstance(node, ast.Assign):
             names = " ".join(ast.unparse(target) for target in node.targets)
             if re.search(r"(^|[.\s])(warning|fault|why|problem|explanation)$", names):
