@@ -70,7 +70,7 @@ def main():
     thread.start()
     while not ended.is_set():
         for name in sorted(os.listdir(new)):
-            if name.endswith(".json"):
+            if name.endswith(".json") and not name.startswith("."):
                 take(scheduler, the_driver, os.path.join(new, name))
         time.sleep(0.05)
     os._exit(1)  # the master in here has refused the framework: said in the events
