@@ -72,14 +72,18 @@ class Field:
 
     def follow(self, page: Path) -> int:
         """Do what the page says, block by block; how many blocks were run."""
+        return self.do(commands.blocks(page), page.name)
+
+    def do(self, blocks: list[commands.Block], page: str) -> int:
+        """Do what the blocks say, in this order; how many were run."""
         run = 0
-        for block in commands.blocks(page):
+        for block in blocks:
             file = commands.file_of(block)
             if file is not None:
                 self._write(file, block.text)
-            elif block.language == "sh" and block.mark.startswith("test"):
+            elif block.language == "sh" and block.mark in ("test", "test controller"):
                 run += 1
-                where = f"{page.name}:{block.line}"
+                where = f"{page}:{block.line}"
                 if block.mark == "test controller":
                     self._on_controller(block.text, where)
                 else:
@@ -133,6 +137,40 @@ def test_operations(hosts, tmp_path: Path) -> None:
         assert field.follow(CHECKOUT / "docs/operations.md") >= 10
         assert (tmp_path / "report.html").stat().st_size > 1000
         assert {host.name: state(host) for host in fleet} == before
+
+
+@pytest.mark.hosts
+def test_readme(hosts, tmp_path: Path) -> None:
+    """Its blocks as a reader meets them, but that a host is provisioned before a command is launched there."""
+    page = CHECKOUT / "README.md"
+    with hosts(names={"agent-1": "bookworm", "agent-2": "bookworm"}) as fleet:
+        field = Field(fleet, tmp_path)
+        host = next(iter(fleet))
+        (host.root / "etc/app").mkdir()
+        server = host.root / "root/server"
+        server.write_text("#!/bin/sh\ntouch /tmp/mine && ! touch /etc/app/mine 2>/dev/null\n")
+        server.chmod(0o755)
+        here = [block for block in commands.blocks(page) if block.mark != "test"]
+        there = [block for block in commands.blocks(page) if block.mark == "test"]
+        assert field.do([*here, *there], page.name) == 2
+        assert (host.root / "root/tmp/mine").exists()
+
+
+def test_demo() -> None:
+    """`make demo` ends 0 and prints what the README shows; numbers, names and digests are each machine's own."""
+    (block,) = [block for block in commands.blocks(CHECKOUT / "README.md") if block.mark == "test checkout"]
+    done = subprocess.run(
+        ["bash", "-euc", block.text], cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=110
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    shown = next(block.text for block in commands.blocks(CHECKOUT / "README.md") if "Two executors" in block.text)
+    assert shape(done.stdout) == shape(shown)
+
+
+def shape(text: str) -> list[str]:
+    """The words of each line without what differs from run to run."""
+    lines = [re.sub(r"[0-9][0-9a-f.]*M?|-[0-9a-f]{12}|changed=\S+|ok=\S+", "#", line) for line in text.splitlines()]
+    return [" ".join(line.split()) for line in lines if line.strip()]
 
 
 def state(host: machines.Host) -> str:
