@@ -1,146 +1,222 @@
-"""Packs the modules of the launch path into one file, when a release is staged.
+"""Packs the launch path into one file for each program, when a release is staged.
 
-Twenty imports cost a launch 2 ms: each is looked for, opened, read and unmarshalled on its own. One file with all of
-them, compiled without docstrings and annotations, saves half of what we add to the bare interpreter's start
-(docs/performance.md has the figures). It is bytecode of one interpreter: the program that loads it compares the
-version first and falls back to the modules themselves.
+Twenty imports cost a launch 2 ms: each is looked for, opened, read and unmarshalled on its own. What a usual launch
+runs is packed to be made at once, without docstrings, annotations and columns; what it seldom needs stays in the file
+until it is asked for (boot.py; docs/performance.md has the figures). It is bytecode of one interpreter: the program
+that loads it compares the version first and falls back to the modules themselves.
 """
 
 import ast
 import importlib.util
 import marshal
-import sys
 from pathlib import Path
+from typing import Any, Iterable, Iterator, NamedTuple
 
-# In the order in which they can be executed: each needs only earlier ones. A test compares them with what a launch
-# really imports.
-RUN = (
-    "errors",
-    "paths",
-    "container_info",
-    "jsontext",
-    "config",
-    "linux",
-    "execute",
-    "resolve",
-    "identity",
-    "plan",
-    "policy",
-    "record",
-    "request",
-    "undo",
-    "launch",
-    "sandbox_dirs",
-    "facts",
-    "view",
-    "main",
-)
-AGENT = (
-    *RUN[:-1],
-    "supervise",
-    "agent",
-    "agent.protobuf",
-    "agent.held",
-    "agent.setup",
-    "agent.packaged",
-    "agent.modern",
-    "agent.helper",
-    "main",
-)
 # Loaded by their path: finding them would list two directories of the standard library.
 EXTENSIONS = ("_ctypes", "_json")
 
-_BOOT = """
-import _imp, sys
-
-class Spec:
-    parent = ""
-
-for name, origin in EXTENSIONS:
-    try:
-        Spec.name, Spec.origin = name, origin
-        found = _imp.create_dynamic(Spec)
-        _imp.exec_dynamic(found)
-        sys.modules[name] = found
-    except (ImportError, OSError):
-        pass  # the launch path imports it the usual way, or does without
-for name, path, code in MODULES:
-    module = type(sys)(name)
-    sys.modules[name] = module
-    parent, _, short = name.rpartition(".")
-    module.__package__ = name if path else parent
-    if path:
-        module.__path__ = [path]
-    if parent:
-        setattr(sys.modules[parent], short, module)
-    exec(code, module.__dict__)
-sys.path.append(LIB)
-main = sys.modules["mesos_shim.main"].main
-"""
+# A buffer of more would be mapped anew for each piece and faulted in page by page (mallopt(3), M_MMAP_THRESHOLD).
+_PIECE = 64 * 1024
 
 # -X utf8: a ContainerInfo is UTF-8, and its names must mean the same bytes whatever locale the caller has.
 _PROGRAM = """\
 #!{python} -ISBXutf8
-import sys
+import marshal, posix, sys
+from _frozen_importlib_external import MAGIC_NUMBER
 
-LIB = {lib!r}
 try:
-    if sys.hexversion != {version:#x}:
+    if MAGIC_NUMBER != {magic!r}:
         raise OSError("staged by another interpreter")
-    import marshal, posix
-
-    BUNDLE = posix.open({bundle!r}, posix.O_CLOEXEC)
-    BOOT, MODULES, EXTENSIONS = marshal.loads(posix.read(BUNDLE, {size}))
-    posix.close(BUNDLE)  # or --keep-fd could name it
+    bundle = posix.open({bundle!r}, posix.O_RDONLY)
+    boot, *rest = marshal.loads(posix.read(bundle, {first}))
+    exec(boot)
+    start(bundle, {first}, *rest)
 except (OSError, EOFError, ValueError, TypeError):
-    sys.path.insert(0, LIB)
-    from mesos_shim.main import main
-else:
-    exec(BOOT)
+    sys.path.insert(0, {lib!r})
+from mesos_shim.main import main
+
 main({config!r}{agent})
 """
 
 
-def program(python: str, lib: Path, bundle: Path, size: int, config: Path, agent: bool) -> str:
+class Packed(NamedTuple):
+    """A bundle, and how much of it is read first."""
+
+    data: bytes
+    first: int
+
+
+def program(python: str, lib: Path, bundle: Path, first: int, config: Path, agent: bool) -> str:
     """The text of an installed program; every path in it is fixed."""
     return _PROGRAM.format(
         python=python,
         lib=str(lib),
-        version=sys.hexversion,
+        magic=importlib.util.MAGIC_NUMBER,
         bundle=str(bundle),
-        size=size + 1,
+        first=first,
         config=str(config),
         agent=", agent=True" if agent else "",
     )
 
 
-def pack(lib: Path, final_lib: Path, names: "tuple[str, ...]") -> bytes:
-    """The bundle of the package in `lib`, which will lie in `final_lib`."""
-    modules = [("mesos_shim", str(final_lib / "mesos_shim"), _compile(lib, final_lib, "mesos_shim/__init__.py"))]
-    for name in names:
-        relative = "mesos_shim/" + name.replace(".", "/")
-        if (lib / relative).is_dir():
-            path, code = str(final_lib / relative), _compile(lib, final_lib, relative + "/__init__.py")
-        else:
-            path, code = "", _compile(lib, final_lib, relative + ".py")
-        modules.append((f"mesos_shim.{name}", path, code))
-    extensions = []
+def pack(lib: Path, final_lib: Path, name: str) -> Packed:
+    """The bundle for the program `name` of the package in `lib`, which will lie in `final_lib`."""
+    sources = {source.module: source for source in _sources(lib, final_lib)}
+    hot = usual(lib / "mesos_shim/hot.txt")[name]
+    waiting = bytearray()
+
+    def put_off(code: "Any") -> "tuple[int, int]":
+        data = marshal.dumps(code)
+        waiting.extend(data)
+        return len(waiting) - len(data), len(data)
+
+    modules = []
+    order = in_order(sources, hot)
+    for module in order:
+        source = sources[module]
+        now, seldom = source.divided(hot.get(module, set()))
+        functions = tuple(function.name for function in seldom)
+        place = put_off(source.code(seldom)) if seldom else (0, 0)
+        modules.append((module, source.directory, source.code(now), functions, place))
+    others = {}
+    for module in seldom_imported(sources, order):
+        source = sources[module]
+        others[module] = (source.directory, *put_off(source.code(source.body)))
+    boot = sources["mesos_shim.boot"]
+    index = put_off(others)
+    pieces = _pieces(modules)
+    rest = (tuple(map(len, pieces)), len(waiting), index, _extensions(), str(final_lib))
+    first = marshal.dumps((boot.code(boot.body), *rest))
+    return Packed(first + b"".join(pieces) + bytes(waiting), len(first))
+
+
+def usual(hot: Path) -> "dict[str, dict[str, set[str]]]":
+    """What usual launches call: program, module, functions; from the file that `python -m benchmarks.hot` writes."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for line in hot.read_text(encoding="ascii").splitlines():
+        if line.startswith("["):
+            functions = found[line.strip("[]")] = {}
+        elif not line.startswith("#"):
+            module, _, names = line.partition(":")
+            functions[module] = set(names.split())
+    return found
+
+
+def in_order(sources: "dict[str, Source]", modules: "Iterable[str]") -> "list[str]":
+    """These modules and those that they import at once, each after those that it needs itself."""
+    order: list[str] = []
+
+    def add(module: str) -> None:
+        if module not in order:
+            for needed in sources[module].needs(set(sources)):
+                add(needed)
+            order.append(module)
+
+    for module in modules:
+        add(module)
+    return order
+
+
+def seldom_imported(sources: "dict[str, Source]", order: "list[str]") -> "list[str]":
+    """The modules that a launch with the modules `order` may import besides: all that its functions name."""
+    # What main hands over to when it is not a launch of this program.
+    excluded = {"mesos_shim.commands"} | {"mesos_shim.agent", "mesos_shim.agent.helper"} - set(order)
+    found: list[str] = []
+    left = list(order)
+    while left:
+        module = left.pop()
+        needed = sources[module].needs(set(sources), at_once=False)
+        if module in found and sources[module].directory:  # a package finds its modules by name
+            needed += [name for name in sources if name.startswith(module + ".")]
+        for name in needed:
+            if name not in found and name not in order and name not in excluded:
+                found.append(name)
+                left.append(name)
+    return sorted(found)
+
+
+def _pieces(modules: "list[Any]") -> "list[bytes]":
+    pieces: list[bytes] = []
+    piece: list[Any] = []
+    for module in modules:
+        if piece and len(marshal.dumps([*piece, module])) > _PIECE:
+            pieces.append(marshal.dumps(piece))
+            piece = []
+        piece.append(module)
+    return [*pieces, marshal.dumps(piece)]
+
+
+def _extensions() -> "list[tuple[str, str]]":
+    found = []
     for name in EXTENSIONS:
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.has_location and spec.origin:
-            extensions.append((name, spec.origin))
-    boot = compile(_BOOT, "mesos-shim boot", "exec", optimize=2, dont_inherit=True)
-    return marshal.dumps((boot, modules, extensions))
+            found.append((name, spec.origin))
+    return found
 
 
-def _compile(lib: Path, final_lib: Path, relative: str) -> object:
-    tree = ast.parse((lib / relative).read_text(encoding="utf-8"))
-    tree = ast.fix_missing_locations(_WithoutAnnotations().visit(tree))
-    return compile(tree, str(final_lib / relative), "exec", optimize=2, dont_inherit=True)
+def _sources(lib: Path, final_lib: Path) -> "list[Source]":
+    return [Source(path, lib, final_lib) for path in sorted((lib / "mesos_shim").rglob("*.py"))]
 
 
-class _WithoutAnnotations(ast.NodeTransformer):
-    """Annotations are for readers and checkers: a third of the bytecode and of the work at import."""
+class Source:
+    """One module of the package, as it lies in the archive and as it will be called."""
+
+    def __init__(self, path: Path, lib: Path, final_lib: Path) -> None:
+        relative = path.relative_to(lib)
+        package = path.name == "__init__.py"
+        self.module = ".".join((relative.parent if package else relative.with_suffix("")).parts)
+        # Of a package, where its other modules lie; empty for a plain module.
+        self.directory = str(final_lib / relative.parent) if package else ""
+        self._package = self.module if package else self.module.rpartition(".")[0]
+        self._origin = str(final_lib / relative)
+        self.body = ast.parse(path.read_text(encoding="utf-8")).body
+
+    def needs(self, known: "set[str]", at_once: bool = True) -> "list[str]":
+        """The modules among `known` that it imports itself: when it is imported, or at any time; its package first."""
+        found = [self.module.rpartition(".")[0]]
+        for statement in self.body if at_once else self._statements():
+            if isinstance(statement, ast.ImportFrom) and statement.level:
+                above = self._package.split(".")[: -(statement.level - 1) or None]
+                base = ".".join([*above, *filter(None, [statement.module])])
+                found += [base, *(f"{base}.{name.name}" for name in statement.names)]
+        return [module for module in found if module in known and module != self.module]
+
+    def _statements(self) -> "Iterator[ast.AST]":
+        for statement in self.body:
+            for_checkers = isinstance(statement, ast.If) and isinstance(statement.test, ast.Constant)
+            if not for_checkers:
+                yield from ast.walk(statement)
+
+    def divided(self, hot: "set[str]") -> "tuple[list[ast.stmt], list[ast.FunctionDef]]":
+        """Its statements, and apart from them the functions that are not `hot`."""
+        now: list[ast.stmt] = []
+        seldom: list[ast.FunctionDef] = []
+        for statement in self.body:
+            if isinstance(statement, ast.FunctionDef) and statement.name not in hot:
+                seldom.append(statement)
+            else:
+                now.append(statement)
+        return now, seldom
+
+    def code(self, statements: "list[ast.stmt] | list[ast.FunctionDef]") -> "Any":
+        """The bytecode of these statements."""
+        tree = ast.Module([*statements], [])
+        _Lean().visit(tree)
+        ast.fix_missing_locations(tree)
+        return compile(tree, self._origin, "exec", optimize=2, dont_inherit=True)
+
+
+class _Lean(ast.NodeTransformer):
+    """Takes away what no launch looks at, a third of the bytecode and of the work at import.
+
+    Annotations are for readers and checkers, columns for the carets under a line of a traceback.
+    """
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        if isinstance(node, (ast.stmt, ast.expr)):
+            node.end_lineno, node.col_offset, node.end_col_offset = node.lineno, -1, -1
+        return super().visit(node)  # type: ignore[no-any-return]
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # noqa: N802 (ast names it)
         self.generic_visit(node)
@@ -149,7 +225,13 @@ class _WithoutAnnotations(ast.NodeTransformer):
             argument.annotation = None
         return node
 
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:  # noqa: N802
+        # Its own annotations stay: a NamedTuple is made of them.
+        node.body = [item if isinstance(item, ast.AnnAssign) else self.visit(item) for item in node.body]  # type: ignore[misc]
+        return node
+
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:  # noqa: N802
+        self.generic_visit(node)
         if node.value is None:
             return ast.copy_location(ast.Pass(), node)
         return ast.copy_location(ast.Assign(targets=[node.target], value=node.value), node)

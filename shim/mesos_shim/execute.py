@@ -7,6 +7,9 @@ import sys
 from . import linux
 from .errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, ShimError, reason
 
+if False:  # for the type checker alone: no launch imports typing
+    from typing import Callable
+
 _DEFAULT_PATH = b"/usr/local/bin:/usr/bin:/bin"
 # getrusage(2) counts the largest resident set in kilobytes on Linux, in bytes on macOS.
 MAXRSS_UNIT = 1024 if sys.platform == "linux" else 1
@@ -75,11 +78,17 @@ def keep_only(keep: "list[int]") -> None:
         posix.set_inheritable(fd, True)
 
 
+# Called while all descriptors are still open: what of our own code is not in memory yet is fetched (boot.py).
+before_closing: "list[Callable[[], None]]" = []
+
+
 def close_others(keep: "list[int]") -> None:
     """Close every descriptor above 2 but those of `keep`: for a process that stays beside the command.
 
     Its pipes would never end otherwise, and the host's file systems stay busy.
     """
+    for prepare in before_closing:
+        prepare()
     first = 3
     try:
         for fd in sorted(keep):

@@ -76,9 +76,9 @@ def _write_programs(staging: Path, final: Path, config: Path) -> None:
     (staging / "bin").mkdir()
     for name in PROGRAMS:
         agent = name == "mesos-containerizer"
-        data = bundle.pack(staging / "lib", final / "lib", bundle.AGENT if agent else bundle.RUN)
-        (staging / "lib" / f"{name}.bundle").write_bytes(data)
-        text = bundle.program(python, final / "lib", final / "lib" / f"{name}.bundle", len(data), config, agent)
+        packed = bundle.pack(staging / "lib", final / "lib", name)
+        (staging / "lib" / f"{name}.bundle").write_bytes(packed.data)
+        text = bundle.program(python, final / "lib", final / "lib" / f"{name}.bundle", packed.first, config, agent)
         (staging / "bin" / name).write_text(text, encoding="utf-8")
 
 

@@ -10,6 +10,7 @@ from . import container_info, jsontext, paths
 from .errors import ShimError, reason
 
 MAX_ID = 255
+_EBADF = 9
 _ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 
 # Whose volumes these are decides what they may reach (policy.py).
@@ -163,11 +164,11 @@ def _listen_fds() -> "list[int]":
 
 
 def _is_open(fd: int) -> bool:
+    """Whether the caller handed the descriptor on; what we open ourselves is not inheritable."""
     try:
-        posix.fstat(fd)
+        return posix.get_inheritable(fd)
     except OSError:
         return False
-    return True
 
 
 def check_id(container_id: str, where: str) -> None:
@@ -232,10 +233,8 @@ def _descriptor(value: str, name: str) -> int:
     if not (value.isascii() and value.isdigit() and len(value) < 8):
         raise ShimError(f"{name}: {value!r} is not a file descriptor")
     fd = int(value)
-    try:
-        posix.fstat(fd)
-    except OSError as error:
-        raise ShimError(f"{name}: descriptor {fd}: {reason(error)}") from None
+    if not _is_open(fd):
+        raise ShimError(f"{name}: descriptor {fd}: {posix.strerror(_EBADF)}")
     return fd
 
 

@@ -1,0 +1,86 @@
+"""What a release packs of the launch path: the usual functions at hand, the others whole when they are asked for."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mesos_shim import bundle
+
+from ..conftest import PYTHON, Shim, install
+from ..launching import said
+from . import usual
+
+
+def test_the_list_of_hot_functions_is_what_usual_launches_call(open_tmp: Path) -> None:
+    """A function that joins the launch path shows here, and in the review of hot.txt: it costs every launch."""
+    called = usual.called(open_tmp)
+    listed = bundle.usual(usual.HOT)
+    remedy = "run .venv/bin/python -m benchmarks.hot and commit shim/mesos_shim/hot.txt"
+    for program, modules in called.items():
+        assert set(modules) == set(listed[program]), remedy
+        late = {module: names - listed[program][module] for module, names in modules.items()}
+        assert not {module: names for module, names in late.items() if names}, remedy
+
+
+def test_every_listed_function_exists() -> None:
+    for modules in bundle.usual(usual.HOT).values():
+        for module, names in modules.items():
+            path = usual.PACKAGE.parent / module.replace(".", "/")
+            path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+            assert names <= {node.name for node in usual.functions(path)}, module
+
+
+# Loads an installed program up to its main, then asks for everything that waits in its bundle.
+_ASK = """
+import sys, types
+with open(sys.argv[1]) as file:
+    text = file.read().replace("\\nmain(", "\\nlambda: main(")
+sys.argv[0] = sys.argv[1]
+exec(compile(text, sys.argv[1], "exec"))
+assert "start" in globals(), "the bundle was not used"
+for name, module in sorted(sys.modules.items()):
+    if name.startswith("mesos_shim"):
+        for key, value in sorted(vars(module).items()):
+            if type(value) is Later:
+                exec(value.bundle.read(*value.place), value.space)
+                assert type(value.space[key]) is types.FunctionType, (name, key)
+                assert value.space[key].__module__ == value.space["__name__"], (name, key)
+                print(name, key)
+importer = sys.meta_path[0]
+assert importer.find_spec("mesos_shim.nowhere") is None
+for name in sorted(importer._places):
+    __import__(name)
+    assert sys.modules[name].__spec__.loader is importer
+    print(name)
+"""
+
+
+@pytest.mark.parametrize("program", ["mesos-shim", "mesos-containerizer"])
+def test_everything_that_waits_can_be_had(shim: Shim, program: str) -> None:
+    path = (shim.prefix / "current/bin" / program).resolve()
+    done = subprocess.run([PYTHON, "-ISB", "-c", _ASK, str(path)], capture_output=True, text=True, check=False)
+    lines = said(done).splitlines()
+    assert "mesos_shim.undo take_back" in lines
+    assert "mesos_shim.isolators.cgroups_mem" in lines
+
+
+def test_another_interpreter_loads_the_modules_themselves(open_tmp: Path, sandbox: Path) -> None:
+    """As after an upgrade of the host's Python: slower, until the release is staged again, but the same."""
+    shim = Shim(install(open_tmp / "prefix"))
+    program = shim.program.resolve()
+    text = program.read_text()
+    program.write_text(text.replace("MAGIC_NUMBER != b'", "MAGIC_NUMBER != b'\\x00"))
+    assert program.read_text() != text
+    assert said(shim.run("run", "--volume", "tmp:/tmp", "--", "/bin/echo", "done", cwd=sandbox)) == "done"
+
+
+@pytest.mark.parametrize("size", [0, 100, 20_000, 100_000])
+def test_a_truncated_bundle_is_not_used(open_tmp: Path, sandbox: Path, size: int) -> None:
+    """Nothing of it is made before all that a launch needs was read."""
+    shim = Shim(install(open_tmp / "prefix"))
+    packed = shim.program.resolve().parents[1] / "lib/mesos-shim.bundle"
+    packed.write_bytes(packed.read_bytes()[:size])
+    assert said(shim.run("run", "--volume", "tmp:/tmp", "--", "/bin/echo", "done", cwd=sandbox)) == "done"
