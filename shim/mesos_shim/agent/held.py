@@ -49,15 +49,22 @@ def read_message(path: str) -> "bytes | None":
     except OSError as error:
         raise ShimError(f"{path}: {reason(error)}") from None
     try:
-        if posix.fstat(fd).st_uid not in (0, posix.geteuid()):
-            raise ShimError(f"{path}: does not belong to the agent")
-        data = configuration.read_all(fd, MAX_BYTES, path)
-    finally:
-        posix.close(fd)
+        data = _read_own(fd, path)
+    except OSError as error:
+        raise ShimError(f"{path}: {reason(error)}") from None
     size = int.from_bytes(data[:4], sys.byteorder)
     if len(data) < 4 or size != len(data) - 4:
         raise ShimError(f"{path}: {len(data)} bytes where its own length says {size + 4}")
     return data[4:]
+
+
+def _read_own(fd: int, path: str) -> bytes:
+    try:
+        if posix.fstat(fd).st_uid not in (0, posix.geteuid()):
+            raise ShimError(f"{path}: does not belong to the agent")
+        return configuration.read_all(fd, MAX_BYTES, path)
+    finally:
+        posix.close(fd)
 
 
 def container_config(data: bytes, where: str) -> Held:
