@@ -117,7 +117,7 @@ def start(
         try:
             sys.modules[name] = _make(name, origin, _imp.create_dynamic, _imp.exec_dynamic)
         except (ImportError, OSError):
-            continue  # its importer finds it the usual way, or does without
+            continue  # who needs it finds it the usual way, or does without
     sys.setdlopenflags(flags)
     bundle = Bundle(fd, first + sum(sizes), waiting)
     # All of them before the first is made: a damaged one finds nothing half done.
@@ -134,9 +134,17 @@ def start(
     # Only now: where a package has a path, `from . import x` asks importlib for an x that is there already.
     for module, path in packages:
         module.__path__ = [path]
-    sys.modules["mesos_shim.execute"].before_closing.append(bundle.take)
+    execute = sys.modules["mesos_shim.execute"]
+    execute.before_closing.append(bundle.take)
+    execute.before_leaving.append(_forget_paths)
     sys.meta_path.insert(0, Importer(bundle, index))  # type: ignore[arg-type]
     sys.path.append(lib)
+
+
+def _forget_paths() -> None:
+    """Leave the finders of what is built in, frozen or packed: in a task's view a path may lead to the task's files."""
+    paths = sys.modules["_frozen_importlib_external"].PathFinder
+    sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not paths]
 
 
 class _Spec:

@@ -82,6 +82,16 @@ def keep_only(keep: "list[int]") -> None:
 before_closing: "list[Callable[[], None]]" = []
 
 
+# Called before this process sees files that a task may have put there: nothing is imported by a path from then on.
+before_leaving: "list[Callable[[], None]]" = []
+
+
+def stop_imports() -> None:
+    """Have all code that is still to come from the bundle, never from a view that is not the host's (boot.py)."""
+    for stop in before_leaving:
+        stop()
+
+
 def close_others(keep: "list[int]") -> None:
     """Close every descriptor above 2 but those of `keep`: for a process that stays beside the command.
 

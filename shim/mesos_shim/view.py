@@ -7,7 +7,7 @@ ends the launch; the namespace goes with the process, so the host is as it was.
 
 import posix
 
-from . import linux, paths, sandbox_dirs
+from . import execute, linux, paths, sandbox_dirs
 from .errors import ShimError, reason
 from .identity import open_as
 from .plan import HIDE, KEEP, PASS, TMPFS, Mount, Plan, mirrored_levels
@@ -96,6 +96,7 @@ def enter(plan: Plan, framework: bool) -> int:
     With `framework` the absolute sources are opened with the task user's rights. What is made on the host is noted in
     the plan, for the caller to take back if this, or anything after it, fails.
     """
+    execute.stop_imports()
     leave_host(plan)
     try:
         return _enter(plan, framework)

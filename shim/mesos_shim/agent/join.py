@@ -2,7 +2,7 @@
 
 import posix
 
-from .. import jsontext, linux, record
+from .. import execute, jsontext, linux, record
 from ..errors import ShimError, reason
 
 # What the child joins, and what its parent must (setns(2): a pid namespace is entered by children only).
@@ -39,6 +39,7 @@ def _enter(pid: int, started: "int | None", parent: str, kinds: "tuple[str, ...]
     # Looked at after the descriptors were opened: a pid that was reused in between has another start time.
     if started is not None and record.start_time(pid) != started:
         raise ShimError(f"the parent container {parent} has ended: pid {pid} is another process by now")
+    execute.stop_imports()
     try:
         for fd in opened:
             linux.setns(fd, 0)
