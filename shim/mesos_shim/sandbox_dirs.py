@@ -215,14 +215,16 @@ def _settle(child: int, made: bool, source: Source, plan: "Plan") -> None:
             return
         if not root and posix.fstat(child).st_uid == posix.geteuid():
             return
-        if not is_empty(child):
+        if not is_empty(child) and not _is_marked(child, target):
             raise ShimError(
                 f"{source.place} is there already and not empty; its content would pass for that of {source.target!r}"
             )
         if not _is_bare(child):
             _note_looks(child, plan)
     _dress(child, source.levels[-1], plan, source.target_fd)
-    if not is_empty(child):  # nobody can add to it from here on whom the covered directory keeps out
+    # Nobody can add to it from here on whom the covered directory keeps out. A launch beside this one may have made
+    # it and be running by now: then its mark is there.
+    if not is_empty(child) and not _is_marked(child, target):
         raise ShimError(f"{source.place} was filled while it was being made")
     try:
         if made:
@@ -252,6 +254,10 @@ def is_anothers(directory: int, name: str) -> bool:
         if error.errno in (_ENODATA, _ENOTSUP):
             return False
         raise
+
+
+def _is_marked(fd: int, target: bytes) -> bool:
+    return _read(fd, mark_name()) in (target, target + _NEW)
 
 
 def _note_looks(fd: int, plan: "Plan") -> None:

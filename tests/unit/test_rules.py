@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mesos_shim import acl, classic, errors, linux, resolve, sandbox_dirs, undo, view
+from mesos_shim import acl, classic, config, errors, linux, resolve, sandbox_dirs, undo, view
+from mesos_shim.agent import protobuf
 from mesos_shim.identity import Identity
 
 from ..conftest import NOBODY, needs_linux, needs_root
@@ -143,6 +144,18 @@ def test_undo_gives_back_what_was_taken(tmp_path: Path) -> None:
     assert (his.stat().st_mode, his.stat().st_uid, os.getxattr(his, ACCESS)) == before
     assert "trusted.mesos_shim" not in os.listxattr(his)
     os.close(fd)
+
+
+@pytest.mark.parametrize("data", [b"\x0a\x05ab", b"\x09abc", b"\x0dabc", b"\x0a", b"\x08\x80", b"\x0b", b"\x00\x01"])
+def test_protobuf_that_ends_too_early(data: bytes) -> None:
+    with pytest.raises(errors.ShimError, match=r"^data: protobuf "):
+        protobuf.fields(data, "data")
+
+
+@pytest.mark.parametrize("pattern", ["/", "//", "/.", "relative", "/a/*/b", "/a/..", "", 7])
+def test_patterns_that_nothing_can_pass(pattern: object) -> None:
+    assert len(config.parse({"pass_through": [pattern]}, "config")[1]) == 1
+    assert config.parse({"pass_through": ["/tmp/a*"]}, "config")[1] == []
 
 
 def test_one_line_keeps_the_end() -> None:
