@@ -9,6 +9,7 @@ that loads it compares the version first and falls back to the modules themselve
 import ast
 import importlib.util
 import marshal
+import sys
 from pathlib import Path
 from typing import Any, Iterable, Iterator, NamedTuple
 
@@ -22,44 +23,33 @@ _PIECE = 64 * 1024
 _PROGRAM = """\
 #!{python} -ISBXutf8
 import marshal, posix, sys
-from _frozen_importlib_external import MAGIC_NUMBER
 
-try:
-    if MAGIC_NUMBER != {magic!r}:
-        raise OSError("staged by another interpreter")
-    bundle = posix.open({bundle!r}, posix.O_RDONLY)
-    boot, *rest = marshal.loads(posix.read(bundle, {first}))
-    exec(boot)
-    start(bundle, {first}, *rest)
-except (OSError, EOFError, ValueError, TypeError):
-    sys.path.insert(0, {lib!r})
+if sys.hexversion >> 16 == {version:#x}:
+    exec(marshal.loads(posix.read(bundle := posix.open({bundle!r}, 0), {first})))
+# Another interpreter than the one that this was staged by: the modules themselves, until the release is staged again.
+sys.path.insert(0, {lib!r})
 from mesos_shim.main import main
 
-main({config!r}{agent})
+main({config!r}, agent={agent})
 """
 
 
 class Packed(NamedTuple):
-    """A bundle, and how much of it is read first."""
+    """A bundle, and how much of it the program reads first."""
 
     data: bytes
     first: int
 
 
 def program(python: str, lib: Path, bundle: Path, first: int, config: Path, agent: bool) -> str:
-    """The text of an installed program; every path in it is fixed."""
+    """The text of an installed program; every path in it is fixed. Its every word is compiled at every launch."""
+    version = sys.hexversion >> 16  # bytecode stays the same within 3.11, say
     return _PROGRAM.format(
-        python=python,
-        lib=str(lib),
-        magic=importlib.util.MAGIC_NUMBER,
-        bundle=str(bundle),
-        first=first,
-        config=str(config),
-        agent=", agent=True" if agent else "",
+        python=python, lib=str(lib), version=version, bundle=str(bundle), first=first, config=str(config), agent=agent
     )
 
 
-def pack(lib: Path, final_lib: Path, name: str) -> Packed:
+def pack(lib: Path, final_lib: Path, name: str, config: Path, agent: bool) -> Packed:
     """The bundle for the program `name` of the package in `lib`, which will lie in `final_lib`."""
     sources = {source.module: source for source in _sources(lib, final_lib)}
     hot = usual(lib / "mesos_shim/hot.txt")[name]
@@ -82,11 +72,11 @@ def pack(lib: Path, final_lib: Path, name: str) -> Packed:
     for module in seldom_imported(sources, order):
         source = sources[module]
         others[module] = (source.directory, *put_off(source.code(source.body)))
-    boot = sources["mesos_shim.boot"]
     index = put_off(others)
     pieces = _pieces(modules)
-    rest = (tuple(map(len, pieces)), len(waiting), index, _extensions(), str(final_lib))
-    first = marshal.dumps((boot.code(boot.body), *rest))
+    arguments = (tuple(map(len, pieces)), len(waiting), index, _extensions(), str(final_lib), str(config), agent)
+    boot = sources["mesos_shim.boot"]
+    first = marshal.dumps(boot.code([*boot.body, *ast.parse(f"start(bundle, *{arguments!r})").body]))
     return Packed(first + b"".join(pieces) + bytes(waiting), len(first))
 
 
@@ -146,13 +136,13 @@ def _pieces(modules: "list[Any]") -> "list[bytes]":
     return [*pieces, marshal.dumps(piece)]
 
 
-def _extensions() -> "list[tuple[str, str]]":
+def _extensions() -> "tuple[tuple[str, str], ...]":
     found = []
     for name in EXTENSIONS:
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.has_location and spec.origin:
             found.append((name, spec.origin))
-    return found
+    return tuple(found)
 
 
 def _sources(lib: Path, final_lib: Path) -> "list[Source]":

@@ -76,7 +76,7 @@ def _write_programs(staging: Path, final: Path, config: Path) -> None:
     (staging / "bin").mkdir()
     for name in PROGRAMS:
         agent = name == "mesos-containerizer"
-        packed = bundle.pack(staging / "lib", final / "lib", name)
+        packed = bundle.pack(staging / "lib", final / "lib", name, config, agent)
         (staging / "lib" / f"{name}.bundle").write_bytes(packed.data)
         text = bundle.program(python, final / "lib", final / "lib" / f"{name}.bundle", packed.first, config, agent)
         (staging / "bin" / name).write_text(text, encoding="utf-8")
