@@ -18,6 +18,9 @@ from ..usage.test_live import forge, volume
 
 pytestmark = needs_root
 
+# Not nobody: that is also what a namespace shows for ids which it does not know.
+DAEMON = 1
+
 ALL = "filesystem/shared,namespaces/pid,namespaces/ipc"
 KINDS = ("user", "mnt", "pid", "ipc", "net", "uts", "cgroup")
 
@@ -73,24 +76,24 @@ def test_into_a_user_namespace_of_an_ordinary_user(shim: Shim, start: Starter, s
     """Root joins it as the user who made it, without root's groups; the user himself can too; others cannot."""
     shim.state_dir.mkdir()
     for path in (shim.state_dir, sandbox):
-        os.chown(path, NOBODY, NOBODY)
-    who: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+        os.chown(path, DAEMON, DAEMON)
+    who: dict[str, Any] = {"user": DAEMON, "group": DAEMON, "extra_groups": []}
     container = start("--isolation", ALL, "--volume", "t:/opt", **who)
     container.do("open('/opt/x', 'w').close()")
     shim.state_dir.chmod(0o755)
     script = "ls /opt; id -u; id -G; cat /proc/1/comm"
     own = enter(shim, "sh", "-c", script, **who).split()
-    assert own[:3] == ["x", str(NOBODY), str(NOBODY)]
+    assert own[:3] == ["x", str(DAEMON), str(DAEMON)]
     # Root reads that user's records only if it is told to trust them.
     record = shim.state_dir / "containers/c1.json"
     for path in (shim.state_dir, shim.state_dir / "containers", record):
         os.chown(path, 0, 0)
     assert enter(shim, "sh", "-c", script).split() == own
-    done = shim.run("enter", "c1", "--", "id", user=1, group=1, extra_groups=[])
+    done = shim.run("enter", "c1", "--", "id", user=NOBODY, group=NOBODY, extra_groups=[])
     assert done.returncode == 125
     assert "Permission denied" in done.stderr or "only root or that user" in done.stderr
     for path in (shim.state_dir, shim.state_dir / "containers", record):
-        os.chown(path, NOBODY, NOBODY)
+        os.chown(path, DAEMON, DAEMON)
 
 
 @needs_cgroups

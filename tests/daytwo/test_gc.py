@@ -153,6 +153,14 @@ def test_hostile_files_break_no_other_command(start: Starter, shim: Shim, comman
         assert max(map(len, done.stderr.splitlines())) < 400
 
 
+def test_a_link_to_a_good_record_is_none(start: Starter, shim: Shim, open_tmp: Path) -> None:
+    """Whoever could make one could show a container that is not here."""
+    container = start()
+    (open_tmp / "elsewhere.json").write_text(json.dumps({**container.record, "container_id": "link"}))
+    (shim.state_dir / "containers/link.json").symlink_to(open_tmp / "elsewhere.json")
+    assert running_with_warnings(shim) == ["c1"]
+
+
 def test_a_damaged_record_of_a_living_container_stays(start: Starter, shim: Shim) -> None:
     """What can be read of it still runs: without the record nobody would know."""
     container = start()

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from mesos_shim import record
 from mesos_shim.isolators import cgroup
 
 from ..conftest import PYTHON, Shim, needs_root
-from ..containers import SECONDS, Container, Starter, alive, children_of, running, wait_for
+from ..containers import SECONDS, Container, Starter, alive, children_of, parent_of, running, wait_for
 from ..protocol.drive import Agent
 
 pytestmark = needs_root
@@ -58,8 +59,27 @@ def members(container: Container, controller: str) -> set[int]:
 
 
 def ours() -> set[str]:
-    """Every group that a shim made and that is still there."""
-    return {str(path) for path in Path("/sys/fs/cgroup").glob("**/mesos-shim/*@*")}
+    """Every group that a shim made and that is still there, but for those of others who work on this machine."""
+    found = set()
+    for path in Path("/sys/fs/cgroup").glob("**/mesos-shim/*@*"):
+        pid, start = cgroup.maker(path.name) or (0, 0)
+        if start >= OWN_START and (record.start_time(pid) != start or os.getpid() in ancestors(pid)):
+            found.add(str(path))
+    return found
+
+
+OWN_START = record.start_time("self") or 0
+
+
+def ancestors(pid: int) -> set[int]:
+    found = set()
+    while pid > 1:
+        found.add(pid)
+        try:
+            pid = parent_of(pid)
+        except OSError:  # it has just ended
+            break
+    return found
 
 
 @needs_cgroups
@@ -192,6 +212,15 @@ def test_a_failed_launch_leaves_no_group(shim: Shim, sandbox: Path) -> None:
     before = ours()
     done = shim.run("run", "--isolation", BOTH, "--mem", "64", "--", "/does/not/exist", cwd=sandbox)
     assert done.returncode == 127
+    assert ours() <= before
+
+
+@needs_cgroups
+def test_a_limit_that_the_kernel_refuses_leaves_no_group(shim: Shim, sandbox: Path) -> None:
+    before = ours()
+    done = shim.run("run", "--isolation", BOTH, "--cpus", "900000000", "--", "echo", "started", cwd=sandbox)
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "/cpu." in done.stderr and "Invalid argument" in done.stderr
     assert ours() <= before
 
 

@@ -151,6 +151,20 @@ def test_below_a_delegated_group_is_delegated(tree: Tree, systemd: set[str]) -> 
     assert tree.place("/unit/inner") == "unit/inner/mesos-shim/c@1-1"
 
 
+def test_the_group_above_may_have_what_our_own_lacks(tree: Tree) -> None:
+    """A service in a subgroup has no controllers there: nobody has switched them on for its siblings yet."""
+    tree.group("unit", controllers="cpu")
+    tree.group("unit/agent", controllers="", procs="77\n")
+    assert tree.place("/unit/agent") == "unit/mesos-shim/c@1-1"
+
+
+def test_a_controller_that_is_nowhere_is_said(tree: Tree) -> None:
+    tree.group("", controllers="cpu")
+    tree.group("unit", controllers="")
+    with pytest.raises(cgroup.Unavailable, match=r"unit has no io controller: enable it above \('\+io' in"):
+        tree.place("/unit", "io")
+
+
 def test_the_name_tells_the_maker() -> None:
     name = cgroup.name_for("a.b-c_d")
     start = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])

@@ -88,6 +88,7 @@ def test_two_looks_at_once_take_turns(tmp_path: Path) -> None:
     other = threading.Thread(target=lambda: got.append(look(tmp_path, 4.0)))
     other.start()
     first.count(entry("a", 10, 100), (10.0, 5.0), True, [])
+    other.join(0.3)  # it must not end before we do
     assert got == []
     first.save()
     other.join(10)

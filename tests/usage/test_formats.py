@@ -26,7 +26,7 @@ from mesos_shim.usage import formats
 from mesos_shim.usage.sample import Used
 
 from ..conftest import Shim
-from ..containers import SECONDS, Starter
+from ..containers import SECONDS, Starter, running, wait_for
 from .test_membership import entry
 
 STATISTICS: dict[str, object] = {
@@ -275,11 +275,12 @@ class Screen:
 
 
 @pytest.fixture
-def many(start: Starter) -> Iterator[list[str]]:
+def many(start: Starter, shim: Shim) -> Iterator[list[str]]:
     """More containers than a small screen has lines."""
     names = [f"container-{index}" for index in range(8)]
     for name in names:
         start("--isolation", "posix/cpu", name=name, command=["cat"])
+    wait_for(lambda: running(shim) == names, "all of them")
     return names
 
 

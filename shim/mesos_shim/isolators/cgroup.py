@@ -80,19 +80,7 @@ def find(controller: str) -> Hierarchy:
         groups = read("/proc/self/cgroup")
     except OSError as error:
         raise Unavailable(f"/proc/self: {reason(error)}") from None
-    found = find_in(controller, mounts, groups)
-    if found.version == 2:
-        where = found.directory(found.own)
-        try:
-            known = read(f"{where}/cgroup.controllers").split()
-        except OSError as error:
-            raise Unavailable(f"{where}: {reason(error)}") from None
-        if controller not in known:
-            raise Unavailable(
-                f"the cgroup {where} has no {controller} controller: enable it above ('+{controller}' in the "
-                "cgroup.subtree_control there; under systemd Delegate=yes)"
-            )
-    return found
+    return find_in(controller, mounts, groups)
 
 
 def find_in(controller: str, mountinfo: str, groups: str) -> Hierarchy:
@@ -198,6 +186,12 @@ def _delegated(hierarchy: Hierarchy) -> str:
         if problem is not None:
             raise Unavailable(why or problem)
         try:
+            if hierarchy.controller not in read(f"{where}/cgroup.controllers").split():
+                why = why or (
+                    f"the cgroup {where} has no {hierarchy.controller} controller: enable it above "
+                    f"('+{hierarchy.controller}' in the cgroup.subtree_control there; under systemd Delegate=yes)"
+                )
+                continue
             if hierarchy.controller in read(f"{where}/cgroup.subtree_control").split():
                 return where
             if not set(_occupants(where)) - {str(posix.getpid())}:
