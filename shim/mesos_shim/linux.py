@@ -7,7 +7,7 @@ Numbers of the newer calls are the same on every architecture (include/uapi/asm-
 
 import posix
 import sys
-from _ctypes import FUNCFLAG_CDECL, FUNCFLAG_USE_ERRNO, Array, CFuncPtr, _SimpleCData, dlopen, dlsym, get_errno
+from _ctypes import FUNCFLAG_CDECL, FUNCFLAG_USE_ERRNO, CFuncPtr, byref, dlopen, dlsym, get_errno
 
 # sched.h, unshare(2)
 CLONE_NEWNS = 0x00020000
@@ -85,15 +85,6 @@ _STATFS_SIZE = 256
 ABSENT = (38, 1)  # ENOSYS, EPERM
 
 
-class _Byte(_SimpleCData):  # type: ignore[type-arg]
-    _type_ = "c"
-
-
-class _Buffer(Array):  # type: ignore[type-arg]
-    _type_ = _Byte
-    _length_ = _STATFS_SIZE
-
-
 class _Function(CFuncPtr):
     """A function of the C library. Its result is a C int, which is what is taken where no type is named."""
 
@@ -123,6 +114,12 @@ def _check(result: int) -> int:
         code = get_errno()
         raise OSError(code, posix.strerror(code))
     return result
+
+
+def _address(buffer: bytearray) -> object:
+    """Where the kernel may write as many bytes as the buffer has."""
+    # byref() takes an object of some ctypes type, and any type can be laid over a buffer: none has to be made for it.
+    return byref(_Function.from_buffer(buffer))
 
 
 def _u64(*values: int) -> bytes:
@@ -239,18 +236,17 @@ def prctl(option: int, argument: int) -> None:
 
 def file_system_type(fd: int) -> int:
     """The magic number of the file system of `fd` (fstatfs(2), include/uapi/linux/magic.h)."""
-    buffer = _Buffer()
-    _check(_function("fstatfs")(fd, buffer))
+    buffer = bytearray(_STATFS_SIZE)
+    _check(_function("fstatfs")(fd, _address(buffer)))
     # f_type is the first field, a word (32 bits on s390x: its words are big-endian, so the first four bytes are it).
-    raw = bytes(buffer)
     width = 8 if sys.maxsize > 2**32 else 4
     if sys.byteorder == "big" and posix.uname().machine == "s390x":
         width = 4
-    return int.from_bytes(raw[:width], sys.byteorder) & 0xFFFFFFFF
+    return int.from_bytes(buffer[:width], sys.byteorder) & 0xFFFFFFFF
 
 
 def mount_namespace_id(fd: int) -> int:
     """The kernel's unique, never reused id of the mount namespace `fd` (ioctl NS_GET_MNTNS_ID, Linux 6.11)."""
-    buffer = _Buffer()
-    _check(_function("ioctl")(fd, NS_GET_MNTNS_ID, buffer))
-    return int.from_bytes(bytes(buffer)[:8], sys.byteorder)
+    buffer = bytearray(8)
+    _check(_function("ioctl")(fd, NS_GET_MNTNS_ID, _address(buffer)))
+    return int.from_bytes(buffer, sys.byteorder)
