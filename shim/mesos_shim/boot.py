@@ -114,18 +114,13 @@ def start(
         return  # nothing has been made yet: the program goes on without the bundle
     _load(extensions)
     bundle = Bundle(fd, posix.lseek(fd, 0, _SEEK_CUR), waiting, index)
-    packages = []
     for piece in pieces:
         for name, path, code, functions, place in piece:
             module = _module(name, path)
             for function in functions:
                 module.__dict__[function] = Later(function, module.__dict__, bundle, place)
+            module.__dict__["modules"] = sys.modules  # what bundle.py makes of imports looks there
             exec(code, module.__dict__)  # noqa: S102
-            if path:
-                packages.append((module, path))
-    # Only now: where a package has a path, `from . import x` asks importlib for an x that is there already.
-    for module, path in packages:
-        module.__path__ = [path]
     execute = sys.modules["mesos_shim.execute"]
     execute.before_closing.append(bundle.take)
     execute.before_leaving.append(_forget_paths)
@@ -159,6 +154,8 @@ def _module(name: str, path: str) -> "ModuleType":
     sys.modules[name] = module
     parent, _, short = name.rpartition(".")
     module.__package__ = name if path else parent
+    if path:
+        module.__path__ = [path]
     if parent:
         setattr(sys.modules[parent], short, module)
     return module

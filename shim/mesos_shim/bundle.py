@@ -67,7 +67,7 @@ def pack(lib: Path, final_lib: Path, name: str, config: Path, agent: bool) -> Pa
         now, seldom = source.divided(hot.get(module, set()))
         functions = tuple(function.name for function in seldom)
         place = put_off(source.code(seldom)) if seldom else (0, 0)
-        modules.append((module, source.directory, source.code(now), functions, place))
+        modules.append((module, source.directory, source.code(source.linked(now, order)), functions, place))
     others = {}
     for module in seldom_imported(sources, order):
         source = sources[module]
@@ -167,8 +167,7 @@ class Source:
         found = [self.module.rpartition(".")[0]]
         for statement in self.body if at_once else self._statements():
             if isinstance(statement, ast.ImportFrom) and statement.level:
-                above = self._package.split(".")[: -(statement.level - 1) or None]
-                base = ".".join([*above, *filter(None, [statement.module])])
+                base = self._base(statement)
                 found += [base, *(f"{base}.{name.name}" for name in statement.names)]
         return [module for module in found if module in known and module != self.module]
 
@@ -177,6 +176,29 @@ class Source:
             for_checkers = isinstance(statement, ast.If) and isinstance(statement.test, ast.Constant)
             if not for_checkers:
                 yield from ast.walk(statement)
+
+    def _base(self, statement: ast.ImportFrom) -> str:
+        """What a relative import is relative to."""
+        above = self._package.split(".")[: -(statement.level - 1) or None]
+        return ".".join([*above, *filter(None, [statement.module])])
+
+    def linked(self, statements: "list[ast.stmt]", made: "list[str]") -> "list[ast.stmt]":
+        """The statements; where they import from modules that are `made` by then, they look into those instead.
+
+        An import of what is there already still costs ten times a look.
+        """
+        result: list[ast.stmt] = []
+        for statement in statements:
+            if not isinstance(statement, ast.ImportFrom) or not statement.level:
+                result.append(statement)
+                continue
+            base = self._base(statement)
+            for name in statement.names:
+                module = f"{base}.{name.name}"
+                where = f"modules[{module!r}]" if module in made else f"modules[{base!r}].{name.name}"
+                look = ast.parse(f"{name.asname or name.name} = {where}").body[0]
+                result.append(ast.copy_location(look, statement))
+        return result
 
     def divided(self, hot: "set[str]") -> "tuple[list[ast.stmt], list[ast.FunctionDef]]":
         """Its statements, and apart from them the functions that are not `hot`."""
@@ -197,10 +219,13 @@ class Source:
         return compile(tree, self._origin, "exec", optimize=2, dont_inherit=True)
 
 
+_SLOTS = ast.dump(ast.Name("__slots__", ast.Store()))
+
+
 class _Lean(ast.NodeTransformer):
     """Takes away what no launch looks at, a third of the bytecode and of the work at import.
 
-    Annotations are for readers and checkers, columns for the carets under a line of a traceback.
+    Annotations and __slots__ are for readers and checkers, columns for the carets under a line of a traceback.
     """
 
     def visit(self, node: ast.AST) -> ast.AST:
@@ -216,8 +241,13 @@ class _Lean(ast.NodeTransformer):
         return node
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:  # noqa: N802
-        # Its own annotations stay: a NamedTuple is made of them.
-        node.body = [item if isinstance(item, ast.AnnAssign) else self.visit(item) for item in node.body]  # type: ignore[misc]
+        body: list[ast.stmt] = []
+        for item in node.body:
+            if isinstance(item, ast.AnnAssign):  # a NamedTuple is made of them
+                body.append(item)
+            elif not (isinstance(item, ast.Assign) and ast.dump(item.targets[0]) == _SLOTS):
+                body.append(self.visit(item))  # type: ignore[arg-type]
+        node.body = body or [ast.Pass()]
         return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:  # noqa: N802
