@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.protocol.drive import Agent
 
@@ -23,9 +24,11 @@ class Helper:
 
     words: list[str]
     environment: Mapping[str, str]
+    sandbox: Path
 
     def __call__(self) -> Sample:
-        """One run."""
+        """One run, in an empty sandbox."""
+        measure.empty(str(self.sandbox))
         reading, writing = os.pipe()
         try:
             os.write(writing, b"\0")
@@ -54,7 +57,7 @@ def modern(bench: Bench) -> Helper:
         "MESOS_CONTAINERIZER_PIPE_WRITE": "{WRITE}",
         "MESOS_CONTAINERIZER_RUNTIME_DIRECTORY": str(agent.runtime),
     }
-    return Helper([str(bench.shim.helper), "launch"], environment)
+    return Helper([str(bench.shim.helper), "launch"], environment, agent.sandbox)
 
 
 def classic(bench: Bench) -> Helper:
@@ -64,7 +67,7 @@ def classic(bench: Bench) -> Helper:
         *(str(bench.shim.helper), "launch", f"--command={json.dumps(TRUE)}", f"--directory={agent.sandbox}"),
         *("--pipe_read={READ}", "--pipe_write={WRITE}", "--user=root"),
     ]
-    return Helper(words, ENVIRONMENT)
+    return Helper(words, ENVIRONMENT, agent.sandbox)
 
 
 def rows(bench: Bench) -> Iterator[tuple[str, Row]]:

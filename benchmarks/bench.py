@@ -65,10 +65,13 @@ class Bench:
         path.mkdir()
         return str(path)
 
-    def launch(self, *options: str, command: tuple[str, ...] = ("/bin/true",)) -> measure.Command:
-        """`mesos-shim run` in a sandbox of its own; without options with a private /tmp."""
+    def launch(self, *options: str, command: tuple[str, ...] = ("/bin/true",), fresh: bool = False) -> measure.Command:
+        """`mesos-shim run` in a sandbox of its own, emptied before each run where it is `fresh`.
+
+        Without options with a private /tmp.
+        """
         words = [str(self.shim.program), "run", *(options or ("--volume", "tmp:/tmp")), "--", *command]
-        return measure.Command(words, self.sandbox())
+        return measure.Command(words, self.sandbox(), fresh=fresh)
 
     def forget(self) -> None:
         """No records, so that no row finds another's."""

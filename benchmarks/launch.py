@@ -27,13 +27,15 @@ def _beside_others(bench: Bench) -> Iterator[tuple[str, Row]]:
     ours = bench.launch()
     # What no program in this language can go below: the interpreter's start, and the command's.
     becomes = "import posix; posix.execv('/bin/true', ['true'])"
-    cases = {"bare": bench.bare, "ours": ours, "floor": Command([bench.python, "-ISB", "-c", becomes])}
-    peers, unavailable = _peers(bench)
-    try:
-        found = measure.alternate({**cases, **peers}, bench.runs)
-    finally:
-        _unmount(bench)
-    details: dict[str, object] = {"milliseconds": measure.plain(found)}
+    # The others bind a directory that is there; so do we, from the second launch in a sandbox on.
+    fresh = bench.launch(fresh=True)
+    cases = {
+        "bare": bench.bare,
+        "ours": ours,
+        "ours, fresh": fresh,
+        "floor": Command([bench.python, "-ISB", "-c", becomes]),
+    }
+    found = measure.alternate(cases, bench.runs)
     by_bare = measure.ratio(found["ours"], found["bare"])
     yield (
         "launch",
@@ -41,12 +43,18 @@ def _beside_others(bench: Bench) -> Iterator[tuple[str, Row]]:
             "`run` of `/bin/true`, one private `/tmp`",
             "bare `python3 -IS -c pass`",
             "p25 at most 1.25x",
-            f"**{by_bare['p25']:.2f}x** ({found['ours'].p25:.1f} ms; floor {_by(found, 'floor', 'bare'):.2f}x)",
+            f"**{by_bare['p25']:.2f}x** ({found['ours'].p25:.1f} ms; with its directory to be made "
+            f"{_by(found, 'ours, fresh', 'bare'):.2f}x; floor {_by(found, 'floor', 'bare'):.2f}x)",
             by_bare["p25"] <= 1.25,
-            {**details, "ratio": by_bare},
+            {"milliseconds": measure.plain(found), "ratio": by_bare},
             {"Mesos 0.21.2's helper": MESOS_021},
         ),
     )
+    peers, unavailable = _peers(bench)
+    try:
+        found = measure.alternate({"ours": ours, **peers}, bench.runs)
+    finally:
+        _unmount(bench)
     ratios = {name: measure.ratio(found["ours"], found[name]) for name in peers}
     said = [f"{name} {found[name].p25:.1f} ms, ours {values['p25']:.2f}x" for name, values in ratios.items()]
     yield (
@@ -57,7 +65,7 @@ def _beside_others(bench: Bench) -> Iterator[tuple[str, Row]]:
             "at most half of runc; the factor to bubblewrap stated",
             "; ".join(said),
             ratios["runc"]["p25"] <= 0.5 if "runc" in ratios else None,
-            {**details, "ratios": ratios},
+            {"milliseconds": measure.plain(found), "ratios": ratios},
             unavailable,
         ),
     )

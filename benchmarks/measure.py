@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import random
+import shutil
 import statistics
 import subprocess
 import sys
@@ -48,10 +50,20 @@ class Command:
     words: list[str]
     cwd: str | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: ENVIRONMENT)
+    # Whether to empty the directory first: each executor has a sandbox of its own, with nothing in it.
+    fresh: bool = False
 
     def __call__(self) -> Sample:
         """One run; raises RuntimeError where it does not end with 0."""
+        if self.fresh and self.cwd is not None:
+            empty(self.cwd)
         return timed(self.words, self.environment, self.cwd)
+
+
+def empty(directory: str) -> None:
+    """Remove what is in it."""
+    for entry in os.scandir(directory):
+        shutil.rmtree(entry.path)
 
 
 _QUIET = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1)]
@@ -81,13 +93,19 @@ def fed(words: list[str], text: str) -> Sample:
 
 
 def alternate(cases: Mapping[str, Callable[[], Sample]], runs: int) -> dict[str, Summary]:
-    """Run all cases in turn, forwards and backwards, `runs` times each after two runs that do not count."""
+    """Run all cases in turn, each round in another order, `runs` times each after two runs that do not count.
+
+    Who ran before leaves the caches warm or cold: nobody may always follow the same other.
+    """
     samples: dict[str, list[Sample]] = {name: [] for name in cases}
     for case in cases.values():
         case()
         case()
-    for index in range(runs):
-        for name in list(cases) if index % 2 else reversed(list(cases)):
+    order = list(cases)
+    shuffle = random.Random(0).shuffle  # the same orders each time
+    for _ in range(runs):
+        shuffle(order)
+        for name in order:
             samples[name].append(cases[name]())
     return {name: Summary.of(found) for name, found in samples.items()}
 

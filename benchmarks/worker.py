@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from tests.conftest import CHECKOUT
 
-from .measure import ENVIRONMENT, Command, Sample, timed
+from .measure import ENVIRONMENT, Command, Sample
 
 
 class Worker:
@@ -28,7 +28,9 @@ class Worker:
     def __call__(self, command: Command) -> Sample:
         """One run over there."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps([command.words, dict(command.environment), command.cwd]) + "\n")
+        self._process.stdin.write(
+            json.dumps([command.words, command.cwd, dict(command.environment), command.fresh]) + "\n"
+        )
         self._process.stdin.flush()
         return Sample(*json.loads(self._answer()))
 
@@ -55,8 +57,7 @@ def main(mounts: int, directory: str) -> None:
     with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as table:
         print(len(table.readlines()), flush=True)
     for line in sys.stdin:
-        words, environment, cwd = json.loads(line)
-        sample = timed(words, environment, cwd)
+        sample = Command(*json.loads(line))()
         print(json.dumps([sample.wall, sample.cpu]), flush=True)
 
 
