@@ -1,6 +1,8 @@
 # Every target sets up what it needs; see .ci/bootstrap.
 .PHONY: demo test bench soak lint release clean
 SHELL := /bin/bash
+# Called by another make it prints what it prints by itself.
+MAKEFLAGS += --no-print-directory
 PYTEST = .venv/bin/python -m pytest
 
 demo:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ..conftest import NOBODY, Shim, needs_root
+from ..conftest import NOBODY, PYTHON, Shim, needs_root
 from ..containers import Starter, alive, children_of, running, wait_for
 from ..isolators.test_cgroups import needs_cgroups
 from ..usage.test_live import forge, volume
@@ -123,13 +123,15 @@ def test_it_ends_as_the_command_ends(start: Starter, shim: Shim, isolation: str)
 
 def test_signals_reach_the_command_in_a_pid_namespace(start: Starter, shim: Shim) -> None:
     start("--isolation", ALL)
-    script = "trap 'echo got; exit 0' TERM; echo ready; while :; do read x; done"
-    words = [str(shim.program), "enter", "c1", "--", "bash", "-c", script]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as inside:
+    # Blocked before it says ready and waited for: it is seen whenever it comes, and once is enough.
+    script = (
+        "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}); print('ready', flush=True);"
+        "signal.sigwait({signal.SIGTERM}); print('got')"
+    )
+    words = [str(shim.program), "enter", "c1", "--", PYTHON, "-c", script]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as inside:
         assert inside.stdout.readline() == "ready\n"
         inside.send_signal(signal.SIGTERM)
-        inside.stdin.write("\n")
-        inside.stdin.flush()
         assert inside.stdout.readline() == "got\n"
     assert inside.returncode == 0
 
