@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,12 @@ PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.execut
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mount namespaces and other users' ids")
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux mount namespaces")
+
+# A job in the background of a shell without job control ignores these, and what it starts inherits that: a test that
+# sends one would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
