@@ -48,6 +48,15 @@ def drop_in(host: machines.Host, text: str) -> None:
     )
 
 
+def test_what_ended_containers_left_goes_before_the_agent_starts(agent):
+    agent.host.ssh("systemctl stop mesos-shim-gc.timer")  # it would do the same
+    agent.host.ssh("/opt/mesos-shim/bin/mesos-shim run --container-id ended -- true")
+    assert "ended.json" in agent.host.says("ls /run/mesos-shim/containers")
+    agent.host.ssh("systemctl restart mesos-slave && systemctl start mesos-shim-gc.timer")
+    assert "ended.json" not in agent.host.says("ls /run/mesos-shim/containers")
+    agent.wait_registered()
+
+
 def test_a_restarted_agent_keeps_its_id_and_its_executors(agent):
     drop_in(agent.host, "[Service]\nKillMode=process\nDelegate=yes\n")
     first = agent.wait_registered()

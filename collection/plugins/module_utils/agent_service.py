@@ -12,12 +12,15 @@ UNITS = ("mesos-slave", "mesos-agent")
 
 # KillMode, Delegate: else systemd ends the executors with the agent, or takes their cgroups.
 # PrivateTmp: else the agent's /tmp is not the host's, and is deleted with everything in it when the agent stops.
-DROP_IN_TEXT = """\
+# ExecStartPre: an agent that comes back counts no groups and directories of containers that ended without it. With "-"
+# the agent starts all the same, with "+" root clears away whoever the agent runs as (systemd.service(5)).
+_DROP_IN = """\
 # Written by mesos.containerizer; do not edit.
 [Service]
 Delegate=yes
 KillMode=process
 PrivateTmp=no
+ExecStartPre="-+%s/bin/mesos-shim" gc
 """
 
 _PROPERTIES = ("LoadState", "ActiveState", "SubState", "UnitFileState", "MainPID", "KillMode", "Delegate", "PrivateTmp")
@@ -27,6 +30,12 @@ class ServiceError(Exception):
     """What systemd did not do, in one line."""
 
 
+def drop_in_text(prefix):
+    """The drop-in for a host whose shim is installed in `prefix`."""
+    # "%" begins a specifier, "$" a variable, and in quotes a word may hold white space (systemd.syntax(7)).
+    return _DROP_IN % prefix.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+
+
 def drop_in_path(unit):
     """Where the drop-in of a unit lies."""
     return "/etc/systemd/system/%s.d/%s" % (full_name(unit), DROP_IN)
@@ -34,7 +43,7 @@ def drop_in_path(unit):
 
 def full_name(unit):
     """A unit's name with its suffix."""
-    return unit if re.search(r"\.(service|target|scope)$", unit) else unit + ".service"
+    return unit if re.search(r"\.(service|target|scope|timer)$", unit) else unit + ".service"
 
 
 class Service:
@@ -83,6 +92,14 @@ class Service:
     def stop(self):
         """Stops the unit."""
         self._systemctl("stop", "--", self.unit)
+
+    def enable_now(self):
+        """Starts the unit now and with the host."""
+        self._systemctl("enable", "--quiet", "--now", "--", self.unit)
+
+    def disable_now(self):
+        """Ends the unit, and it no longer starts with the host."""
+        self._systemctl("disable", "--quiet", "--now", "--", self.unit)
 
     def enable(self, wanted):
         """Whether it starts with the host."""

@@ -9,7 +9,12 @@ import json
 import os
 import shutil
 
-from ansible_collections.mesos.containerizer.plugins.module_utils import agent_service, flag_directory, generations
+from ansible_collections.mesos.containerizer.plugins.module_utils import (
+    agent_service,
+    flag_directory,
+    generations,
+    shim_timers,
+)
 from ansible_collections.mesos.containerizer.plugins.module_utils.agent_api import Api, ApiError, address, alive
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_change import FlagChange
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_effects import INCOMPATIBLE
@@ -70,7 +75,7 @@ class Host:
         params, store, unit = self.params, self.store, self.params["service"] or None
         change = FlagChange(self.module)
         found = self._found(unit)
-        drop_in = agent_service.DROP_IN_TEXT if unit and params["drop_in"] else None
+        drop_in = agent_service.drop_in_text(self.prefix) if unit and params["drop_in"] else None
         actions = self._planned(change, found, drop_in)
         service = agent_service.Service(self.module.run_command, unit) if unit else None
         status = service.status() if service else {}
@@ -370,8 +375,9 @@ class Host:
         store = self.store
         origin = store.about(0)
         installed = os.path.isdir(self.prefix)
+        timers = shim_timers.ours(self.prefix)
         result = {
-            "changed": installed or origin is not None,
+            "changed": installed or origin is not None or bool(timers),
             "actions": [],
             "before": self._described(store.state["good"]),
         }
@@ -384,11 +390,12 @@ class Host:
                 "%d containers that the shim started still run (%s): drain the host first, or force it"
                 % (len(running), ", ".join(running[:5]))
             )
-        result["actions"] = ["remove"]
+        result["actions"] = (["timers"] if timers else []) + ["remove"]
         if origin is not None:
-            result["actions"] = self._differs(0, origin["flags_path"], origin["service"]) + ["remove"]
+            result["actions"] = self._differs(0, origin["flags_path"], origin["service"]) + result["actions"]
         if self.check_mode:
             return result
+        shim_timers.remove(self.module.run_command, timers)  # first: what they run goes
         state_dir = self._state_dir()
         if origin is not None:
             path, unit = origin["flags_path"], origin["service"]

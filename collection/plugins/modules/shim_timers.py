@@ -1,0 +1,130 @@
+#!/usr/bin/python
+# Copyright the mesos-shim authors
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: shim_timers
+short_description: Keep the timers that clear away and report
+version_added: 0.1.0
+author: The mesos-shim authors (@mesos-shim)
+description:
+  - C(mesos-shim-gc.timer) runs C(mesos-shim gc), which clears away what ended containers left behind.
+  - C(mesos-shim-metrics.timer) writes C(mesos-shim.prom) every 15 seconds for node_exporter's textfile collector.
+  - A host that systemd does not run, and a user who is not root, have no timers; O(metrics_dir) is refused there.
+attributes:
+  check_mode:
+    description: Says what would change, and refuses what would be refused, without changing anything.
+    support: full
+  diff_mode:
+    description: Shows each unit before and after.
+    support: full
+  platform:
+    description: Where it runs.
+    platforms: posix
+    support: full
+options:
+  prefix:
+    description: Directory of the shim's installation.
+    type: path
+    default: /opt/mesos-shim
+  gc:
+    description: Whether the host clears away by a timer.
+    type: bool
+    default: true
+  metrics_dir:
+    description:
+      - Directory that node_exporter's textfile collector reads. Without one there is no timer for it.
+      - It must exist, belong to root, and be writable by root alone.
+    type: path
+seealso:
+  - module: mesos.containerizer.shim_release
+"""
+
+EXAMPLES = r"""
+- name: Clear away by a timer, and report to Prometheus
+  mesos.containerizer.shim_timers:
+    metrics_dir: /var/lib/prometheus/node-exporter
+"""
+
+RETURN = r"""
+units:
+  description: Files of units that were written or removed, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample: [mesos-shim-gc.service, mesos-shim-gc.timer]
+started:
+  description: Timers that were enabled and started, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample: [mesos-shim-gc.timer]
+supported:
+  description: Whether this host and this user can have timers.
+  returned: success
+  type: bool
+  sample: true
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mesos.containerizer.plugins.module_utils import shim_timers
+from ansible_collections.mesos.containerizer.plugins.module_utils.agent_service import ServiceError
+from ansible_collections.mesos.containerizer.plugins.module_utils.shim_timers import TimerError
+
+
+def run(module):
+    params = module.params
+    prefix, metrics_dir = os.path.normpath(params["prefix"]), params["metrics_dir"]
+    if not os.path.isdir(shim_timers.BOOTED) or os.geteuid() != 0:
+        if metrics_dir:
+            why = "you are not root" if os.geteuid() != 0 else "systemd does not run this host"
+            raise TimerError("metrics_dir %s: %s, so no timer can write there" % (metrics_dir, why))
+        return {"changed": False, "units": [], "started": [], "supported": False}
+    texts = shim_timers.wanted(prefix, params["gc"], metrics_dir)
+    if metrics_dir:
+        shim_timers.check_metrics_dir(metrics_dir)
+    changes = shim_timers.differing(texts)
+    starting = sorted(
+        set(shim_timers.sleeping(module.run_command, {n: t for n, t in texts.items() if n not in changes}))
+        | {name for name in changes if texts[name] is not None and name.endswith(".timer")}
+    )
+    if not module.check_mode:
+        shim_timers.apply(module.run_command, {name: texts[name] for name in changes}, starting)
+    return {
+        "changed": bool(changes or starting),
+        "units": sorted(changes),
+        "started": starting,
+        "supported": True,
+        "diff": [
+            {"before_header": path, "after_header": path, "before": before or "", "after": after or ""}
+            for path, (before, after) in sorted(
+                (os.path.join(shim_timers.UNITS, name), change) for name, change in changes.items()
+            )
+        ],
+    }
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "prefix": {"type": "path", "default": "/opt/mesos-shim"},
+            "gc": {"type": "bool", "default": True},
+            "metrics_dir": {"type": "path"},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        result = run(module)
+    except (ServiceError, TimerError) as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg="%s: %s" % (error.filename or shim_timers.UNITS, error.strerror or error))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
