@@ -107,7 +107,7 @@ def _join_groups(entry: Entry) -> None:
 
 
 def _run(entry: Entry, found: "dict[str, int]", command: "list[str]") -> int:
-    mask = supervise.hold_signals()
+    signals = supervise.hold_signals()
     try:
         if "user" in found:
             # Its uids mean nothing inside: become the user outside, whose namespace it is.
@@ -117,16 +117,16 @@ def _run(entry: Entry, found: "dict[str, int]", command: "list[str]") -> int:
     except OSError as error:
         raise ShimError(f"enter: joining the namespaces of {entry.container_id!r}: {reason(error)}") from None
     if "pid" not in found:
-        supervise.release_signals(mask)
+        supervise.release_signals(signals)
         _finish(entry, "user" in found, command)
     # A process does not change its own pid namespace, only its children's (setns(2)).
-    child = supervise.fork(lambda: _inside(entry, "user" in found, command, mask), "mesos-shim")
+    child = supervise.fork(lambda: _inside(entry, "user" in found, command, signals), "mesos-shim")
     execute.close_others([])
     return supervise.exit_code(supervise.wait(child))
 
 
-def _inside(entry: Entry, is_user: bool, command: "list[str]", mask: "set[int]") -> None:
-    supervise.release_signals(mask)
+def _inside(entry: Entry, is_user: bool, command: "list[str]", signals: supervise.Signals) -> None:
+    supervise.release_signals(signals)
     _finish(entry, is_user, command)
 
 

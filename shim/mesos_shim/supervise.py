@@ -28,7 +28,7 @@ def _number(name: str) -> int:
     return int(getattr(_signal, name, 0))
 
 
-FORWARDED = frozenset(range(1, 32)) - {_number(name) for name in _OURS + _JOB_CONTROL}
+FORWARDED = frozenset(map(int, _signal.valid_signals())) - {_number(name) for name in _OURS + _JOB_CONTROL}
 _TELLS_SENDER = hasattr(_signal, "sigwaitinfo")  # not on macOS
 if not _TELLS_SENDER:
     FORWARDED -= {_signal.SIGPIPE}  # it may be our own
@@ -48,14 +48,30 @@ class Child:
         self.usage: object = None
 
 
-def hold_signals() -> "set[int]":
-    """Block what we forward, so that nothing is lost between now and the fork; returns the caller's mask."""
-    return _signal.pthread_sigmask(_signal.SIG_BLOCK, FORWARDED | {_signal.SIGCHLD})  # type: ignore[no-any-return]
+class Signals:
+    """What the caller gave us: the signal mask, and what happens at a child's end."""
+
+    __slots__ = ("at_childs_end", "mask")
+
+    def __init__(self, mask: "set[int]", at_childs_end: object) -> None:
+        self.mask = mask
+        self.at_childs_end = at_childs_end
 
 
-def release_signals(mask: "set[int]") -> None:
-    """The caller's mask again: for the child, before it becomes the command."""
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+def hold_signals() -> Signals:
+    """Block what we forward, so that nothing is lost between now and the fork; returns how the caller had it.
+
+    Who ignores SIGCHLD gets none, and his children's statuses are thrown away: a caller's choice of that is put off.
+    """
+    mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, FORWARDED | {_signal.SIGCHLD})
+    return Signals(mask, _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL))
+
+
+def release_signals(signals: Signals) -> None:
+    """As the caller had it: for the child, before it becomes the command."""
+    if signals.at_childs_end == _signal.SIG_IGN:
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, signals.mask)
 
 
 def wait(child: Child, measure: bool = False) -> int:
@@ -158,8 +174,8 @@ def run(request: LaunchRequest) -> int:
             sandbox.judged(made.sandbox)
         place = launch.open_record(request, made)
         made.remove = request.remove
-        mask = hold_signals()
-        child = start(request, made, lambda: _become(request, made, place, mask), "mesos-shim")
+        signals = hold_signals()
+        child = start(request, made, lambda: _become(request, made, place, signals), "mesos-shim")
         kept = [request.status_fd, place.fd if place is not None else None, child.relay]
         execute.close_others([fd for fd in kept if fd is not None] + (sandbox.descriptors() if sandbox else []))
         if not child.failed:
@@ -176,11 +192,11 @@ def run(request: LaunchRequest) -> int:
     return exit_code(status)
 
 
-def _become(request: LaunchRequest, made: Plan, place: "record.Place | None", mask: "set[int]") -> None:
+def _become(request: LaunchRequest, made: Plan, place: "record.Place | None", signals: Signals) -> None:
     """In the child: the rest of the launch."""
     launch.prepare(request, made)
     launch.settle(request, made, place)
-    release_signals(mask)
+    release_signals(signals)
     launch.finish(request, made)
 
 

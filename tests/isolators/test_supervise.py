@@ -301,3 +301,34 @@ def test_a_supervisor_is_small(start: Starter) -> None:
         assert private(container.process.pid) < private(bare.pid) + 3000  # kB
     finally:
         bare.communicate()
+
+
+IGNORING = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+
+
+@needs_root
+@pytest.mark.parametrize("options", [[], ["--isolation", "filesystem/shared,namespaces/pid"]])
+def test_a_caller_that_ignores_its_childrens_ends(shim: Shim, sandbox: Path, options: list[str]) -> None:
+    """Cron jobs and old daemons do. The kernel tells them of no child's end, and so it would tell the supervisor."""
+    script = "import re, sys; print(re.search('SigIgn:(.*)', open('/proc/self/status').read())[1]); sys.exit(3)"
+    words = [shim.program, "run", "--supervise", *options, "--", PYTHON, "-c", script]
+    done = subprocess.run(
+        [PYTHON, "-c", IGNORING, *map(str, words)],
+        cwd=sandbox,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+    )
+    assert done.returncode == 3, done
+    assert int(done.stdout, 16) >> (signal.SIGCHLD - 1) & 1  # the command has it as the caller gave it
+
+
+def test_real_time_signals_are_forwarded(start: Starter) -> None:
+    """Their default is to end who gets them: the supervisor, and the command would have nobody."""
+    container = start("--supervise")
+    for number in (signal.SIGRTMIN, signal.SIGRTMAX):
+        container.do(f"signal.signal({int(number)}, lambda n, f: print('got', n, flush=True))")
+    for number in (signal.SIGRTMIN, signal.SIGRTMAX):
+        os.kill(container.process.pid, number)
+        assert container.line() == f"got {int(number)}"

@@ -80,8 +80,8 @@ def _beside(
     """For an isolator that needs a parent: launch in a child, and end as it ended, which is what the agent sees."""
     from .. import supervise
 
-    mask = supervise.hold_signals()
-    release = lambda: supervise.release_signals(mask)  # noqa: E731
+    signals = supervise.hold_signals()
+    release = lambda: supervise.release_signals(signals)  # noqa: E731
     child = supervise.start(asked, made, lambda: become(release), "mesos-containerizer", 1)
     execute.close_others([fd for fd in (place.fd if place is not None else None, child.relay) if fd is not None])
     status = supervise.wait(child)

@@ -60,12 +60,12 @@ def launch(config_path: str) -> int:
     try:
         _catch_signals(_raise_early)
         setup.wait_for_agent(_descriptor(b"PIPE_READ"), _descriptor(b"PIPE_WRITE"))
-        mask = supervise.hold_signals()
+        signals = supervise.hold_signals()
         _catch_signals(_signal.SIG_DFL)
         work = _read(config_path, runtime)
         if work.needs_packaged is not None:
-            _hand_over(work, mask)
-        wait_status, failed = _run(work, mask, status)
+            _hand_over(work, signals)
+        wait_status, failed = _run(work, signals, status)
     except EarlySignal as early:
         wait_status = early.number
     finally:
@@ -200,7 +200,7 @@ def _needs_packaged(work: Launch) -> "str | None":
     return "unshare_namespace_mnt" if _variable(b"UNSHARE_NAMESPACE_MNT") in ("true", "1") else None
 
 
-def _hand_over(work: Launch, mask: "set[int]") -> None:
+def _hand_over(work: Launch, signals: supervise.Signals) -> None:
     """Attach our volumes, take their entries out of the launch info, and become the packaged helper."""
     what = f"ContainerLaunchInfo.{work.needs_packaged}"
     if work.config.packaged_helper is None:
@@ -225,7 +225,7 @@ def _hand_over(work: Launch, mask: "set[int]") -> None:
     for name, fd in ((b"PIPE_READ", reading), (b"PIPE_WRITE", writing)):
         posix.set_inheritable(fd, True)
         variables[_PREFIX + name] = b"%d" % fd
-    supervise.release_signals(mask)
+    supervise.release_signals(signals)
     if made.no_new_privs is not None:
         launch_module.set_no_new_privs()
     packaged.exec_packaged(work.config, ["launch"], what)
@@ -270,7 +270,7 @@ def private_directories(work: Launch) -> "list[str]":
     return [path for path in found if path != "/"]
 
 
-def _run(work: Launch, mask: "set[int]", status: "int | None") -> "tuple[int, bool]":
+def _run(work: Launch, signals: supervise.Signals, status: "int | None") -> "tuple[int, bool]":
     """Fork the command, wait for it; its raw wait status, and whether it never started. `status` stays open."""
     work.request.user = setup.string(work.info.get("user"), "ContainerLaunchInfo.user")
     made, place = _plan(work)
@@ -280,7 +280,7 @@ def _run(work: Launch, mask: "set[int]", status: "int | None") -> "tuple[int, bo
         state = record.state_dir(work.config.state_dir)
         join.parents_view(work.container_ids, work.runtime or "", state, join.IN_PARENT)
     child = supervise.start(
-        work.request, made, lambda: _become(work, made, place, mask), "mesos-containerizer", _EXIT_FAILURE
+        work.request, made, lambda: _become(work, made, place, signals), "mesos-containerizer", _EXIT_FAILURE
     )
     kept = [status, place.fd if place is not None else None, child.relay]
     execute.close_others([fd for fd in kept if fd is not None])
@@ -291,7 +291,7 @@ def _run(work: Launch, mask: "set[int]", status: "int | None") -> "tuple[int, bo
     return wait_status, child.failed
 
 
-def _become(work: Launch, made: plan.Plan, place: "record.Place | None", mask: "set[int]") -> None:
+def _become(work: Launch, made: plan.Plan, place: "record.Place | None", signals: supervise.Signals) -> None:
     info = work.info
     command = setup.command(info.get("command"), "ContainerLaunchInfo.command")
     pre_exec = [
@@ -314,7 +314,7 @@ def _become(work: Launch, made: plan.Plan, place: "record.Place | None", mask: "
         setup.change_directory(directory)
     for limit, soft, hard in limits:
         setup.set_limit(limit, soft, hard)
-    supervise.release_signals(mask)
+    supervise.release_signals(signals)
     made.command = command.argv
     launch_module.finish(work.request, made, variables, command.path)
 
