@@ -57,14 +57,14 @@ class Entry:
         if self.mode not in MODES:
             raise ShimError(f"mode: {self.mode!r} is not one of {', '.join(MODES)}")
         self.isolation = fields.texts("isolation")
-        self.sandbox: str = fields.text("sandbox")
+        self.sandbox: str = fields.path("sandbox")
         self.uid: int = fields.number("uid", 0, 1 << 32)
         self.gid: int | None = fields.number_or_none("gid", 0, 1 << 32)
         self.groups = fields.numbers("groups", 0, 1 << 32)
         self.no_new_privs = value.get("no_new_privs") is True
         self.volumes = [_volume(item) for item in fields.objects("volumes")]
         self.namespaces = _Fields(fields.mapping("namespaces")).all_numbers()
-        self.cgroups = _Fields(fields.mapping("cgroups")).all_texts()
+        self.cgroups = _Fields(fields.mapping("cgroups")).all_paths()
         limits = _Fields(fields.mapping("limits"))
         self.cpus: float | None = limits.real_or_none("cpus")
         self.mem: float | None = limits.real_or_none("mem")
@@ -107,6 +107,14 @@ class _Fields:
         value = self._value.get(name)
         if not isinstance(value, str):
             raise ShimError(f"{name}: not a string")
+        if "\0" in value:
+            raise ShimError(f"{name}: a NUL byte in it")  # no system call takes such a name
+        return value
+
+    def path(self, name: str) -> str:
+        value = self.text(name)
+        if not value.startswith("/"):
+            raise ShimError(f"{name}: not an absolute path")
         return value
 
     def text_or_none(self, name: str) -> "str | None":
@@ -167,8 +175,8 @@ class _Fields:
     def all_numbers(self) -> "dict[str, int]":
         return {name: self.number(name, 0, 1 << 64) for name in self._value}
 
-    def all_texts(self) -> "dict[str, str]":
-        return {name: self.text(name) for name in self._value}
+    def all_paths(self) -> "dict[str, str]":
+        return {name: self.path(name) for name in self._value}
 
 
 def open_directory(state: str, name: str = "containers") -> "int | None":

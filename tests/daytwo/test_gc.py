@@ -108,6 +108,14 @@ def litter(directory: Path) -> dict[str, str]:
         "old-version": b'{"container_id":"old-version","pid":1,"start_time":1}',
     }.items():
         (directory / f"{name}.json").write_bytes(content)
+    good = {"version": 1, "pid": 4, "start_time": 1, "mode": "enforced", "sandbox": "/", "uid": 0}
+    for name, fields in {
+        "nul-in-sandbox": {"sandbox": "/var/\0tmp", "remove": [1, 2]},
+        "relative-sandbox": {"sandbox": "tmp", "remove": [1, 2]},
+        "nul-in-cgroup": {"cgroups": {"cpu": "/sys/fs/cgroup/\0"}},
+        "relative-cgroup": {"cgroups": {"cpu": "sys"}},
+    }.items():
+        (directory / f"{name}.json").write_text(json.dumps({**good, "container_id": name, **fields}))
     os.mkfifo(directory / "fifo.json")
     (directory / "link.json").symlink_to("/etc/passwd")
     with socket.socket(socket.AF_UNIX) as server:
@@ -149,7 +157,7 @@ def test_hostile_files_break_no_other_command(start: Starter, shim: Shim, comman
     assert "internal error" not in done.stderr
     if command[0] != "enter":
         assert [item["container_id"] for item in json.loads(done.stdout)] == ["c1"]
-        assert done.stderr.count("ignored: ") == 13
+        assert done.stderr.count("ignored: ") == 17
         assert max(map(len, done.stderr.splitlines())) < 400
 
 
