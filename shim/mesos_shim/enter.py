@@ -13,6 +13,7 @@ from .isolators import cgroup
 from .registry import Entry
 from .usage import membership, processes
 from .usage.counters import Counters
+from .usage.processes import Process
 
 HELP = """\
 usage: mesos-shim enter ID [--config FILE] -- COMMAND [ARG...]
@@ -42,13 +43,13 @@ def main(arguments: "list[str]", config_path: str) -> int:
         raise ShimError("enter: no command; it goes after '--'")
     if not processes.LINUX:
         raise ShimError("enter: a container has no view of its own on this system; run the command in its sandbox")
-    entry, pid = _find(options.state_dir(given, config_path), operands[0])
-    found = _open_namespaces(entry, pid)
+    entry, process = _find(options.state_dir(given, config_path), operands[0])
+    found = _open_namespaces(entry, process)
     _join_groups(entry)
     return _run(entry, found, command)
 
 
-def _find(state: str, container_id: str) -> "tuple[Entry, int]":
+def _find(state: str, container_id: str) -> "tuple[Entry, Process]":
     """The container and one of its live processes: the recorded one, else one that it left behind."""
     entries, warnings = registry.read_all(state)
     for entry in entries:
@@ -59,16 +60,17 @@ def _find(state: str, container_id: str) -> "tuple[Entry, int]":
             sys.stderr.write(f"mesos-shim: warning: {one_line(warning)}\n")
         raise ShimError(f"enter: no container {container_id!r} in {state}; 'mesos-shim ps' lists them")
     members = membership.find(entries, processes.table(), Counters(state, locked=False).known(entries))
-    live = [process.pid for process in members.of(entry) if not process.zombie]
-    if not live:
+    if container_id in members.hidden:
+        raise ShimError(f"enter: container {container_id!r} is of another pid namespace and is not seen from here")
+    if not members.alive(entry):
         raise ShimError(f"enter: container {container_id!r} has ended; 'mesos-shim gc' clears what it left")
-    return entry, entry.pid if entry.pid in live else live[0]
+    return entry, members.one(entry)
 
 
-def _open_namespaces(entry: Entry, pid: int) -> "dict[str, int]":
+def _open_namespaces(entry: Entry, process: Process) -> "dict[str, int]":
     """Descriptors of those namespaces of the process that are not ours."""
-    before = record.start_time(pid)
-    if before is None or (pid == entry.pid and before != entry.start_time):
+    pid = process.pid
+    if record.start_time(pid) != process.start:
         raise ShimError(f"enter: container {entry.container_id!r} has just ended")
     found = {}
     for kind in _KINDS:
@@ -85,7 +87,7 @@ def _open_namespaces(entry: Entry, pid: int) -> "dict[str, int]":
             os.close(fd)
         else:
             found[kind] = fd
-    if record.start_time(pid) != before:
+    if record.start_time(pid) != process.start:
         raise ShimError(f"enter: container {entry.container_id!r} has just ended; pid {pid} is another's by now")
     return found
 

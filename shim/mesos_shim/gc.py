@@ -2,7 +2,8 @@
 
 Nothing is deleted on the launch path: where nobody waited for a container, or its supervisor was killed, its record
 stays, and perhaps its cgroups and, with --rm, its sandbox. A container counts as ended only if nothing of it runs: not
-the recorded process (with its start time), nobody in its mount namespace, no descendant, no member of its cgroups.
+the recorded process (with its start time), nobody in its mount namespace, no descendant, no member of its cgroups; and
+only where that can be told: not by who cannot see its processes, in another pid namespace.
 """
 
 import os
@@ -79,7 +80,7 @@ def _records(state: str, directory: int, sweep: Sweep) -> None:
     known = Counters(state, locked=False).known(entries)
     members = membership.find(entries, processes.table(), known)
     for entry in entries:
-        if not members.alive(entry) and not _supervised(entry, members):
+        if members.ended(entry) and not _supervised(entry, members):
             _ended(directory, entry, sweep)
     for name, problem in damaged.items():
         _damaged(directory, name, problem, sweep)
@@ -94,6 +95,9 @@ def _damaged(directory: int, name: str, problem: str, sweep: Sweep) -> None:
     try:
         value = registry.read_value(directory, name)[0]
         pid, start = value.get("pid"), value.get("start_time")
+        if value.get("pid_namespace") not in (None, record.pid_namespace(record.host_pid())):
+            sweep.clear(what, "it is of another pid namespace, whose processes are not seen from here")
+            return
         if isinstance(pid, int) and 0 < pid < 1 << 31 and start is not None and record.start_time(pid) == start:
             sweep.clear(what, f"pid {pid} still runs")
             return

@@ -97,6 +97,7 @@ class Plan:
         "new_user_namespace",
         "no_new_privs",
         "own_queues",
+        "pid_namespace",
         "record_place",
         "relay",
         "remove",
@@ -129,6 +130,8 @@ class Plan:
         self.record_place: object = None
         # The container's first process, where that can no longer be asked when the record is written.
         self.first: dict[str, object] | None = None
+        # Whose pids are recorded, where the container gets a pid namespace and can no longer ask.
+        self.pid_namespace: int | None = None
         # Of the parent that stays: who it is, whether it removes the sandbox, where an init tells it the wait status.
         self.supervisor: dict[str, int] = {}
         self.remove = False

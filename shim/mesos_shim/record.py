@@ -121,7 +121,12 @@ def check_unused(place: Place, container_id: str) -> None:
         posix.close(fd)
     if not isinstance(record, dict):
         return
-    pid = record.get("pid")
+    pid, namespace = record.get("pid"), record.get("pid_namespace")
+    if namespace is not None and record.get("boot_id") == boot_id() and namespace != pid_namespace(host_pid()):
+        raise ShimError(
+            f"--container-id: {container_id!r} is that of a container in another pid namespace, whose end cannot be "
+            "seen from here; where it was launched, 'mesos-shim gc' frees it"
+        )
     if isinstance(pid, int) and record.get("start_time") == start_time(pid, living=True) is not None:
         raise ShimError(f"--container-id: {container_id!r} is in use by pid {pid}")
 
@@ -148,12 +153,14 @@ def start_time(pid: "int | str", living: bool = False) -> "int | None":
 def describe(plan: Plan, executor_id: "str | None", framework_id: "str | None") -> "dict[str, object]":
     """The record of this process, which is about to become the container's first."""
     own_view = plan.mode == "enforced" and plan.own_view
+    who = plan.first or first()
     return {
         "version": VERSION,
         "container_id": plan.container_id,
         "executor_id": executor_id,
         "framework_id": framework_id,
-        **(plan.first or first()),
+        **who,
+        "pid_namespace": plan.pid_namespace or pid_namespace(who["pid"]),
         "boot_id": boot_id(),
         "mode": plan.mode,
         "isolation": list(plan.isolation),
@@ -185,6 +192,16 @@ def describe(plan: Plan, executor_id: "str | None", framework_id: "str | None") 
 def first() -> "dict[str, object]":
     """Who this process is, as long as the host's /proc is mounted: what a record says of a container's first one."""
     return {"pid": host_pid(), "start_time": start_time("self")}
+
+
+def pid_namespace(pid: object) -> "int | None":
+    """The inode of the pid namespace whose pids /proc shows, in which this process is `pid`; None if that is hidden."""
+    # In a namespace without a /proc of its own this process is another to /proc than to itself.
+    whose = "self" if pid == posix.getpid() else "1"
+    try:
+        return posix.stat(f"/proc/{whose}/ns/pid").st_ino
+    except OSError:
+        return None
 
 
 def host_pid() -> int:

@@ -33,6 +33,7 @@ class Entry:
         "namespaces",
         "no_new_privs",
         "pid",
+        "pid_namespace",
         "remove",
         "sandbox",
         "start_time",
@@ -52,6 +53,8 @@ class Entry:
         self.pid: int = fields.number("pid", 1, _MAX_PID)
         # In clock ticks since boot; None where the system does not tell a process so (macOS).
         self.start_time: int | None = fields.number_or_none("start_time", 0, 1 << 63)
+        # In which `pid` is one; None in records of releases that did not say.
+        self.pid_namespace: int | None = fields.number_or_none("pid_namespace", 0, 1 << 64)
         self.boot_id = fields.text_or_none("boot_id")
         self.mode: str = fields.text("mode")
         if self.mode not in MODES:

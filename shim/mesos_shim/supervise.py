@@ -209,6 +209,8 @@ def start(
     nothing was started. Who calls this calls `clear` once the child has ended.
     """
     made.supervisor = {"pid": posix.getpid(), "start_time": record.start_time("self") or 0}
+    if "pid" in made.namespaces:
+        made.pid_namespace = record.pid_namespace(record.host_pid())
     _adopt_orphans()
     groups = _make_groups(made)
     relay = _make_pid_namespace(request, made)

@@ -170,11 +170,11 @@ def test_a_pid_that_is_reused_while_it_is_opened_is_not_entered(
     from mesos_shim.errors import ShimError
 
     start()
-    entry, pid = module._find(str(shim.state_dir), "c1")
-    answers = iter([record.start_time(pid), 123456789])
+    entry, process = module._find(str(shim.state_dir), "c1")
+    answers = iter([record.start_time(process.pid), 123456789])
     monkeypatch.setattr(record, "start_time", lambda *_: next(answers))
     with pytest.raises(ShimError, match=r"has just ended; pid .* is another's by now"):
-        module._open_namespaces(entry, pid)
+        module._open_namespaces(entry, process)
 
 
 def test_a_container_that_ends_while_it_is_entered(start: Starter, shim: Shim) -> None:
@@ -182,10 +182,24 @@ def test_a_container_that_ends_while_it_is_entered(start: Starter, shim: Shim) -
     from mesos_shim.errors import ShimError
 
     container = start()
-    entry, pid = module._find(str(shim.state_dir), "c1")
+    entry, process = module._find(str(shim.state_dir), "c1")
     container.end()
     with pytest.raises(ShimError, match="has just ended"):
-        module._open_namespaces(entry, pid)
+        module._open_namespaces(entry, process)
+
+
+def test_a_pid_of_an_orphan_that_was_reused_before_it_is_opened_is_not_entered(start: Starter, shim: Shim) -> None:
+    """Also of a process that the container left behind it is known when that was started."""
+    from mesos_shim import enter as module
+    from mesos_shim.errors import ShimError
+
+    container = start()
+    container.do("left = subprocess.Popen(['sleep', '60'])")
+    left = int(container.do("answer = left.pid"))
+    entry, process = module._find(str(shim.state_dir), "c1")
+    with pytest.raises(ShimError, match="has just ended"):
+        module._open_namespaces(entry, process._replace(pid=left, start=process.start - 1))
+    container.do("left.kill(); left.wait()")
 
 
 def test_a_zombie_has_nothing_to_enter(start: Starter, shim: Shim) -> None:

@@ -279,3 +279,58 @@ def test_a_supervised_container_that_is_just_ending_is_its_supervisors(start: St
     os.kill(container.process.pid, signal.SIGCONT)
     assert container.process.wait(SECONDS) == 137
     assert list((shim.state_dir / "containers").iterdir()) == []
+
+
+ELSEWHERE = ("unshare", "-pf", "--mount-proc")
+
+
+def from_another_pid_namespace(shim: Shim, *words: object) -> subprocess.CompletedProcess[str]:
+    command = [*ELSEWHERE, shim.program, *words]
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=SECONDS)
+
+
+def test_what_cannot_be_seen_from_another_pid_namespace_stays(start: Starter, shim: Shim) -> None:
+    """A pid means nothing there: no process with it is no sign of an end."""
+    container = start()
+    assert container.used["statistics"]["processes"] == 1
+    (shim.state_dir / "containers/c2.json").write_text(json.dumps({**container.record, "mode": 5}))
+    done = from_another_pid_namespace(shim, "gc")
+    assert "cleared record" not in done.stdout
+    assert "whose processes are not seen from here" in done.stderr  # of the damaged one
+    (shim.state_dir / "containers/c2.json").unlink()
+    for command in ("ps", "usage"):
+        done = from_another_pid_namespace(shim, command)
+        assert (done.returncode, "c1" in done.stdout) == (0, False)
+        assert "of which nothing is seen from here: 1" in done.stderr
+    assert "c1" in json.loads((shim.state_dir / "usage.json").read_text())  # its counters are kept too
+    done = from_another_pid_namespace(shim, "usage", "c1")
+    assert "has ended" not in done.stderr
+    done = from_another_pid_namespace(shim, "enter", "c1", "--", "true")
+    assert (done.returncode, "is not seen from here" in done.stderr) == (125, True)
+    done = from_another_pid_namespace(shim, "run", "--container-id", "c1", "--sandbox", shim.prefix, "--", "true")
+    assert (done.returncode, "whose end cannot be seen from here" in done.stderr) == (125, True)
+    assert running(shim) == ["c1"]
+
+
+def test_a_container_of_another_pid_namespace_stays_as_long_as_that_is_in_use(shim: Shim, sandbox: Path) -> None:
+    words = [*ELSEWHERE, shim.program, "run", "--container-id", "c1", "--", "sh", "-c", "echo ready; read line"]
+    process = subprocess.Popen(list(map(str, words)), cwd=sandbox, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b"ready\n"
+        assert json.loads((shim.state_dir / "containers/c1.json").read_text())["pid"] == 1
+        assert gc(shim) == []
+    finally:
+        process.communicate(b"\n", timeout=SECONDS)
+    assert gc(shim) == ["cleared record of c1"]
+
+
+def test_two_containers_with_one_first_process_live_both(start: Starter, shim: Shim) -> None:
+    """`mesos-shim run` as a container's command becomes the inner one's, by exec: the same pid and start time."""
+    inner = [str(shim.program), "run", "--container-id", "a-inner", "--", "sh", "-c", "echo ready; read line"]
+    container = start(name="c1", command=inner)
+    assert container.line() == "ready"
+    assert gc(shim) == []
+    assert running(shim) == ["a-inner", "c1"]
+    assert shim.run("enter", "c1", "--", "true").returncode == 0
+    container.end()
+    assert gc(shim) == ["cleared record of a-inner", "cleared record of c1"]

@@ -168,7 +168,7 @@ def _ended(config: Config) -> "list[Finding]":
     if warnings:
         more = f" (and {len(warnings) - 1} more)" if len(warnings) > 1 else ""
         findings.append(Finding("containers", DEGRADED, warnings[0] + more, "mesos-shim gc"))
-    ended = [entry for entry in entries if not members.alive(entry)]
+    ended = [entry for entry in entries if members.ended(entry)]
     if ended:
         text = f"{len(ended)} records of containers that have ended"
         findings.append(Finding("containers", DEGRADED, text, "mesos-shim gc (the role runs it by a timer)"))

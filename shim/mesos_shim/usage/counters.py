@@ -99,6 +99,11 @@ class Counters:
         self._seen[entry.container_id] = new
         return result
 
+    def keep(self, entry: Entry) -> None:
+        """Leave the counter of a container of which nothing is seen from here as it is."""
+        if entry.container_id in self._state:
+            self._seen[entry.container_id] = self._state[entry.container_id]
+
     def save(self) -> None:
         """Keep what was counted, for those containers that are still there; let others look."""
         if self._lock < 0:

@@ -1,13 +1,14 @@
 """Which process belongs to which container: by its cgroup, else its mount namespace, else by descent.
 
-A pid alone proves nothing, it is given away again: a recorded process counts with its start time and the boot that it
-was started in. A mount namespace's inode is given away too, to the very next launch: it counts only where the
-kernel's unique id says the same (Linux 6.11), or while a known member with its start time still stands in it.
+A pid alone proves nothing, it is given away again: a recorded process counts with its start time, the boot that it
+was started in and the pid namespace that it was seen from. A mount namespace's inode is given away too, to the very
+next launch: it counts only where the kernel's unique id says the same (Linux 6.11), or while a known member with its
+start time still stands in it.
 """
 
 import os
 
-from ..record import boot_id
+from ..record import boot_id, host_pid, pid_namespace
 from ..registry import Entry
 from . import processes
 from .processes import Process
@@ -19,11 +20,14 @@ Known = "dict[str, list[tuple[int, float]]]"
 class Members:
     """The processes of every container, by container id; a container with none has ended."""
 
-    __slots__ = ("by_id", "table")
+    __slots__ = ("_first_lives", "by_id", "hidden", "table")
 
     def __init__(self, table: "dict[int, Process]") -> None:
         self.table = table
         self.by_id: dict[str, list[Process]] = {}
+        # Containers of which nothing is seen, and which may run all the same: ids.
+        self.hidden: set[str] = set()
+        self._first_lives: set[str] = set()
 
     def of(self, entry: Entry) -> "list[Process]":
         """The members of one container, zombies included, parents before children."""
@@ -31,7 +35,29 @@ class Members:
 
     def alive(self, entry: Entry) -> bool:
         """Whether anything of the container still runs."""
-        return any(not process.zombie for process in self.of(entry))
+        # Two records can name one process (`mesos-shim run` in a container): it is one's, and the life of both.
+        return entry.container_id in self._first_lives or any(not process.zombie for process in self.of(entry))
+
+    def ended(self, entry: Entry) -> bool:
+        """Whether nothing of the container runs, and that can be told."""
+        return not self.alive(entry) and entry.container_id not in self.hidden
+
+    def one(self, entry: Entry) -> Process:
+        """A live process of a container that is alive: the recorded one, else the eldest."""
+        if entry.container_id in self._first_lives:
+            return self.table[entry.pid]
+        return next(process for process in self.of(entry) if not process.zombie)
+
+    def note_first(self, entry: Entry, process: Process) -> None:
+        """The recorded process of the container is still there."""
+        if not process.zombie:
+            self._first_lives.add(entry.container_id)
+
+    def unseen(self) -> "list[str]":
+        """What is to be said of containers of which nothing can be told, as warnings."""
+        if not self.hidden:
+            return []
+        return [f"containers in other pid namespaces, of which nothing is seen from here: {len(self.hidden)}"]
 
 
 def is_first(entry: Entry, process: "Process | None", boot: "str | None") -> bool:
@@ -47,24 +73,28 @@ def is_first(entry: Entry, process: "Process | None", boot: "str | None") -> boo
 def find(entries: "list[Entry]", table: "dict[int, Process]", known: "dict[str, list[tuple[int, float]]]") -> Members:
     """Assign the processes of `table` to `entries`; `known` are members seen earlier."""
     boot = boot_id()
+    foreign, gone = _foreign(entries, boot)
+    near = [entry for entry in entries if entry.container_id not in foreign]
+    members = Members(table)
     owners: dict[int, Entry] = {}
-    for entry in entries:
-        if is_first(entry, table.get(entry.pid), boot):
+    for entry in sorted(near, key=lambda item: item.written):  # of two with one process, the inner one has it
+        process = table.get(entry.pid)
+        if process is not None and is_first(entry, process, boot):
             owners[entry.pid] = entry
+            members.note_first(entry, process)
     firsts = dict(owners)
-    for entry in entries:
+    for entry in near:
         if entry.boot_id in (None, boot):
             for pid, start in known.get(entry.container_id, ()):
                 if pid in table and table[pid].start == start:
                     owners.setdefault(pid, entry)
-    for pid, entry in _adopted(entries, table, boot).items():
+    for pid, entry in _adopted(near, table, boot).items():
         owners.setdefault(pid, entry)
     namespaces = _Namespaces(entries, owners, boot)
     for entry in entries:
         for pid in _cgroup_members(entry):
             if pid in table and entry.boot_id in (None, boot):
                 owners.setdefault(pid, entry)
-    members = Members(table)
     settled: dict[int, Entry | None] = {}
     for process in table.values():
         owner = _owner(process, table, owners, firsts, namespaces, settled)
@@ -72,7 +102,42 @@ def find(entries: "list[Entry]", table: "dict[int, Process]", known: "dict[str, 
             members.by_id.setdefault(owner.container_id, []).append(process)
     for found in members.by_id.values():
         found.sort(key=lambda process: (process.start, process.pid))
+    members.hidden = {name for name in foreign - gone if not members.by_id.get(name)}
     return members
+
+
+# include/linux/proc_ns.h: the pid namespace of the boot, from which every process is seen.
+_PID_NAMESPACE_OF_ALL = 0xEFFFFFFC
+
+
+def _foreign(entries: "list[Entry]", boot: "str | None") -> "tuple[set[str], set[str]]":
+    """Containers whose recorded pids are another pid namespace's than that of our /proc: here they mean nothing.
+
+    And those of them whose namespace has ended, and they with it: root sees that from the topmost one.
+    """
+    if not any(entry.pid_namespace is not None for entry in entries):
+        return set(), set()
+    ours = pid_namespace(host_pid())
+    found = {
+        entry.container_id: entry.pid_namespace
+        for entry in entries
+        if entry.pid_namespace not in (None, ours) and entry.boot_id in (None, boot)
+    }
+    if found and ours == _PID_NAMESPACE_OF_ALL and os.geteuid() == 0:
+        used = _pid_namespaces()
+        return set(found), {name for name, namespace in found.items() if namespace not in used}
+    return set(found), set()
+
+
+def _pid_namespaces() -> "set[int]":
+    found = set()
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                found.add(os.stat(f"/proc/{name}/ns/pid").st_ino)
+            except OSError:
+                continue  # a zombie has none
+    return found
 
 
 def _adopted(entries: "list[Entry]", table: "dict[int, Process]", boot: "str | None") -> "dict[int, Entry]":

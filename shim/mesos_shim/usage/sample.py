@@ -37,10 +37,13 @@ def take(state: str) -> Sample:
         for entry in entries:
             if members.alive(entry):
                 used.append(Used(entry, statistics.of(entry, members, counters)))
-            else:
+            elif members.ended(entry):
                 ended.append(entry.container_id)
+            else:
+                counters.keep(entry)
     finally:
         counters.save()
+    warnings += members.unseen()
     for warning in (counters.warning, processes.reader_warning() if used else None):
         if warning is not None:
             warnings.append(warning)
