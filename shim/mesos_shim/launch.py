@@ -57,6 +57,8 @@ def make_plan(request: LaunchRequest, private: "list[str]") -> plan.Plan:
         cannot(request, result, problem)
     elif FILESYSTEM_SHARED in request.isolation or more:
         result.mounts = plan.arrange(found, volumes, request.config.tmpfs)
+        # A user namespace, which others would need for it, changes what set-uid programs can do.
+        result.apart = FILESYSTEM_SHARED in request.isolation and posix.geteuid() == 0
     result.new_user_namespace = result.own_view and posix.geteuid() != 0
     result.no_new_privs = plan.why_no_new_privs(result.mounts, user)
     return result
@@ -97,6 +99,7 @@ def cannot(request: LaunchRequest, result: plan.Plan, why: str, default: str = c
     result.mode = plan.USAGE_ONLY
     result.isolation = tuple(name for name in result.isolation if name in _REPORTING)
     result.mounts = []
+    result.apart = False
     result.namespaces = []
     result.own_queues = False
     result.new_user_namespace = False
@@ -121,14 +124,16 @@ def prepare(request: LaunchRequest, made: plan.Plan) -> None:
     """Give this process the plan's view of the file system and put it into the sandbox."""
     directory = made.sandbox.fd
     if made.own_view:
-        from . import view  # a launch without volumes needs none of it
+        from . import view  # an ordinary user's launch without volumes needs none of it
 
         if made.relay is not None:
             from . import init  # noqa: F401 (the view may cover the release itself: nothing is imported inside of it)
         try:
             directory = view.enter(made, framework=request.origin == FRAMEWORK)
         except view.Unenforceable as error:
-            cannot(request, made, str(error))
+            if made.isolates:
+                cannot(request, made, str(error))
+            made.apart = False  # nothing was asked for that is missing now
         except BaseException:
             give_up(made)
             raise

@@ -84,6 +84,7 @@ class Plan:
     """The steps of one launch, in order."""
 
     __slots__ = (
+        "apart",
         "cgroups",
         "command",
         "container_id",
@@ -114,6 +115,8 @@ class Plan:
         self.mode = ENFORCED
         self.isolation: tuple[str, ...] = ()
         self.mounts: list[Mount] = []
+        # Whether it gets a mount namespace without any mount: who belongs to the container is then told by it.
+        self.apart = False
         # Beside those of mount and user: "pid", "ipc".
         self.namespaces: list[str] = []
         # Whether the own IPC namespace needs a /dev/mqueue of its own.
@@ -140,6 +143,11 @@ class Plan:
     @property
     def own_view(self) -> bool:
         """Whether the launch leaves the host's mount namespace."""
+        return self.apart or self.isolates
+
+    @property
+    def isolates(self) -> bool:
+        """Whether anything was asked for that only an own view can give."""
         return bool(self.mounts or self.namespaces)
 
 

@@ -107,6 +107,8 @@ def enter(plan: Plan, framework: bool) -> int:
 def _enter(plan: Plan, framework: bool) -> int:
     sandbox = _open_judged(plan.sandbox, "the sandbox", plan.sandbox.path)
     opened = [_open(mount, plan, sandbox, framework) for mount in plan.mounts]
+    if not plan.isolates:
+        return sandbox
     mounts = Mounts()
     _create(plan, opened, sandbox, mounts)
     _clone(plan, opened, mounts)
@@ -147,6 +149,8 @@ def leave_host(plan: Plan) -> None:
         # Slave, not private: what the host mounts later (autofs, NFS) still arrives (Slurm bug 12567).
         linux.mount(None, "/", None, linux.MS_SLAVE | linux.MS_REC)
     except OSError as error:
+        if not plan.isolates:
+            return  # where '/' is no mount point, say; there is nothing to be kept from the host
         # AppArmor lets the namespace be made and forbids what it is for.
         remedy = f"; {user_namespace_switch()}" if plan.new_user_namespace else ""
         raise ShimError(f"making '/' a slave of the host's mounts: {reason(error)}{remedy}") from None

@@ -104,9 +104,8 @@ def test_pass_through(shim: Shim, sandbox: Path, covered: Path) -> None:
 
 def test_pass_through_is_nothing_without_a_covered_path(shim: Shim, sandbox: Path, covered: Path) -> None:
     shim.configure(pass_through=[f"{covered}/krb5cc_*"])
-    assert said(launch(shim, sandbox, [], f"cat {covered}/krb5cc_mine; readlink /proc/self/ns/mnt")).endswith(
-        os.readlink("/proc/self/ns/mnt")
-    )
+    script = f"cat {covered}/krb5cc_mine; grep -c {covered} /proc/self/mountinfo || :"
+    assert said(launch(shim, sandbox, [], script)) == "krb5cc_mine0"
 
 
 def test_a_socket_that_is_passed_through_can_be_reached(shim: Shim, sandbox: Path, open_tmp: Path) -> None:

@@ -141,6 +141,38 @@ def test_a_daemonised_grandchild_belongs(start: Starter, shim: Shim, open_tmp: P
     assert running(shim) == []
 
 
+def test_a_daemon_of_a_root_launch_without_volumes_belongs(start: Starter, shim: Shim) -> None:
+    """Nobody looked while its parent lived, and it is in a session of its own: the mount namespace alone tells."""
+    container = start()
+    container.do("left = subprocess.Popen(['setsid', 'sleep', '60'], stdin=-3, stdout=-3)")
+    left = int(container.do("answer = left.pid"))
+    container.end()
+    try:
+        assert running(shim) == ["c1"]
+        assert container.used["statistics"]["processes"] == 1
+        assert "cleared record" not in shim.run("gc").stdout
+    finally:
+        os.kill(left, signal.SIGKILL)
+
+
+def test_where_no_mount_namespace_can_be_had_a_launch_without_volumes_goes_on(start: Starter, shim: Shim) -> None:
+    """Nothing was to be isolated, so nothing is missing, and nothing is said."""
+    words = ["setpriv", "--bounding-set=-sys_admin", str(shim.program), "run", "--container-id", "c1", "--"]
+    done = subprocess.run([*words, "readlink", "/proc/self/ns/mnt"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr, done.stdout.strip()) == (0, "", os.readlink("/proc/self/ns/mnt"))
+    record = json.loads((shim.state_dir / "containers/c1.json").read_text())
+    assert (record["mode"], record["namespaces"]) == ("enforced", {})
+
+
+def test_an_ordinary_users_launch_without_volumes_stays_in_the_hosts_view(shim: Shim, open_tmp: Path) -> None:
+    """A user namespace would take the rights from set-uid programs: not for the sake of counting."""
+    words = [str(shim.program), "run", "--sandbox", str(open_tmp), "--", "readlink", "/proc/self/ns/mnt"]
+    done = subprocess.run(
+        words, capture_output=True, text=True, check=False, user=NOBODY, group=NOBODY, extra_groups=[]
+    )
+    assert done.stdout.strip() == os.readlink("/proc/self/ns/mnt")
+
+
 def test_a_daemon_of_a_supervised_container_without_a_namespace_belongs(start: Starter) -> None:
     """Usage-only: by nothing but descent, so its supervisor adopts it."""
     container = start("--supervise", "--isolation", "posix/cpu")

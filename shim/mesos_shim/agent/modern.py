@@ -214,6 +214,7 @@ def _hand_over(work: Launch, signals: supervise.Signals) -> None:
     work.request.user = setup.string(work.info.get("user"), "ContainerLaunchInfo.user")
     made, _ = _plan(work)
     setup.check_view_for_root(made, what)
+    made.apart = False  # nothing is recorded of it, and the helper makes the namespaces that the agent names
     _enter(work, made)
     info = dict(work.info)
     info["mounts"] = work.mounts
