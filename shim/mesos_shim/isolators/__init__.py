@@ -6,6 +6,7 @@ A module has these functions (docs/isolators.md); those it does not need it leav
     extend(request) -> None              volumes in memory that it wants, before the host is looked at
     add(request, plan) -> None           its part of the plan
     report(entry, seen, found) -> None   what it adds to a container's ResourceStatistics
+    measure(entry, found) -> None        the same where that takes its time: asked when the counters are saved
 
 What is added to a plan says for itself how it is carried out and cleared: groups (`plan.cgroups`) by the parent that
 stays, namespaces (`plan.namespaces`) by the kernel.

@@ -1,15 +1,33 @@
-"""disk/du: how much disk a sandbox takes, as du(1) counts: allocated blocks, each inode once, one file system."""
+"""disk/du: how much disk a sandbox takes, as du(1) counts: allocated blocks, each inode once, one file system.
+
+The walk has three descriptors open, however wide or deep the tree is. The way up is `..`, believed only if it leads to
+the directory that we came from; else the way is walked again from the top.
+"""
 
 import os
 import stat
 
 if False:  # for the type checker alone
     from ..registry import Entry
-    from ..usage.statistics import Seen
+
+_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# No descriptor is left, to us or on the host: what was not looked at is not nothing.
+_EXHAUSTED = (24, 23)  # EMFILE, ENFILE
 
 
-def report(entry: "Entry", seen: "Seen", found: "dict[str, object]") -> None:
-    """Bytes; nothing where the sandbox is gone or not ours to look into."""
+class _Level:
+    """A directory that we are in: its name in its parent, which it is, and the directories in it to be visited."""
+
+    __slots__ = ("inode", "name", "pending")
+
+    def __init__(self, name: str, inode: "tuple[int, int]", pending: "list[str]") -> None:
+        self.name = name
+        self.inode = inode
+        self.pending = pending
+
+
+def measure(entry: "Entry", found: "dict[str, object]") -> None:
+    """Bytes; nothing where the sandbox is gone or not ours to look into. Raises OSError without descriptors."""
     size = used(entry.sandbox)
     if size is not None:
         found["disk_used_bytes"] = size
@@ -17,43 +35,117 @@ def report(entry: "Entry", seen: "Seen", found: "dict[str, object]") -> None:
 
 def used(path: str) -> "int | None":
     """Bytes below `path`, None where it is not there. No link is followed and no mount entered."""
-    try:
-        top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
+    top = _open(path)
+    if top is None:
         return None
-    status = os.fstat(top)
-    total = status.st_blocks * 512
-    seen: set[int] = set()
-    pending = [top]
-    # The walk is by descriptors, and as wide as it is deep: a tree deeper than PATH_MAX is counted too.
-    while pending:
-        directory = pending.pop()
-        try:
-            total += _entries(directory, status.st_dev, seen, pending)
-        finally:
-            os.close(directory)
-    return total
-
-
-def _entries(directory: int, device: int, seen: "set[int]", pending: "list[int]") -> int:
-    total = 0
     try:
-        names = os.listdir(directory)
+        walk = _Walk(top)
     except OSError:
-        return 0
-    for name in names:
+        os.close(top)
+        raise
+    try:
+        return walk.total()
+    finally:
+        walk.close()
+
+
+class _Walk:
+    """A walk over everything below the directory `top`, which it closes at the end."""
+
+    def __init__(self, top: int) -> None:
+        self._top = top
+        self._here = os.dup(top)
+        status = os.fstat(top)
+        self._device = status.st_dev
+        self._seen: set[int] = set()
+        self._total = status.st_blocks * 512
+        self._levels: list[_Level] = []
+
+    def close(self) -> None:
+        os.close(self._here)
+        os.close(self._top)
+
+    def total(self) -> int:
+        self._visit("", self._here)
+        while self._levels:
+            level = self._levels[-1]
+            if not level.pending:
+                self._levels.pop()
+                if self._levels:
+                    self._up()
+                continue
+            name = level.pending.pop()
+            child = _open(name, self._here)
+            if child is not None:
+                self._visit(name, child)
+        return self._total
+
+    def _visit(self, name: str, fd: int) -> None:
+        """Stand in the directory `fd`, and count what is in it."""
+        self._stand(fd)
+        pending: list[str] = []
+        self._levels.append(_Level(name, _inode(fd), pending))
         try:
-            status = os.stat(name, dir_fd=directory, follow_symlinks=False)
-            if status.st_dev != device:
+            names = os.listdir(fd)
+        except OSError as error:
+            _gone(error)
+            return
+        for item in names:
+            try:
+                status = os.stat(item, dir_fd=fd, follow_symlinks=False)
+            except OSError as error:
+                _gone(error)
+                continue
+            if status.st_dev != self._device:
                 continue
             if stat.S_ISDIR(status.st_mode):
-                flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-                pending.append(os.open(name, flags, dir_fd=directory))
+                pending.append(item)
             elif status.st_nlink > 1:
-                if status.st_ino in seen:
+                if status.st_ino in self._seen:
                     continue
-                seen.add(status.st_ino)
-            total += status.st_blocks * 512
-        except OSError:
-            continue  # gone meanwhile, or not ours to look into
-    return total
+                self._seen.add(status.st_ino)
+            self._total += status.st_blocks * 512
+
+    def _stand(self, fd: int) -> None:
+        if fd != self._here:
+            os.close(self._here)
+            self._here = fd
+
+    def _up(self) -> None:
+        """Back in the innermost level that is left; where that was moved, in the innermost that was not."""
+        above = _open("..", self._here)
+        if above is not None and _inode(above) == self._levels[-1].inode:
+            self._stand(above)
+            return
+        if above is not None:
+            os.close(above)
+        self._stand(os.dup(self._top))
+        for depth, level in enumerate(self._levels[1:], 1):
+            child = _open(level.name, self._here)
+            if child is not None and _inode(child) == level.inode:
+                self._stand(child)
+                continue
+            if child is not None:
+                os.close(child)
+            del self._levels[depth:]
+            return
+
+
+def _open(name: str, directory: "int | None" = None) -> "int | None":
+    """The directory `name`, None where it is gone, is none, or is not ours to look into."""
+    try:
+        return os.open(name, _OPEN, dir_fd=directory)
+    except OSError as error:
+        _gone(error)
+        return None
+
+
+def _gone(error: OSError) -> None:
+    """Take the error for one of a tree that others change and protect, unless it is ours."""
+    if error.errno in _EXHAUSTED:
+        raise error
+
+
+def _inode(fd: int) -> "tuple[int, int]":
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino

@@ -43,6 +43,9 @@ def take(state: str) -> Sample:
                 counters.keep(entry)
     finally:
         counters.save()
+    # Not under the counters' lock, for which others wait: a disk can be large.
+    for item in used:
+        warnings += statistics.measure(item.entry, item.statistics)
     warnings += members.unseen()
     for warning in (counters.warning, processes.reader_warning() if used else None):
         if warning is not None:

@@ -4,6 +4,7 @@ import time
 from typing import NamedTuple
 
 from .. import isolators
+from ..errors import reason
 from ..registry import Entry
 from . import processes
 from .counters import Counters
@@ -41,6 +42,19 @@ def of(entry: Entry, members: Members, counters: Counters) -> "dict[str, object]
             if hasattr(module, "report"):
                 module.report(entry, seen, found)
     return found
+
+
+def measure(entry: Entry, found: "dict[str, object]") -> "list[str]":
+    """Add what takes its time to `found`; what is to be said where that cannot be had."""
+    problems = []
+    for name in isolators.TABLE:
+        module = isolators.module(name)
+        if name in entry.isolation and hasattr(module, "measure"):
+            try:
+                module.measure(entry, found)
+            except OSError as error:
+                problems.append(f"{entry.container_id}: {name}: {reason(error)}")
+    return problems
 
 
 def _figures(entry: Entry, members: Members) -> "tuple[dict[int, Figures], bool]":
