@@ -196,6 +196,23 @@ def test_out_of_memory_of_another_process_than_the_command_is_told_too(shim: Shi
 
 
 @needs_cgroups
+def test_out_of_memory_in_a_group_that_the_container_made_is_told(shim: Shim, sandbox: Path) -> None:
+    """Version 1 counts for each group alone."""
+    script = f"""
+import os, subprocess
+words = next(line for line in open("/proc/self/mountinfo") if " - cgroup" in line and "memory" in line.split()[-1])
+own = [line.split(":", 2)[2].strip() for line in open("/proc/self/cgroup") if "memory" in line.split(":")[1].split(",")]
+group = words.split()[4] + own[0] + "/inner"
+os.mkdir(group)
+subprocess.run(["sh", "-c", f"echo $$ > {{group}}/cgroup.procs; exec {PYTHON} -c 'bytearray(200 << 20)'"])
+"""
+    if cgroup.find("memory").version != 1:
+        pytest.skip("version 2 counts what happens below by itself")
+    done = shim.run("run", "--isolation", "cgroups/mem", "--mem", "40", "--", PYTHON, "-c", script, cwd=sandbox)
+    assert "the kernel killed a process: out of memory" in done.stderr, done
+
+
+@needs_cgroups
 def test_the_quota_is_enforced(start: Starter) -> None:
     """By the kernel's own count: a busy loop with a hundredth of a CPU is throttled."""
     container = start("--isolation", "cgroups/cpu", "--cpus", "0.2")

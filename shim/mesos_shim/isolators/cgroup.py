@@ -334,8 +334,11 @@ def remove(directories: "list[str]") -> "list[str]":
     return stay
 
 
-def _remove(directory: str) -> bool:
-    """Innermost first; a list, not a recursion: whoever may make groups may nest them deeper than Python calls."""
+def tree(directory: str) -> "list[str]":
+    """The group and all below it, outer before inner.
+
+    A list, not a recursion: whoever may make groups may nest them deeper than Python calls.
+    """
     pending, found = [directory], []
     while pending:
         here = pending.pop()
@@ -344,7 +347,11 @@ def _remove(directory: str) -> bool:
             pending.extend(f"{here}/{name}" for name in posix.listdir(here) if _is_directory(f"{here}/{name}"))
         except OSError:
             continue  # gone meanwhile, or rmdir will say
-    gone = [_rmdir(here) for here in reversed(found)]
+    return found
+
+
+def _remove(directory: str) -> bool:
+    gone = [_rmdir(here) for here in reversed(tree(directory))]
     return all(gone)
 
 

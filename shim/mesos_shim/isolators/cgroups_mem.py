@@ -54,6 +54,9 @@ def report(entry: "Entry", seen: "Seen", found: "dict[str, object]") -> None:
 
 
 def killed(directory: str) -> int:
-    """How many processes of the group the kernel has killed for want of memory (since Linux 4.13)."""
-    events = cgroup.values(f"{directory}/memory.events") or cgroup.values(f"{directory}/memory.oom_control")
-    return events.get("oom_kill", 0)
+    """How many processes of the group, and of those below it, the kernel has killed for memory (since Linux 4.13)."""
+    events = cgroup.values(f"{directory}/memory.events")
+    if events:
+        return events.get("oom_kill", 0)  # what happens below counts here too
+    found = (cgroup.values(f"{path}/memory.oom_control") for path in cgroup.tree(directory))
+    return sum(values.get("oom_kill", 0) for values in found)
