@@ -61,6 +61,8 @@ def make_plan(request: LaunchRequest, private: "list[str]") -> plan.Plan:
         result.apart = FILESYSTEM_SHARED in request.isolation and posix.geteuid() == 0
     result.new_user_namespace = result.own_view and posix.geteuid() != 0
     result.no_new_privs = plan.why_no_new_privs(result.mounts, user)
+    if result.no_new_privs is not None:  # what may not be fed to root is among what may not be fed to a set-uid program
+        result.not_as_root = plan.why_not_as_root(result.mounts, user)
     return result
 
 
@@ -104,6 +106,7 @@ def cannot(request: LaunchRequest, result: plan.Plan, why: str, default: str = c
     result.own_queues = False
     result.new_user_namespace = False
     result.no_new_privs = None
+    result.not_as_root = None
     result.warnings.append(f"usage-only: NOTHING is isolated: {why}")
 
 

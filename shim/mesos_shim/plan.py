@@ -97,6 +97,7 @@ class Plan:
         "namespaces",
         "new_user_namespace",
         "no_new_privs",
+        "not_as_root",
         "own_queues",
         "pid_namespace",
         "record_place",
@@ -126,6 +127,8 @@ class Plan:
         self.limits: dict[str, float] = {}
         self.new_user_namespace = False
         self.no_new_privs: str | None = None
+        # Why root runs nothing in this view, where it must not.
+        self.not_as_root: str | None = None
         self.command: list[str] = []
         self.warnings: list[str] = []
         # Not the plan but its traces, while it is carried out: what undo.py needs to take it back.

@@ -169,6 +169,7 @@ def describe(plan: Plan, executor_id: "str | None", framework_id: "str | None") 
         "gid": plan.user.gid,
         "groups": plan.user.groups,
         "no_new_privs": plan.no_new_privs is not None,
+        "not_as_root": plan.not_as_root,
         # In Mesos' names of a Volume.
         "volumes": [
             {

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -235,8 +238,6 @@ def test_roots_commands_get_nothing_of_the_frameworks(agent: Agent, open_tmp: Pa
 
 
 def test_roots_commands_of_the_legacy_protocol_too(agent: Agent, open_tmp: Path, trap: dict[str, str]) -> None:
-    import json
-
     commands = json.dumps({"commands": [{"value": f"touch {open_tmp}/ran; id -u > {open_tmp}/roots"}]})
     code, out, err = end(agent.start_021("echo $PATH", user="nobody", environment=trap, commands=commands))
     assert (code, out, err) == (0, trap["PATH"] + "\n", "")
@@ -294,3 +295,96 @@ def test_the_packaged_helper_has_the_users_reach_and_no_new_privs(
     agent.hold(wire.container_info(wire.volume(str(closed), str(kept))))
     _, out, err = end(agent.start("true", masked_paths=["/x"], user="nobody"))
     assert (out, "Permission denied" in err) == ("", True)
+
+
+# A DEBUG container plans no mounts of its own: what was judged of its parent's view has to hold for it too.
+
+
+@contextlib.contextmanager
+def running(agent: Agent, user: str = "nobody", **fields: object) -> Iterator[Agent]:
+    """`agent`'s container, running; and the DEBUG container that joins it."""
+    parent = agent.start("echo ready; exec sleep 1000", user=user, **fields)
+    try:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "ready\n"
+        debug = Agent(agent.root, agent.shim, container="c1/debug")
+        debug.hold(None, container_class=2)
+        yield debug
+    finally:
+        parent.terminate()
+        end(parent)
+
+
+def test_a_debug_container_has_its_parents_no_new_privs(agent: Agent, closed: Path) -> None:
+    agent.hold(wire.container_info(wire.volume(str(closed), "mine")))
+    with running(agent) as debug:
+        for user in ("nobody", "root"):
+            _, out, err = end(debug.start(NNP, user=user))
+            assert (out.split(), err) == (["no_new_privs"], ""), user
+
+
+def test_a_debug_container_of_a_private_tmp_stays_transparent(agent: Agent, open_tmp: Path) -> None:
+    """Nothing is taken from one whose parent's view lends nothing: root's commands run, rights can be gained."""
+    agent.hold(wire.container_info(wire.volume("/tmp", "tmp")))
+    first = {"shell": True, "value": f"touch {open_tmp}/ran"}
+    with running(agent) as debug:
+        _, out, err = end(debug.start(NNP, user="nobody", pre_exec_commands=[first]))
+        assert (out.split(), err, (open_tmp / "ran").exists()) == (["plain"], "", True)
+
+
+def test_a_debug_container_of_another_user_was_not_judged(agent: Agent, closed: Path) -> None:
+    """Root's task has nothing to gain from what covers what; somebody else who joins its view may have."""
+    agent.hold(wire.container_info(wire.volume(str(closed), "mine")))
+    with running(agent, user="root") as debug:
+        assert end(debug.start(NNP, user="root"))[1].split() == ["plain"]
+        assert end(debug.start(NNP, user="nobody"))[1].split() == ["no_new_privs"]
+
+
+def test_root_runs_nothing_in_such_a_view_for_a_debug_container(
+    agent: Agent, his_over_roots: Path, open_tmp: Path, packaged: Path
+) -> None:
+    agent.shim.configure(framework_volumes="all", packaged_helper=str(packaged))
+    first = {"shell": True, "value": f"touch {open_tmp}/ran"}
+    with running(agent) as debug:
+        for fields in ({"pre_exec_commands": [first]}, {"masked_paths": ["/x"]}):
+            _, out, err = end(debug.start("echo started", user="nobody", **fields))
+            assert (out, debug.status, (open_tmp / "ran").exists()) == ("", "256", False)
+            assert "root runs nothing in this container's view" in err
+
+
+def test_a_view_of_which_nothing_is_recorded(agent: Agent, closed: Path, open_tmp: Path) -> None:
+    """The parent's process says whether it may gain rights; for root's commands that is not enough."""
+    agent.hold(wire.container_info(wire.volume(str(closed), "mine")))
+    first = {"shell": True, "value": f"touch {open_tmp}/ran"}
+    with running(agent) as debug:
+        record = agent.shim.state_dir / "containers/c1.json"
+        (agent.runtime / "pid").write_text(str(json.loads(record.read_text())["pid"]))
+        record.unlink()
+        assert end(debug.start(NNP, user="nobody"))[1].split() == ["no_new_privs"]
+        _, out, err = end(debug.start("echo started", user="nobody", pre_exec_commands=[first]))
+        assert (out, (open_tmp / "ran").exists()) == ("", False)
+        assert "nothing is recorded" in err
+
+
+def test_an_older_releases_record_does_not_say(agent: Agent, closed: Path) -> None:
+    """It is read all the same: no_new_privs is in it, whether root may run something is not."""
+    agent.hold(wire.container_info(wire.volume(str(closed), "mine")))
+    with running(agent) as debug:
+        record = agent.shim.state_dir / "containers/c1.json"
+        value = json.loads(record.read_text())
+        del value["not_as_root"]
+        record.write_text(json.dumps(value))
+        assert end(debug.start(NNP, user="nobody"))[1].split() == ["no_new_privs"]
+        _, out, err = end(debug.start("echo started", user="nobody", pre_exec_commands=[{"value": "true"}]))
+        assert (out, "an older release's" in err) == ("", True)
+
+
+def test_a_view_handed_over_is_recorded(agent: Agent, packaged: Path, open_tmp: Path) -> None:
+    """Else root could do nothing for a DEBUG container where an agent's every launch is handed over."""
+    packaged.write_text("#!/bin/sh\necho ready; exec sleep 1000\n")
+    agent.shim.configure(packaged_helper=str(packaged))
+    agent.hold(wire.container_info(wire.volume("/tmp", "tmp")))
+    first = {"shell": True, "value": f"touch {open_tmp}/ran"}
+    with running(agent, masked_paths=["/x"]) as debug:
+        _, out, err = end(debug.start(NNP, user="nobody", pre_exec_commands=[first]))
+        assert (out.split(), err, (open_tmp / "ran").exists()) == (["plain"], "", True)

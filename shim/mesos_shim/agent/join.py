@@ -1,8 +1,11 @@
-"""A DEBUG container joins its parent's view: the namespaces of a process that the agent or our record names."""
+"""A DEBUG container joins its parent's view: the namespaces of a process that the agent or our record names.
+
+It plans no mounts, so what the parent's were judged to need holds for it (threats 8): the parent's record says it.
+"""
 
 import posix
 
-from .. import execute, jsontext, linux, record
+from .. import execute, jsontext, linux, plan, record
 from ..errors import ShimError, reason
 
 # What the child joins, and what its parent must (setns(2): a pid namespace is entered by children only).
@@ -10,18 +13,48 @@ IN_CHILD = ("ipc", "mnt")
 IN_PARENT = ("pid",)
 
 
-def parents_view(container_ids: "list[str]", runtime: str, state: str, kinds: "tuple[str, ...]" = IN_CHILD) -> None:
-    """Enter namespaces of the parent of the container `container_ids` (outermost id first)."""
+class Parent:
+    """Whose view is joined, and what was judged of that view when it was made."""
+
+    __slots__ = ("covered", "name", "no_new_privs", "not_as_root", "pid", "started", "uid")
+
+    def __init__(self, name: str, pid: int, started: "int | None") -> None:
+        self.name = name
+        self.pid = pid
+        self.started = started
+        self.no_new_privs = False
+        self.not_as_root: str | None = None
+        # For whom it was judged, and whether there was anything to judge; None and False where nothing is recorded.
+        self.uid: int | None = None
+        self.covered = False
+
+
+def find(container_ids: "list[str]", runtime: str, state: str) -> Parent:
+    """The parent of the container `container_ids` (outermost id first)."""
     if len(container_ids) < 2:
         raise ShimError("a DEBUG container without a parent")
-    parent = ".".join(container_ids[:-1])
-    pid, started = _recorded(f"{state}/containers/{parent}.json")
-    if pid is None:
+    name = ".".join(container_ids[:-1])
+    parent = _recorded(name, f"{state}/containers/{name}.json")
+    if parent is None:
         # A parent launched before the shim was installed: its helper stands in its view, and the agent knows its pid.
-        pid = _checkpointed(runtime[: -len("/containers/" + container_ids[-1])] + "/pid")
-    if pid is None:
-        raise ShimError(f"the parent container {parent} has no recorded view, and the agent no pid of it")
-    _enter(pid, started, parent, kinds)
+        parent = _checkpointed(name, runtime[: -len("/containers/" + container_ids[-1])] + "/pid")
+    if parent is None:
+        raise ShimError(f"the parent container {name} has no recorded view, and the agent no pid of it")
+    return parent
+
+
+def inherit(parent: Parent, made: plan.Plan) -> None:
+    """What the parent's view was judged to need, `made`, which joins it, needs too."""
+    if parent.no_new_privs:
+        made.no_new_privs = f"{parent.name}, whose view it joins, has it"
+    elif parent.covered and made.user.uid not in (0, parent.uid):
+        made.no_new_privs = f"the view of {parent.name} was judged for another user"
+    made.not_as_root = parent.not_as_root
+
+
+def enter(parent: Parent, kinds: "tuple[str, ...]" = IN_CHILD) -> None:
+    """Enter namespaces of the parent."""
+    _enter(parent.pid, parent.started, parent.name, kinds)
 
 
 def _enter(pid: int, started: "int | None", parent: str, kinds: "tuple[str, ...]") -> None:
@@ -48,11 +81,11 @@ def _enter(pid: int, started: "int | None", parent: str, kinds: "tuple[str, ...]
         raise ShimError(f"joining the view of {parent}, pid {pid}: {reason(error)}") from None
 
 
-def _recorded(path: str) -> "tuple[int | None, int | None]":
+def _recorded(name: str, path: str) -> "Parent | None":
     try:
         fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW | posix.O_NONBLOCK)
     except OSError:
-        return None, None
+        return None
     try:
         if posix.fstat(fd).st_uid != posix.geteuid():
             raise ShimError(f"{path}: does not belong to uid {posix.geteuid()}")
@@ -61,13 +94,24 @@ def _recorded(path: str) -> "tuple[int | None, int | None]":
         raise ShimError(f"{path}: {reason(error)}") from None
     finally:
         posix.close(fd)
-    pid, started = (value.get("pid"), value.get("start_time")) if isinstance(value, dict) else (None, None)
+    if not isinstance(value, dict):
+        value = {}
+    pid, started = value.get("pid"), value.get("start_time")
     if not isinstance(pid, int) or not isinstance(started, int):
         raise ShimError(f"{path}: damaged: no pid or start_time")
-    return pid, started
+    parent = Parent(name, pid, started)
+    uid = value.get("uid")
+    parent.uid = uid if isinstance(uid, int) else None
+    parent.covered = value.get("volumes") != [] or "." in name  # itself in another's view, perhaps
+    parent.no_new_privs = value.get("no_new_privs") is not False
+    why = value.get("not_as_root")
+    if "not_as_root" not in value and parent.no_new_privs:
+        why = f"the record of {name} is an older release's, which does not say whether it may"
+    parent.not_as_root = None if why is None else str(why)
+    return parent
 
 
-def _checkpointed(path: str) -> "int | None":
+def _checkpointed(name: str, path: str) -> "Parent | None":
     try:
         fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
     except OSError:
@@ -76,4 +120,25 @@ def _checkpointed(path: str) -> "int | None":
         text = posix.read(fd, 32).strip()
     finally:
         posix.close(fd)
-    return int(text) if text.isdigit() else None
+    if not text.isdigit():
+        return None
+    pid = int(text)
+    parent = Parent(name, pid, record.start_time(pid))
+    parent.no_new_privs = _has_no_new_privs(pid)
+    why = f"nothing is recorded of what covers what in the view of {name}"
+    parent.not_as_root = why
+    return parent
+
+
+def _has_no_new_privs(pid: int) -> bool:
+    """Whether the process cannot gain rights (proc_pid_status(5), Linux 4.10); who cannot be asked counts as such."""
+    try:
+        fd = posix.open(f"/proc/{pid}/status", posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return True
+    try:
+        return b"\nNoNewPrivs:\t0\n" not in posix.read(fd, 16384)
+    except OSError:
+        return True
+    finally:
+        posix.close(fd)

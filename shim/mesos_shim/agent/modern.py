@@ -12,6 +12,9 @@ from .. import launch as launch_module
 from ..errors import ShimError, reason
 from . import held, packaged, setup
 
+if False:  # for the type checker alone: only a DEBUG container joins
+    from . import join
+
 _PREFIX = b"MESOS_CONTAINERIZER_"
 _DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # stout, os::host_default_path
 _EXIT_FAILURE = 1
@@ -38,7 +41,18 @@ _OURS = {
 class Launch:
     """One launch as the agent described it."""
 
-    __slots__ = ("config", "container_ids", "debug", "held", "info", "mounts", "needs_packaged", "request", "runtime")
+    __slots__ = (
+        "config",
+        "container_ids",
+        "debug",
+        "held",
+        "info",
+        "mounts",
+        "needs_packaged",
+        "parent",
+        "request",
+        "runtime",
+    )
 
     def __init__(self, config: configuration.Config, info: "dict[str, object]", runtime: "str | None") -> None:
         self.config = config
@@ -47,6 +61,8 @@ class Launch:
         self.container_ids = _container_ids(runtime)
         self.held = held.Held()
         self.debug = False
+        # Of a DEBUG container, once there is a plan: whose view it joins.
+        self.parent: join.Parent | None = None
         self.mounts: list[dict[str, object]] = []
         self.needs_packaged: str | None = None
         self.request = request.LaunchRequest()
@@ -212,10 +228,20 @@ def _hand_over(work: Launch, signals: supervise.Signals) -> None:
             "take cgroups and namespaces/pid out of our isolation and give them to the agent's"
         )
     work.request.user = setup.string(work.info.get("user"), "ContainerLaunchInfo.user")
-    made, _ = _plan(work)
+    made, place = _plan(work)
     setup.check_view_for_root(made, what)
     made.apart = False  # nothing is recorded of it, and the helper makes the namespaces that the agent names
     _enter(work, made)
+    launch_module.settle(work.request, made, place)  # a DEBUG container that joins this view asks what it was judged
+    launch_module.warn(made.warnings)
+    try:
+        _become_packaged(work, made, mask, what)
+    except BaseException:
+        launch_module.give_up(made)
+        raise
+
+
+def _become_packaged(work: Launch, made: plan.Plan, mask: "set[int]", what: str) -> None:
     info = dict(work.info)
     info["mounts"] = work.mounts
     variables = posix.environ
@@ -239,16 +265,21 @@ def _plan(work: Launch) -> "tuple[plan.Plan, record.Place | None]":
         asked.info = None
         asked.isolation = ()
     made = launch_module.make_plan(asked, [] if work.debug else private_directories(work))
+    if work.debug:
+        from . import join
+
+        work.parent = join.find(work.container_ids, work.runtime or "", record.state_dir(work.config.state_dir))
+        join.inherit(work.parent, made)
     return made, launch_module.open_record(asked, made)
 
 
 def _enter(work: Launch, made: plan.Plan) -> None:
     """This process in the container's view of the file system, and in its sandbox."""
-    if work.debug:
+    if work.parent is not None:
         from . import join
 
         made.first = record.first()  # its parent's /proc may be one of a pid namespace
-        join.parents_view(work.container_ids, work.runtime or "", record.state_dir(work.config.state_dir))
+        join.enter(work.parent)
     else:
         launch_module.prepare(work.request, made)
 
@@ -275,11 +306,10 @@ def _run(work: Launch, signals: supervise.Signals, status: "int | None") -> "tup
     """Fork the command, wait for it; its raw wait status, and whether it never started. `status` stays open."""
     work.request.user = setup.string(work.info.get("user"), "ContainerLaunchInfo.user")
     made, place = _plan(work)
-    if work.debug:
+    if work.parent is not None:
         from . import join
 
-        state = record.state_dir(work.config.state_dir)
-        join.parents_view(work.container_ids, work.runtime or "", state, join.IN_PARENT)
+        join.enter(work.parent, join.IN_PARENT)
     child = supervise.start(
         work.request, made, lambda: _become(work, made, place, signals), "mesos-containerizer", _EXIT_FAILURE
     )

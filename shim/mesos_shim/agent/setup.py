@@ -131,9 +131,8 @@ def run_as_root(commands: "list[Command]", made: plan.Plan, where: str) -> None:
 
 def check_view_for_root(made: plan.Plan, what: str) -> None:
     """Refuse to run `what` as root in a view in which the task's user provides files over root's."""
-    why = plan.why_not_as_root(made.mounts, made.user)
-    if why is not None:
-        raise ShimError(f"{what}: root runs nothing in this container's view: {why}")
+    if made.not_as_root is not None:
+        raise ShimError(f"{what}: root runs nothing in this container's view: {made.not_as_root}")
 
 
 def _exec(item: Command) -> None:
