@@ -242,6 +242,16 @@ def test_what_we_do_not_do_is_refused_by_its_name_without_a_packaged_helper(agen
         assert "packaged_helper" in err
 
 
+@pytest.mark.parametrize("name", ["effective_capabilities", "bounding_capabilities", "what_comes_next"])
+def test_an_empty_message_is_a_present_one(agent: Agent, name: str) -> None:
+    """No capabilities at all is not the same as nothing said of them; an empty list or null says nothing."""
+    agent.hold(None)
+    status, out, err = end(agent.start("echo started", **{name: {}}))
+    assert (status, out, agent.status) == (1, "", str(1 << 8))
+    assert f"ContainerLaunchInfo.{name}: needs the packaged" in err
+    assert end(agent.start("echo started", masked_paths=[], task_environment={}))[1] == "started\n"
+
+
 def test_hand_over_to_a_packaged_helper_played_by_a_script(agent: Agent, open_tmp: Path) -> None:
     """Our volumes are attached first, their entries are gone from `mounts`, others stay, and the byte is there."""
     packaged = open_tmp / "packaged"

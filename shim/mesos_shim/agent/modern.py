@@ -207,7 +207,8 @@ def _plain_bind(mount: "dict[str, object]") -> "tuple[str, str] | None":
 def _needs_packaged(work: Launch) -> "str | None":
     """The first field that we leave to the packaged helper, or None."""
     for name, value in work.info.items():
-        if name not in _OURS and value not in (None, [], {}):
+        # An empty message is a present one: effective_capabilities of {} takes them all away.
+        if name not in _OURS and value not in (None, []):
             return name
     if work.mounts:
         return "mounts"
