@@ -1,0 +1,84 @@
+"""`mesos-shim validate`: what it takes, what it refuses, and that no file can make it wait or fill the memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mesos_shim import jsontext, validate, yamltext
+from mesos_shim.errors import ShimError
+
+INFO = """\
+type: MESOS
+volumes:
+  - {host_path: tmp, container_path: /tmp, mode: RW}
+"""
+VALUE = {"type": "MESOS", "volumes": [{"host_path": "tmp", "container_path": "/tmp", "mode": "RW"}]}
+
+
+def judged(path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """What `validate` says of a file of that name and text, which it must not take."""
+    path.write_text(text)
+    assert validate.main([str(path)]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    return said.err
+
+
+def test_yaml_is_taken_for_what_it_says(tmp_path: Path) -> None:
+    path = tmp_path / "info.yml"
+    path.write_text(INFO)
+    assert validate.main([str(path)]) == 0
+    assert yamltext.parse(INFO.encode(), "x") == VALUE
+    assert yamltext.parse(json.dumps(VALUE).encode(), "x") == VALUE
+
+
+def test_a_file_that_is_too_long_is_not_judged_by_its_beginning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The part that was read is valid; what comes after it would not be."""
+    text = INFO + "#" * jsontext.MAX_BYTES + "\nnonsense: 1\n"
+    assert f"at most {jsontext.MAX_BYTES}" in judged(tmp_path / "long.yml", text, capsys)
+    assert f"at most {jsontext.MAX_BYTES}" in judged(
+        tmp_path / "long.json", json.dumps(VALUE) + " " * len(text), capsys
+    )
+
+
+def test_aliases_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ten lines of them stand for 10^9 values."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    assert "line 2: an alias" in judged(tmp_path / "bomb.yml", "\n".join(lines), capsys)
+    assert "an alias" in judged(tmp_path / "itself.yml", "&a [*a]", capsys)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("type: MESOS\nvolumes: []\ntype: DOCKER\n", "line 3: duplicate key 'type'"),
+        ("volumes: [{mode: RO, mode: RW}]", "line 1: duplicate key 'mode'"),
+        ('1: a\n"1": b', "duplicate key '1'"),
+        ("? [a]\n: b", "line 1: a key that is not a string"),
+        ("[" * 65 + "]" * 65, f"nested deeper than {jsontext.MAX_DEPTH}"),
+        ("- " * 100_000, f"nested deeper than {jsontext.MAX_DEPTH}"),
+        ("a: " + "9" * 500_000, "500000 characters that is no string"),
+        ("a: 1" + ":1" * 200_000, "characters that is no string"),
+        ("a: .nan", "not JSON"),
+        ("a: 2020-01-01", "not a JSON value"),
+        ("a: !!python/name:os.system x", "not YAML"),
+        ("a: [", "not YAML"),
+    ],
+)
+def test_what_json_could_not_say_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, words: str
+) -> None:
+    assert words in judged(tmp_path / "bad.yaml", text, capsys)
+
+
+def test_depth_is_depth_not_length() -> None:
+    assert yamltext.parse(("- [1]\n" * 1000).encode(), "x") == [[1]] * 1000
+    with pytest.raises(ShimError):
+        yamltext.parse(b"[" * 65, "x")
