@@ -24,7 +24,8 @@ def run_module(name, check=False, **args):
     from ansible.module_utils import basic
     from ansible.module_utils.testing import patch_module_args
 
-    args = {**args, "_ansible_check_mode": check, "_ansible_diff": True}
+    # no_log as Ansible itself sends it: it takes the place of what a module has said.
+    args = {**args, "_ansible_check_mode": check, "_ansible_diff": True, "_ansible_no_log": False}
     out = io.StringIO()
     warnings = []
     with patch_module_args(args), redirect_stdout(out), pytest.raises(

@@ -238,9 +238,30 @@ def no_secret(text):
     assert not [word for word in HIDDEN if word in text]
 
 
-def test_secrets_are_shown_nowhere(flags, monkeypatch):
-    logged = []
-    monkeypatch.setattr("syslog.syslog", lambda *args: logged.append(args))
+@pytest.fixture
+def logged(monkeypatch):
+    """What modules write to the host's syslog."""
+    lines = []
+    monkeypatch.setattr("ansible.module_utils.basic.has_journal", False)
+    monkeypatch.setattr("syslog.syslog", lambda *args: lines.append(repr(args)))
+    return lines
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("agent_flags", {"path": "etc"}),
+        ("agent_generation", {"path": "etc", "prefix": "opt", "url_password": "sesame3"}),
+        ("agent_preflight", {"path": "etc", "prefix": "opt"}),
+    ],
+)
+def test_no_secret_is_written_to_the_hosts_log(tmp_path, logged, name, args):
+    args = {key: str(tmp_path / value) if key in ("path", "prefix") else value for key, value in args.items()}
+    assert "msg" not in run_module(name, flags=SECRETS, **args)
+    no_secret(" ".join(logged))
+
+
+def test_secrets_are_shown_nowhere(flags, logged):
     allowed = {"allow_incompatible": ["docker_config"]}
     first = flags(SECRETS, **allowed)
     no_secret(first["_raw"])
@@ -254,7 +275,7 @@ def test_secrets_are_shown_nowhere(flags, monkeypatch):
     no_secret(flags(SECRETS, no_such_option=1)["_raw"])
     no_secret(flags(json.dumps(SECRETS)[:-1])["_raw"])
     no_secret(run_module("agent_flags_info", path=str(flags.path))["_raw"])
-    no_secret(repr(logged))
+    no_secret(" ".join(logged))
 
 
 def test_files_with_a_secret_are_closed_to_others(flags):

@@ -37,8 +37,12 @@ class SecretiveModule(AnsibleModule):
     wherever it occurs.
     """
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, no_log=True, **kwargs)
+    def _log_invocation(self):
+        """Nothing for syslog or the journal.
+
+        AnsibleModule(no_log=True) would not keep it out: the task's own no_log, false unless somebody said so, takes
+        its place before anything is logged.
+        """
 
     def _shown_parameters(self):
         shown = dict(self.params)
