@@ -41,6 +41,7 @@ CANONICAL = '{"type":"MESOS","volumes":[{"container_path":"/tmp","host_path":"tm
         ({"default_container_info": json.dumps(INFO)}, {"default_container_info": CANONICAL + "\n"}),
         ({"credential": "/etc/mesos-credential"}, {"credential": "/etc/mesos-credential\n"}),
         ({"quiet": None, "ip": "10.0.0.1"}, {"ip": "10.0.0.1\n"}),
+        ({"attributes": {}, "resources": {"cpus": None}, "ip": "10.0.0.1"}, {"ip": "10.0.0.1\n"}),
     ],
 )
 def test_writes_what_the_init_wrapper_reads(flags, wanted, files):
@@ -281,6 +282,14 @@ def test_secrets_are_shown_nowhere(flags, logged):
 def test_files_with_a_secret_are_closed_to_others(flags):
     flags({"master": SECRETS["master"], "isolation": "a"})
     assert [stat.S_IMODE((flags.path / n).stat().st_mode) for n in ("master", "isolation")] == [0o640, 0o644]
+
+
+@pytest.mark.parametrize("empty", [{}, {"rack": None}])
+def test_a_map_without_a_key_takes_the_flag_away(flags, empty):
+    flags(WANTED)
+    (change,) = flags({**WANTED, "attributes": empty}, allow_incompatible=["attributes"])["changed_flags"]
+    assert (change["name"], change["after"]) == ("attributes", None)
+    assert tree(flags.path) == {"isolation": "posix/cpu\n"}
 
 
 def test_effects_of_changes(flags, tmp_path):

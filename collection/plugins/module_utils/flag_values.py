@@ -100,6 +100,8 @@ def _setting(flag, value):
     if flag.effect == "never":
         raise FlagError("flag %s %s: it cannot be kept in the flags directory" % (flag.name, flag.reason))
     setting = _RENDER[flag.kind](flag, value)
+    if setting is None:  # a map without a key gives the agent nothing
+        return None
     for text in setting.value.values() if setting.form == "directory" else [effective(setting)]:
         if "\0" in text:
             raise FlagError("flag %s holds a NUL character" % flag.name)
