@@ -77,6 +77,11 @@ def test_writes_what_the_init_wrapper_reads(flags, wanted, files):
         ({"attributes": "rack"}, "is not key:value pairs"),
         ({"attributes": {"../x": "1"}}, 'the key "../x" cannot be a file name'),
         ({"attributes": {".x": "1"}}, "cannot be a file name"),
+        *(
+            ({"attributes": {f"rack{end}": "1"}}, f"key rack{end}: a file of that name counts as a backup")
+            for end in (".old", ".bak", ".orig", ".tmp", ".swp", ".rpmnew", ".dpkg-dist", "~")
+        ),
+        ({"resources": {"cpus.old": 1}}, "flag resources, key cpus.old: a file of that name counts as a backup"),
         ({"attributes": {"rack": "a;zone:b"}}, "would start another key"),
         ({"attributes": {"rack": ""}}, "the value is empty"),
         ({"hostname": "a\0b"}, "NUL"),

@@ -17,12 +17,9 @@ import os
 import re
 import stat
 
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import FlagError, Setting
+from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import BACKUP_NAME, FlagError, Setting
 
 PART_FLAGS = ("attributes", "resources")
-
-# A backup that lies among attributes or resources would be read as one more key.
-_BACKUP_NAME = re.compile(r"(~|\.(rpmnew|rpmsave|rpmorig|dpkg-[a-z]+|ucf-[a-z]+|bak|old|orig|swp|tmp))$")
 _MOST_BYTES = 1 << 20
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2  # include/uapi/linux/fs.h
@@ -112,7 +109,7 @@ def _read_parts(fd, name, state):
         for key in sorted(os.listdir(inner)):
             found = os.stat(key, dir_fd=inner, follow_symlinks=False)
             relative = name + "/" + key
-            if not stat.S_ISREG(found.st_mode) or key.startswith(".") or _BACKUP_NAME.search(key):
+            if not stat.S_ISREG(found.st_mode) or key.startswith(".") or BACKUP_NAME.search(key):
                 state.foreign.append(relative)
                 if stat.S_ISDIR(found.st_mode):
                     state.foreign_directories.append(relative)

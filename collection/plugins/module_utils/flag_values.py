@@ -21,6 +21,9 @@ _BYTES = re.compile(r"[0-9]+(B|KB|MB|GB|TB)")
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 _KEY = re.compile(r"[A-Za-z0-9_][^/:;\s\0]*")
 
+# A backup that lies among attributes or resources would be read as one more key.
+BACKUP_NAME = re.compile(r"(~|\.(rpmnew|rpmsave|rpmorig|dpkg-[a-z]+|ucf-[a-z]+|bak|old|orig|swp|tmp))$")
+
 # The init wrapper makes one argument of a value; Linux takes no argument of 32 pages or more.
 _LONGEST_ARGUMENT = 131071
 
@@ -234,6 +237,8 @@ def _parts(flag, value):
                 "flag %s: the key %s cannot be a file name there: no '/', ':', ';', space or leading '.'"
                 % (flag.name, json.dumps(key, default=str))
             )
+        if BACKUP_NAME.search(key):
+            raise FlagError("flag %s, key %s: a file of that name counts as a backup, not as a key" % (flag.name, key))
         if isinstance(item, (dict, list, tuple)):
             raise FlagError("flag %s, key %s: give a scalar, a range or a set as text" % (flag.name, key))
         text = ("true" if item else "false") if isinstance(item, bool) else str(item).strip()
