@@ -278,6 +278,20 @@ def test_secrets_are_shown_nowhere(flags, logged):
         result = flags({**SECRETS, name: value}, **allowed)
         assert result["failed"]
         no_secret(result["_raw"])
+    for wrong in (
+        {"credentials": "sesame4"},
+        {"Credential": {"secret": "sesame5"}},
+        {"no-credential": "sesame6"},
+        {"?credential": "sesame7"},
+        {"zk://u:sesame8@h": 1},
+        {"attributes": {"zk://u:sesame9 x@h": "1"}},
+        {"credential": '{"sesame10": 1, "sesame10": 2}'},
+        {"master": ["zk://u:hun sesame@h"]},
+    ):
+        result = flags(wrong, **allowed)
+        assert result["failed"]
+        no_secret(result["_raw"])
+    no_secret(run_module("agent_gate", path=str(flags.path), url="http://u:sesame11@127.0.0.1:9", timeout=0)["_raw"])
     no_secret(flags(SECRETS, no_such_option=1)["_raw"])
     no_secret(flags(json.dumps(SECRETS)[:-1])["_raw"])
     no_secret(run_module("agent_flags_info", path=str(flags.path))["_raw"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 
 from ansible.module_utils.urls import open_url
+from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import without_passwords
 from ansible_collections.mesos.containerizer.plugins.module_utils.agent_service import start_time
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import effective
 
@@ -27,6 +28,7 @@ class Api:
 
     def __init__(self, url, user=None, password=None, timeout=10):
         self.url, self.user, self.password, self.timeout = url.rstrip("/"), user, password, timeout
+        self.shown = without_passwords(self.url)
 
     def get(self, path, parse=True):
         """The JSON at a path. Raises ApiError."""
@@ -36,7 +38,7 @@ class Api:
         try:
             return json.loads(data)
         except ValueError as error:
-            raise ApiError("%s%s: answered no JSON" % (self.url, path)) from error
+            raise ApiError("%s%s: answered no JSON" % (self.shown, path)) from error
 
     def post(self, path, data):
         """Sends JSON to a path. Raises ApiError."""
@@ -60,7 +62,8 @@ class Api:
         except Exception as error:  # of the socket, of HTTP, of TLS: all of them mean no answer
             said = b" ".join(error.read().split())[:300].decode("utf-8", "replace") if hasattr(error, "read") else ""
             reason = getattr(error, "reason", None) or error
-            raise ApiError("%s%s: %s%s" % (self.url, path, reason, ": " + said if said else "")) from error
+            reason = without_passwords(str(reason))
+            raise ApiError("%s%s: %s%s" % (self.shown, path, reason, ": " + said if said else "")) from error
 
     def _first(self, *paths):
         for path in paths[:-1]:

@@ -7,27 +7,32 @@ from __future__ import annotations
 import re
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_table import SECRET_FLAGS
+from ansible_collections.mesos.containerizer.plugins.module_utils.flag_table import FLAGS, SECRET_FLAGS
 
 MASK = "********"
 
-# zk://user:password@host and its like. Greedy: a password may hold "@" or "/", and masking too much harms nobody.
-_PASSWORD = re.compile(r"(://[^:/@\s]*:)\S*@")
+# zk://user:password@host and its like. Greedy: a password may hold "@", "/" or a space, and masking too much harms
+# nobody.
+_PASSWORD = re.compile(r"(://[^:/]*:).*@", re.DOTALL)
 
 
 def masked(name, value):
-    """The value of a flag as it may be shown; maps and lists are masked inside."""
-    if value is None:
-        return None
-    if name in SECRET_FLAGS:
-        return MASK
+    """The value of a flag as it may be shown; maps and lists are masked inside.
+
+    Of a flag that the table does not have, a misspelt one for example, nobody knows whether it is a secret.
+    """
+    if value is None or (isinstance(value, bool) and name not in SECRET_FLAGS):
+        return value
+    return without_passwords(value) if name in FLAGS and name not in SECRET_FLAGS else MASK
+
+
+def without_passwords(value):
+    """Text, or maps and lists of it, with the passwords inside addresses masked."""
     if isinstance(value, dict):
-        return {key: masked(None, item) for key, item in value.items()}
+        return {without_passwords(key): without_passwords(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [masked(None, item) for item in value]
-    if isinstance(value, str):
-        return _PASSWORD.sub(r"\1" + MASK + "@", value)
-    return value
+        return [without_passwords(item) for item in value]
+    return _PASSWORD.sub(r"\1" + MASK + "@", value) if isinstance(value, str) else value
 
 
 class SecretiveModule(AnsibleModule):
@@ -45,10 +50,11 @@ class SecretiveModule(AnsibleModule):
         """
 
     def _shown_parameters(self):
-        shown = dict(self.params)
-        if isinstance(shown.get("flags"), dict):
-            shown["flags"] = {name: masked(name.lstrip("?"), value) for name, value in shown["flags"].items()}
-        elif shown.get("flags") is not None:
+        shown = {name: without_passwords(value) for name, value in self.params.items() if name != "flags"}
+        flags = self.params.get("flags")
+        if isinstance(flags, dict):
+            shown["flags"] = {without_passwords(name): masked(name, value) for name, value in flags.items()}
+        elif flags is not None:
             shown["flags"] = MASK
         return {"module_args": shown}
 

@@ -9,7 +9,7 @@ import difflib
 import json
 import re
 
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import masked
+from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import masked, without_passwords
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_table import FLAGS, SECRET_FLAGS, Flag
 
 # form: "bool" (a file ?x or ?no-x), "file" (a file of that name), "directory" (one file a key).
@@ -39,7 +39,7 @@ def wanted_settings(flags, known):
         try:
             settings[name] = _setting(_known(name, flags, known), flags[name])
         except FlagError as error:
-            errors.append(str(error))
+            errors.append(without_passwords(str(error)))
     if errors:
         raise FlagError("; ".join(errors))
     return settings
@@ -202,8 +202,10 @@ def _json(flag, value):
     try:
         parsed = _parse(text)
     except ValueError as error:
-        # The decoder's message says where, never what: the text may be a secret.
-        raise FlagError("flag %s is neither JSON nor an absolute path: %s" % (flag.name, error)) from error
+        # The decoder's message says where, never what: the text may be a secret. Ours names a key.
+        secret = flag.name in SECRET_FLAGS and not isinstance(error, json.JSONDecodeError)
+        reason = "a key occurs twice, or a value is not JSON's" if secret else error
+        raise FlagError("flag %s is neither JSON nor an absolute path: %s" % (flag.name, reason)) from error
     if not isinstance(parsed, (dict, list)):
         raise _wrong(flag, value, "a JSON object or array")
     return Setting("file", canonical(parsed))

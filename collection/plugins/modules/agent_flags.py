@@ -18,6 +18,8 @@ description:
     either all of the old flags or all of the new ones.
   - Every flag must be known, by a table of releases 0.21.2 and 1.11.0 or, where an agent is installed on the host,
     by what its C(--help) names. Values are checked by their kind.
+  - Secrets are masked wherever a value is shown. So is every value of a flag that the table does not have, for nobody
+    knows whether it is one.
 attributes:
   check_mode:
     description: Says what would change, and refuses what would be refused, without changing anything.
