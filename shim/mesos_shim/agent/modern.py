@@ -236,13 +236,13 @@ def _hand_over(work: Launch, signals: supervise.Signals) -> None:
     launch_module.settle(work.request, made, place)  # a DEBUG container that joins this view asks what it was judged
     launch_module.warn(made.warnings)
     try:
-        _become_packaged(work, made, mask, what)
+        _become_packaged(work, made, signals, what)
     except BaseException:
         launch_module.give_up(made)
         raise
 
 
-def _become_packaged(work: Launch, made: plan.Plan, mask: "set[int]", what: str) -> None:
+def _become_packaged(work: Launch, made: plan.Plan, signals: supervise.Signals, what: str) -> None:
     info = dict(work.info)
     info["mounts"] = work.mounts
     variables = posix.environ
