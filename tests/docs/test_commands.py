@@ -153,6 +153,7 @@ def test_readme(hosts, tmp_path: Path) -> None:
         here = [block for block in commands.blocks(page) if block.mark != "test"]
         there = [block for block in commands.blocks(page) if block.mark == "test"]
         assert field.do([*here, *there], page.name) == 2
+        assert field.follow(CHECKOUT / "docs/troubleshooting.md") == 1
         assert (host.root / "root/tmp/mine").exists()
 
 

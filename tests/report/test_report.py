@@ -139,6 +139,8 @@ def test_a_container_that_was_seen_once_has_no_cpu_use() -> None:
 
 SEEN: dict[str, object] = {"mesos_report_current": {"stat": {}}, "mesos_report_host": {"rc": 1}}
 LITTLE: dict[str, dict[str, object]] = {
+    "other-doctor": {**SEEN, "mesos_report_doctor": {"stdout": "[1]"}},
+    "failed-doctor": {**SEEN, "mesos_report_doctor": {"failed": True, "stdout": "", "stderr": "internal error"}},
     "nothing": {},
     "went-away": {"mesos_report_current": {"stat": {"exists": True}}},
     "no-shim": {**SEEN, "mesos_report_current": {"stat": {"exists": False}}},
@@ -155,9 +157,11 @@ def test_hosts_of_which_little_is_known_are_shown_all_the_same(tmp_path: Path) -
         "nothing": "unreachable",
         "went-away": "unreachable",
         "no-shim": "ok",
-        "no-doctor": "ok",
+        "other-doctor": "broken",
+        "failed-doctor": "broken",
+        "no-doctor": "broken",
         "no-usage": "broken",
-        "no-flags": "ok",
+        "no-flags": "broken",
         "no-answer": "broken",
     }
     elements = Elements(page_of(LITTLE, tmp_path).read_text())
@@ -269,6 +273,21 @@ def test_it_fits_every_width(browser: str, page: Path, width: int) -> None:
     assert (seen["head"] == 0) == (width <= 860)
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_long_names_break_instead_of_the_page(browser: str, tmp_path: Path, width: int) -> None:
+    """An executor's id is the framework's to choose."""
+    endless = fleets.host([(fleets.container(1, "x" * 255, 1.0, 10), 0.1)], mesos_agent_drift=["flag " + "y" * 200])
+    seen = measure(browser, page_of({"agent-01.example.net": endless, "h" * 63: endless}, tmp_path), width)
+    assert (seen["overflow"], seen["wide"]) == (0, [])
+
+
+def test_a_fleet_without_hosts_is_no_good_fleet(tmp_path: Path) -> None:
+    text = page_of({}, tmp_path).read_text()
+    assert "nothing was looked at" in text
+    assert "Nothing: every host" not in text
+    assert 'class="tile good"' not in text
+
+
 def test_dark_and_light(browser: str, page: Path) -> None:
     seen = {scheme: measure(browser, page, 1080, scheme) for scheme in (DARK, LIGHT)}
     for scheme, found in seen.items():
@@ -306,6 +325,8 @@ def test_in_print_everything_is_there_though_it_was_closed_on_the_screen(
     )
     for words in ("What needs a person", "spark-executor-17", "launcher_dir", "flag gc_delay", "0.04 / 0.5 CPU"):
         assert words in done.stdout, words
+    # Paper has room for columns: a host is one line of a table.
+    assert re.search(r"agent-01\.example\.net +as wanted +0\.2\.0-5f2c9e0b7a41 +2 ", done.stdout)
 
 
 # --- real hosts

@@ -112,7 +112,10 @@ def _fill(host, known):
     stat = (known.get("mesos_report_current") or {}).get("stat") or {}
     if stat.get("exists"):
         host["release"] = str(stat.get("lnk_target") or "").rpartition("/")[2] or None
-    flags = (known.get("mesos_report_flags") or {}).get("flags") or {}
+    read = known.get("mesos_report_flags") or {}
+    if read.get("failed"):
+        _unknown(host, "flags", read.get("msg"))
+    flags = read.get("flags") or {}
     host["flags"] = {str(flag): _value(value) for flag, value in sorted(flags.items())}
     system = {}
     for line in (known.get("mesos_report_host") or {}).get("stdout_lines") or []:
@@ -122,22 +125,33 @@ def _fill(host, known):
     host["cpus"] = system.get("_NPROCESSORS_ONLN")
     if "_PHYS_PAGES" in system and "PAGESIZE" in system:
         host["memory"] = system["_PHYS_PAGES"] * system["PAGESIZE"]
-    host["doctor"] = _json((known.get("mesos_report_doctor") or {}).get("stdout"))
+    doctor = known.get("mesos_report_doctor") or {}
+    host["doctor"] = _findings(doctor.get("stdout"))
+    if host["doctor"] is None or doctor.get("failed"):
+        # Who cannot say how he is, is not well.
+        _unknown(host, "doctor", doctor.get("stderr") or doctor.get("msg"))
+        host["doctor"] = host["doctor"] or []
     before = {item["container_id"]: item for item in (known.get("mesos_report_before") or {}).get("containers") or []}
     after = known.get("mesos_report_after") or {}
     for item in after.get("containers") or []:
         host["containers"].append(_container(item, before.get(item["container_id"]), host))
     host["containers"].sort(key=lambda container: (-(container["cpu"] or 0), container["id"]))
-    if after.get("failed") and not host["error"]:
-        host["error"] = " ".join(str(after.get("msg") or "usage is not known").split())
+    if after.get("failed"):
+        _unknown(host, "usage", after.get("msg"))
 
 
-def _json(text):
+def _unknown(host, what, why):
+    """The first thing that could not be asked, unless there is an error already."""
+    host["error"] = host["error"] or " ".join(("%s: %s" % (what, why or "no answer that can be read")).split())
+
+
+def _findings(text):
+    """The doctor's findings; None where that is not what the host has said."""
     try:
         value = json.loads(text or "[]")
     except ValueError:
-        return []
-    return value if isinstance(value, list) else []
+        return None
+    return value if isinstance(value, list) and all(isinstance(item, dict) for item in value) else None
 
 
 def _value(value):
