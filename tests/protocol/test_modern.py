@@ -276,6 +276,27 @@ def test_hand_over_to_a_packaged_helper_played_by_a_script(agent: Agent, open_tm
     assert info["seccomp_profile"] == {"x": 1}
 
 
+@pytest.mark.parametrize(
+    "mount",
+    [
+        {"flags": 0, "source": "tmpfs", "target": "/tmp", "type": "tmpfs"},
+        {"flags": 20480, "source": "/usr/share", "target": "/tmp/"},
+        {"flags": 20480 | 32 | 1, "source": "SANDBOX/tmp", "target": "/tmp"},  # read-only: a remount of it
+        {"target": "/tmp"},
+    ],
+)
+def test_another_isolators_mount_on_a_volumes_target_is_refused(agent: Agent, mount: dict[str, object]) -> None:
+    """Only the very bind that filesystem/shared asks for is ours to leave out."""
+    agent.shim.configure(default_container_info=PRIVATE_TMP, packaged_helper="/usr/bin/env")
+    agent.hold(None)
+    mount = {key: str(agent.sandbox) + value[7:] if value == "SANDBOX/tmp" else value for key, value in mount.items()}
+    status, out, err = end(agent.start("echo started", mounts=[mount]))
+    assert (status, out, agent.status) == (1, "", str(1 << 8))
+    assert "ContainerLaunchInfo.mounts: " in err
+    assert "on '/tmp'" in err
+    assert not (agent.sandbox / "tmp").exists()
+
+
 def test_other_subcommands_are_the_packaged_helpers(agent: Agent, open_tmp: Path) -> None:
     """`mount` and the like are handed on unchanged, or refused where there is none."""
     done = subprocess.run([agent.shim.helper, "mount", "--help"], capture_output=True, text=True, check=False)

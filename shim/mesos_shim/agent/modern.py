@@ -19,6 +19,7 @@ _PREFIX = b"MESOS_CONTAINERIZER_"
 _DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # stout, os::host_default_path
 _EXIT_FAILURE = 1
 _MS_BIND = 0x1000
+_MS_REC = 0x4000
 
 # What we do ourselves, and what the agent has done by the time it starts us.
 _OURS = {
@@ -191,15 +192,36 @@ def _choose(work: Launch, config_found: bool) -> None:
         if len(found) == len(pairs):
             work.request.info = setup.as_given(found, paths.normal(work.request.sandbox or "/"))
             work.request.origin = request.FRAMEWORK
-    targets = {volume.container_path for volume in work.request.info.volumes} if work.request.info else set()
-    # The agent's own filesystem/shared has asked for the same volumes, plainly and read-write: ours replace them.
-    work.mounts = [mount for mount in work.mounts if paths.normal(str(mount.get("target"))) not in targets]
+    work.mounts = _of_others(work)
+
+
+def _of_others(work: Launch) -> "list[dict[str, object]]":
+    """The launch info's mounts without those that its filesystem/shared asks for, plainly: our volumes replace them.
+
+    Another isolator's mount on the target of a volume is refused: one of the two would be lost in silence.
+    """
+    volumes = work.request.info.volumes if work.request.info is not None else []
+    by_target = {volume.container_path: volume for volume in volumes}
+    others = []
+    for mount in work.mounts:
+        volume = by_target.get(paths.normal(str(mount.get("target"))))
+        if volume is None:
+            others.append(mount)
+            continue
+        sandbox = (work.request.sandbox or "") + "/" if volume.relative else ""
+        pair = _plain_bind(mount)
+        if pair is None or paths.normal(pair[0]) != paths.normal(sandbox + volume.host_path):
+            raise ShimError(
+                f"ContainerLaunchInfo.mounts: {mount.get('source')!r} on {volume.container_path!r}: "
+                f"{volume.place} is mounted there already; take one of them away"
+            )
+    return others
 
 
 def _plain_bind(mount: "dict[str, object]") -> "tuple[str, str] | None":
-    flags = mount.get("flags")
+    """Source and target of what is a bind mount and nothing more, or None."""
     source, target = mount.get("source"), mount.get("target")
-    if set(mount) == {"flags", "source", "target"} and isinstance(flags, int) and flags & _MS_BIND:
+    if set(mount) == {"flags", "source", "target"} and mount["flags"] in (_MS_BIND, _MS_BIND | _MS_REC):
         return str(source), str(target)
     return None
 
