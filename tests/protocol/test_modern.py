@@ -179,6 +179,42 @@ def test_limits_and_no_new_privileges(agent: Agent) -> None:
     assert out.split() == ["100", "200", "unlimited", "NoNewPrivs:", "1"]
 
 
+@pytest.mark.parametrize("most", [2**63 - 1, 2**64 - 1, str(2**64 - 1)])
+def test_a_limit_beyond_what_the_kernel_counts_is_none(agent: Agent, most: object) -> None:
+    """An agent says 'unlimited' by RLIM_INFINITY, 2^64-1, as well as by leaving the values out."""
+    agent.hold(None)
+    limits = {
+        "rlimits": [
+            {"type": "RLMT_CORE", "soft": 4096, "hard": most},
+            {"type": "RLMT_DATA", "soft": most, "hard": most},
+        ]
+    }
+    status, out, err = end(agent.start("ulimit -Sc; ulimit -Hc; ulimit -Hd", rlimits=limits))
+    assert (status, out.split(), err) == (0, ["8", "unlimited", "unlimited"], "")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"soft": 100}, "RLMT_NOFILE: soft and hard go together"),
+        ({"hard": 100}, "RLMT_NOFILE: soft and hard go together"),
+        ({"soft": 200, "hard": 100}, "RLMT_NOFILE: soft 200, hard 100"),
+        ({"soft": -1, "hard": -1}, "RLMT_NOFILE.soft: -1 is not a number"),
+        ({"soft": 2**64, "hard": 2**64}, "RLMT_NOFILE.soft: 18446744073709551616 is not a number"),
+        ({"soft": "9" * 5000, "hard": 1}, "is not a number"),
+        ({"soft": "\u00b2", "hard": 1}, "is not a number"),
+        ({"soft": True, "hard": True}, "RLMT_NOFILE.soft: True is not a number"),
+    ],
+)
+def test_a_limit_that_is_none_is_refused_by_its_name(agent: Agent, values: dict[str, object], words: str) -> None:
+    agent.hold(None)
+    limits = {"rlimits": [{"type": "RLMT_NOFILE", **values}]}
+    status, out, err = end(agent.start("echo started", rlimits=limits))
+    assert (status, out, agent.status) == (1, "", str(1 << 8))
+    assert words in err
+    assert "internal error" not in err
+
+
 def test_pre_exec_commands_run_as_root_and_stop_the_launch(agent: Agent) -> None:
     """They run inside the view before the user changes; one that fails ends the launch."""
     agent.shim.configure(default_container_info=PRIVATE_TMP)

@@ -7,7 +7,7 @@ import _signal
 import posix
 
 from .. import config as configuration
-from .. import execute, paths, plan, record, request, supervise
+from .. import execute, jsontext, paths, plan, record, request, supervise
 from .. import launch as launch_module
 from ..errors import ShimError, reason
 from . import held, packaged, setup
@@ -366,8 +366,8 @@ def _become(work: Launch, made: plan.Plan, place: "record.Place | None", signals
     directory = setup.string(info.get("working_directory"), "ContainerLaunchInfo.working_directory")
     if directory is not None and (work.debug or paths.normal(directory) != made.sandbox.path):
         setup.change_directory(directory)
-    for limit, soft, hard in limits:
-        setup.set_limit(limit, soft, hard)
+    for name, number, soft, hard in limits:
+        setup.set_limit(name, number, soft, hard)
     supervise.release_signals(signals)
     made.command = command.argv
     launch_module.finish(work.request, made, variables, command.path)
@@ -405,10 +405,10 @@ def _groups(info: "dict[str, object]") -> "list[int]":
     return groups
 
 
-def _limits(info: "dict[str, object]") -> "list[tuple[int, int, int]]":
-    """RLimitInfo as (resource, soft, hard); without values a limit is unlimited."""
+def _limits(info: "dict[str, object]") -> "list[tuple[str, int, int, int]]":
+    """RLimitInfo as (name, resource, soft, hard); without values a limit is unlimited."""
     outer = info.get("rlimits")
-    if not outer:
+    if outer is None:
         return []
     if not isinstance(outer, dict):
         raise ShimError("ContainerLaunchInfo.rlimits: not an object")
@@ -417,15 +417,24 @@ def _limits(info: "dict[str, object]") -> "list[tuple[int, int, int]]":
     result = []
     for item in setup.objects(outer.get("rlimits"), "ContainerLaunchInfo.rlimits.rlimits"):
         kind = str(item.get("type"))
+        where = f"ContainerLaunchInfo.rlimits: {kind}"
         number = getattr(resource, "RLIMIT_" + kind.replace("RLMT_", "", 1), None)
         if number is None:
-            raise ShimError(f"ContainerLaunchInfo.rlimits: {kind}: no such limit on this host")
-        values = []
-        for side in ("soft", "hard"):
-            value = item.get(side, resource.RLIM_INFINITY)
-            value = int(value) if isinstance(value, str) and value.isdigit() else value  # protobuf's JSON of a uint64
-            if not isinstance(value, int):
-                raise ShimError(f"ContainerLaunchInfo.rlimits: {kind}.{side}: {value!r} is not a number")
-            values.append(value)
-        result.append((int(number), values[0], values[1]))
+            raise ShimError(f"{where}: no such limit on this host")
+        if (item.get("soft") is None) != (item.get("hard") is None):
+            raise ShimError(f"{where}: soft and hard go together; give both, or neither for unlimited")
+        soft, hard = (_limit(item.get(side), resource.RLIM_INFINITY, f"{where}.{side}") for side in ("soft", "hard"))
+        result.append((kind, int(number), soft, hard))
     return result
+
+
+def _limit(value: object, infinity: int, where: str) -> int:
+    """One uint64, which protobuf's JSON may write as a string; from the largest int64 on it is no limit at all."""
+    if value is None:
+        return infinity
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= jsontext.MAX_DIGITS:
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 64:
+        raise ShimError(f"{where}: {value!r} is not a number")
+    # RLIM_INFINITY is ~0 to the kernel; Python's resource module takes no more than a signed 64 bit number.
+    return infinity if value >= (1 << 63) - 1 else value

@@ -166,11 +166,11 @@ def dump(value: object) -> bytes:
     return jsontext.dump(value).encode("ascii")
 
 
-def set_limit(number: int, soft: int, hard: int) -> None:
+def set_limit(name: str, number: int, soft: int, hard: int) -> None:
     """setrlimit(2), while we are still root."""
     import resource
 
     try:
         resource.setrlimit(number, (soft, hard))
     except (OSError, ValueError) as error:
-        raise ShimError(f"ContainerLaunchInfo.rlimits: limit {number}: soft {soft}, hard {hard}: {error}") from None
+        raise ShimError(f"ContainerLaunchInfo.rlimits: {name}: soft {soft}, hard {hard}: {error}") from None
