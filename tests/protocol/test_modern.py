@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from mesos_shim import supervise
+
 from ..conftest import NOBODY, Shim, needs_root
 from . import wire
 from .drive import Agent, end
@@ -108,8 +110,16 @@ def test_agent_gone_before_the_launch(agent: Agent) -> None:
     assert "the agent has gone" in err
 
 
-def test_early_signal_is_written_as_such(open_tmp: Path, shim: Shim) -> None:
-    """SIGTERM while the helper waits for the agent: nothing starts, and the status is that signal's."""
+def test_the_command_ignores_no_signal(agent: Agent) -> None:
+    """Neither those that CPython ignores, nor what the helper caught before."""
+    agent.hold(None)
+    out = end(agent.start("grep -E 'Sig(Blk|Ign)' /proc/self/status"))[1]
+    assert out.split() == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16]
+
+
+@pytest.mark.parametrize("number", sorted(supervise.FORWARDED))
+def test_early_signal_is_written_as_such(open_tmp: Path, shim: Shim, number: int) -> None:
+    """A signal while the helper waits for the agent: nothing starts, and the status is that signal's."""
     agent = Agent(open_tmp, shim)
     agent.hold(None)
     reading, writing = os.pipe()
@@ -129,11 +139,11 @@ def test_early_signal_is_written_as_such(open_tmp: Path, shim: Shim) -> None:
     wchan = Path(f"/proc/{process.pid}/syscall")
     while not wchan.read_text().startswith(f"0 {hex(reading)}"):
         assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     out, _ = process.communicate(timeout=30)
     os.close(writing)
     assert out == ""
-    assert agent.status == str(int(signal.SIGTERM))
+    assert agent.status == str(number)
 
 
 def test_user_groups_environment_and_directory(agent: Agent) -> None:

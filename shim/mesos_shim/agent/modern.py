@@ -75,10 +75,10 @@ def launch(config_path: str) -> int:
     status = _open_status(runtime)
     wait_status, failed = _EXIT_FAILURE << 8, True
     try:
-        _catch_signals(_raise_early)
+        _catch_signals()
         setup.wait_for_agent(_descriptor(b"PIPE_READ"), _descriptor(b"PIPE_WRITE"))
         signals = supervise.hold_signals()
-        _catch_signals(_signal.SIG_DFL)
+        _let_signals_be()
         work = _read(config_path, runtime)
         if work.needs_packaged is not None:
             _hand_over(work, signals)
@@ -102,9 +102,17 @@ def _raise_early(number: int, frame: object) -> None:
     raise EarlySignal(number)
 
 
-def _catch_signals(handler: object) -> None:
-    for number in (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP, _signal.SIGQUIT, _signal.SIGUSR1, _signal.SIGUSR2):
-        _signal.signal(number, handler)
+def _catch_signals() -> None:
+    """Whatever would be forwarded to the command calls the launch off as long as there is none, as in launch.cpp."""
+    for number in supervise.FORWARDED:
+        _signal.signal(number, _raise_early)
+
+
+def _let_signals_be() -> None:
+    """Every signal's default again, but for those that CPython ignores until execute.restore_signals."""
+    for number in supervise.FORWARDED:
+        ignored = number in (_signal.SIGPIPE, _signal.SIGXFSZ)
+        _signal.signal(number, _signal.SIG_IGN if ignored else _signal.SIG_DFL)
 
 
 def _variable(name: bytes) -> "str | None":
