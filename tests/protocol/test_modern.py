@@ -388,3 +388,63 @@ def test_bad_launch_info_is_one_line_and_a_status(agent: Agent, raw: str) -> Non
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
     assert "internal error" not in done.stderr
+
+
+def called(
+    agent: Agent, *arguments: str, without: tuple[str, ...] = (), **variables: str
+) -> tuple[int, str, str, str | None]:
+    """The helper as it is called in `variables`, all that an agent sets less those of `without`: how it ended."""
+    reading, writing = os.pipe()
+    os.write(writing, b"x")
+    command = {"command": {"value": "echo started"}, "working_directory": str(agent.sandbox)}
+    environment = {
+        "LAUNCH_INFO": json.dumps(command),
+        "PIPE_READ": str(reading),
+        "PIPE_WRITE": str(writing),
+        "RUNTIME_DIRECTORY": str(agent.runtime),
+        **variables,
+    }
+    done = subprocess.run(
+        [agent.shim.helper, "launch", *arguments],
+        env={f"MESOS_CONTAINERIZER_{name}": value for name, value in environment.items() if name not in without},
+        pass_fds=(reading, writing),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    os.close(reading)
+    os.close(writing)
+    return done.returncode, done.stdout, done.stderr, agent.status
+
+
+@pytest.mark.parametrize("name", ["LAUNCH_INFO", "PIPE_READ", "PIPE_WRITE"])
+def test_what_is_missing_is_named_and_the_status_written(agent: Agent, name: str) -> None:
+    """Not taken for a call of 0.21's, whose agent reads no status."""
+    agent.hold(None)
+    code, out, err, status = called(agent, without=(name,))
+    assert (code, out, status) == (1, "", "256")
+    assert f"MESOS_CONTAINERIZER_{name}: missing" in err
+    assert called(agent, without=tuple({"LAUNCH_INFO", "PIPE_READ", "PIPE_WRITE"}))[3] == "256"
+
+
+def test_an_argument_is_refused_and_the_status_written(agent: Agent) -> None:
+    """0.21's arguments make it a call of 0.21's, whatever the framework has put into the environment."""
+    agent.hold(None)
+    code, out, err, status = called(agent, "--no-such=1")
+    assert (code, out, status) == (1, "", "256")
+    assert "'--no-such=1': takes no argument" in err
+    (agent.runtime / "status").unlink()
+    code, out, err, status = called(agent, "--command={}")
+    assert (code, out, status) == (1, "", None)
+    assert "--pipe_read is missing" in err
+
+
+def test_help_launches_nothing(agent: Agent) -> None:
+    """By argument and by the environment, as the original has it."""
+    for arguments, variables in ((["--help"], {}), ([], {"HELP": "true"})):
+        code, out, err, status = called(agent, *arguments, **variables)
+        assert (code, err, status) == (0, "", None)
+        assert out.startswith("usage: mesos-containerizer launch")
+    agent.hold(None)
+    assert called(agent, HELP="false") == (0, "started\n", "", "0")

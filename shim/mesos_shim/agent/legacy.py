@@ -16,7 +16,7 @@ if False:  # for the type checker alone: no launch imports typing
     from typing import Callable
 
 _BIND = "mount -n --bind "
-_KNOWN = ("--command", "--commands", "--directory", "--user", "--pipe_read", "--pipe_write", "--rootfs", "--help")
+KNOWN = ("--command", "--commands", "--directory", "--user", "--pipe_read", "--pipe_write", "--rootfs")
 # A path that means the same to us as to the shell which 0.21 would hand it to.
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+:@%,=")
 
@@ -26,7 +26,7 @@ def launch_arguments(arguments: "list[str]") -> "dict[str, str]":
     given: dict[str, str] = {}
     for argument in arguments:
         name, equals, value = argument.partition("=")
-        if name not in _KNOWN or not equals:
+        if name not in KNOWN or not equals:
             raise ShimError(f"launch: {argument!r} is not an argument of 0.21's protocol")
         if name in given:
             raise ShimError(f"launch: {name} is given twice")

@@ -69,13 +69,14 @@ class Launch:
         self.request = request.LaunchRequest()
 
 
-def launch(config_path: str) -> int:
+def launch(arguments: "list[str]", config_path: str) -> int:
     """Launch as the agent's environment says; 0 once the status file says how the command ended, 1 if none started."""
     runtime = _variable(b"RUNTIME_DIRECTORY")
     status = _open_status(runtime)
     wait_status, failed = _EXIT_FAILURE << 8, True
     try:
         _catch_signals()
+        _check_call(arguments)
         setup.wait_for_agent(_descriptor(b"PIPE_READ"), _descriptor(b"PIPE_WRITE"))
         signals = supervise.hold_signals()
         _let_signals_be()
@@ -88,6 +89,15 @@ def launch(config_path: str) -> int:
     finally:
         _write_status(status, wait_status)
     return _EXIT_FAILURE if failed else 0
+
+
+def _check_call(arguments: "list[str]") -> None:
+    """Refuse what no agent calls: an argument, or a variable that is missing."""
+    if arguments:
+        raise ShimError(f"launch: {arguments[0]!r}: takes no argument in 1.x's protocol")
+    for name in (b"LAUNCH_INFO", b"PIPE_READ", b"PIPE_WRITE"):
+        if _PREFIX + name not in posix.environ:
+            raise ShimError(f"{(_PREFIX + name).decode()}: missing in the environment")
 
 
 class EarlySignal(Exception):  # noqa: N818 (no error: the agent's way of calling a launch off)
