@@ -360,6 +360,26 @@ def test_other_subcommands_are_the_packaged_helpers(agent: Agent, open_tmp: Path
     assert "can write it" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"no_new_privileges": "true"}, "ContainerLaunchInfo.no_new_privileges: 'true' is neither true nor false"),
+        ({"no_new_privileges": 1}, "ContainerLaunchInfo.no_new_privileges: 1 is neither true nor false"),
+        ({"command": {"shell": "false", "value": "x"}}, "command.shell: 'false' is neither true nor false"),
+        ({"pre_exec_commands": [{"shell": 0, "value": "x"}]}, "pre_exec_commands[0].shell: 0 is neither true nor"),
+        ({"supplementary_groups": [True]}, "supplementary_groups: not a list of group ids"),
+        ({"clone_namespaces": [True]}, "clone_namespaces: not a list of numbers"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_by_its_name(agent: Agent, fields: dict[str, object], words: str) -> None:
+    """What reads as true, or as 1, without being it was not what anybody meant."""
+    agent.hold(None)
+    command = fields.pop("command", "echo started")
+    status, out, err = end(agent.start(command, **fields))
+    assert (status, out, agent.status) == (1, "", str(1 << 8))
+    assert words in err
+
+
 @pytest.mark.parametrize("raw", ["", "[]", "{", '{"command": {"value": 3}}', '{"command": {}}', '{"user": "no-such"}'])
 def test_bad_launch_info_is_one_line_and_a_status(agent: Agent, raw: str) -> None:
     """Whatever the agent says, it can read how it ended."""

@@ -373,11 +373,12 @@ def _become(work: Launch, made: plan.Plan, place: "record.Place | None", signals
         )
     ]
     variables = _environment(info)
+    no_new_privileges = setup.boolean(info.get("no_new_privileges"), "ContainerLaunchInfo.no_new_privileges")
     limits = _limits(info)
     groups = _groups(info)
     _enter(work, made)
     made.user.groups = made.user.groups + [gid for gid in groups if gid not in made.user.groups]
-    if info.get("no_new_privileges") is True:
+    if no_new_privileges:
         made.no_new_privs = "the agent says so"
     launch_module.settle(work.request, made, place)
     setup.run_as_root(pre_exec, made, "ContainerLaunchInfo.pre_exec_commands")
@@ -417,7 +418,7 @@ def _groups(info: "dict[str, object]") -> "list[int]":
     groups: list[int] = []
     for name in ("supplementary_groups", "task_supplementary_groups"):
         value = info.get(name) or []
-        if not isinstance(value, list) or not all(isinstance(gid, int) and 0 <= gid < 2**32 - 1 for gid in value):
+        if not isinstance(value, list) or not all(type(gid) is int and 0 <= gid < 2**32 - 1 for gid in value):
             raise ShimError(f"ContainerLaunchInfo.{name}: not a list of group ids")
         groups.extend(value)
     return groups

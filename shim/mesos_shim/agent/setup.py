@@ -68,6 +68,13 @@ def string(value: object, where: str) -> "str | None":
     raise ShimError(f"{where}: not a string")
 
 
+def boolean(value: object, where: str) -> "bool | None":
+    """`value` as a boolean, None for an absent one; "false" is a string, which would count as true."""
+    if value is None or isinstance(value, bool):
+        return value
+    raise ShimError(f"{where}: {value!r} is neither true nor false")
+
+
 def objects(value: object, where: str) -> "list[dict[str, object]]":
     """`value` as a list of objects; absent is empty."""
     if value is None:
@@ -81,7 +88,7 @@ def numbers(value: object, where: str) -> "list[int]":
     """`value` as a list of whole numbers; absent is empty."""
     if value is None:
         return []
-    if isinstance(value, list) and all(isinstance(item, int) for item in value):
+    if isinstance(value, list) and all(type(item) is int for item in value):
         return value
     raise ShimError(f"{where}: not a list of numbers")
 
@@ -103,7 +110,7 @@ def command(value: object, where: str) -> Command:
     text = string(value.get("value"), f"{where}.value")
     if text is None:
         raise ShimError(f"{where}.value: required")
-    if value.get("shell", True):
+    if boolean(value.get("shell"), f"{where}.shell") is not False:  # true is the default
         return Command("/bin/sh", ["sh", "-c", text])
     arguments = value.get("arguments", [])
     if not isinstance(arguments, list) or not all(isinstance(item, str) for item in arguments):
