@@ -177,12 +177,12 @@ def _container_path(path: str, place: str, problems: "list[str]") -> str:
     fault = paths.fault(path)
     if fault is None and not path.startswith("/"):
         fault = "is not absolute"
-    path = paths.normal(path)
+    normal = paths.normal(path)
     if fault is None:
-        fault = forbidden_target(path)
+        fault = forbidden_target(normal)
     if fault is not None:
-        problems.append(f"{place}.container_path: {path!r} {fault}")
-    return path
+        problems.append(f"{place}.container_path: {path!r} {fault}")  # as it was written, or nobody finds it
+    return normal
 
 
 def forbidden_target(path: str) -> "str | None":

@@ -29,7 +29,7 @@ def parse(
                 raise ShimError(f"{command}: {name}: given twice; once is enough")
             if name in values and not equals:
                 following = next(words, None)
-                if following is None:
+                if following is None or following == "--":
                     raise ShimError(f"{command}: {name}: a value is missing")
                 value = following
             given[name] = value

@@ -122,7 +122,7 @@ def _scan(arguments: "list[str]", request: LaunchRequest) -> "tuple[dict[str, li
             setattr(request, _FLAGS[name], True)
         elif name in _VALUES:
             if not equals:
-                if index == len(arguments):
+                if index == len(arguments) or arguments[index] == "--":
                     raise ShimError(f"{name}: a value is missing")
                 value = arguments[index]
                 index += 1

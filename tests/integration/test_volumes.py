@@ -257,6 +257,18 @@ def test_bad_targets(shim: Shim, sandbox: Path, target: str, words: str) -> None
     assert os.listdir(sandbox) == []
 
 
+@pytest.mark.parametrize("target", ["opt", "/opt//./..", "//proc/./x"])
+def test_a_bad_target_is_shown_as_it_was_written(shim: Shim, sandbox: Path, target: str) -> None:
+    """What a message shows has to be found in the ContainerInfo that it speaks of."""
+    refused(launch(shim, sandbox, [volume("a", target)], "true"), f"container_path: {target!r} ")
+
+
+def test_the_double_dash_is_no_options_value(shim: Shim, sandbox: Path) -> None:
+    """It starts the command: an option before it lacks its value."""
+    refused(shim.run("run", "--sandbox", "--", "echo", cwd=sandbox), "--sandbox: a value is missing")
+    refused(shim.run("usage", "--format", "--", "x", cwd=sandbox), "usage: --format: a value is missing")
+
+
 @pytest.mark.parametrize("leads_to", ["/proc/sys", "/sys/kernel", "/dev", "/"])
 def test_a_link_does_not_hide_a_kernels_directory(shim: Shim, sandbox: Path, open_tmp: Path, leads_to: str) -> None:
     """Threat 7: by file-system type and by where the path leads, not by its name."""

@@ -49,10 +49,10 @@ def as_given(pairs: "list[tuple[str, str]]", sandbox: str) -> ContainerInfo:
             fault = paths.fault(path) or (None if path.startswith("/") else "is not absolute")
             if fault is not None:
                 raise ShimError(f"{place}: {name} {path!r} {fault}")
-        target = paths.normal(target)
-        fault = container_info.forbidden_target(target)
+        fault = container_info.forbidden_target(paths.normal(target))
         if fault is not None:
             raise ShimError(f"{place}: {target!r} {fault}")
+        target = paths.normal(target)
         source = paths.normal(source)
         if paths.is_below(source, sandbox):
             source = "/".join(paths.relative(source, sandbox))
