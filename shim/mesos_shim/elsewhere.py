@@ -16,5 +16,5 @@ def sandbox(request: LaunchRequest) -> Resolved:
     try:
         fd = posix.open(path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
     except OSError as error:
-        raise ShimError(f"--sandbox: {path!r}: {reason(error)}") from None
+        raise ShimError(f"{request.sandbox_named}: {path!r}: {reason(error)}") from None
     return Resolved(path, fd, posix.fstat(fd), [], None)

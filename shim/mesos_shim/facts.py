@@ -70,7 +70,7 @@ def sandbox(request: LaunchRequest, trusted: "tuple[int, ...]") -> Resolved:
     if path == "/":
         raise ShimError("the sandbox is '/'; change into a directory of the task's own, or give --sandbox DIR")
     if request.sandbox is not None:
-        found = resolve(path, "--sandbox", trusted)
+        found = resolve(path, request.sandbox_named, trusted)
     else:
         # Where the caller stands needs no judgement: he is there.
         try:
@@ -79,7 +79,7 @@ def sandbox(request: LaunchRequest, trusted: "tuple[int, ...]") -> Resolved:
             raise ShimError(f"the current directory {path!r}: {reason(error)}; give --sandbox DIR") from None
         found = Resolved(path, fd, posix.fstat(fd), _levels(path), None)
     if found.kind != S_IFDIR:
-        raise ShimError(f"--sandbox: {path!r} is not a directory")
+        raise ShimError(f"{request.sandbox_named}: {path!r} is not a directory")
     return found
 
 

@@ -40,7 +40,7 @@ def current() -> Identity:
     return Identity(posix.geteuid(), posix.getegid(), groups, switch=False)
 
 
-def of_user(name: "str | None", where: str = "--user") -> Identity:
+def of_user(name: "str | None", where: str) -> Identity:
     """The identity of the account `name` (a name or a uid), with its groups; None: the caller's own."""
     if name is None:
         return current()

@@ -24,7 +24,7 @@ def new_id() -> str:
 
 def make_plan(request: LaunchRequest, private: "list[str]") -> plan.Plan:
     """The plan for `request` on this host. Reads only; refuses what cannot be."""
-    user = identity.of_user(request.user)
+    user = identity.of_user(request.user, request.user_named)
     if request.info is not None and request.origin == FRAMEWORK:
         policy.check(request.info, request.config)
     if sys.platform != "linux":

@@ -21,7 +21,7 @@ class Sandbox:
         self._inode = (0, 0)
         if request.sandbox is not None:
             return
-        owner = identity.of_user(request.user)
+        owner = identity.of_user(request.user, request.user_named)
         why = "no such directory"
         for place in _PLACES:
             path = f"{place}/mesos-shim-{posix.urandom(8).hex()}"

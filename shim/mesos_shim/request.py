@@ -40,9 +40,11 @@ class LaunchRequest:
         "origin",
         "remove",
         "sandbox",
+        "sandbox_named",
         "status_fd",
         "supervise",
         "user",
+        "user_named",
     )
 
     def __init__(self) -> None:
@@ -54,6 +56,9 @@ class LaunchRequest:
         self.info: container_info.ContainerInfo | None = None
         self.origin = CALLER
         self.user: str | None = None
+        # Who named the two, for a message: an agent gives no options of ours.
+        self.sandbox_named = "--sandbox"
+        self.user_named = "--user"
         self.isolation: tuple[str, ...] = ()
         self.cpus: float | None = None
         self.mem: float | None = None
@@ -260,7 +265,7 @@ def sandbox_path(request: LaunchRequest) -> str:
     path = cwd if request.sandbox is None else request.sandbox
     fault = paths.fault(path)
     if fault is not None:
-        raise ShimError(f"--sandbox: {path!r} {fault}")
+        raise ShimError(f"{request.sandbox_named}: {path!r} {fault}")
     if not path.startswith("/"):
         path = cwd + "/" + path
     return paths.normal(path)

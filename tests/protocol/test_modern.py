@@ -380,6 +380,20 @@ def test_a_value_of_another_type_is_refused_by_its_name(agent: Agent, fields: di
     assert words in err
 
 
+def test_what_is_wrong_is_named_as_the_agent_names_it(agent: Agent, open_tmp: Path) -> None:
+    """No option of ours: an agent gave none."""
+    agent.hold(None)
+    agent.shim.configure(default_container_info=PRIVATE_TMP)
+    assert "ContainerLaunchInfo.user: no account 'no-such'" in end(agent.start("true", user="no-such"))[2]
+    (agent.runtime / "config").unlink()
+    err = end(agent.start("true", working_directory=str(open_tmp / "none")))[2]
+    assert f"ContainerLaunchInfo.working_directory: '{open_tmp}/none'" in err
+    agent.sandbox.rmdir()
+    agent.hold(None)
+    assert f"ContainerConfig.directory: '{agent.sandbox}'" in end(agent.start("true", working_directory="/"))[2]
+    assert f"--directory: '{agent.sandbox}'" in end(agent.start_021("true"))[2]
+
+
 @pytest.mark.parametrize("raw", ["", "[]", "{", '{"command": {"value": 3}}', '{"command": {}}', '{"user": "no-such"}'])
 def test_bad_launch_info_is_one_line_and_a_status(agent: Agent, raw: str) -> None:
     """Whatever the agent says, it can read how it ended."""

@@ -47,7 +47,7 @@ def launch(arguments: "list[str]", config_path: str) -> int:
     asked.config = configuration.read(config_path, required=False)
     asked.isolation = asked.config.isolation
     asked.on_unenforceable = asked.config.on_unenforceable
-    asked.sandbox = given.get("--directory") or None
+    asked.sandbox, asked.sandbox_named = given.get("--directory") or None, "--directory"
     asked.user = given.get("--user") or None
     command = setup.command(
         setup.parse_json(given["--command"].encode("utf-8", "surrogateescape"), "--command"), "--command"

@@ -190,7 +190,10 @@ def _read(config_path: str, runtime: "str | None") -> Launch:
     asked.executor_id, asked.framework_id = work.held.executor_id, work.held.framework_id
     work.debug = work.held.container_class == held.DEBUG
     # A DEBUG container works in its parent's sandbox; what the agent holds as its directory is for its output.
-    asked.sandbox = directory if work.debug else work.held.directory or directory
+    asked.sandbox, asked.sandbox_named = directory, "ContainerLaunchInfo.working_directory"
+    if not work.debug and work.held.directory:
+        asked.sandbox, asked.sandbox_named = work.held.directory, "ContainerConfig.directory"
+    asked.user_named = "ContainerLaunchInfo.user"
     asked.container_id = ".".join(work.container_ids) or None
     asked.agent_ids = work.container_ids
     for flag in setup.numbers(info.get("clone_namespaces"), "ContainerLaunchInfo.clone_namespaces"):
