@@ -45,11 +45,16 @@ def _report(problems: "list[str]") -> int:
 
 
 def _read(name: str) -> bytes:
+    """What there is to judge, and a byte more where it is too long."""
     limit = jsontext.MAX_BYTES + 1
     if name == "-":
         return sys.stdin.buffer.read(limit)
     try:
-        with open(name, "rb") as file:
+        fd = config.open_regular(name, name)
+    except FileNotFoundError as error:
+        raise ShimError(f"{name}: {reason(error)}") from None
+    try:
+        with open(fd, "rb") as file:
             return file.read(limit)
     except OSError as error:
         raise ShimError(f"{name}: {reason(error)}") from None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from mesos_shim import jsontext, validate, yamltext
 from mesos_shim.errors import ShimError
+
+from ..conftest import Shim
 
 INFO = """\
 type: MESOS
@@ -45,6 +48,17 @@ def test_a_file_that_is_too_long_is_not_judged_by_its_beginning(
     assert f"at most {jsontext.MAX_BYTES}" in judged(
         tmp_path / "long.json", json.dumps(VALUE) + " " * len(text), capsys
     )
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path, shim: Shim) -> None:
+    """Nothing was judged: that is the shim's failure, 125, and no verdict on a ContainerInfo."""
+    os.mkfifo(tmp_path / "fifo")
+    for name, words in (("fifo", "not a regular file"), (".", "not a regular file"), ("none", "No such file")):
+        done = shim.run("validate", name, cwd=tmp_path, timeout=20)
+        assert (done.returncode, done.stdout) == (125, "")
+        assert done.stderr.startswith(f"mesos-shim: {name}: {words}")
+    done = shim.run("validate", "-", input=json.dumps(VALUE))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_aliases_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
