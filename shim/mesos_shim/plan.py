@@ -317,20 +317,28 @@ def _group_step(group: "cgroup.Leaf") -> "dict[str, object]":
 
 
 def _creations(plan: Plan) -> "list[dict[str, object]]":
-    result: list[dict[str, object]] = []
+    """What is made in the sandbox where it is missing: sources, and in them the places of other mounts."""
+    result = [_creation(source_path(mount, plan), mount, plan) for mount in plan.mounts if mount.source_parts]
     for mount in plan.mounts:
-        if mount.source_parts:
-            status = mount.covers.status
-            result.append(
-                {
-                    "action": "create",
-                    "target": source_path(mount, plan),
-                    "mode": f"{status.st_mode & 0o7777:04o}",
-                    "uid": plan.user.uid if plan.new_user_namespace else status.st_uid,
-                    "gid": plan.user.gid if plan.new_user_namespace else status.st_gid,
-                }
-            )
+        parent = plan.mounts[mount.parent] if mount.parent is not None else None
+        if parent is not None and parent.source_parts:
+            below = "/".join(paths.relative(mount.target, parent.target))
+            result.append(_creation(f"{source_path(parent, plan)}/{below}", mount, plan))
     return result
+
+
+def _creation(path: str, mount: Mount, plan: Plan) -> "dict[str, object]":
+    """A directory that looks like what the mount covers, or an empty file for one."""
+    if mount.covers.kind != S_IFDIR:
+        return {"action": "create", "target": path, "kind": "file"}
+    status = mount.covers.status
+    return {
+        "action": "create",
+        "target": path,
+        "mode": f"{status.st_mode & 0o7777:04o}",
+        "uid": plan.user.uid if plan.new_user_namespace else status.st_uid,
+        "gid": plan.user.gid if plan.new_user_namespace else status.st_gid,
+    }
 
 
 def source_path(mount: Mount, plan: Plan) -> str:

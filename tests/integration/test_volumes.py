@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ..conftest import NOBODY, Shim, needs_root
-from ..launching import ACCESS, DEFAULT, acl_for, host_mounts, launch, own_namespace, refused, said, tree, volume
+from ..launching import ACCESS, DEFAULT, acl_for, host_mounts, info, launch, own_namespace, refused, said, tree, volume
 
 pytestmark = needs_root
 
@@ -261,6 +261,28 @@ def test_bad_targets(shim: Shim, sandbox: Path, target: str, words: str) -> None
 def test_a_bad_target_is_shown_as_it_was_written(shim: Shim, sandbox: Path, target: str) -> None:
     """What a message shows has to be found in the ContainerInfo that it speaks of."""
     refused(launch(shim, sandbox, [volume("a", target)], "true"), f"container_path: {target!r} ")
+
+
+def test_explain_lists_what_is_made_in_the_sandbox(shim: Shim, sandbox: Path, place: Path, open_tmp: Path) -> None:
+    """Sources, and in them the places of the volumes that lie inside: a directory of two levels, a file."""
+    (place / "inner/deep").mkdir(parents=True)
+    (place / "inner/deep").chmod(0o750)
+    (place / "file").write_text("covered")
+    (open_tmp / "file").write_text("mine")
+    volumes = [volume("a", place), volume("b", place / "inner/deep"), volume(open_tmp / "file", place / "file")]
+    done = shim.run("explain", "--json", "--container-info", info(*volumes), "--", "true", cwd=sandbox)
+    made = [step for step in json.loads(said(done))["steps"] if step["action"] == "create"]
+    assert os.listdir(sandbox) == []
+    said(launch(shim, sandbox, volumes, "true"))
+    leaves = {path for path in sandbox.rglob("*") if not path.is_dir() or not any(path.iterdir())}
+    assert leaves == {sandbox / "b", sandbox / "a/inner/deep", sandbox / "a/file"}
+    assert [step["target"] for step in made] == [str(sandbox / name) for name in ("a", "b", "a/file", "a/inner/deep")]
+    for step in made:
+        status = os.stat(step["target"])
+        if step.get("kind") == "file":
+            assert status.st_size == 0
+        else:
+            assert (step["mode"], step["uid"]) == (f"{status.st_mode & 0o7777:04o}", status.st_uid)
 
 
 def test_the_double_dash_is_no_options_value(shim: Shim, sandbox: Path) -> None:

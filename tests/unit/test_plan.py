@@ -148,6 +148,6 @@ def test_explain_and_the_launch_share_one_plan() -> None:
     made.command = ["true"]
     steps = plan.steps(made)
     assert [step["action"] for step in steps] == [
-        "unshare", "propagation", "create", "create", "bind", "bind", "record", "become", "exec",
+        "unshare", "propagation", "create", "create", "create", "bind", "bind", "record", "become", "exec",
     ]  # fmt: skip
     assert [step["target"] for step in steps if step["action"] == "bind"] == ["/opt", "/opt/a"]
