@@ -93,7 +93,11 @@ def _damaged(directory: int, name: str, problem: str, sweep: Sweep) -> None:
     """
     what = f"{name}, which is no record ({problem})"
     try:
-        value = registry.read_value(directory, name)[0]
+        value = registry.read_object(directory, name)[0]
+        version = value.get("version")
+        if isinstance(version, int) and version > record.VERSION:
+            sweep.clear(what, "a newer release wrote it")
+            return
         pid, start = value.get("pid"), value.get("start_time")
         if value.get("pid_namespace") not in (None, record.pid_namespace(record.host_pid())):
             sweep.clear(what, "it is of another pid namespace, whose processes are not seen from here")
@@ -103,17 +107,20 @@ def _damaged(directory: int, name: str, problem: str, sweep: Sweep) -> None:
             return
     except (OSError, ShimError):
         pass
-    if problem.startswith("version "):
-        sweep.clear(what, "a newer release wrote it")
-        return
     try:
-        if not sweep.dry:
-            os.unlink(name, dir_fd=directory)
-        sweep.clear(what, None)
+        sweep.clear(what, None if sweep.dry else _unlink(directory, name))
     except FileNotFoundError:
         return
     except OSError as error:
         sweep.clear(what, reason(error))
+
+
+def _unlink(directory: int, name: str) -> "str | None":
+    """Remove whatever has that name; why it stays, or None. Raises OSError."""
+    if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+        return tree.remove(directory, name)
+    os.unlink(name, dir_fd=directory)
+    return None
 
 
 def _supervised(entry: Entry, members: membership.Members) -> bool:

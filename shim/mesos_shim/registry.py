@@ -241,7 +241,16 @@ def read(directory: int, name: str) -> Entry:
 
 
 def read_value(directory: int, name: str) -> "tuple[dict[str, object], float]":
-    """The JSON object in the file `name`, not judged, and when it was written. Raises OSError, ShimError."""
+    """The JSON object in the file `name`, of our version, and when it was written. Raises OSError, ShimError."""
+    value, written = read_object(directory, name)
+    version = value.get("version")
+    if version != record.VERSION:
+        raise ShimError(f"version {version!r}, and this program knows {record.VERSION} only")
+    return value, written
+
+
+def read_object(directory: int, name: str) -> "tuple[dict[str, object], float]":
+    """As `read_value`, of any version or of none."""
     fd = os.open(name, _FLAGS, dir_fd=directory)
     try:
         status = os.fstat(fd)
@@ -256,7 +265,4 @@ def read_value(directory: int, name: str) -> "tuple[dict[str, object], float]":
         os.close(fd)
     if not isinstance(value, dict):
         raise ShimError("not a JSON object")
-    version = value.get("version")
-    if version != record.VERSION:
-        raise ShimError(f"version {version!r}, and this program knows {record.VERSION} only")
     return value, status.st_mtime

@@ -197,7 +197,7 @@ def test_a_missing_run_directory(shim: Shim, open_tmp: Path) -> None:
 def test_files_that_are_no_records_are_one_line(shim: Shim) -> None:
     litter(shim.state_dir / "containers")
     item = doctor(shim)["containers"]
-    assert (item["state"], "(and 16 more)" in item["message"], item["remedy"]) == ("degraded", True, "mesos-shim gc")
+    assert (item["state"], "(and 19 more)" in item["message"], item["remedy"]) == ("degraded", True, "mesos-shim gc")
 
 
 def test_records_of_what_has_ended(start: Starter, shim: Shim) -> None:

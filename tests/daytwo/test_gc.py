@@ -105,7 +105,10 @@ def litter(directory: Path) -> dict[str, str]:
         "other-name": b'{"version":1,"container_id":"x","pid":4,"mode":"enforced","sandbox":"/","uid":0}',
         "wrong-types": b'{"version":1,"container_id":"wrong-types","pid":"1","mode":7,"sandbox":[],"uid":-1}',
         "negative": b'{"version":1,"container_id":"negative","pid":-1,"mode":"enforced","sandbox":"/","uid":0}',
-        "old-version": b'{"container_id":"old-version","pid":1,"start_time":1}',
+        "no-version": b'{"container_id":"no-version","pid":1,"start_time":1}',
+        "nothing": b"{}",
+        "words-for-version": b'{"version":"2"}',
+        "newer": b'{"version":2,"container_id":"newer","pid":1,"start_time":1}',
     }.items():
         (directory / f"{name}.json").write_bytes(content)
     good = {"version": 1, "pid": 4, "start_time": 1, "mode": "enforced", "sandbox": "/", "uid": 0}
@@ -129,10 +132,12 @@ def test_damaged_and_hostile_files_go_and_nothing_else(start: Starter, shim: Shi
     start()
     names = litter(shim.state_dir / "containers")
     del names["c1"]
-    (shim.state_dir / "containers/directory.json").mkdir()
+    (shim.state_dir / "containers/directory.json/in/it").mkdir(parents=True)
+    (shim.state_dir / "containers/directory.json/in/link").symlink_to("/etc")
     (shim.state_dir / "containers/not-a-record").touch()
     done = shim.run("gc")
-    kept = {"old-version.json", "directory.json"}
+    names["directory"] = "directory.json"
+    kept = {"newer.json"}
     assert done.returncode == 1
     assert {line.split()[1].rstrip(",") for line in done.stdout.splitlines() if "no record" in line} == {
         name for name in names.values() if name not in kept
@@ -157,7 +162,7 @@ def test_hostile_files_break_no_other_command(start: Starter, shim: Shim, comman
     assert "internal error" not in done.stderr
     if command[0] != "enter":
         assert [item["container_id"] for item in json.loads(done.stdout)] == ["c1"]
-        assert done.stderr.count("ignored: ") == 17
+        assert done.stderr.count("ignored: ") == 20
         assert max(map(len, done.stderr.splitlines())) < 400
 
 
