@@ -155,7 +155,7 @@ def give_up(made: plan.Plan) -> None:
     """
     undo.take_back(made.made)
     if isinstance(made.record_place, record.Place):
-        record.remove(made.record_place, made.container_id)
+        record.remove(made.record_place, made)
         made.record_place = None
 
 
@@ -167,9 +167,14 @@ def open_record(request: LaunchRequest, made: plan.Plan) -> "record.Place | None
     except OSError as error:
         made.warnings.append(record.explain_failure(error, state))
         return None
-    if request.container_id is not None and request.origin != FRAMEWORK:
-        record.check_unused(place, request.container_id)
+    if _is_named(request):
+        record.check_unused(place, made.container_id)
     return place
+
+
+def _is_named(request: LaunchRequest) -> bool:
+    """Whether the container's id is somebody's choice, who may have given it to another: an agent never does."""
+    return request.container_id is not None and request.origin != FRAMEWORK
 
 
 def settle(request: LaunchRequest, made: plan.Plan, place: "record.Place | None") -> None:
@@ -181,9 +186,13 @@ def settle(request: LaunchRequest, made: plan.Plan, place: "record.Place | None"
             # Without it nobody could tell this process from a later one of its pid; macOS has none.
             if description["start_time"] is None and sys.platform == "linux":
                 raise OSError(2, "no start time in /proc/self/stat")
-            record.write(place, description)
+            made.recorded = description["pid"], description["start_time"]
+            record.write(place, description, _is_named(request))
         except OSError as error:
             made.warnings.append(record.explain_failure(error, place.path))
+        except ShimError:
+            give_up(made)
+            raise
     if made.relay is not None:
         from . import init
 

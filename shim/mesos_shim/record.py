@@ -60,8 +60,11 @@ def _check_owner(fd: int, path: str) -> None:
         raise PermissionError(1, f"{path} belongs to uid {status.st_uid} with mode {status.st_mode & 0o7777:04o}")
 
 
-def write(place: Place, record: "dict[str, object]") -> None:
-    """Put the record in its place, whole or not at all. Raises OSError."""
+def write(place: Place, record: "dict[str, object]", named: bool = False) -> None:
+    """Put the record in its place, whole or not at all. Raises OSError.
+
+    With `named` the container's id is the caller's choice: refused, by a ShimError, where another container has it.
+    """
     fd = place.fd
     for name in place.missing:
         try:
@@ -75,36 +78,49 @@ def write(place: Place, record: "dict[str, object]") -> None:
         posix.fchmod(fd, 0o755)  # whatever the caller's umask
     place.missing = []
     name = f"{record['container_id']}.json"
-    temporary = f".{name}.{record['pid']}"
-    file = posix.open(temporary, posix.O_CREAT | posix.O_EXCL | posix.O_WRONLY | posix.O_CLOEXEC, 0o600, dir_fd=fd)
+    # Of two launches with one name only one has this file, and judges and replaces what is there: no lock is needed.
+    temporary = f".{name}.new" if named else f".{name}.{record['pid']}"
     try:
+        file = posix.open(temporary, posix.O_CREAT | posix.O_EXCL | posix.O_WRONLY | posix.O_CLOEXEC, 0o600, dir_fd=fd)
+    except FileExistsError:
+        raise ShimError(
+            f"--container-id: {record['container_id']!r} is just being given to another container; where that launch "
+            "was killed, 'mesos-shim gc' frees it after a minute"
+        ) from None
+    try:
+        if named:
+            check_unused(place, str(record["container_id"]), record["pid_namespace"])
         data = jsontext.dump(record).encode("ascii") + b"\n"
         if posix.write(file, data) != len(data):
             raise OSError(28, "no space left for the record")
         posix.fchmod(file, 0o644)
         posix.rename(temporary, name, src_dir_fd=fd, dst_dir_fd=fd)
-    except OSError:
+    except BaseException:
         posix.unlink(temporary, dir_fd=fd)
         raise
     finally:
         posix.close(file)
 
 
-def remove(place: Place, container_id: str) -> None:
-    """Take the record of a container that has ended away; gc does it where nobody waited."""
+def remove(place: Place, plan: Plan) -> None:
+    """Take the record of a container that has ended away, not another's of its name; gc does it where nobody waited."""
     try:
         if place.missing:  # a child made them, not we
             place = open_place(place.path)
-        if not place.missing:
-            posix.unlink(f"{container_id}.json", dir_fd=place.fd)
+        if not place.missing and _is_of(plan, read(place, plan.container_id)):
+            posix.unlink(f"{plan.container_id}.json", dir_fd=place.fd)
     except OSError:
         return
 
 
-def check_unused(place: Place, container_id: str) -> None:
-    """Refuse an id that a living container has."""
-    if place.missing:
-        return
+def _is_of(plan: Plan, record: "dict[str, object]") -> bool:
+    if plan.supervisor:  # its child wrote the record, whose pid may be a namespace's
+        return record.get("supervisor") == plan.supervisor
+    return plan.recorded is not None and (record.get("pid"), record.get("start_time")) == plan.recorded
+
+
+def read(place: Place, container_id: str) -> "dict[str, object]":
+    """What the record of that id says, not judged; empty where there is none, or a damaged one."""
     try:
         fd = posix.open(
             f"{container_id}.json",
@@ -112,17 +128,25 @@ def check_unused(place: Place, container_id: str) -> None:
             dir_fd=place.fd,
         )
     except OSError:
-        return
+        return {}
     try:
         record = jsontext.parse(posix.read(fd, jsontext.MAX_BYTES), "record")
     except (OSError, ShimError):
-        return
+        return {}
     finally:
         posix.close(fd)
-    if not isinstance(record, dict):
-        return
+    return record if isinstance(record, dict) else {}
+
+
+def check_unused(place: Place, container_id: str, ours: object = None) -> None:
+    """Refuse an id that a living container has; `ours` is the pid namespace of /proc, where it was asked already."""
+    record = {} if place.missing else read(place, container_id)
     pid, namespace = record.get("pid"), record.get("pid_namespace")
-    if namespace is not None and record.get("boot_id") == boot_id() and namespace != pid_namespace(host_pid()):
+    if (
+        namespace is not None
+        and record.get("boot_id") == boot_id()
+        and namespace != (ours or pid_namespace(host_pid()))
+    ):
         raise ShimError(
             f"--container-id: {container_id!r} is that of a container in another pid namespace, whose end cannot be "
             "seen from here; where it was launched, 'mesos-shim gc' frees it"

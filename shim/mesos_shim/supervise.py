@@ -183,7 +183,7 @@ def run(request: LaunchRequest) -> int:
         status = wait(child, measure=request.status_fd is not None)
         killed = clear(made)
         if place is not None:
-            record.remove(place, made.container_id)
+            record.remove(place, made)
     finally:
         if sandbox is not None:
             sandbox.remove()

@@ -320,3 +320,32 @@ def test_two_launches_of_one_name_at_once(shim: Shim, sandbox: Path) -> None:
     for process in both:
         _, told = process.communicate("")
         assert process.returncode == 0 or "'same' is in use by pid" in told
+
+
+def test_of_two_launches_at_once_with_one_name_one_is_refused(shim: Shim, sandbox: Path) -> None:
+    """Both find it free when they begin; who comes second to write his record finds it taken."""
+    (shim.state_dir / "containers").mkdir(parents=True)
+    words = [shim.program, "run", "--container-id", "c1", "--", "sh", "-c", "echo ran; read line"]
+    keywords = {"stdin": -1, "stdout": -1, "stderr": -1, "text": True, "cwd": sandbox}
+    for _ in range(10):
+        crowd = [subprocess.Popen(list(map(str, words)), **keywords) for _ in range(6)]
+        running = [process for process in crowd if process.stdout.readline() == "ran\n"]
+        winners = [process.pid for process in running]
+        recorded = json.loads((shim.state_dir / "containers/c1.json").read_text())["pid"]
+        said = [process.communicate("\n", timeout=SECONDS)[1] for process in crowd]
+        assert winners == [recorded], said
+        refused = [text for text in said if text]
+        assert len(refused) == 5
+        assert all("is in use by pid" in text or "is just being given to another" in text for text in refused), refused
+    assert [path.name for path in (shim.state_dir / "containers").iterdir()] == ["c1.json"]
+
+
+@pytest.mark.parametrize("options", [[], ["--supervise"]])
+def test_the_end_of_a_container_does_not_take_anothers_record(start: Starter, shim: Shim, options: list[str]) -> None:
+    """The record was replaced meanwhile, by hand here: who ends takes his own only."""
+    container = start(*options)
+    path = shim.state_dir / "containers/c1.json"
+    other = {**container.record, "start_time": 7, "supervisor": {"pid": 1, "start_time": 7}}
+    path.write_text(json.dumps(other))
+    container.end()
+    assert json.loads(path.read_text()) == other

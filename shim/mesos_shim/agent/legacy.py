@@ -87,7 +87,7 @@ def _beside(
     status = supervise.wait(child)
     supervise.clear(made)
     if place is not None:
-        record.remove(place, made.container_id)
+        record.remove(place, made)
     supervise.end_as(status)
 
 

@@ -362,7 +362,7 @@ def _run(work: Launch, signals: supervise.Signals, status: "int | None") -> "tup
     wait_status = supervise.wait(child)
     supervise.clear(made)
     if place is not None:
-        record.remove(place, made.container_id)
+        record.remove(place, made)
     return wait_status, child.failed
 
 
