@@ -105,12 +105,16 @@ def write(place: Place, record: "dict[str, object]", named: bool = False) -> Non
 def remove(place: Place, plan: Plan) -> None:
     """Take the record of a container that has ended away, not another's of its name; gc does it where nobody waited."""
     try:
-        if place.missing:  # a child made them, not we
-            place = open_place(place.path)
+        place = reopened(place)
         if not place.missing and _is_of(plan, read(place, plan.container_id)):
             posix.unlink(f"{plan.container_id}.json", dir_fd=place.fd)
     except OSError:
         return
+
+
+def reopened(place: Place) -> Place:
+    """The place as it is now, where what was missing may have been made meanwhile: by a child. Raises OSError."""
+    return open_place(place.path) if place.missing else place
 
 
 def _is_of(plan: Plan, record: "dict[str, object]") -> bool:

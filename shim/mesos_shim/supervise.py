@@ -38,11 +38,15 @@ _OF_TERMINAL = (_signal.SIGINT, _signal.SIGQUIT, _signal.SIGTSTP)
 class Child:
     """What was started: its pid, whether it failed before it was the command, and where an init tells its status."""
 
-    __slots__ = ("failed", "pid", "relay", "usage")
+    __slots__ = ("failed", "left", "pid", "relay", "usage", "usage_only")
 
     def __init__(self, pid: int, relay: "int | None") -> None:
         self.pid = pid
         self.failed = False
+        # Whether it found that the host isolates nothing, and went on as the operator chose.
+        self.usage_only = False
+        # Whether there were other children of ours when it ended.
+        self.left = False
         self.relay = relay
         # getrusage(2)'s structure once it has ended, where it was asked for.
         self.usage: object = None
@@ -116,6 +120,7 @@ def _forward(pid: int, number: int, from_kernel: bool) -> None:
 def _reap(child: Child, measure: bool) -> "int | None":
     """Collect all children that have ended: SIGCHLD comes once for many."""
     found = None
+    child.left = False
     while True:
         usage: object = None
         try:
@@ -126,6 +131,7 @@ def _reap(child: Child, measure: bool) -> "int | None":
         except ChildProcessError:
             return found
         if pid == 0:
+            child.left = True
             return found
         if pid == child.pid:
             found, child.usage = status, usage
@@ -181,9 +187,13 @@ def run(request: LaunchRequest) -> int:
         if not child.failed:
             tell(request, {"event": "start", "container_id": made.container_id, "pid": child.pid})
         status = wait(child, measure=request.status_fd is not None)
-        killed = clear(made)
-        if place is not None:
-            record.remove(place, made)
+        left, killed = clear_away(made, child, place)
+        if left and sandbox is not None:
+            _warn(
+                f"--rm: the sandbox {made.sandbox.path} is not removed: processes of {made.container_id} still run; "
+                "'mesos-shim gc' removes it when they have ended"
+            )
+            sandbox = None
     finally:
         if sandbox is not None:
             sandbox.remove()
@@ -295,6 +305,52 @@ def _child(become: "Callable[[], None]", name: str, status: "int | None", writin
         posix.write(writing, b"!")
     finally:
         posix._exit(code if status is None else status)
+
+
+def clear_away(made: Plan, child: Child, place: "record.Place | None") -> "tuple[bool, int | None]":
+    """After the command's end: its groups and its record, unless something of the container still runs.
+
+    Returns whether that is so (its record is then gc's to remove), and how many processes were killed for memory.
+    """
+    left = place is not None and not child.failed and _lives_on(made, child, place)
+    killed = clear(made)
+    if place is not None and not left:
+        record.remove(place, made)
+    return left, killed
+
+
+def _lives_on(made: Plan, child: Child, place: "record.Place") -> bool:
+    """Whether somebody is left in the container's groups, or an orphan of it that we have adopted."""
+    ours = [group.directory for group in made.cgroups if group.ours]
+    if ours:
+        from .isolators import cgroup
+
+        if not all(cgroup.empty(directory) for directory in ours):
+            return True
+    if not child.left or sys.platform != "linux":
+        return False
+    try:
+        since = record.read(record.reopened(place), made.container_id).get("start_time")
+    except OSError:
+        return False
+    if not isinstance(since, int):
+        return False  # no record that could be kept
+    # Children from before our own exec are older than the container.
+    return any((record.start_time(pid, living=True) or 0) >= since for pid in _children())
+
+
+def _children() -> "list[str]":
+    """Our children's pids; none where the kernel does not list them (CONFIG_PROC_CHILDREN)."""
+    try:
+        fd = posix.open(f"/proc/self/task/{record.host_pid()}/children", posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return []
+    try:
+        return posix.read(fd, 1 << 20).decode("ascii", "replace").split()
+    except OSError:
+        return []
+    finally:
+        posix.close(fd)
 
 
 def clear(made: Plan) -> "int | None":

@@ -15,6 +15,7 @@ import pytest
 
 from ..conftest import PYTHON, Shim, needs_root
 from ..containers import SECONDS, Starter, alive, running, wait_for
+from .test_cgroups import WHY
 
 SIGNALS = [
     number
@@ -332,3 +333,40 @@ def test_real_time_signals_are_forwarded(start: Starter) -> None:
     for number in (signal.SIGRTMIN, signal.SIGRTMAX):
         os.kill(container.process.pid, number)
         assert container.line() == f"got {int(number)}"
+
+
+DAEMON = "setsid sleep 60 >/dev/null 2>&1 & echo $!"
+
+
+@needs_root
+@pytest.mark.parametrize("isolation", ["filesystem/shared", "filesystem/shared,cgroups/cpu"])
+def test_what_a_daemon_still_needs_stays_for_gc(shim: Shim, sandbox: Path, isolation: str) -> None:
+    """The command has ended, the container has not: its record is the only way to find what is left of it."""
+    if "cgroups" in isolation and WHY is not None:
+        pytest.skip(WHY)
+    done = shim.run("run", "--rm", "--container-id", "c1", "--isolation", isolation, "--", "sh", "-c", f"pwd; {DAEMON}")
+    path, pid = Path(done.stdout.split()[0]), int(done.stdout.split()[1])
+    try:
+        assert done.returncode == 0
+        assert "processes of c1 still run" in done.stderr
+        assert path.exists()
+        assert running(shim) == ["c1"]
+        assert "record" not in shim.run("gc").stdout
+    finally:
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not alive(pid), "the end of the daemon")
+    said = shim.run("gc").stdout
+    assert f"cleared sandbox {path}\ncleared record of c1\n" in said
+    assert not path.exists()
+
+
+@needs_root
+def test_a_child_from_before_the_launch_is_not_the_containers(shim: Shim, sandbox: Path) -> None:
+    """Whoever becomes mesos-shim by exec keeps his children."""
+    script = f"sleep 60 >/dev/null 2>&1 & echo $!; sleep 0.1; exec {shim.program} run --supervise -- true"
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=sandbox, capture_output=True, text=True, check=False, timeout=SECONDS
+    )
+    os.kill(int(done.stdout), signal.SIGKILL)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list((shim.state_dir / "containers").iterdir()) == []

@@ -85,9 +85,7 @@ def _beside(
     child = supervise.start(asked, made, lambda: become(release), "mesos-containerizer", 1)
     execute.close_others([fd for fd in (place.fd if place is not None else None, child.relay) if fd is not None])
     status = supervise.wait(child)
-    supervise.clear(made)
-    if place is not None:
-        record.remove(place, made)
+    supervise.clear_away(made, child, place)
     supervise.end_as(status)
 
 

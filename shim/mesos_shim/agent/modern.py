@@ -360,9 +360,7 @@ def _run(work: Launch, signals: supervise.Signals, status: "int | None") -> "tup
     kept = [status, place.fd if place is not None else None, child.relay]
     execute.close_others([fd for fd in kept if fd is not None])
     wait_status = supervise.wait(child)
-    supervise.clear(made)
-    if place is not None:
-        record.remove(place, made)
+    supervise.clear_away(made, child, place)
     return wait_status, child.failed
 
 
