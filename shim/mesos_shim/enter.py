@@ -122,7 +122,7 @@ def _run(entry: Entry, found: "dict[str, int]", command: "list[str]") -> int:
         supervise.release_signals(signals)
         _finish(entry, "user" in found, command)
     # A process does not change its own pid namespace, only its children's (setns(2)).
-    child = supervise.fork(lambda: _inside(entry, "user" in found, command, signals), "mesos-shim")
+    child = supervise.fork(lambda _: _inside(entry, "user" in found, command, signals), "mesos-shim")
     execute.close_others([])
     return supervise.exit_code(supervise.wait(child))
 

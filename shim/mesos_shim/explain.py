@@ -1,9 +1,14 @@
-"""`mesos-shim explain`: the plan that `run` would carry out, for people or as JSON. Nothing is done."""
+"""`mesos-shim explain`: the plan that `run` would carry out, for people or as JSON. Nothing is done.
 
+Whether the kernel gives the plan's namespaces only the attempt can tell: it is made in a child that ends at once.
+"""
+
+import os
+import signal
 import sys
 
 from . import jsontext, launch, plan, request
-from .errors import one_line
+from .errors import ShimError, one_line
 
 RUN_HELP = """\
 usage: mesos-shim run|explain [OPTIONS] -- COMMAND [ARG...]
@@ -37,6 +42,8 @@ def main(arguments: "list[str]", config: str) -> int:
         return 0
     asked = request.from_arguments(arguments, config)
     made = launch.make_plan(asked, [])
+    if made.own_view:
+        _attempt(asked, made)
     steps = plan.steps(made)
     if asked.json:
         sys.stdout.write(
@@ -59,6 +66,32 @@ def main(arguments: "list[str]", config: str) -> int:
     for step in steps:
         sys.stdout.write(one_line(_line(step)) + "\n")
     return 0
+
+
+def _attempt(asked: request.LaunchRequest, made: plan.Plan) -> None:
+    """Change the plan, or refuse it, as the launch would where the kernel gives no such namespaces."""
+    from . import view  # Linux only
+
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a caller may ignore its children's ends
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            view.try_namespaces(made)
+        except view.Unenforceable as error:
+            os.write(writing, f"-{error}".encode("utf-8", "replace"))
+        except ShimError as error:
+            os.write(writing, f"!{error}".encode("utf-8", "replace"))
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading, encoding="utf-8", errors="replace") as file:
+        answer = file.read()
+    os.waitpid(pid, 0)
+    if answer.startswith("!"):
+        raise ShimError(answer[1:])
+    if answer:
+        launch.without_view(asked, made, answer[1:])
 
 
 def _line(step: "dict[str, object]") -> str:

@@ -11,6 +11,8 @@ from .request import CALLER, FRAMEWORK, LaunchRequest
 FILESYSTEM_SHARED = "filesystem/shared"
 # These report and do nothing to a launch.
 _REPORTING = ("posix/cpu", "posix/mem", "disk/du")
+# What a child tells its parent once it is so.
+USAGE_ONLY_TOLD = b"u"
 _BASIC = (FILESYSTEM_SHARED, *_REPORTING)
 
 
@@ -98,6 +100,14 @@ def cannot(request: LaunchRequest, result: plan.Plan, why: str, default: str = c
     """Refuse, or go on in usage-only mode where the operator chose that; never silently (threats 18)."""
     if (request.on_unenforceable or default) != configuration.USAGE_ONLY:
         raise ShimError(f"{why}; --on-unenforceable usage-only would launch without isolation")
+    lose_isolation(result)
+    if result.telling is not None:
+        posix.write(result.telling, USAGE_ONLY_TOLD)
+    result.warnings.append(f"usage-only: NOTHING is isolated: {why}")
+
+
+def lose_isolation(result: plan.Plan) -> None:
+    """The plan of a launch without isolation."""
     result.mode = plan.USAGE_ONLY
     result.isolation = tuple(name for name in result.isolation if name in _REPORTING)
     result.mounts = []
@@ -107,7 +117,6 @@ def cannot(request: LaunchRequest, result: plan.Plan, why: str, default: str = c
     result.new_user_namespace = False
     result.no_new_privs = None
     result.not_as_root = None
-    result.warnings.append(f"usage-only: NOTHING is isolated: {why}")
 
 
 def run(request: LaunchRequest, private: "list[str]") -> None:
@@ -134,9 +143,7 @@ def prepare(request: LaunchRequest, made: plan.Plan) -> None:
         try:
             directory = view.enter(made, framework=request.origin == FRAMEWORK)
         except view.Unenforceable as error:
-            if made.isolates:
-                cannot(request, made, str(error))
-            made.apart = False  # nothing was asked for that is missing now
+            without_view(request, made, str(error))
         except BaseException:
             give_up(made)
             raise
@@ -145,6 +152,13 @@ def prepare(request: LaunchRequest, made: plan.Plan) -> None:
     except OSError as error:
         give_up(made)
         raise ShimError(f"the sandbox {made.sandbox.path!r}: {reason(error)}") from None
+
+
+def without_view(request: LaunchRequest, made: plan.Plan, why: str) -> None:
+    """Go on, or refuse, where the kernel gives no own view."""
+    if made.isolates:
+        cannot(request, made, why)
+    made.apart = False  # then nothing was asked for that is missing now
 
 
 def give_up(made: plan.Plan) -> None:

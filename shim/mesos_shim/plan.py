@@ -106,6 +106,7 @@ class Plan:
         "remove",
         "sandbox",
         "supervisor",
+        "telling",
         "user",
         "warnings",
     )
@@ -143,6 +144,8 @@ class Plan:
         # Of the parent that stays: who it is, whether it removes the sandbox, where an init tells it the wait status.
         self.supervisor: dict[str, int] = {}
         self.remove = False
+        # Over which a child tells that parent what it is to know.
+        self.telling: int | None = None
         self.relay: int | None = None
 
     @property

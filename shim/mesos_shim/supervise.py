@@ -21,6 +21,7 @@ if False:  # for the type checker alone: no launch imports typing
 _OURS = ("SIGKILL", "SIGSTOP", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGABRT", "SIGSYS")
 # Job control: the terminal sends them to the command's process group itself.
 _JOB_CONTROL = ("SIGTTIN", "SIGTTOU", "SIGCHLD")
+_FAILED = b"!"  # what a child tells that did not become the command
 _SI_KERNEL = 0x80  # asm-generic/siginfo.h: sent by the kernel, as a terminal's signals are
 
 
@@ -33,6 +34,10 @@ _TELLS_SENDER = hasattr(_signal, "sigwaitinfo")  # not on macOS
 if not _TELLS_SENDER:
     FORWARDED -= {_signal.SIGPIPE}  # it may be our own
 _OF_TERMINAL = (_signal.SIGINT, _signal.SIGQUIT, _signal.SIGTSTP)
+
+
+# How long a reader of --status-fd may let its pipe be full: signals wait as long.
+_PATIENCE_MS = 1000
 
 
 class Child:
@@ -168,7 +173,9 @@ def end_as(status: int) -> None:
 def run(request: LaunchRequest) -> int:
     """`run --supervise`: launch in a child and end as it ended."""
     if request.status_fd is not None:
-        import resource  # noqa: F401 (wait4 needs it, and the parent imports nothing after the fork)
+        # The parent imports nothing after the fork: wait4 needs the one, `tell` the other.
+        import resource  # noqa: F401
+        import select  # noqa: F401
     sandbox = None
     if request.remove:
         from . import private_sandbox
@@ -185,7 +192,7 @@ def run(request: LaunchRequest) -> int:
         kept = [request.status_fd, place.fd if place is not None else None, child.relay]
         execute.close_others([fd for fd in kept if fd is not None] + (sandbox.descriptors() if sandbox else []))
         if not child.failed:
-            tell(request, {"event": "start", "container_id": made.container_id, "pid": child.pid})
+            tell(request, _start(made, child))
         status = wait(child, measure=request.status_fd is not None)
         left, killed = clear_away(made, child, place)
         if left and sandbox is not None:
@@ -225,7 +232,8 @@ def start(
     groups = _make_groups(made)
     relay = _make_pid_namespace(request, made)
 
-    def join_and_become() -> None:
+    def join_and_become(telling: int) -> None:
+        made.telling = telling
         if groups:
             from .isolators import cgroup
 
@@ -234,13 +242,18 @@ def start(
 
     child = fork(join_and_become, name, status, made.relay)
     child.relay = relay
+    if child.usage_only:
+        launch.lose_isolation(made)
     return child
 
 
 def fork(
-    become: "Callable[[], None]", name: str, status: "int | None" = None, childs_own: "int | None" = None
+    become: "Callable[[int], None]", name: str, status: "int | None" = None, childs_own: "int | None" = None
 ) -> Child:
-    """As `start`, of the fork alone. The descriptor `childs_own` is closed in the parent."""
+    """As `start`, of the fork alone. The descriptor `childs_own` is closed in the parent.
+
+    `become` is given the descriptor over which the child can tell what its parent is to know (USAGE_ONLY).
+    """
     reading, writing = posix.pipe()  # not inherited by an exec: at its success the pipe closes
     child = Child(posix.fork(), None)
     if child.pid == 0:
@@ -248,8 +261,14 @@ def fork(
     posix.close(writing)
     if childs_own is not None:
         posix.close(childs_own)
-    child.failed = bool(posix.read(reading, 1))
+    told = b""
+    while True:
+        more = posix.read(reading, 16)
+        if not more:
+            break
+        told += more
     posix.close(reading)
+    child.failed, child.usage_only = _FAILED in told, launch.USAGE_ONLY_TOLD in told
     return child
 
 
@@ -278,10 +297,10 @@ def _make_pid_namespace(request: LaunchRequest, made: Plan) -> "int | None":
     """A pid namespace for our children (unshare(2) puts only those into it), and the pipe that its init tells over."""
     if "pid" not in made.namespaces:
         return None
-    from . import linux, view
+    from . import view
 
     try:
-        view.unshare(linux.CLONE_NEWPID | (linux.CLONE_NEWUSER if made.new_user_namespace else 0), made)
+        view.unshare(view.pid_flags(made), made)
     except view.Unenforceable as error:
         try:
             launch.cannot(request, made, str(error))
@@ -293,16 +312,16 @@ def _make_pid_namespace(request: LaunchRequest, made: Plan) -> "int | None":
     return relay
 
 
-def _child(become: "Callable[[], None]", name: str, status: "int | None", writing: int) -> None:
+def _child(become: "Callable[[int], None]", name: str, status: "int | None", writing: int) -> None:
     code = 125
     try:
-        become()
+        become(writing)
     except ShimError as error:
         code = fail(name, str(error), error.exit_code)
     except BaseException as error:  # noqa: BLE001
         fail(name, unexpected(error), code)
     try:
-        posix.write(writing, b"!")
+        posix.write(writing, _FAILED)
     finally:
         posix._exit(code if status is None else status)
 
@@ -376,6 +395,16 @@ def _warn(text: str) -> None:
     launch.warn([text])
 
 
+def _start(made: Plan, child: Child) -> "dict[str, object]":
+    return {
+        "event": "start",
+        "container_id": made.container_id,
+        "pid": child.pid,
+        "mode": made.mode,
+        "isolation": list(made.isolation),
+    }
+
+
 def _end(made: Plan, child: Child, status: int, killed: "int | None") -> "dict[str, object]":
     event: dict[str, object] = {"event": "exit", "container_id": made.container_id}
     if posix.WIFSIGNALED(status):
@@ -398,9 +427,16 @@ def tell(request: LaunchRequest, event: "dict[str, object]") -> None:
     """One JSON line on --status-fd; a reader that has gone does not end the command."""
     if request.status_fd is None:
         return
+    import select
+
     from . import jsontext
 
     try:
+        # A pipe that is writable has room for a whole line of this size (pipe(7), PIPE_BUF).
+        poll = select.poll()
+        poll.register(request.status_fd, select.POLLOUT)
+        if not poll.poll(_PATIENCE_MS):
+            raise BlockingIOError(11, "its reader does not read")
         posix.write(request.status_fd, jsontext.dump(event).encode("ascii") + b"\n")
     except OSError as error:
         _warn(f"--status-fd {request.status_fd}: {reason(error)}")

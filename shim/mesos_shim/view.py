@@ -156,6 +156,18 @@ def leave_host(plan: Plan) -> None:
         raise ShimError(f"making '/' a slave of the host's mounts: {reason(error)}{remedy}") from None
 
 
+def try_namespaces(plan: Plan) -> None:
+    """All of a launch that needs the kernel's leave for namespaces, for a process that ends afterwards."""
+    if "pid" in plan.namespaces:
+        unshare(pid_flags(plan), plan)
+    leave_host(plan)
+
+
+def pid_flags(plan: Plan) -> int:
+    """What the parent of a container with a pid namespace unshares."""
+    return linux.CLONE_NEWPID | (linux.CLONE_NEWUSER if plan.new_user_namespace else 0)
+
+
 def unshare(flags: int, plan: Plan) -> None:
     """New namespaces; in a new user namespace the caller stays who he is."""
     try:

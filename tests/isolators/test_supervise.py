@@ -370,3 +370,62 @@ def test_a_child_from_before_the_launch_is_not_the_containers(shim: Shim, sandbo
     os.kill(int(done.stdout), signal.SIGKILL)
     assert (done.returncode, done.stderr) == (0, "")
     assert list((shim.state_dir / "containers").iterdir()) == []
+
+
+WITHOUT_THE_RIGHT = ("setpriv", "--bounding-set=-sys_admin")
+
+
+def without_the_right(
+    shim: Shim, sandbox: Path, *words: object, **keywords: object
+) -> subprocess.CompletedProcess[str]:
+    command = [*WITHOUT_THE_RIGHT, shim.program, *words]
+    return subprocess.run(
+        list(map(str, command)), cwd=sandbox, capture_output=True, text=True, check=False, timeout=SECONDS, **keywords
+    )
+
+
+@needs_root
+@pytest.mark.parametrize("options", [["--volume", "t:/opt"], ["--isolation", "namespaces/pid"]])
+def test_explain_tries_what_only_the_kernel_can_tell(shim: Shim, sandbox: Path, options: list[str]) -> None:
+    done = without_the_right(shim, sandbox, "explain", *options, "--", "true")
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "namespace: Operation not permitted" in done.stderr
+    done = without_the_right(
+        shim, sandbox, "explain", "--json", "--on-unenforceable", "usage-only", *options, "--", "true"
+    )
+    made = json.loads(done.stdout)
+    assert (made["mode"], [step["action"] for step in made["steps"]]) == ("usage-only", ["record", "exec"])
+    made = json.loads(without_the_right(shim, sandbox, "explain", "--json", "--", "true").stdout)
+    assert (made["mode"], [step["action"] for step in made["steps"]]) == ("enforced", ["record", "exec"])
+    assert "unshare" in shim.run("explain", "--", "true", cwd=sandbox).stdout
+
+
+@needs_root
+def test_the_start_line_tells_the_mode_that_it_came_to(shim: Shim, sandbox: Path) -> None:
+    (start, _) = status_lines(shim, sandbox, "--volume", "t:/opt", "--", "true")
+    assert (start["mode"], start["isolation"][0]) == ("enforced", "filesystem/shared")
+    reading, writing = os.pipe()
+    options = ["--on-unenforceable", "usage-only", "--volume", "t:/opt", "--status-fd", writing]
+    done = without_the_right(shim, sandbox, "run", *options, "--", "true", pass_fds=[writing])
+    os.close(writing)
+    with os.fdopen(reading) as lines:
+        start = json.loads(lines.readline())
+    assert done.returncode == 0
+    assert (start["mode"], "filesystem/shared" in start["isolation"]) == ("usage-only", False)
+
+
+def test_a_reader_that_does_not_read_does_not_stop_the_supervisor(shim: Shim, sandbox: Path) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    try:
+        while True:
+            os.write(writing, b"x" * 4096)
+    except BlockingIOError:
+        os.set_blocking(writing, True)
+    done = shim.run(
+        "run", "--status-fd", writing, "--", "echo", "ran", cwd=sandbox, pass_fds=[writing], timeout=SECONDS
+    )
+    os.close(reading)
+    os.close(writing)
+    assert (done.returncode, done.stdout) == (0, "ran\n")
+    assert f"--status-fd {writing}: its reader does not read" in done.stderr
