@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from ..conftest import NOBODY, Shim, needs_root
+from mesos_shim.isolators import cgroup
+
+from ..conftest import NOBODY, PYTHON, Shim, needs_root
 from ..containers import SECONDS, Starter
 from ..usage.test_live import without_psutil
 from .test_gc import litter
@@ -83,6 +85,7 @@ def test_a_configuration_that_others_can_write(shim: Shim, mode: int) -> None:
     shim.config_path.chmod(mode)
     item = doctor(shim)["configuration"]
     assert (item["state"], "lets others write it; chmod go-w it" in item["message"]) == ("broken", True)
+    assert item["remedy"] == f"chmod go-w {shim.config_path}"  # `validate` would find nothing wrong with it
 
 
 def test_a_directory_in_which_others_can_replace_the_configuration(shim: Shim) -> None:
@@ -259,3 +262,36 @@ def test_wrong_arguments(shim: Shim, words: tuple[str, ...], why: str) -> None:
     done = shim.run("doctor", *words)
     assert (done.returncode, done.stdout) == (125, "")
     assert done.stderr.startswith(f"mesos-shim: {why}")
+
+
+def test_without_proc_each_check_says_so(shim: Shim) -> None:
+    found = in_host(shim, "umount -l /proc")
+    item = found["namespace ids"]
+    assert (item["state"], item["remedy"]) == ("broken", "mount -t proc proc /proc")
+    assert item["message"] == "cannot be looked at: No such file or directory: /proc/self/ns/mnt"
+    assert found["launcher"]["state"] == "ok"
+
+
+def test_a_caller_that_ignores_its_childrens_ends_gets_the_same_report(shim: Shim) -> None:
+    program = (
+        "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    words = [PYTHON, "-c", program, str(shim.program), "doctor", "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=SECONDS)
+    assert findings(done) == doctor(shim)
+
+
+def test_a_directory_of_records_that_others_can_write(shim: Shim) -> None:
+    directory = shim.state_dir / "containers"
+    directory.mkdir(parents=True)
+    directory.chmod(0o777)
+    item = doctor(shim)["containers"]
+    assert (item["state"], item["remedy"]) == ("broken", f"chown root {directory} && chmod go-w {directory}")
+
+
+def test_root_is_not_told_to_be_root(shim: Shim) -> None:
+    shim.configure(isolation=["cgroups/cpu"])
+    if cgroup.find("cpu").version != 1:
+        pytest.skip("version 2 says what is not delegated")
+    found = in_host(shim, f"mount -o remount,bind,ro {cgroup.find('cpu').mount}")
+    assert "is not ours to divide; mount the cgroup hierarchy writable" in found["cgroups/cpu"]["message"]

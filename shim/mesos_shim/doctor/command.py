@@ -1,6 +1,7 @@
 """`mesos-shim doctor`: what this host can enforce, and how to mend what it cannot. Changes nothing."""
 
 import json
+import signal
 import sys
 from typing import Optional
 
@@ -10,7 +11,7 @@ from ..config import Config
 from ..errors import ShimError, one_line
 from ..usage import processes
 from . import installation
-from .finding import BROKEN, OK, Finding
+from .finding import BROKEN, OK, Finding, checked
 
 HELP = """\
 usage: mesos-shim doctor [--json] [--config FILE]
@@ -32,6 +33,7 @@ def main(arguments: "list[str]", config_path: str) -> int:
     if options.asks_help(given, HELP):
         return 0
     options.none(operands, "doctor")
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # what is tried in children is told by their ends
     findings = examine(given.get("--config", config_path), "--config" in given)
     if "--json" in given:
         sys.stdout.write(json.dumps([item._asdict() for item in findings]) + "\n")
@@ -45,15 +47,15 @@ def main(arguments: "list[str]", config_path: str) -> int:
 
 def examine(config_path: str, required: bool) -> "list[Finding]":
     """Every finding, in the order in which they are told."""
-    findings = installation.system()
+    findings = checked("mesos-shim", installation.system)
     config: Optional[Config] = None
     try:
         config = configuration.read(config_path, required)
         findings.append(Finding("configuration", OK, installation.configuration_text(config, config_path)))
     except ShimError as error:
-        findings.append(Finding("configuration", BROKEN, str(error), f"mesos-shim validate {config_path}"))
+        findings.append(Finding("configuration", BROKEN, str(error), installation.configuration_remedy(config_path)))
         config = Config()
-    findings += installation.configuration_place(config_path)
+    findings += checked("configuration", lambda: installation.configuration_place(config_path))
     if processes.LINUX:
         from . import host
 

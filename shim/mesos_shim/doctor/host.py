@@ -13,7 +13,7 @@ from ..errors import ShimError
 from ..isolators import cgroup
 from ..request import LaunchRequest
 from ..view import user_namespace_switch
-from .finding import BROKEN, DEGRADED, OK, Finding
+from .finding import BROKEN, DEGRADED, OK, Finding, checked
 
 _NOBODY = 65534
 _ENOSPC, _ENOSYS = 28, 38
@@ -21,16 +21,26 @@ _ENOSPC, _ENOSYS = 28, 38
 
 def examine(config: Config) -> "list[Finding]":
     """The kernel and what it lets this user have; broken is what the configuration names and the host lacks."""
-    findings = [_calls(os.geteuid() != 0), _unique_ids(), _mount_namespaces(config)]
+    checks: list[tuple[str, Callable[[], Finding]]] = [
+        ("kernel", lambda: _calls(os.geteuid() != 0)),
+        ("namespace ids", _unique_ids),
+        ("filesystem/shared", lambda: _mount_namespaces(config)),
+    ]
     if os.geteuid() == 0:
-        findings.append(_user_namespaces())
-    findings.append(_propagation())
-    for name in ("namespaces/pid", "namespaces/ipc"):
-        findings.append(_isolator(name, config, _try_namespace(name)))
-    for name in ("cgroups/cpu", "cgroups/mem"):
-        findings.append(_isolator(name, config, None))
-    findings += _limits(config)
-    return findings
+        checks.append(("user namespaces", _user_namespaces))
+    checks += [
+        ("propagation", _propagation),
+        ("namespaces/pid", lambda: _isolator("namespaces/pid", config, _try_namespace("namespaces/pid"))),
+        ("namespaces/ipc", lambda: _isolator("namespaces/ipc", config, _try_namespace("namespaces/ipc"))),
+        ("cgroups/cpu", lambda: _isolator("cgroups/cpu", config, None)),
+        ("cgroups/mem", lambda: _isolator("cgroups/mem", config, None)),
+    ]
+    findings = [found for name, look in checks for found in checked(name, _listed(look))]
+    return findings + _limits(config)
+
+
+def _listed(look: "Callable[[], Finding]") -> "Callable[[], list[Finding]]":
+    return lambda: [look()]
 
 
 def _attempt(call: "Callable[[], None]") -> int:

@@ -14,7 +14,7 @@ from ..config import Config
 from ..errors import ShimError, reason
 from ..usage import membership, processes
 from ..usage.counters import Counters
-from .finding import BROKEN, DEGRADED, OK, Finding
+from .finding import BROKEN, DEGRADED, OK, Finding, checked
 
 # src/slave/containerizer/mesos/containerizer.cpp, only with --enable-launcher-sealing.
 _SEALED = b"Failed to clone a sealed file '"
@@ -79,6 +79,19 @@ def configuration_text(config: Config, path: str) -> str:
     return f"{path}: {', '.join(config.isolation)}"
 
 
+def configuration_remedy(path: str) -> str:
+    """What mends a configuration that is not taken."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return f"mesos-shim validate {path}"
+    if status.st_uid not in (0, os.geteuid()):
+        return f"chown root {path}, after a look at what it says"
+    if status.st_mode & 0o022:
+        return f"chmod go-w {path}"
+    return f"mesos-shim validate {path}"
+
+
 def configuration_place(path: str) -> "list[Finding]":
     """Whether somebody else could put another configuration in its place."""
     findings = []
@@ -103,12 +116,13 @@ def configuration_place(path: str) -> "list[Finding]":
 
 def examine(config: Config) -> "list[Finding]":
     """psutil, records, launcher directory, packaged helper, the agent's build."""
-    findings = [_psutil(), _state(config)]
-    findings += _ended(config)
-    findings += _launcher()
-    findings += _packaged(config)
+    findings = checked("psutil", lambda: [_psutil()])
+    findings += checked("records", lambda: [_state(config)])
+    findings += checked("containers", lambda: _ended(config))
+    findings += checked("launcher", _launcher)
+    findings += checked("packaged helper", lambda: _packaged(config))
     if processes.LINUX:
-        findings += _agent(config)
+        findings += checked("agent", lambda: _agent(config))
     return findings
 
 
@@ -161,9 +175,10 @@ def _ended(config: Config) -> "list[Finding]":
     state = record.state_dir(config.state_dir)
     try:
         entries, warnings = registry.read_all(state)
-        members = membership.find(entries, processes.table(), Counters(state, locked=False).known(entries))
-    except (ShimError, OSError) as error:
-        return [Finding("containers", DEGRADED, f"cannot be read: {error}")]
+    except ShimError as error:
+        directory = f"{state}/containers"
+        return [Finding("containers", BROKEN, str(error), f"chown root {directory} && chmod go-w {directory}")]
+    members = membership.find(entries, processes.table(), Counters(state, locked=False).known(entries))
     findings = []
     if warnings:
         more = f" (and {len(warnings) - 1} more)" if len(warnings) > 1 else ""

@@ -169,7 +169,8 @@ def leaf(hierarchy: Hierarchy, name: str) -> Leaf:
     if hierarchy.version == 1:
         base = hierarchy.directory(hierarchy.own)
         if not posix.access(base, posix.W_OK | posix.X_OK):
-            raise Unavailable(f"the cgroup {base} is not ours to divide; run it as root")
+            remedy = "run it as root" if posix.geteuid() else "mount the cgroup hierarchy writable"
+            raise Unavailable(f"the cgroup {base} is not ours to divide; {remedy}")
         return Leaf(1, base, name)
     found = Leaf(2, _delegated(hierarchy), name)
     found.step_aside = found.delegate == hierarchy.directory(hierarchy.own) and _occupants(found.delegate) != []
