@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,18 @@ def test_two_looks_at_once_take_turns(tmp_path: Path) -> None:
 
 def test_a_state_directory_that_is_not_there_is_no_trouble(tmp_path: Path) -> None:
     assert look(tmp_path / "none", 3.0) == 3.0
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link"])
+def test_what_lies_where_the_new_counters_are_written_is_neither_waited_for_nor_followed(
+    tmp_path: Path, kind: str
+) -> None:
+    place, other = tmp_path / "usage.json.new", tmp_path / "other"
+    other.write_text("precious")
+    if kind == "fifo":
+        os.mkfifo(place)
+    else:
+        place.symlink_to(other)
+    assert look(tmp_path, 3.0) == 3.0
+    assert look(tmp_path, 1.0) == 3.0
+    assert other.read_text() == "precious"

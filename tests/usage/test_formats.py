@@ -22,7 +22,7 @@ import pytest
 from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics
 
-from mesos_shim.usage import formats
+from mesos_shim.usage import command, formats
 from mesos_shim.usage.sample import Used
 
 from ..conftest import Shim
@@ -330,3 +330,31 @@ def test_watch_as_json_is_a_line_a_look(start: Starter, shim: Shim) -> None:
     assert [[item["container_id"] for item in look] for look in looks] == [["c1"]] * 3
     stamps = [look[0]["statistics"]["timestamp"] for look in looks]
     assert stamps == sorted(set(stamps))
+
+
+def test_the_lines_that_do_not_fit_are_counted() -> None:
+    lines = ["head", *"abcdefghij", "totals"]
+    assert command._fit(lines, 6) == ["head", "a", "b", "c", "... 7 more", "totals"]  # d to j
+    assert command._fit(lines, 12) == lines
+
+
+def test_watch_on_a_full_disk_ends_with_the_reason(start: Starter, shim: Shim) -> None:
+    start()
+    with open("/dev/full", "w") as full:
+        words = [str(shim.program), "usage", "--watch", "0.1"]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=30)
+    assert done.returncode == 125
+    assert done.stderr == (
+        "mesos-shim: standard output: No space left on device; nothing can rely on what was printed\n"
+    )
+
+
+def test_watch_says_once_what_is_not_there(start: Starter, shim: Shim) -> None:
+    start()
+    words = [str(shim.program), "usage", "--watch", "0.05", "--format", "json", "c1", "nowhere"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for _ in range(4):
+            process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+    assert said.count("no such container") == 1

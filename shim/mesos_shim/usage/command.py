@@ -37,7 +37,7 @@ def main(arguments: "list[str]", config_path: str) -> int:
     state = options.state_dir(given, config_path)
     if "--watch" in given:
         return _watch(state, ids, form, options.seconds(given["--watch"], "--watch"))
-    used, missing = _look(state, ids)
+    used, missing = _look(state, ids, set())
     if form == "table":
         text = "\n".join(formats.table(used)) + "\n"
     else:
@@ -46,16 +46,19 @@ def main(arguments: "list[str]", config_path: str) -> int:
     return 1 if missing else 0
 
 
-def _look(state: str, ids: "list[str]") -> "tuple[list[Used], bool]":
-    """One sample, of the containers named; what is to be said goes to stderr."""
+def _look(state: str, ids: "list[str]", said: "set[str]") -> "tuple[list[Used], bool]":
+    """One sample, of the containers named; what is to be said goes to stderr, unless it was `said` before."""
     found = sample.take(state)
-    for warning in found.warnings:
-        sys.stderr.write(f"mesos-shim: warning: {one_line(warning)}\n")
+    lines = [f"mesos-shim: warning: {one_line(warning)}\n" for warning in found.warnings]
     used = found.used
     missing = [name for name in ids if name not in {item.entry.container_id for item in used}]
     for name in missing:
         ended = "has ended" if name in found.ended else f"no such container in {state}"
-        sys.stderr.write(f"mesos-shim: usage: {one_line(name)}: {ended}\n")
+        lines.append(f"mesos-shim: usage: {one_line(name)}: {ended}\n")
+    for line in lines:
+        if line not in said:
+            said.add(line)
+            sys.stderr.write(line)
     return [item for item in used if not ids or item.entry.container_id in ids], bool(missing)
 
 
@@ -63,13 +66,16 @@ def _watch(state: str, ids: "list[str]", form: str, interval: float) -> int:
     if form == "openmetrics":
         raise ShimError("--watch: --format openmetrics is one look; Prometheus does the repeating")
     earlier: dict[str, dict[str, object]] = {}
+    said: set[str] = set()
     while True:
-        used, _ = _look(state, ids)
-        if form == "json":
-            sys.stdout.write(formats.as_json(used))
-        else:
-            sys.stdout.write(_screen(used, earlier))
-        sys.stdout.flush()
+        used, _ = _look(state, ids, said)
+        try:
+            sys.stdout.write(formats.as_json(used) if form == "json" else _screen(used, earlier))
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError:
+            return 125  # what could not be written is still there: main says why when it tries again
         earlier = {item.entry.container_id: item.statistics for item in used}
         time.sleep(interval)
 
@@ -82,11 +88,16 @@ def _screen(used: "list[Used]", earlier: "dict[str, dict[str, object]]") -> str:
     width, height = os.get_terminal_size(sys.stdout.fileno())
     used = sorted(used, key=lambda item: -_rate(item, earlier))
     lines = formats.table(used, earlier, width or 80)
-    room = max(3, (height or 24) - 2)
-    if len(lines) > room:
-        lines = [*lines[: room - 2], f"... {len(lines) - room} more", lines[-1]]
+    lines = _fit(lines, max(3, (height or 24) - 2))
     # Home, then each line cleared behind its text: no flicker, and nothing but what a VT100 knows.
     return "\x1b[H" + "".join(f"{line}\x1b[K\n" for line in [now, *lines]) + "\x1b[J"
+
+
+def _fit(lines: "list[str]", room: int) -> "list[str]":
+    """As many lines as there is room for, the last one in any case, and how many are not shown."""
+    if len(lines) <= room:
+        return lines
+    return [*lines[: room - 2], f"... {len(lines) - room + 1} more", lines[-1]]
 
 
 def _rate(item: Used, earlier: "dict[str, dict[str, object]]") -> float:

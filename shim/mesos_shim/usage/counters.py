@@ -6,6 +6,7 @@ only trusted for that where every member could be read, parents before children 
 ended in between would seem lost and then turn up in its parent's account.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -111,7 +112,10 @@ class Counters:
         if self.warning is None and (self._seen or self._state):
             temporary = f"{self._path}.new"
             try:
-                with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(temporary)  # of one that was killed; a FIFO there would be waited for
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+                with open(os.open(temporary, flags, 0o600), "w") as file:
                     json.dump(self._seen, file)
                 os.replace(temporary, self._path)
             except OSError as error:
