@@ -197,8 +197,8 @@ def test_a_hostile_id_cannot_reach_the_terminal(shim: Shim) -> None:
     start_time = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
     record.update(start_time=start_time, isolation=[HOSTILE])
     (shim.state_dir / "containers/x.json").write_text(json.dumps(record))
-    for command in (["ps"], ["usage"], ["usage", "--watch", "0.05"]):
-        words = [str(shim.program), *command]
+    for asked in (["ps"], ["usage"], ["usage", "--watch", "0.05"]):
+        words = [str(shim.program), *asked]
         with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             out = process.stdout.read(200)
             process.send_signal(signal.SIGINT)
