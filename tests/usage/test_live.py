@@ -155,10 +155,11 @@ def test_a_daemon_of_a_root_launch_without_volumes_belongs(start: Starter, shim:
         os.kill(left, signal.SIGKILL)
 
 
-def test_where_no_mount_namespace_can_be_had_a_launch_without_volumes_goes_on(start: Starter, shim: Shim) -> None:
+def test_where_no_mount_namespace_can_be_had_a_launch_without_volumes_goes_on(shim: Shim, sandbox: Path) -> None:
     """Nothing was to be isolated, so nothing is missing, and nothing is said."""
     words = ["setpriv", "--bounding-set=-sys_admin", str(shim.program), "run", "--container-id", "c1", "--"]
-    done = subprocess.run([*words, "readlink", "/proc/self/ns/mnt"], capture_output=True, text=True, check=False)
+    words += ["readlink", "/proc/self/ns/mnt"]
+    done = subprocess.run(words, cwd=sandbox, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr, done.stdout.strip()) == (0, "", os.readlink("/proc/self/ns/mnt"))
     record = json.loads((shim.state_dir / "containers/c1.json").read_text())
     assert (record["mode"], record["namespaces"]) == ("enforced", {})

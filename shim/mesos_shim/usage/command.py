@@ -49,13 +49,13 @@ def main(arguments: "list[str]", config_path: str) -> int:
 def _look(state: str, ids: "list[str]", said: "set[str]") -> "tuple[list[Used], bool]":
     """One sample, of the containers named; what is to be said goes to stderr, unless it was `said` before."""
     found = sample.take(state)
-    lines = [f"mesos-shim: warning: {one_line(warning)}\n" for warning in found.warnings]
+    problems = [f"mesos-shim: warning: {one_line(warning)}\n" for warning in found.warnings]
     used = found.used
     missing = [name for name in ids if name not in {item.entry.container_id for item in used}]
     for name in missing:
         ended = "has ended" if name in found.ended else f"no such container in {state}"
-        lines.append(f"mesos-shim: usage: {one_line(name)}: {ended}\n")
-    for line in lines:
+        problems.append(f"mesos-shim: usage: {one_line(name)}: {ended}\n")
+    for line in problems:
         if line not in said:
             said.add(line)
             sys.stderr.write(line)
