@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: shim_timers
 short_description: Keep the timers that clear away and report
-version_added: 0.1.0
+version_added: 0.2.0
 author: The mesos-shim authors (@mesos-shim)
 description:
   - C(mesos-shim-gc.timer) runs C(mesos-shim gc), which clears away what ended containers left behind.
