@@ -515,3 +515,36 @@ def test_info_reads_it_back(flags):
     (flags.path / ".hidden").touch()
     result = run_module("agent_flags_info", path=str(flags.path))
     assert result["flags"] == wanted and result["foreign_files"] == [".hidden"] and result["exists"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("ports", "31000-32000"),
+        ("ports", "5"),
+        ("cpus", "banana"),
+        ("mem", "-1"),
+        ("mem", "[1-2]"),
+        ("disk(role)", "x"),
+        ("x", "a b"),
+    ],
+)
+def test_a_resource_that_the_agent_would_not_take_is_refused(flags, key, value):
+    done = flags({"resources": {key: value}})
+    assert done["failed"] and f"flag resources, key {key}: {value!r} is not " in done["msg"]
+    assert not flags.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("ports", "[31000-32000]"),
+        ("ports", "[1-2, 8-9]"),
+        ("cpus", 4),
+        ("cpus(prod)", "0.5"),
+        ("tags", "{a,b}"),
+        ("x", "3"),
+    ],
+)
+def test_a_resource_that_the_agent_takes_is_taken(flags, key, value):
+    assert flags({"resources": {key: value}})["changed"]

@@ -93,6 +93,16 @@ def test_what_the_agent_takes_is_taken(preflight, flags):
     assert not preflight(flags).get("failed")
 
 
+def test_a_comparison_reports_what_a_change_would_be_refused_for(preflight, tmp_path):
+    (tmp_path / "mesos-slave").mkdir()
+    (tmp_path / "mesos-slave/attributes").write_text("rack:a")
+    wanted = {"attributes": {"rack": "b"}}
+    assert "part of the agent's identity" in preflight(wanted)["msg"]
+    (change,) = preflight(wanted, compare=True, check=True)["changed_flags"]
+    assert (change["name"], change["effect"]) == ("attributes", "incompatible")
+    assert preflight(wanted, compare=True)["msg"] == "compare: give it in check mode only"
+
+
 def test_everything_is_said_at_once(preflight, tmp_path):
     (tmp_path / "default").write_text("export LOGS=/var/log/mesos\n#IP=1.2.3.4\nMESOS_NO_STRICT=1\nMESOS_PORT=1\n")
     flags = {"log_dir": "/x", "strict": True, "recover": "no", "ip": "10.0.0.1"}

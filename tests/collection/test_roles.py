@@ -87,6 +87,16 @@ def test_a_refused_change_leaves_the_installation_as_it_was(fleet, host):
     assert (host.root / "etc/mesos-slave/attributes/rack").read_text() == "b\n"
 
 
+def test_verify_lists_what_an_agent_would_not_recover_from(fleet, host):
+    assert fleet.site(host, mesos_agent_attributes={"rack": "a", "zone": "z"}).code == 0
+    (host.root / "etc/mesos-slave/attributes/rack").write_text("b\n")
+    (host.root / "etc/mesos-slave/gc_delay").write_text("1days\n")
+    before = tree(host.root)
+    found = fleet.site(host, playbook="verify", mesos_agent_attributes={"rack": "a", "zone": "z"})
+    assert found.code != 0 and "drift: flag attributes; flag gc_delay" in found.text, found.text
+    assert tree(host.root) == before
+
+
 def test_a_failed_gate_stops_the_waves_and_takes_its_host_back(fleet):
     """Also on a host that is not the first of its wave: the wave is finished, the next one does not start."""
     hosts = {name: fleet.host(name) for name in "abcd"}
@@ -102,6 +112,22 @@ def test_a_failed_gate_stops_the_waves_and_takes_its_host_back(fleet):
     again = fleet.site(dict.fromkeys(hosts.values(), waves), playbook="rollout")
     assert again.code == 0, again.text
     assert all((host.root / "etc/mesos-slave").exists() for host in hosts.values())
+
+
+def test_a_host_whose_variables_are_wrong_is_refused_by_name_and_nothing_is_staged(fleet):
+    hosts = {name: fleet.host(name) for name in "ab"}
+    done = fleet.site({hosts["a"]: {}, hosts["b"]: {"mesos_agent_gate_timeout": "abc"}}, playbook="rollout")
+    assert done.code != 0
+    says = [line.strip(' ",').split() for line in done.text.splitlines() if re.match(' *"[ab]  ', line)]
+    assert [(line[0], line[1].rstrip(":")) for line in says] == [("a", "not"), ("b", "refused")]
+    assert "mesos_agent_gate_timeout" in done.failure(hosts["b"])
+    assert not any(host.prefix.exists() for host in hosts.values())
+
+
+def test_a_drain_without_a_master_is_refused_before_anything_is_staged(fleet, host):
+    done = fleet.site(host, playbook="rollout", mesos_agent_drain=True)
+    assert done.code != 0 and "mesos_agent_master_url names no master" in done.failure(host)
+    assert not host.prefix.exists()
 
 
 def test_secrets_are_not_printed(fleet):

@@ -137,6 +137,8 @@ class FlagChange:
 
     def __init__(self, module):
         params = module.params
+        if params.get("compare") and not module.check_mode:
+            raise FlagError("compare: give it in check mode only")
         self.path = os.path.normpath(params["path"])
         if not os.path.isabs(self.path) or self.path == "/":
             raise FlagError("path %s: give the absolute path of the flags directory" % params["path"])
@@ -167,7 +169,8 @@ class FlagChange:
         if params.get("prefix"):  # the launcher directory may not be there yet
             planned[os.path.join(os.path.normpath(params["prefix"]), "launcher")] = params.get("helpers_dir")
         self.changed_flags = changes(before, self.after, readable, planned)
-        refuse_incompatible(module, self.changed_flags, readable)
+        if not params.get("compare"):
+            refuse_incompatible(module, self.changed_flags, readable)
 
         self.purge = purge
         self.owner = (flag_directory.directory_mode(mode), uid, gid)

@@ -246,10 +246,32 @@ def _parts(flag, value):
         text = ("true" if item else "false") if isinstance(item, bool) else str(item).strip()
         if not text:
             raise FlagError("flag %s, key %s: the value is empty, the init wrapper would skip it" % (flag.name, key))
+        if flag.name == "resources":
+            _judge_resource(key, text)
         if ";" in text or "\n" in text:
             raise FlagError("flag %s, key %s: ';' or a line break would start another key" % (flag.name, key))
         parts[key] = text
     return Setting("directory", parts) if parts else None
+
+
+# Values::parse in Mesos' src/common/values.cpp: a scalar, ranges or a set.
+_RESOURCE_SCALAR = re.compile(r"[0-9]+(\.[0-9]+)?")
+_RESOURCE_RANGES = re.compile(r"\[\s*[0-9]+\s*-\s*[0-9]+\s*(,\s*[0-9]+\s*-\s*[0-9]+\s*)*\]")
+_RESOURCE_SET = re.compile(r"\{[^{}\[\]]*\}")
+_RESOURCE_FORMS = {
+    "a number": (_RESOURCE_SCALAR,),
+    "ranges, for example [31000-32000]": (_RESOURCE_RANGES,),
+    "a number, ranges like [1-5,8-9], or a set like {a,b}": (_RESOURCE_SCALAR, _RESOURCE_RANGES, _RESOURCE_SET),
+}
+_RESOURCE_KINDS = dict.fromkeys(("cpus", "gpus", "mem", "disk"), "a number")
+_RESOURCE_KINDS["ports"] = "ranges, for example [31000-32000]"
+
+
+def _judge_resource(key, text):
+    """Refuse what an agent that is given it would end over at its start; a role may follow the name in brackets."""
+    wanted = _RESOURCE_KINDS.get(key.partition("(")[0], "a number, ranges like [1-5,8-9], or a set like {a,b}")
+    if not any(form.fullmatch(text) for form in _RESOURCE_FORMS[wanted]):
+        raise FlagError("flag resources, key %s: %r is not %s: the agent refuses it" % (key, text, wanted))
 
 
 def _any(flag, value):

@@ -50,6 +50,12 @@ options:
     type: list
     elements: str
     default: []
+  compare:
+    description:
+      - Whether the host is only compared, in check mode. A change that the agent may not recover from is then reported
+        as any other one, not refused.
+    type: bool
+    default: false
   validator:
     description: Path of the C(mesos-shim) that judges the flag C(default_container_info).
     type: path
@@ -236,6 +242,7 @@ def main():
             "path": {"type": "path"},
             "flags": {"type": "dict", "default": {}},
             "allow_incompatible": {"type": "list", "elements": "str", "default": []},
+            "compare": {"type": "bool", "default": False},
             "validator": {"type": "path"},
             "prefix": {"type": "path", "default": "/opt/mesos-shim"},
             "release": {"type": "str"},

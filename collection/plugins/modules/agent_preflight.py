@@ -39,6 +39,12 @@ options:
     type: list
     elements: str
     default: []
+  compare:
+    description:
+      - Whether the host is only compared, in check mode. A change that the agent may not recover from is then reported
+        as any other one, not refused.
+    type: bool
+    default: false
   validator:
     description: Path of the C(mesos-shim) that judges the flag C(default_container_info), where it is installed.
     type: path
@@ -237,6 +243,7 @@ def main():
             "path": {"type": "path"},
             "flags": {"type": "dict", "required": True},
             "allow_incompatible": {"type": "list", "elements": "str", "default": []},
+            "compare": {"type": "bool", "default": False},
             "validator": {"type": "path"},
             "default_container_info": {"type": "dict", "default": {}},
             "prefix": {"type": "path", "default": "/opt/mesos-shim"},

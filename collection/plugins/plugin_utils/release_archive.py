@@ -46,6 +46,10 @@ def archives(given: str | None, sha256: str | None, psutil_wheel: str | None) ->
     bundled = bundle_name(_COLLECTION, ANY)
     if given:
         return {ANY: _ready(Path(given), sha256)}
+    if sha256:
+        raise AnsibleError(
+            f"mesos_shim_archive_sha256 {sha256}: mesos_shim_archive names no archive that must have it; give both"
+        )
     if bundled.is_file():
         paths = [*bundled.parent.glob(bundle_name(_COLLECTION, "*").name), bundled]
         return {_platform(path): _ready(path, None) for path in paths}
@@ -109,7 +113,10 @@ def _ready(path: Path, sha256: str | None) -> Archive:
         raise AnsibleError(f"archive {path}: {error}") from error
     digest = hashlib.sha256(content).hexdigest()
     if sha256 and sha256.lower() != digest:
-        raise AnsibleError(f"archive {path} has the SHA-256 {digest}, not {sha256}: it is not the one you chose")
+        raise AnsibleError(
+            f"archive {path} has the SHA-256 {digest}, not {sha256} as mesos_shim_archive_sha256 says: "
+            "it is not the one you chose"
+        )
     return Archive(f"{version}-{digest[:12]}", digest, content)
 
 
