@@ -141,17 +141,18 @@ def _become(entry: Entry) -> None:
 
 
 def _finish(entry: Entry, is_user: bool, command: "list[str]") -> None:
-    """Inside: the sandbox, the user's ids, the command."""
-    try:
-        os.chdir(entry.sandbox)
-    except OSError as error:
-        sys.stderr.write(f"mesos-shim: warning: sandbox {one_line(entry.sandbox)}: {reason(error)}; starting in /\n")
-        sys.stderr.flush()
-        os.chdir("/")
+    """Inside: the user's ids, the sandbox, the command."""
     execute.keep_only([])
     execute.restore_signals()
     if entry.no_new_privs:
         linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
     if not is_user:
         _become(entry)
+    # As the user: he may have put a link in the sandbox's place, and root would follow it where he may not go.
+    try:
+        os.chdir(entry.sandbox)
+    except OSError as error:
+        sys.stderr.write(f"mesos-shim: warning: sandbox {one_line(entry.sandbox)}: {reason(error)}; starting in /\n")
+        sys.stderr.flush()
+        os.chdir("/")
     execute.command(command, execute.environment())

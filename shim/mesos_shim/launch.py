@@ -27,12 +27,14 @@ def new_id() -> str:
 def make_plan(request: LaunchRequest, private: "list[str]") -> plan.Plan:
     """The plan for `request` on this host. Reads only; refuses what cannot be."""
     user = identity.of_user(request.user, request.user_named)
+    user.groups += [gid for gid in request.groups if gid not in user.groups]
     if request.info is not None and request.origin == FRAMEWORK:
         policy.check(request.info, request.config)
     if sys.platform != "linux":
         return _usage_only_elsewhere(request, user)
     from . import facts  # Linux only
 
+    idle = _idle(request)  # before an isolator adds what is its own
     more = any(name not in _BASIC for name in request.isolation)
     if more:
         from . import isolators
@@ -55,6 +57,9 @@ def make_plan(request: LaunchRequest, private: "list[str]") -> plan.Plan:
             problem = str(error)
     if volumes and FILESYSTEM_SHARED not in request.isolation:
         problem = f"{len(volumes)} volumes, but {FILESYSTEM_SHARED} is not among the isolators"
+    if idle:
+        names = ", ".join(idle)
+        result.warnings.append(f"configuration: {names}: not done, {FILESYSTEM_SHARED} is not among the isolators")
     if problem is not None:
         cannot(request, result, problem)
     elif FILESYSTEM_SHARED in request.isolation or more:
@@ -66,6 +71,13 @@ def make_plan(request: LaunchRequest, private: "list[str]") -> plan.Plan:
     if result.no_new_privs is not None:  # what may not be fed to root is among what may not be fed to a set-uid program
         result.not_as_root = plan.why_not_as_root(result.mounts, user)
     return result
+
+
+def _idle(request: LaunchRequest) -> "list[str]":
+    """Keys of the configuration that this launch does nothing for; a DEBUG container, which has no isolators, joins."""
+    if not request.isolation or FILESYSTEM_SHARED in request.isolation:
+        return []
+    return [name for name in ("hide_work_dir", "tmpfs", "pass_through") if getattr(request.config, name)]
 
 
 def _limit(request: LaunchRequest, result: plan.Plan) -> None:

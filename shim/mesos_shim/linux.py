@@ -67,6 +67,7 @@ PR_SET_NO_NEW_PRIVS = 38
 
 # include/uapi/linux/nsfs.h: _IOR(0xb7, 0x5, __u64), Linux 6.11
 NS_GET_MNTNS_ID = 0x8008B705
+NS_GET_USERNS = 0xB701  # _IO(0xb7, 0x1), Linux 4.9
 
 _SYS_OPEN_TREE = 428
 _SYS_MOVE_MOUNT = 429
@@ -243,6 +244,11 @@ def file_system_type(fd: int) -> int:
     if sys.byteorder == "big" and posix.uname().machine == "s390x":
         width = 4
     return int.from_bytes(buffer[:width], sys.byteorder) & 0xFFFFFFFF
+
+
+def owning_user_namespace(fd: int) -> int:
+    """A descriptor of the user namespace that owns the namespace `fd` (ioctl_ns(2), NS_GET_USERNS)."""
+    return _check(_function("ioctl")(fd, NS_GET_USERNS))
 
 
 def mount_namespace_id(fd: int) -> int:

@@ -186,6 +186,7 @@ def arrange(facts: Facts, volumes: "list[Volume]", tmpfs: "list[Tmpfs]") -> "lis
             mounts.append(passed)
     mounts.sort(key=lambda mount: len(mount.covers.levels))
     _find_parents(mounts)
+    _check_shared_sources(mounts)
     return mounts
 
 
@@ -242,6 +243,30 @@ def _find_parents(mounts: "list[Mount]") -> None:
                 break
 
 
+def _check_shared_sources(mounts: "list[Mount]") -> None:
+    """Refuse directories in the sandbox that would have to look like two targets at once.
+
+    Each takes owner and mode of what it covers: the second target's would make the first one's content the user's.
+    """
+    by_source: dict[tuple[str, ...], Mount] = {}
+    for mount in mounts:
+        if mount.action == BIND and mount.source is None:
+            first = by_source.setdefault(tuple(mount.source_parts), mount)
+            one, other = first.covers.status, mount.covers.status
+            if (one.st_mode, one.st_uid, one.st_gid) != (other.st_mode, other.st_uid, other.st_gid):
+                raise ShimError(
+                    f"{mount.what}: its host_path is {first.what}'s too, and one directory cannot have the owner and "
+                    f"mode of both {first.target!r} and {mount.target!r}"
+                )
+    for parts, mount in by_source.items():
+        for length in range(1, len(parts)):
+            outer = by_source.get(parts[:length])
+            if outer is not None and paths.split(outer.target) + list(parts[length:]) != paths.split(mount.target):
+                raise ShimError(
+                    f"{mount.what}: its host_path lies in {outer.what}'s, and would be below {outer.target!r} too"
+                )
+
+
 def why_no_new_privs(mounts: "list[Mount]", user: Identity) -> "str | None":
     """The first volume that could feed a set-uid program files of the user's own making, or None (threats 8)."""
     if user.uid == 0:
@@ -260,7 +285,8 @@ def _his(mount: Mount, user: Identity) -> bool:
     source = mount.source
     if source is None:
         return True  # in the sandbox, which is his to rename
-    return source.controller is not None or source.writable_by(user)
+    # Its owner can make it writable whenever he likes, and one user's task may do another's bidding.
+    return source.controller is not None or source.status.st_uid != 0 or source.writable_by(user)
 
 
 def why_not_as_root(mounts: "list[Mount]", user: Identity) -> "str | None":

@@ -31,6 +31,7 @@ class LaunchRequest:
         "cpus",
         "executor_id",
         "framework_id",
+        "groups",
         "info",
         "isolation",
         "json",
@@ -56,6 +57,8 @@ class LaunchRequest:
         self.info: container_info.ContainerInfo | None = None
         self.origin = CALLER
         self.user: str | None = None
+        # What an agent adds to the user's own groups: they count in every judgement of what he may write.
+        self.groups: list[int] = []
         # Who named the two, for a message: an agent gives no options of ours.
         self.sandbox_named = "--sandbox"
         self.user_named = "--user"

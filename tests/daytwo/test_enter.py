@@ -245,3 +245,21 @@ def test_leaves_nothing_behind(start: Starter, shim: Shim) -> None:
     enter(shim, "true")
     assert len(children_of(container.record["pid"])) == 1
     assert json.loads(shim.run("ps", "--json").stdout)[0]["pid"] == container.record["pid"]
+
+
+def test_a_link_in_the_sandboxs_place_is_followed_by_the_user_alone(
+    start: Starter, shim: Shim, sandbox: Path, open_tmp: Path
+) -> None:
+    private = open_tmp / "private"
+    (private / "inside").mkdir(parents=True)
+    private.chmod(0o700)
+    home = open_tmp / "home"
+    (home / "sandbox").mkdir(parents=True)
+    for path in (home, home / "sandbox"):
+        os.chown(path, NOBODY, NOBODY)
+    start("--user", "nobody", "--sandbox", home / "sandbox", "--volume", "t:/opt")
+    (home / "sandbox").rename(home / "old")
+    (home / "sandbox").symlink_to(private / "inside")
+    done = shim.run("enter", "c1", "--", "pwd")
+    assert (done.returncode, done.stdout) == (0, "/\n")
+    assert "Permission denied; starting in /" in done.stderr

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from ..conftest import NOBODY, Shim, needs_root
-from ..launching import ACCESS, acl_for, launch, said, volume
+from ..containers import wait_for
+from ..launching import ACCESS, acl_for, launch, refused, said, volume
 from ..protocol import wire
 from ..protocol.drive import Agent, end
 
@@ -388,3 +389,65 @@ def test_a_view_handed_over_is_recorded(agent: Agent, packaged: Path, open_tmp: 
     with running(agent, masked_paths=["/x"]) as debug:
         _, out, err = end(debug.start(NNP, user="nobody", pre_exec_commands=[first]))
         assert (out.split(), err, (open_tmp / "ran").exists()) == (["plain"], "", True)
+
+
+@pytest.mark.parametrize(("owner", "mode"), [(NOBODY, 0o555), (NOBODY, 0o575), (1234, 0o755)])
+def test_what_its_owner_can_make_writable_counts_as_written(
+    shim: Shim, sandbox: Path, open_tmp: Path, closed: Path, owner: int, mode: int
+) -> None:
+    """He has only to call chmod(2) after the launch, or another task of the source's owner does."""
+    source = open_tmp / "source"
+    source.mkdir()
+    source.chmod(mode)
+    os.chown(source, owner, owner)
+    assert rights(shim, sandbox, [volume(source, closed)]) == "no_new_privs"
+
+
+def test_the_groups_that_the_agent_adds_count(agent: Agent, shim: Shim, open_tmp: Path, closed: Path) -> None:
+    source = open_tmp / "source"
+    source.mkdir()
+    source.chmod(0o775)
+    os.chown(source, 0, 4242)
+    os.chown(agent.sandbox, NOBODY, NOBODY)
+    shim.configure(framework_volumes="all")
+    agent.hold(wire.container_info(wire.volume(str(closed), str(source))))
+    status, out, _ = end(agent.start(f"{NNP}; id -G", user="nobody", supplementary_groups=[4242]))
+    assert (status, out.split()) == (0, ["no_new_privs", str(NOBODY), "4242"])
+
+
+@pytest.mark.parametrize("inner", ["d", "d/bin"])
+def test_one_directory_cannot_look_like_two_targets(
+    shim: Shim, sandbox: Path, open_tmp: Path, closed: Path, inner: str
+) -> None:
+    """Else the user-writable target's mode would let him fill what covers root's, also for what root runs there."""
+    (open_tmp / "wide").mkdir()
+    (open_tmp / "wide").chmod(0o1777)
+    done = launch(shim, sandbox, [volume("d", closed), volume(inner, open_tmp / "wide")], "true")
+    refused(done, "its host_path", str(closed))
+    assert os.listdir(sandbox) == []
+
+
+def test_one_directory_may_cover_two_alike_or_lie_as_the_targets_lie(
+    shim: Shim, sandbox: Path, open_tmp: Path, closed: Path
+) -> None:
+    (open_tmp / "other").mkdir()
+    (closed / "bin").mkdir()
+    volumes = [volume("d", closed), volume("d", open_tmp / "other"), volume("d/bin", closed / "bin")]
+    assert said(launch(shim, sandbox, volumes, f"touch {closed}/bin/x; ls {open_tmp}/other/bin")) == "x"
+
+
+def test_a_debug_container_joins_no_view_that_the_task_made(agent: Agent, shim: Shim, open_tmp: Path) -> None:
+    """The first process moved into a namespace of its own user namespace: what it mounts there would be root's /etc."""
+    (open_tmp / "etc").mkdir()
+    os.chown(agent.sandbox, NOBODY, NOBODY)
+    agent.hold(wire.container_info(wire.volume("/tmp", "tmp")))
+    inner = f"mkdir his; mount --bind his {open_tmp}/etc && touch ready; exec sleep 60"
+    parent = agent.start(f"exec unshare -Urm sh -c '{inner}'", user="nobody")
+    wait_for((agent.sandbox / "ready").exists, "the task's own view")
+    debug = Agent(open_tmp, shim, container="c1/debug")
+    debug.hold(None, container_class=2)
+    _, out, err = end(debug.start("echo joined", user="nobody"))
+    assert "joined" not in out
+    assert "has left the view that it was launched in" in err
+    parent.terminate()
+    parent.communicate()

@@ -62,7 +62,7 @@ def test_strangers_have_no_parent() -> None:
 
 
 def test_the_nearest_parent_counts() -> None:
-    mounts = plan.arrange(facts(), [relative("/opt"), relative("/tmp"), relative("/opt/a/b")], [])
+    mounts = plan.arrange(facts(), [relative("/opt", "a"), relative("/tmp", "b"), relative("/opt/a/b", "c")], [])
     assert [mount.parent for mount in mounts if mount.target == "/opt/a/b"] == [
         [m.target for m in mounts].index("/opt")
     ]

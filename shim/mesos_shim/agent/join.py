@@ -65,8 +65,17 @@ def _enter(pid: int, started: "int | None", parent: str, kinds: "tuple[str, ...]
             # Its own pid namespace nobody may join again.
             if posix.fstat(fd).st_ino == posix.stat(f"/proc/self/ns/{kind}").st_ino:
                 posix.close(fd)
-            else:
-                opened.append(fd)
+                continue
+            opened.append(fd)
+            owner = linux.owning_user_namespace(fd)
+            foreign = posix.fstat(owner).st_ino != posix.stat("/proc/self/ns/user").st_ino
+            posix.close(owner)
+            if foreign:
+                # The task's own, made after its launch: what it mounted there would be root's /etc to us.
+                raise ShimError(
+                    f"the parent container {parent}, pid {pid}, has left the view that it was launched in: "
+                    f"its {kind} namespace is of a user namespace of its own"
+                )
     except OSError as error:
         raise ShimError(f"the parent container {parent}, pid {pid}: {reason(error)}") from None
     # Looked at after the descriptors were opened: a pid that was reused in between has another start time.

@@ -187,6 +187,7 @@ def _read(config_path: str, runtime: "str | None") -> Launch:
     message = None if runtime is None else held.read_message(runtime + "/config")
     if message is not None:
         work.held = held.container_config(message, f"{runtime}/config")
+    asked.groups = _groups(info)
     asked.executor_id, asked.framework_id = work.held.executor_id, work.held.framework_id
     work.debug = work.held.container_class == held.DEBUG
     # A DEBUG container works in its parent's sandbox; what the agent holds as its directory is for its output.
@@ -376,9 +377,7 @@ def _become(work: Launch, made: plan.Plan, place: "record.Place | None", signals
     variables = _environment(info)
     no_new_privileges = setup.boolean(info.get("no_new_privileges"), "ContainerLaunchInfo.no_new_privileges")
     limits = _limits(info)
-    groups = _groups(info)
     _enter(work, made)
-    made.user.groups = made.user.groups + [gid for gid in groups if gid not in made.user.groups]
     if no_new_privileges:
         made.no_new_privs = "the agent says so"
     launch_module.settle(work.request, made, place)
