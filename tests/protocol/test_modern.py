@@ -114,7 +114,9 @@ def test_the_command_ignores_no_signal(agent: Agent) -> None:
     """Neither those that CPython ignores, nor what the helper caught before."""
     agent.hold(None)
     out = end(agent.start("grep -E 'Sig(Blk|Ign)' /proc/self/status"))[1]
-    assert out.split() == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16]
+    _, blocked, _, ignored = out.split()
+    # 32 and 33 are the C library's own: its posix_spawn(3), by which make starts programs, leaves them ignored.
+    assert (int(blocked, 16), int(ignored, 16) & ~(0b11 << 31)) == (0, 0)
 
 
 @pytest.mark.parametrize("number", sorted(supervise.FORWARDED))
