@@ -70,7 +70,7 @@ def sandbox(request: LaunchRequest, trusted: "tuple[int, ...]") -> Resolved:
     if path == "/":
         raise ShimError("the sandbox is '/'; change into a directory of the task's own, or give --sandbox DIR")
     if request.sandbox is not None:
-        found = resolve(path, request.sandbox_named, trusted)
+        found = resolve(path, request.sandbox_named, trusted, nested=len(request.agent_ids) > 1)
     else:
         # Where the caller stands needs no judgement: he is there.
         try:

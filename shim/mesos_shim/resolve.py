@@ -104,21 +104,26 @@ def trusted_uids() -> "tuple[int, ...]":
     return (0, posix.geteuid())
 
 
-def resolve(path: str, what: str, trusted: "tuple[int, ...]") -> Resolved:
+def resolve(path: str, what: str, trusted: "tuple[int, ...]", nested: bool = False) -> Resolved:
     """Walk the absolute `path`. Raises Missing where a component is absent, ShimError where a step is unsafe.
 
-    `what` names the path's role in messages ("volume '/opt': host_path '/srv/x'", for example).
+    `what` names the path's role in messages ("volume '/opt': host_path '/srv/x'", for example). With `nested`
+    directories of root's may lie on the way through one user's, if its end is that user's again: so an agent makes the
+    sandbox of a nested container in its parent's (slave/paths.cpp, createSandboxDirectory).
     """
     way = paths.split(path)
     for _ in range(MAX_LINKS):
-        result = _walk(way, what, trusted)
+        result = _walk(way, what, trusted, nested)
         if isinstance(result, Resolved):
+            owner = result.status.st_uid
+            if nested and result.controller not in (None, owner):
+                raise ShimError(f"{what}: {path!r} belongs to uid {owner}, not to uid {result.controller}")
             return result
         way = result
     raise ShimError(f"{what}: {path!r} leads through more than {MAX_LINKS} symbolic links")
 
 
-def _walk(way: "list[str]", what: str, trusted: "tuple[int, ...]") -> "Resolved | list[str]":
+def _walk(way: "list[str]", what: str, trusted: "tuple[int, ...]", nested: bool) -> "Resolved | list[str]":
     """The end of the way; or, where a trusted link is met, the way that it makes, to be walked from the root."""
     levels: list[Status] = []
     controller: int | None = None
@@ -134,7 +139,7 @@ def _walk(way: "list[str]", what: str, trusted: "tuple[int, ...]") -> "Resolved 
                 parent_status, parent, fd = status, fd, child
                 posix.close(parent)
             status = posix.fstat(fd)
-            controller = _judge(parent_status, writable, status, controller, trusted, here, what)
+            controller = _judge(parent_status, writable, status, controller, trusted, here, what, nested)
             if status.st_mode & S_IFMT == S_IFLNK:
                 if controller is not None:
                     raise ShimError(f"{what}: {here!r} is a symbolic link that uid {controller} could have made")
@@ -180,12 +185,13 @@ def _judge(
     trusted: "tuple[int, ...]",
     here: str,
     what: str,
+    nested: bool,
 ) -> "int | None":
     """The uid that controls the entry `here` of the directory `parent`, or None where only trusted ones do."""
     if controller is None and parent.st_uid not in trusted:
         controller = parent.st_uid
     if controller is not None:
-        if child.st_uid != controller:
+        if child.st_uid != controller and not (nested and child.st_uid in trusted):
             raise ShimError(
                 f"{what}: {here!r} belongs to uid {child.st_uid}, but uid {controller} can put anything in its place"
             )

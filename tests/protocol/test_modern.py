@@ -484,3 +484,20 @@ def test_help_launches_nothing(agent: Agent) -> None:
         assert out.startswith("usage: mesos-containerizer launch")
     agent.hold(None)
     assert called(agent, HELP="false") == (0, "started\n", "", "0")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: another user's sandbox")
+@pytest.mark.parametrize(("owner", "starts"), [(NOBODY, True), (0, False), (1, False)])
+def test_a_nested_container_of_a_user_has_its_sandbox_in_his(
+    agent: Agent, open_tmp: Path, shim: Shim, owner: int, starts: bool
+) -> None:
+    """The agent makes `.containers` in it as root, and gives away the sandbox itself alone."""
+    os.chown(agent.sandbox, NOBODY, NOBODY)
+    nested = Agent(open_tmp, shim, container="c1/child")
+    nested.sandbox = agent.sandbox / ".containers/child"
+    nested.sandbox.mkdir(parents=True)
+    os.chown(nested.sandbox, owner, owner)
+    nested.hold(None)
+    _, out, err = end(nested.start("echo started", user="nobody"))
+    assert ("started" in out) == starts, err
+    assert starts or f"belongs to uid {owner}" in err
