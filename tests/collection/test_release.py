@@ -64,9 +64,12 @@ def test_a_given_archive_must_be_a_release_and_have_its_digest(source, tmp_path)
     path = tmp_path / "release.tar.gz"
     path.write_bytes(release.content)
     assert archive.archives(str(path), release.sha256, None) == {"any": release}
-    with pytest.raises(AnsibleError, match=f"has the SHA-256 {release.sha256}, not 00"):
+    with pytest.raises(
+        AnsibleError,
+        match=f"^mesos_shim_archive {path} has the SHA-256 {release.sha256}, not 00 as mesos_shim_archive_sha256 says",
+    ):
         archive.archives(str(path), "00", None)
-    with pytest.raises(AnsibleError, match="mesos_shim_archive names no archive"):
+    with pytest.raises(AnsibleError, match="^mesos_shim_archive_sha256 is 00, and mesos_shim_archive names no archive"):
         archive.archives(None, "00", None)
     path.write_bytes(release.content[:-20])
     with pytest.raises(AnsibleError, match="Compressed file ended"):

@@ -66,7 +66,7 @@ options:
       - Path of an archive on the controller. Default is the archive in the collection, or the checkout around it.
     type: path
   archive_sha256:
-    description: SHA-256 that O(archive) must have.
+    description: SHA-256 that O(archive) must have. Refused without O(archive).
     type: str
   psutil_wheel:
     description:

@@ -44,12 +44,12 @@ def archives(given: str | None, sha256: str | None, psutil_wheel: str | None) ->
         psutil_wheel: path of psutil's abi3 wheel; default is the psutil that is installed here.
     """
     bundled = bundle_name(_COLLECTION, ANY)
-    if given:
-        return {ANY: _ready(Path(given), sha256)}
-    if sha256:
+    if sha256 and not given:
         raise AnsibleError(
-            f"mesos_shim_archive_sha256 {sha256}: mesos_shim_archive names no archive that must have it; give both"
+            f"mesos_shim_archive_sha256 is {sha256}, and mesos_shim_archive names no archive that could have it"
         )
+    if given:
+        return {ANY: _ready(Path(given), sha256, "mesos_shim_archive")}
     if bundled.is_file():
         paths = [*bundled.parent.glob(bundle_name(_COLLECTION, "*").name), bundled]
         return {_platform(path): _ready(path, None) for path in paths}
@@ -103,19 +103,18 @@ def _version(init: bytes, where: Path) -> str:
     return match[1]
 
 
-def _ready(path: Path, sha256: str | None) -> Archive:
+def _ready(path: Path, sha256: str | None, what: str = "archive") -> Archive:
     try:
         content = path.read_bytes()
         with tarfile.open(fileobj=io.BytesIO(gzip.decompress(content))) as tar:
             member = tar.extractfile("lib/mesos_shim/__init__.py")
             version = _version(member.read() if member else b"", path)
     except (OSError, EOFError, KeyError, tarfile.TarError, zlib.error) as error:
-        raise AnsibleError(f"archive {path}: {error}") from error
+        raise AnsibleError(f"{what} {path}: {error}") from error
     digest = hashlib.sha256(content).hexdigest()
     if sha256 and sha256.lower() != digest:
         raise AnsibleError(
-            f"archive {path} has the SHA-256 {digest}, not {sha256} as mesos_shim_archive_sha256 says: "
-            "it is not the one you chose"
+            f"mesos_shim_archive {path} has the SHA-256 {digest}, not {sha256} as mesos_shim_archive_sha256 says"
         )
     return Archive(f"{version}-{digest[:12]}", digest, content)
 
