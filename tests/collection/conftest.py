@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -111,6 +112,14 @@ class Fleet:
         known = {host.root.name: {**host.variables, **own} for host, own in hosts.items()}
         inventory.write_text(json.dumps({"mesos_agents": {"hosts": known}}))
         return play(playbook, "-i", str(inventory), *arguments, cwd=self.checkout)
+
+    def rollout(self, hosts, *arguments, playbook="rollout"):
+        """(the run, {host name: [state, why]} of its summary); more than one playbook in one run where given."""
+        done = self.site(hosts, *arguments, playbook=playbook)
+        names = "|".join(host.root.name for host in hosts)
+        states = "done|unchanged|failed|refused|not started|would change|died"
+        found = re.findall(rf'^ *"({names}) +({states})\b(.*?)",?$', done.text, re.MULTILINE)
+        return done, {name: (state, rest) for name, state, rest in found}
 
 
 @pytest.fixture

@@ -115,20 +115,30 @@ def test_a_failed_gate_stops_the_waves_and_takes_its_host_back(fleet):
     assert all((host.root / "etc/mesos-slave").exists() for host in hosts.values())
 
 
-def test_a_host_whose_variables_are_wrong_is_refused_by_name_and_nothing_is_staged(fleet):
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"mesos_agent_gate_timeout": "soon"}, "mesos_agent_gate_timeout"),
+        ({"mesos_shim_keep_releases": "some"}, "mesos_shim_keep_releases"),
+    ],
+)
+def test_a_host_whose_variables_are_malformed_is_refused_and_nothing_is_staged(fleet, wrong, says):
     hosts = {name: fleet.host(name) for name in "ab"}
-    done = fleet.site({hosts["a"]: {}, hosts["b"]: {"mesos_agent_gate_timeout": "abc"}}, playbook="rollout")
-    assert done.code != 0
-    says = [line.strip(' ",').split() for line in done.text.splitlines() if re.match(' *"[ab]  ', line)]
-    assert [(line[0], line[1].rstrip(":")) for line in says] == [("a", "not"), ("b", "refused")]
-    assert "mesos_agent_gate_timeout" in done.failure(hosts["b"])
-    assert not any(host.prefix.exists() for host in hosts.values())
+    done, ended = fleet.rollout({hosts["a"]: {}, hosts["b"]: wrong})
+    assert done.code != 0 and "2 hosts: 1 not started, 1 refused" in done.text, done.text
+    assert ended["b"][0] == "refused" and says in ended["b"][1], ended
+    assert "stopped by b" in ended["a"][1]
+    assert tree(hosts["a"].root) == tree(hosts["b"].root) == {}
 
 
-def test_a_drain_without_a_master_is_refused_before_anything_is_staged(fleet, host):
-    done = fleet.site(host, playbook="rollout", mesos_agent_drain=True)
-    assert done.code != 0 and "mesos_agent_master_url names no master" in done.failure(host)
-    assert not host.prefix.exists()
+def test_rollouts_follow_each_other_in_one_run(fleet):
+    (fleet.checkout / "playbooks/again.yml").write_text(
+        "".join(f"- import_playbook: {name}.yml\n" for name in ("rollout", "rollout", "rollback"))
+    )
+    hosts = {fleet.host("a"): {}, fleet.host("b"): {}}
+    done, ended = fleet.rollout(hosts, playbook="again")
+    assert done.code == 0 and done.text.count("2 hosts: 2 unchanged") == 1, done.text
+    assert done.text.count("2 hosts: 2 done") == 2 and {state for state, _ in ended.values()} == {"done"}, done.text
 
 
 def test_secrets_are_not_printed(fleet):
