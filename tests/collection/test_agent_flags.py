@@ -522,29 +522,38 @@ def test_info_reads_it_back(flags):
     [
         ("ports", "31000-32000"),
         ("ports", "5"),
+        ("ports", "[31000]"),
+        ("ports", "[32000-31000]"),
         ("cpus", "banana"),
         ("mem", "-1"),
         ("mem", "[1-2]"),
+        ("mem", "1_000"),
         ("disk(role)", "x"),
-        ("x", "a b"),
+        ("x", "many"),
+        ("x", "[a-b]"),
+        ("x", "{a, b"),
     ],
 )
 def test_a_resource_that_the_agent_would_not_take_is_refused(flags, key, value):
-    done = flags({"resources": {key: value}})
-    assert done["failed"] and f"flag resources, key {key}: {value!r} is not " in done["msg"]
-    assert not flags.path.exists()
+    for resources in ({key: value}, f"cpus:4; {key}:{value}"):
+        done = flags({"resources": resources})
+        assert done["failed"] and f"flag resources, key {key}: {value!r} is not " in done["msg"]
+        assert not flags.path.exists()
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [
         ("ports", "[31000-32000]"),
-        ("ports", "[1-2, 8-9]"),
-        ("cpus", 4),
+        ("ports", "[1-2, 8 - 8]"),
+        ("ports", "[]"),
+        ("cpus", "4"),
         ("cpus(prod)", "0.5"),
+        ("disk", "1e3"),
         ("tags", "{a,b}"),
-        ("x", "3"),
+        ("x", ".5"),
     ],
 )
 def test_a_resource_that_the_agent_takes_is_taken(flags, key, value):
-    assert flags({"resources": {key: value}})["changed"]
+    for resources in ({key: value}, f"{key}:{value}", "file:///etc/resources.json"):
+        assert flags({"resources": resources}, allow_incompatible=["resources"]).get("failed") is None

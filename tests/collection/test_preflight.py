@@ -51,6 +51,7 @@ SHARED = "filesystem/shared,posix/cpu,posix/mem"
         ({"reconfiguration_policy": "any"}, "flag reconfiguration_policy: 'any' is not one of equal, additive"),
         ({"ip": "agent-1"}, "flag ip: 'agent-1' is not an IP address"),
         ({"gc_disk_headroom": 1.5}, "flag gc_disk_headroom: 1.5 is not between 0 and 1"),
+        ({"resources": {"ports": "31000-32000"}}, "flag resources, key ports: '31000-32000' is not ranges"),
         (
             {"isolation": "posix/cpu", "work_dir": "/var/lib/mesos", "default_container_info": TMP},
             "has volumes, but isolation has no filesystem/shared: the agent refuses it",
@@ -115,7 +116,7 @@ def test_everything_is_said_at_once(preflight, tmp_path):
         "flag recover",
         "default sets LOGS, of which the init wrapper makes another --log_dir",
         "default sets MESOS_NO_STRICT, and mesos_agent_flags sets strict",
-        "this host has no container_path /no/such/path",
+        "mesos_agent_default_container_info: this host has no container_path /no/such/path",
         "python /no/such cannot be executed",
         "MB free",
     ):

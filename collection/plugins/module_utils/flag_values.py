@@ -228,6 +228,9 @@ def _parts(flag, value):
             return _json(flag, text)
         if not all(":" in part for part in text.split(";")):
             raise _wrong(flag, value, "key:value pairs with ';' between them")
+        if flag.name == "resources" and not text.startswith("file://"):
+            for key, _colon, item in (part.partition(":") for part in text.split(";")):
+                _judge_resource(key.strip(), item.strip())
         return Setting("file", text)
     parts = {}
     for key in sorted(value, key=str):
@@ -255,8 +258,9 @@ def _parts(flag, value):
 
 
 # Values::parse in Mesos' src/common/values.cpp: a scalar, ranges or a set.
-_RESOURCE_SCALAR = re.compile(r"[0-9]+(\.[0-9]+)?")
-_RESOURCE_RANGES = re.compile(r"\[\s*[0-9]+\s*-\s*[0-9]+\s*(,\s*[0-9]+\s*-\s*[0-9]+\s*)*\]")
+_RESOURCE_SCALAR = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_RANGE = re.compile(r"([0-9]+)\s*-\s*([0-9]+)")
+_RESOURCE_RANGES = re.compile(r"\[\s*(%s(\s*,\s*%s)*)?\s*\]" % ((_RANGE.pattern,) * 2))
 _RESOURCE_SET = re.compile(r"\{[^{}\[\]]*\}")
 _RESOURCE_FORMS = {
     "a number": (_RESOURCE_SCALAR,),
@@ -270,7 +274,8 @@ _RESOURCE_KINDS["ports"] = "ranges, for example [31000-32000]"
 def _judge_resource(key, text):
     """Refuse what an agent that is given it would end over at its start; a role may follow the name in brackets."""
     wanted = _RESOURCE_KINDS.get(key.partition("(")[0], "a number, ranges like [1-5,8-9], or a set like {a,b}")
-    if not any(form.fullmatch(text) for form in _RESOURCE_FORMS[wanted]):
+    backwards = text.startswith("[") and any(int(first) > int(last) for first, last in _RANGE.findall(text))
+    if backwards or not any(form.fullmatch(text) for form in _RESOURCE_FORMS[wanted]):
         raise FlagError("flag resources, key %s: %r is not %s: the agent refuses it" % (key, text, wanted))
 
 
