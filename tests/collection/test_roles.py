@@ -49,6 +49,7 @@ def test_site_converges_once_and_foresees_it(fleet, host):
 BAD = {
     "misspelt": ({"mesos_agent_flags": {"isolatoin": "x"}}, "flag isolatoin is unknown; did you mean isolation?"),
     "twice": ({"mesos_agent_flags": {"attributes": "a:b"}, "mesos_agent_attributes": {"a": "b"}}, "keep one of them"),
+    "drain": ({"mesos_agent_drain": True}, "mesos_agent_drain is True, and mesos_agent_master_url names no master"),
     "python": ({"mesos_shim_python": "/no/such/python"}, "python /no/such/python cannot be executed"),
     "helpers": ({"mesos_shim_helpers_dir": "/no/such/dir"}, "helpers_dir /no/such/dir is not a directory"),
     "archive": ({"mesos_shim_archive": "/no/such/archive"}, "mesos_shim_archive /no/such/archive: [Errno 2]"),
