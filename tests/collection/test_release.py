@@ -145,7 +145,7 @@ def test_the_interpreter_must_serve_every_task_user(public_dir):
 
 def test_the_choice_of_the_interpreter(public_dir, monkeypatch):
     assert host_python.choose(None) == "/usr/bin/python3"
-    with pytest.raises(host_python.NoPython, match="python /nowhere/python3 cannot be executed"):
+    with pytest.raises(host_python.NoPython, match="^mesos_shim_python /nowhere/python3 cannot be executed"):
         host_python.choose("/nowhere/python3")
     monkeypatch.setattr(host_python, "_DIRECTORIES", (str(public_dir),))
     monkeypatch.setattr(sys, "executable", "")

@@ -50,13 +50,17 @@ BAD = {
     "misspelt": ({"mesos_agent_flags": {"isolatoin": "x"}}, "flag isolatoin is unknown; did you mean isolation?"),
     "twice": ({"mesos_agent_flags": {"attributes": "a:b"}, "mesos_agent_attributes": {"a": "b"}}, "keep one of them"),
     "drain": ({"mesos_agent_drain": True}, "mesos_agent_drain is True, and mesos_agent_master_url names no master"),
-    "python": ({"mesos_shim_python": "/no/such/python"}, "python /no/such/python cannot be executed"),
+    "python": ({"mesos_shim_python": "/no/such/python"}, "mesos_shim_python /no/such/python cannot be executed"),
     "helpers": ({"mesos_shim_helpers_dir": "/no/such/dir"}, "helpers_dir /no/such/dir is not a directory"),
     "archive": ({"mesos_shim_archive": "/no/such/archive"}, "mesos_shim_archive /no/such/archive: [Errno 2]"),
     "digest": ({"mesos_shim_archive_sha256": "00"}, "mesos_shim_archive_sha256 is 00"),
     "keep": ({"mesos_shim_keep_releases": 0}, "keep_releases: 0 is too few"),
     "config": ({"mesos_shim_config": {"isolations": []}}, "isolations"),
-    "docker": ({"mesos_agent_default_container_info": {"type": "DOCKER"}}, "DOCKER"),
+    "inner": (
+        {"mesos_shim_config": {"default_container_info": {"type": "DOCKER"}}, "mesos_agent_default_container_info": {}},
+        "mesos_shim_config: default_container_info.type",
+    ),
+    "docker": ({"mesos_agent_default_container_info": {"type": "DOCKER"}}, "mesos_agent_default_container_info.type"),
 }
 
 
@@ -72,7 +76,8 @@ def test_bad_input_is_refused_before_the_switch(fleet):
 def test_a_bad_container_info_is_refused_before_anything_is_there(fleet, host, arguments):
     bad = {"type": "MESOS", "volumes": [{"container_path": "/tmp", "host_path": "a/../b", "mode": "RW"}]}
     done = fleet.site(host, *arguments, mesos_agent_default_container_info=bad)
-    assert "the configuration is refused: mesos_shim_config: default_container_info" in done.failure(host), done.text
+    blame = "the configuration is refused: mesos_agent_default_container_info.volumes[0].host_path: 'a/../b'"
+    assert blame in done.failure(host), done.text
     assert list(host.root.iterdir()) == []
 
 

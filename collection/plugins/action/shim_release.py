@@ -15,7 +15,12 @@ import tempfile
 from ansible import constants as C
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.mesos.containerizer.plugins.module_utils.shim_installation import InstallError, unpack
+from ansible_collections.mesos.containerizer.plugins.module_utils.shim_installation import (
+    InstallError,
+    blamed,
+    configuration,
+    unpack,
+)
 from ansible_collections.mesos.containerizer.plugins.plugin_utils.release_archive import archives
 
 _OWN_ARGUMENTS = ("archive", "archive_sha256", "psutil_wheel")
@@ -26,7 +31,7 @@ _VALIDATE = (
 )
 
 
-def _judge(archive, config):
+def _judge(archive, config, own_default):
     """Has the release in an archive judge a configuration. Raises AnsibleActionFail by its words."""
     text = json.dumps({key: value for key, value in config.items() if value is not None})
     with tempfile.TemporaryDirectory(dir=C.DEFAULT_LOCAL_TMP) as home:
@@ -47,7 +52,7 @@ def _judge(archive, config):
             check=False,
         )
     if done.returncode:
-        reason = done.stderr.strip().replace("standard input", "mesos_shim_config")
+        reason = blamed(done.stderr.strip(), "standard input", own_default)
         raise AnsibleActionFail(f"the configuration is refused: {reason}")
 
 
@@ -69,7 +74,8 @@ class ActionModule(ActionBase):
         wanted = result.pop("archive_needed", None)
         if wanted or "stage" in result.get("actions", ()):
             # No release there that could judge it: the same code does here, before anything on the host changes.
-            _judge(next(iter(found.values())).content, args.get("config") or {})
+            own = args.get("default_container_info")
+            _judge(next(iter(found.values())).content, configuration(args.get("config") or {}, own), bool(own))
         if wanted:
             result.update(self._ask({**args, "archive": self._send(found[wanted].content)}, task_vars))
         return result

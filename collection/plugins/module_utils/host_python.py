@@ -25,7 +25,7 @@ def choose(given):
     if given:
         wrong = unfit(given)
         if wrong:
-            raise NoPython("python %s %s" % (given, wrong))
+            raise NoPython("mesos_shim_python %s %s" % (given, wrong))
         return given
     candidates = [os.path.join(d, name) for d in _DIRECTORIES for name in _NAMES]
     reasons = []

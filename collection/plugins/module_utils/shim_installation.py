@@ -31,7 +31,8 @@ class InstallError(Exception):
 class Installation:
     """One prefix on this host."""
 
-    def __init__(self, run_command, check_mode, prefix, python, helpers_dir):
+    def __init__(self, run_command, check_mode, prefix, python, helpers_dir, own_default=False):
+        self.own_default = own_default  # see blamed()
         self.run_command, self.check_mode = run_command, check_mode
         self.prefix, self.python = prefix, python
         self.releases = os.path.join(prefix, "releases")
@@ -216,7 +217,7 @@ class Installation:
         finally:
             os.unlink(candidate)
         if code != 0:
-            reason = (err or out).strip().replace(candidate, "mesos_shim_config")
+            reason = blamed((err or out).strip(), candidate, self.own_default)
             raise InstallError("the configuration for %s is refused: %s" % (self.config_path, reason))
 
     def write_config(self, text):
@@ -240,6 +241,21 @@ class Installation:
         except BaseException:
             os.unlink(new)
             raise
+
+
+def configuration(config, default_container_info):
+    """A configuration with the default ContainerInfo that goes before its own, where there is one."""
+    return dict(config, default_container_info=default_container_info) if default_container_info else config
+
+
+def blamed(reason, candidate, own_default):
+    """What is wrong with the file `candidate`, by the variable that the operator has set.
+
+    own_default: the default ContainerInfo is from a variable of its own.
+    """
+    if own_default:
+        reason = reason.replace(candidate + ": default_container_info", "mesos_agent_default_container_info")
+    return reason.replace(candidate, "mesos_shim_config")
 
 
 def unpack(archive, sha256, target):

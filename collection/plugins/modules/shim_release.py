@@ -39,6 +39,10 @@ options:
       - C(packaged_helper) is added where the host has a packaged C(mesos-containerizer).
     type: dict
     default: {}
+  default_container_info:
+    description: The default ContainerInfo, in place of the one in O(config), where it is not empty.
+    type: dict
+    default: {}
   state:
     description:
       - V(current) makes the release the one in use.
@@ -147,6 +151,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils.host_python im
 from ansible_collections.mesos.containerizer.plugins.module_utils.shim_installation import (
     Installation,
     InstallError,
+    configuration,
 )
 
 
@@ -155,6 +160,7 @@ def main():
         argument_spec={
             "prefix": {"type": "path", "default": "/opt/mesos-shim"},
             "config": {"type": "dict", "default": {}},
+            "default_container_info": {"type": "dict", "default": {}},
             "state": {"type": "str", "choices": ["current", "staged"], "default": "current"},
             "keep_releases": {"type": "int", "default": 2},
             "python": {"type": "path"},
@@ -181,8 +187,10 @@ def main():
             os.path.normpath(params["prefix"]),
             choose(params["python"]),
             params["helpers_dir"],
+            bool(params["default_container_info"]),
         )
-        release, archive, config = params["releases"][where], params["archive"], params["config"]
+        release, archive = params["releases"][where], params["archive"]
+        config = configuration(params["config"], params["default_container_info"])
         if params["state"] == "staged":
             result = installation.stage(release, archive, config)
         else:
