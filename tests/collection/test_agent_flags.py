@@ -59,7 +59,10 @@ def test_writes_what_the_init_wrapper_reads(flags, wanted, files):
         ({"work-dir": "/x"}, "did you mean work_dir?"),
         ({"isolation.rpmnew": "x"}, "isolation.rpmnew is unknown; did you mean isolation?"),
         ({"../evil": "x"}, "flag ../evil is unknown"),
-        ({"quiet": True, "no-quiet": True}, "flag quiet is set and negated (no-quiet)"),
+        (
+            {"quiet": True, "no-quiet": "yes"},
+            'flag quiet is set and negated in mesos_agent_flags (quiet: true; no-quiet: "yes")',
+        ),
         ({"?no-quiet": True}, "write it as quiet: false"),
         ({"quiet": "maybe"}, 'flag quiet: "maybe" is not a boolean'),
         ({"isolation": True}, "flag isolation: true is not a string"),
@@ -282,6 +285,7 @@ def test_secrets_are_shown_nowhere(flags, logged):
         {"credentials": "sesame4"},
         {"Credential": {"secret": "sesame5"}},
         {"no-credential": "sesame6"},
+        {"credential": "sesame6", "no-credential": "sesame6"},
         {"?credential": "sesame7"},
         {"zk://u:sesame8@h": 1},
         {"attributes": {"zk://u:sesame9 x@h": "1"}},
@@ -431,6 +435,20 @@ def test_a_remainder_alone_is_cleared_but_not_in_check_mode(flags):
     (remainder / "master").write_text("x")
     assert flags(WANTED, check=True)["changed"] and remainder.exists()
     assert flags(WANTED)["changed"] and not remainder.exists()
+
+
+def test_a_full_disk_is_named_by_the_flags_directory(tmp_path, monkeypatch):
+    """Also by the module that changes more than the flags."""
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as write(2) says it: without a path
+
+    monkeypatch.setattr(directory.os, "write", full)
+    path = str(tmp_path / "etc/mesos-slave")
+    wanted = {"path": path, "flags": {"isolation": "posix/cpu"}}
+    assert run_module("agent_flags", **wanted)["msg"] == f"{path}: No space left on device"
+    said = run_module("agent_generation", prefix=str(tmp_path / "opt"), **wanted)["msg"]
+    assert path in said and "No space left on device" in said, said
 
 
 def test_a_full_disk_changes_nothing(flags):

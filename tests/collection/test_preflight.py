@@ -117,11 +117,17 @@ def test_everything_is_said_at_once(preflight, tmp_path):
         "default sets LOGS, of which the init wrapper makes another --log_dir",
         "default sets MESOS_NO_STRICT, and mesos_agent_flags sets strict",
         "mesos_agent_default_container_info: this host has no container_path /no/such/path",
-        "python /no/such cannot be executed",
-        "MB free",
+        "mesos_shim_python /no/such cannot be executed",
+        "opt: ",
+        "kB free",
     ):
         assert any(what in problem for problem in said), (what, said)
     assert "MESOS_PORT: that flag is not managed here" in result["_warnings"]
+
+
+def test_a_full_file_system_of_the_flags_is_named(preflight, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_FLAGS_BYTES", 1 << 60)
+    assert f"{tmp_path}/mesos-slave: {tmp_path} has " in preflight()["msg"]
 
 
 def test_a_container_path_may_come_from_another_volume(preflight):

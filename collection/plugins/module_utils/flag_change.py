@@ -185,9 +185,14 @@ class FlagChange:
         )
 
     def make(self):
-        """Write the directory, all of it at once."""
-        with flag_directory.Replacement(self.path) as replacement:
-            replacement.put(self.entries, self.kept, self.owner)
+        """Write the directory, all of it at once. An OSError names a path."""
+        try:
+            with flag_directory.Replacement(self.path) as replacement:
+                replacement.put(self.entries, self.kept, self.owner)
+        except OSError as error:
+            if error.filename and os.path.isabs(os.fsdecode(error.filename)):
+                raise
+            raise OSError(error.errno, error.strerror, self.path) from error
 
     @property
     def restart_required(self):

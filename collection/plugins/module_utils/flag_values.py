@@ -88,7 +88,10 @@ def _known(name, flags, known):
     positive = bare[3:] if bare.startswith("no-") else bare
     if positive in known and positive != name:
         if positive in flags:
-            raise FlagError("flag %s is set and negated (%s): give it once, as true or false" % (positive, name))
+            both = "; ".join("%s: %s" % (key, _shown(positive, flags[key])) for key in (positive, name))
+            raise FlagError(
+                "flag %s is set and negated in mesos_agent_flags (%s): give it once, as true or false" % (positive, both)
+            )
         raise FlagError("flag %s: write it as %s: %s" % (name, positive, "false" if bare != positive else "true"))
     near = difflib.get_close_matches(name.lower().replace("-", "_").replace(".", "_"), sorted(known), n=1, cutoff=0.5)
     hint = "; did you mean %s?" % near[0] if near else ""
@@ -119,11 +122,14 @@ def _setting(flag, value):
 
 
 def _wrong(flag, value, wants):
-    shown = masked(flag.name, value)
-    shown = shown if isinstance(shown, str) and flag.name in SECRET_FLAGS else json.dumps(shown, default=str)
-    if len(shown) > 200:
-        shown = shown[:200] + "…"
-    return FlagError("flag %s: %s is not %s" % (flag.name, shown, wants))
+    return FlagError("flag %s: %s is not %s" % (flag.name, _shown(flag.name, value), wants))
+
+
+def _shown(name, value):
+    """A value as a message may quote it."""
+    shown = masked(name, value)
+    shown = shown if isinstance(shown, str) and name in SECRET_FLAGS else json.dumps(shown, default=str)
+    return shown[:200] + "…" if len(shown) > 200 else shown
 
 
 def _scalar(flag, value, wants="a string"):

@@ -137,6 +137,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils.host_python im
 
 _NAMES = ("/etc/mesos-slave", "/etc/mesos-agent")
 _LIBRARIES = ("/usr/lib", "/usr/local/lib", "/usr/lib64", "/usr/local/lib64")
+_FLAGS_BYTES = 1 << 20  # more than flags ever take
 _SEALING = b"Failed to clone a sealed file"  # what only such a build can say, src/slave/containerizer/mesos
 
 
@@ -188,13 +189,14 @@ def sealing(pid):
 
 def too_full(path, wanted):
     """Why there is no room at a path, or None."""
-    while not os.path.isdir(path):
-        path = os.path.dirname(path)
-    found = os.statvfs(path)
+    there = path = os.path.abspath(path)
+    while not os.path.isdir(there):
+        there = os.path.dirname(there)
+    found = os.statvfs(there)
     free = found.f_bavail * found.f_frsize
     if free < wanted:
-        return "%s has %d MB free, %d MB are needed" % (path, free >> 20, wanted >> 20)
-    return "%s has no free inodes" % path if found.f_files and not found.f_favail else None
+        return "%s: %s has %d kB free, %d kB are needed" % (path, there, free >> 10, wanted >> 10)
+    return "%s: %s has no free inodes" % (path, there) if found.f_files and not found.f_favail else None
 
 
 def run(module):
@@ -231,7 +233,8 @@ def run(module):
     except NoPython as error:
         problems.append(str(error))
     if sys.platform.startswith("linux"):
-        problems += [found for found in (sealing(pid), too_full(params["prefix"], params["free_bytes"])) if found]
+        full = (too_full(params["prefix"], params["free_bytes"]), too_full(params["path"], _FLAGS_BYTES))
+        problems += [found for found in (sealing(pid), *full) if found]
     for warning in warnings:
         module.warn(warning)
     return dict(result, changed=False, path=params["path"], problems=problems, diff={})
