@@ -49,6 +49,10 @@ def test_site_converges_once_and_foresees_it(fleet, host):
 BAD = {
     "misspelt": ({"mesos_agent_flags": {"isolatoin": "x"}}, "flag isolatoin is unknown; did you mean isolation?"),
     "twice": ({"mesos_agent_flags": {"attributes": "a:b"}, "mesos_agent_attributes": {"a": "b"}}, "keep one of them"),
+    "interpreter": (
+        {"ansible_python_interpreter": "/no/such/python3"},
+        "ansible_python_interpreter is /no/such/python3: name one that is there",
+    ),
     "drain": ({"mesos_agent_drain": True}, "mesos_agent_drain is True, and mesos_agent_master_url names no master"),
     "python": ({"mesos_shim_python": "/no/such/python"}, "mesos_shim_python /no/such/python cannot be executed"),
     "helpers": ({"mesos_shim_helpers_dir": "/no/such/dir"}, "helpers_dir /no/such/dir is not a directory"),
@@ -126,9 +130,10 @@ def test_a_failed_gate_stops_the_waves_and_takes_its_host_back(fleet):
     [
         ({"mesos_agent_gate_timeout": "soon"}, "mesos_agent_gate_timeout"),
         ({"mesos_shim_keep_releases": "some"}, "mesos_shim_keep_releases"),
+        ({"ansible_python_interpreter": "/no/such/python3"}, "ansible_python_interpreter is /no/such/python3"),
     ],
 )
-def test_a_host_whose_variables_are_malformed_is_refused_and_nothing_is_staged(fleet, wrong, says):
+def test_a_host_whose_variables_are_wrong_is_refused_and_nothing_is_staged(fleet, wrong, says):
     hosts = {name: fleet.host(name) for name in "ab"}
     done, ended = fleet.rollout({hosts["a"]: {}, hosts["b"]: wrong})
     assert done.code != 0 and "2 hosts: 1 not started, 1 refused" in done.text, done.text
