@@ -85,6 +85,25 @@ def test_a_bad_container_info_is_refused_before_anything_is_there(fleet, host, a
     assert list(host.root.iterdir()) == []
 
 
+ALONE = """\
+- hosts: mesos_agents
+  gather_facts: false
+  roles: [mesos.containerizer.mesos_agent]
+"""
+
+
+@pytest.mark.parametrize("arguments", [("--check",), ()])
+def test_the_role_alone_writes_no_launcher_directory_that_is_not_there(fleet, host, arguments):
+    (fleet.checkout / "playbooks/alone.yml").write_text(ALONE)
+    refused = fleet.site(host, *arguments, playbook="alone")
+    assert f"flag launcher_dir: {host.prefix}/launcher is not there: install the shim" in refused.failure(host)
+    assert tree(host.root) == {}
+    own = {**host.variables["mesos_agent_flags"], "launcher_dir": None}
+    assert fleet.site(host, *arguments, playbook="alone", mesos_agent_flags=own).code == 0
+    assert fleet.site(host).code == 0
+    assert fleet.site(host, *arguments, playbook="alone").code == 0
+
+
 def test_a_refused_change_leaves_the_installation_as_it_was(fleet, host):
     assert fleet.site(host, mesos_agent_attributes={"rack": "a"}).code == 0
     before = tree(host.root)

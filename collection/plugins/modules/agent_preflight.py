@@ -56,6 +56,12 @@ options:
     description: Directory of the shim's installation.
     type: path
     default: /opt/mesos-shim
+  shim_follows:
+    description:
+      - Whether the shim will be installed after this. Without, a flag C(launcher_dir) that names the launcher directory
+        below O(prefix) is refused where that is not there, since an agent without its helpers does not start.
+    type: bool
+    default: true
   helpers_dir:
     description: Directory of the packaged Mesos helpers, as for M(mesos.containerizer.shim_release).
     type: path
@@ -132,7 +138,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils.agent_service 
     sealed_launcher,
 )
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_change import FlagChange
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import FlagError
+from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import FlagError, effective
 from ansible_collections.mesos.containerizer.plugins.module_utils.host_python import NoPython, choose
 
 _NAMES = ("/etc/mesos-slave", "/etc/mesos-agent")
@@ -187,6 +193,18 @@ def sealing(pid):
     return "%s was built with launcher sealing: %s" % (library, advice) if library else None
 
 
+def no_launcher(prefix, settings):
+    """Why the flag launcher_dir is none, where no shim is installed; None where it is fine."""
+    given = effective(settings.get("launcher_dir"))
+    ours = os.path.join(os.path.normpath(prefix), "launcher")
+    if given is None or os.path.normpath(given) != ours or os.path.isdir(ours):
+        return None
+    return (
+        "flag launcher_dir: %s is not there: install the shim before this (role mesos_shim, or playbook site), or give "
+        "mesos_agent_flags a launcher_dir, null for the packaged one" % ours
+    )
+
+
 def too_full(path, wanted):
     """Why there is no room at a path, or None."""
     there = path = os.path.abspath(path)
@@ -222,6 +240,8 @@ def run(module):
         change = FlagChange(module)
         result = change.result()
         problems += agent_refusals.of_flags(change.after)
+        missing = None if params["shim_follows"] else no_launcher(params["prefix"], change.after)
+        problems += [missing] if missing else []
         environment, warned = agent_refusals.of_environment(params["environment_files"], change.after)
         problems += environment
         warnings += warned
@@ -250,6 +270,7 @@ def main():
             "validator": {"type": "path"},
             "default_container_info": {"type": "dict", "default": {}},
             "prefix": {"type": "path", "default": "/opt/mesos-shim"},
+            "shim_follows": {"type": "bool", "default": True},
             "helpers_dir": {"type": "path"},
             "python": {"type": "path"},
             "service": {"type": "str"},
