@@ -6,6 +6,7 @@ import os
 import resource
 import stat
 import sys
+import time
 from importlib import import_module
 
 import pytest
@@ -87,6 +88,9 @@ def test_writes_what_the_init_wrapper_reads(flags, wanted, files):
         ({"resources": {"cpus.old": 1}}, "flag resources, key cpus.old: a file of that name counts as a backup"),
         ({"attributes": {"rack": "a;zone:b"}}, "would start another key"),
         ({"attributes": {"rack": ""}}, "the value is empty"),
+        ({"hostname": ""}, "flag hostname: the value is empty; null leaves the flag out"),
+        ({"master": "\n"}, "flag master: the value is empty"),
+        ({"recover": "banana"}, "flag recover: 'banana' is not one of reconnect, cleanup"),
         ({"hostname": "a\0b"}, "NUL"),
         ({"hostname": "h" * 131072}, "more than a command line takes"),
         ({"help": True}, "flag help makes the agent print and exit"),
@@ -317,6 +321,7 @@ def test_a_map_without_a_key_takes_the_flag_away(flags, empty):
 
 def test_effects_of_changes(flags, tmp_path):
     base = {"attributes": {"rack": "a"}, "isolation": "a", "modules": '{"a": 1, "b": 2}', "recover": "cleanup"}
+    base.update(gc_delay="1mins", fetcher_cache_size="1GB")
     flags({**base, "containerizers": "mesos", "launcher_dir": "/old", "runtime_dir": "/run/m"})
     (tmp_path / "new").mkdir()
 
@@ -326,6 +331,8 @@ def test_effects_of_changes(flags, tmp_path):
 
     assert effect("attributes", "rack:a") == ["none"]
     assert effect("modules", {"b": 2, "a": 1}) == []
+    assert effect("gc_delay", "60secs") == ["none"] and effect("gc_delay", "61secs") == ["restart"]
+    assert effect("fetcher_cache_size", "1024MB") == ["none"]
     assert effect("isolation", "b") == ["restart"]
     assert effect("attributes", {"rack": "b"}) == ["incompatible"]
     assert effect("runtime_dir", None) == ["incompatible"]
@@ -346,6 +353,8 @@ def test_incompatible_changes_need_their_name(flags):
         result = flags(wanted, check=check, allow_incompatible=["resources"])
         assert "attributes (part of the agent's identity)" in result["msg"] and "resources (" not in result["msg"]
         assert result["changed_flags"][0]["effect"] == "incompatible"
+    result = flags(wanted, allow_incompatible=["resources", "atributes"])
+    assert result["msg"] == "allow_incompatible: atributes is no flag; did you mean attributes?"
     assert tree(flags.path) == before
     assert flags(wanted, allow_incompatible=["resources", "attributes"])["changed"]
 
@@ -365,7 +374,10 @@ def test_contradictions_on_the_host(flags):
         (flags.path / name).touch()
     assert "flag quiet is there more than once (?no-quiet, ?quiet)" in flags({"isolation": "b"}, purge=False)["msg"]
     assert run_module("agent_flags_info", path=str(flags.path))["contradictions"] == ["quiet"]
-    flags({"quiet": False}, purge=False)
+    (change,) = flags({"isolation": "a", "quiet": True}, check=True)["changed_flags"]
+    assert change == {"name": "quiet", "before": False, "after": True, "effect": "restart"}
+    result = flags({"quiet": False}, purge=False)
+    assert result["restart_required"] and result["changed_flags"][0]["before"] is True
     assert tree(flags.path) == {"isolation": "a\n", "?no-quiet": ""}
 
 
@@ -510,6 +522,23 @@ def test_the_installed_agent_knows_its_own_flags(flags, tmp_path, monkeypatch):
     assert "flag quiet is unknown to the installed agent" in flags({"quiet": True})["msg"]
     program.write_text("#!/bin/sh\necho something else\n")
     assert "brand_new is unknown" in flags({"brand_new": True})["msg"]
+
+
+def test_an_agent_that_prints_no_help_is_not_waited_for(flags, tmp_path, monkeypatch):
+    program = tmp_path / "mesos-agent"
+    program.write_text("#!/bin/sh\nsleep 300 &\necho $! > $0.pid\nwait\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(import_module(f"{PLUGINS}.module_utils.flag_change"), "_SECONDS", 0.5)
+    result = flags({"quiet": True})
+    assert result["changed"] and f"{program} --help does not end" in result["_warnings"]
+    child = (tmp_path / "mesos-agent.pid").read_text().strip()
+    for _ in range(100):  # killed, and then its parent's to bury
+        if not os.path.exists(f"/proc/{child}") or open(f"/proc/{child}/stat").read().split()[2] == "Z":
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("what the agent had started lives on")
 
 
 def test_the_validator_judges_container_info(flags, tmp_path):

@@ -9,7 +9,7 @@ import json
 import os
 import re
 
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import effective
+from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import FlagError, effective
 from ansible_collections.mesos.containerizer.plugins.module_utils.shim_configuration import volumes
 
 _CHOICES = {
@@ -31,10 +31,7 @@ def of_flags(settings):
     for name in sorted(set(isolation)):
         if isolation.count(name) > 1:
             problems.append("flag isolation names %s more than once, which the agent refuses" % name)
-    for name, choices in _CHOICES.items():
-        value = effective(settings.get(name))
-        if value is not None and value not in choices:
-            problems.append("flag %s: %r is not one of %s" % (name, value, ", ".join(choices)))
+    problems += of_choices(settings)
     ip = effective(settings.get("ip"))
     if ip is not None and not _is_address(ip):
         problems.append("flag ip: %r is not an IP address, and the agent asks for one" % ip)
@@ -42,6 +39,23 @@ def of_flags(settings):
     if headroom is not None and not _between(headroom, 0, 1):
         problems.append("flag gc_disk_headroom: %s is not between 0 and 1" % headroom)
     return problems + _of_container_info(settings, isolation)
+
+
+def of_choices(settings):
+    """One line for each flag whose value is none of the few that there are."""
+    found = {name: effective(settings.get(name)) for name in _CHOICES}
+    return [
+        "flag %s: %r is not one of %s" % (name, value, ", ".join(_CHOICES[name]))
+        for name, value in found.items()
+        if value is not None and value not in _CHOICES[name]
+    ]
+
+
+def refuse_choices(settings):
+    """Raises FlagError for them."""
+    problems = of_choices(settings)
+    if problems:
+        raise FlagError("; ".join(problems))
 
 
 def _is_address(text):

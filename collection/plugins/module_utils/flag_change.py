@@ -7,10 +7,14 @@ The module agent_flags makes it by itself, agent_generation together with the re
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import grp
 import os
 import pwd
 import shutil
+import signal
+import subprocess
 
 from ansible_collections.mesos.containerizer.plugins.module_utils import flag_directory
 from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import masked
@@ -26,6 +30,8 @@ from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values im
     wanted_settings,
 )
 
+_SECONDS = 20  # for an agent to print its help
+
 
 def known_flags(module):
     """By the installed agent's --help where there is one, else by the table of both releases."""
@@ -33,9 +39,24 @@ def known_flags(module):
     for name in ("mesos-agent", "mesos-slave"):
         program = shutil.which(name, path=path)
         if program:
-            unused, out, err = module.run_command([program, "--help"], handle_exceptions=False)
-            return flags_of_help(out + "\n" + err) or FLAGS
+            text = _said([program, "--help"])
+            if text is None:
+                module.warn("%s --help does not end: flags are judged by the table of 0.21.2 and 1.11.0" % program)
+            return flags_of_help(text or "") or FLAGS
     return FLAGS
+
+
+def _said(command):
+    """What a program prints; None where it does not end. It and what it has started end with the call."""
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    ) as process:
+        try:
+            return process.communicate(timeout=_SECONDS)[0].decode("utf-8", "replace")
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            return None
 
 
 def parse_mode(mode):
@@ -95,6 +116,18 @@ class IncompatibleError(FlagError):
         self.changed = changed
 
 
+def refuse_unknown_names(names, known):
+    """A misspelt name would allow nothing, and be missed only when it is needed."""
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise FlagError("allow_incompatible: %s" % "; ".join(_unknown(name, known) for name in unknown))
+
+
+def _unknown(name, known):
+    near = difflib.get_close_matches(name.lower(), sorted(known), n=1, cutoff=0.5)
+    return "%s is no flag%s" % (name, "; did you mean %s?" % near[0] if near else "")
+
+
 def refuse_incompatible(module, changed, known):
     refused = [c for c in changed if c[3] == INCOMPATIBLE and c[0] not in module.params["allow_incompatible"]]
     if refused:
@@ -126,6 +159,11 @@ def text_of(entries, foreign):
         lines.append("%s  (%04o %d:%d)\n" % (what, entry.mode, entry.uid, entry.gid))
     lines.extend("%s  (no flag)\n" % flag_directory.printable(name) for name in foreign)
     return "".join(lines)
+
+
+def _before(settings, after):
+    """What a flag was. One that contradicts itself stopped the agent: it was something else than what comes."""
+    return next((setting for setting in reversed(settings) if setting != after), settings[-1])
 
 
 def holds_secret(name, value):
@@ -161,13 +199,14 @@ class FlagChange:
 
         kept_flags = {} if purge else {n: s for n, s in state.flags.items() if n not in wanted}
         refuse_contradictions(kept_flags)
-        before = {name: settings[-1] for name, settings in state.flags.items()}
         self.after = {name: settings[0] for name, settings in kept_flags.items()}
         written = {name: setting for name, setting in wanted.items() if setting is not None}
         self.after.update(written)
+        before = {name: _before(settings, self.after.get(name)) for name, settings in state.flags.items()}
         planned = {}
         if params.get("prefix"):  # the launcher directory may not be there yet
             planned[os.path.join(os.path.normpath(params["prefix"]), "launcher")] = params.get("helpers_dir")
+        refuse_unknown_names(params.get("allow_incompatible") or [], readable)
         self.changed_flags = changes(before, self.after, readable, planned)
         if not params.get("compare"):
             refuse_incompatible(module, self.changed_flags, readable)

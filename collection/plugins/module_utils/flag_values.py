@@ -63,6 +63,8 @@ def same(flag, before, after):
         return before == after
     if flag.kind == "bool":
         return _truth(before) is not None and _truth(before) == _truth(after)
+    if flag.kind in QUANTITIES:
+        return quantity(flag.kind, before) is not None and quantity(flag.kind, before) == quantity(flag.kind, after)
     if flag.kind == "parts" and before[:1] not in "[{":
         return sorted(before.split(";")) == sorted(after.split(";"))
     try:
@@ -79,6 +81,22 @@ def canonical(value):
     except (TypeError, ValueError) as error:
         raise FlagError(str(error)) from error
     return text
+
+
+# stout's Duration and Bytes: 60secs is 1mins, 1024MB is 1GB.
+_DURATION_UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "secs": 10**9, "mins": 60 * 10**9, "hrs": 3600 * 10**9}
+_DURATION_UNITS.update(days=86400 * 10**9, weeks=7 * 86400 * 10**9)
+_BYTES_UNITS = {"B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
+QUANTITIES = {"duration": _DURATION_UNITS, "bytes": _BYTES_UNITS}
+_QUANTITY = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([A-Za-z]+)")
+
+
+def quantity(kind, text):
+    """A duration in nanoseconds or a size in bytes; None where the text is none."""
+    match = _QUANTITY.fullmatch(text.strip())
+    if not match or match.group(2) not in QUANTITIES[kind]:
+        return None
+    return round(float(match.group(1)) * QUANTITIES[kind][match.group(2)])
 
 
 def _known(name, flags, known):
@@ -154,7 +172,13 @@ def _string(flag, value):
     wants = "a string"
     if isinstance(value, (list, tuple)):
         wants += " (join the items yourself, for example by commas)"
-    return Setting("file", _scalar(flag, value, wants))
+    return _text(flag, _scalar(flag, value, wants))
+
+
+def _text(flag, text):
+    if not text:
+        raise FlagError("flag %s: the value is empty; null leaves the flag out" % flag.name)
+    return Setting("file", text)
 
 
 def _matching(pattern, wants):
@@ -291,7 +315,7 @@ def _any(flag, value):
         return Setting("bool", value)
     if isinstance(value, (dict, list, tuple)):
         return _json(flag, value)
-    return Setting("file", _scalar(flag, value))
+    return _text(flag, _scalar(flag, value))
 
 
 _RENDER = {

@@ -16,6 +16,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils import (
     shim_timers,
 )
 from ansible_collections.mesos.containerizer.plugins.module_utils.agent_api import Api, ApiError, address, alive
+from ansible_collections.mesos.containerizer.plugins.module_utils.agent_refusals import refuse_choices
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_change import FlagChange
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_effects import INCOMPATIBLE
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_table import FLAGS
@@ -74,6 +75,7 @@ class Host:
         """Makes flags, configuration and release what the call says. Returns the module's result."""
         params, store, unit = self.params, self.store, self.params["service"] or None
         change = FlagChange(self.module)
+        refuse_choices(change.after)
         found = self._found(unit)
         drop_in = agent_service.drop_in_text(self.prefix) if unit and params["drop_in"] else None
         actions = self._planned(change, found, drop_in)

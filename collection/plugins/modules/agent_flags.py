@@ -43,7 +43,8 @@ options:
       - A boolean becomes C(?flag) or C(?no-flag).
       - A map given to C(attributes) or C(resources) becomes a directory with one file a key, a string one file.
       - Any other map or list becomes canonical JSON.
-      - With V(null) the flag is absent.
+      - With V(null) the flag is absent, and so are C(attributes) and C(resources) with a map without a key. An empty text
+        is refused.
     type: dict
     required: true
   purge:
@@ -66,6 +67,7 @@ options:
     description:
       - Flags that may change although an agent that already ran would refuse to start with the change, lose its
         running executors, or although nobody knows what the change does.
+      - A name that is no flag is refused.
     type: list
     elements: str
     default: []
@@ -143,6 +145,7 @@ foreign_files:
   sample: [".isolation.swp", "attributes/rack.rpmnew", "isolation.4711.2026-01-01@10:00:00~"]
 """
 
+from ansible_collections.mesos.containerizer.plugins.module_utils.agent_refusals import refuse_choices
 from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import SecretiveModule
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_change import FlagChange, IncompatibleError
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import FlagError
@@ -164,6 +167,7 @@ def main():
     )
     try:
         change = FlagChange(module)
+        refuse_choices(change.after)
         if change.drift and not module.check_mode:
             change.make()
         module.exit_json(**change.result())

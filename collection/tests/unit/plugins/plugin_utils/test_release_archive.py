@@ -23,7 +23,7 @@ def test_an_archive_is_named_by_its_version_and_bytes(tmp_path):
     path = tmp_path / "release.tar.gz"
     path.write_bytes(first.content)
     assert release_archive.archives(str(path), first.sha256.upper(), None) == {release_archive.ANY: first}
-    with pytest.raises(AnsibleError, match="not the one you chose"):
+    with pytest.raises(AnsibleError, match="as mesos_shim_archive_sha256 says"):
         release_archive.archives(str(path), "0" * 64, None)
 
 
