@@ -88,6 +88,8 @@ def test_only_what_was_installed_is_removed(host):
         (host.prefix / name).touch()
     assert host("absent")["changed"]
     assert tree(host.prefix) == {"bin": None, "bin/other": "", "other": ""}
+    for check in (True, False):
+        assert not host("absent", check=check)["changed"]
 
 
 def test_what_was_gone_back_to_counts_as_good_again(host):

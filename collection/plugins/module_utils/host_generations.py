@@ -27,6 +27,12 @@ from ansible_collections.mesos.containerizer.plugins.module_utils.shim_installat
 _RECORDS = ("containers", "usage.json", "usage.lock")
 
 
+# What an uninstallation takes away below the prefix; what else lies there is an operator's own.
+_PROGRAMS = ("current", os.path.join("bin", "mesos-shim"), os.path.join("bin", "mesos-containerizer"))
+_TREES = ("launcher", "releases", "generations")
+_INSTALLED = _PROGRAMS + _TREES
+
+
 class GenerationError(Exception):
     """Why a host was not taken where it was to go, in one line."""
 
@@ -376,7 +382,7 @@ class Host:
         """The host as it was before the first generation, without the shim."""
         store = self.store
         origin = store.about(0)
-        installed = os.path.isdir(self.prefix)
+        installed = any(os.path.lexists(os.path.join(self.prefix, name)) for name in _INSTALLED)
         timers = shim_timers.ours(self.prefix)
         result = {
             "changed": installed or origin is not None or bool(timers),
@@ -423,13 +429,13 @@ class Host:
 
     def _remove_installation(self):
         """What was installed below the prefix and nothing else: an operator may have given a directory of others."""
-        for name in ("current", os.path.join("bin", "mesos-shim"), os.path.join("bin", "mesos-containerizer")):
+        for name in _PROGRAMS:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(os.path.join(self.prefix, name))
         share = os.path.join(self.prefix, "share")
         if os.path.islink(share) and os.readlink(share) == "current/share":
             os.unlink(share)
-        for name in ("launcher", "releases", "generations"):
+        for name in _TREES:
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(os.path.join(self.prefix, name))
         for name in ("bin", "etc", ""):
