@@ -88,6 +88,10 @@ def test_writes_what_the_init_wrapper_reads(flags, wanted, files):
         ({"resources": {"cpus.old": 1}}, "flag resources, key cpus.old: a file of that name counts as a backup"),
         ({"attributes": {"rack": "a;zone:b"}}, "would start another key"),
         ({"attributes": {"rack": ""}}, "the value is empty"),
+        (
+            {"checkpoint": True, "image_providers": "docker", "slave_subsystems": "cpu", "quiet": True},
+            "flags checkpoint, slave_subsystems are of Mesos 0.21 only and image_providers of 1.x only",
+        ),
         ({"hostname": ""}, "flag hostname: the value is empty; null leaves the flag out"),
         ({"master": "\n"}, "flag master: the value is empty"),
         ({"recover": "banana"}, "flag recover: 'banana' is not one of reconnect, cleanup"),
@@ -519,6 +523,11 @@ def test_the_installed_agent_knows_its_own_flags(flags, tmp_path, monkeypatch):
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert flags({"brand_new": True, "isolation": "a"})["changed"]
+    # It knows its release better than the table does.
+    program.write_text(AGENT.replace("  --isolation", "  --[no-]checkpoint\n  --image_providers=VALUE\n  --isolation"))
+    both = {"checkpoint": True, "image_providers": "a"}
+    assert flags(both, check=True, allow_incompatible=[*both, "brand_new"])["changed"]
+    program.write_text(AGENT)
     assert "flag quiet is unknown to the installed agent" in flags({"quiet": True})["msg"]
     program.write_text("#!/bin/sh\necho something else\n")
     assert "brand_new is unknown" in flags({"brand_new": True})["msg"]

@@ -116,6 +116,16 @@ class IncompatibleError(FlagError):
         self.changed = changed
 
 
+def refuse_mixed(names):
+    """No release has flags of both."""
+    old, new = (sorted(n for n in names if FLAGS[n].versions == version) for version in ("0.21", "1.x"))
+    if old and new:
+        raise FlagError(
+            "flags %s are of Mesos 0.21 only and %s of 1.x only: no agent knows both, and none is installed here that "
+            "could say which; keep those of its release" % (", ".join(old), ", ".join(new))
+        )
+
+
 def refuse_unknown_names(names, known):
     """A misspelt name would allow nothing, and be missed only when it is needed."""
     unknown = [name for name in names if name not in known]
@@ -187,6 +197,8 @@ class FlagChange:
 
         known = known_flags(module)
         wanted = wanted_settings(params["flags"], known)
+        if known is FLAGS:  # no installed agent tells its release
+            refuse_mixed([name for name, setting in wanted.items() if setting is not None])
         validate_container_info(module, wanted.get("default_container_info"))
 
         # What is there may be a flag of another release: it is a flag all the same, not a foreign file.
