@@ -1,6 +1,7 @@
 """The quickstart on every supported ansible-core, each on a Python that it runs on."""
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import clone_to
+from .conftest import Host, clone_to, tree
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mesos-shim-tests/ansible-core"
 PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
@@ -40,22 +41,48 @@ def environment(core, python):
     return ready / "bin"
 
 
+def runner(programs, clone):
+    """Runs a command in a checkout with these programs; returns what it said."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("ANSIBLE_", "MESOS_", "PYTHON"))}
+    env.update(ANSIBLE_NOCOLOR="1", PATH=f"{programs}:{env['PATH']}")
+
+    def run(*command, code=0):
+        done = subprocess.run(command, cwd=clone, env=env, capture_output=True, text=True, timeout=100, check=False)
+        said = done.stdout + done.stderr
+        assert done.returncode == code and "DEPRECATION" not in said, said
+        return said
+
+    return run
+
+
+@pytest.mark.parametrize(("core", "python"), [MATRIX[0], MATRIX[-1]])
+def test_site_and_what_it_refuses(public_dir, core, python):
+    """Oldest and newest: foreseen, converged, nothing to do, a refusal by name, and a rollout that is refused."""
+    programs = environment(core, python)
+    run = runner(programs, clone_to(public_dir / "clone"))
+    host = Host(public_dir / "host")
+    inventory = public_dir / "inventory.json"
+    inventory.write_text(json.dumps({"mesos_agents": {"hosts": {"host": host.variables}}}))
+    play = (programs / "ansible-playbook", "-i", str(inventory))
+    for arguments, changed in ((("--check", "--diff"), 2), ((), 2), ((), 0)):
+        said = run(*play, "playbooks/site.yml", *arguments)
+        assert f"changed={changed} " in said, said
+    before = tree(host.root)
+    said = run(*play, "playbooks/site.yml", "-e", '{"mesos_agent_flags": {"isolatoin": "sesame"}}', "-vvv", code=2)
+    assert "flag isolatoin is unknown; did you mean isolation?" in said and "sesame" not in said
+    said = run(*play, "playbooks/rollout.yml", "-e", "mesos_agent_gate_timeout=soon", code=2)
+    assert "1 hosts: 1 refused" in said and "mesos_agent_gate_timeout" in said, said
+    assert tree(host.root) == before
+
+
 @pytest.mark.parametrize(("core", "python"), MATRIX)
 def test_quickstart(public_dir, core, python):
     programs = environment(core, python)
     clone = clone_to(public_dir / "clone")
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("ANSIBLE_", "MESOS_", "PYTHON"))}
-    env.update(ANSIBLE_NOCOLOR="1", PATH=f"{programs}:{env['PATH']}")
-
-    def run(*command):
-        done = subprocess.run(command, cwd=clone, env=env, capture_output=True, text=True, timeout=100, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
+    run = runner(programs, clone)
     assert f"core {core}." in run(programs / "ansible", "--version")
     for arguments, changed in ((("--check",), 2), ((), 2), ((), 0)):
         said = run(programs / "ansible-playbook", "playbooks/quickstart.yml", *arguments)
         assert f"changed={changed} " in said, said
-        assert "DEPRECATION" not in said, said
     launched = run(clone / ".demo/bin/mesos-shim", "run", "--rm", "--", "sh", "-c", "ls -A /tmp; echo launched")
     assert launched == "launched\n"
