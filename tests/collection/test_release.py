@@ -69,7 +69,9 @@ def test_a_given_archive_must_be_a_release_and_have_its_digest(source, tmp_path)
         match=f"^mesos_shim_archive {path} has the SHA-256 {release.sha256}, not 00 as mesos_shim_archive_sha256 says",
     ):
         archive.archives(str(path), "00", None)
-    with pytest.raises(AnsibleError, match="^mesos_shim_archive_sha256 is 00, and mesos_shim_archive names no archive"):
+    with pytest.raises(
+        AnsibleError, match=r"^mesos_shim_archive_sha256 is 00, and mesos_shim_archive names no archive"
+    ):
         archive.archives(None, "00", None)
     path.write_bytes(release.content[:-20])
     with pytest.raises(AnsibleError, match="Compressed file ended"):
@@ -145,7 +147,7 @@ def test_the_interpreter_must_serve_every_task_user(public_dir):
 
 def test_the_choice_of_the_interpreter(public_dir, monkeypatch):
     assert host_python.choose(None) == "/usr/bin/python3"
-    with pytest.raises(host_python.NoPython, match="^mesos_shim_python /nowhere/python3 cannot be executed"):
+    with pytest.raises(host_python.NoPython, match=r"^mesos_shim_python /nowhere/python3 cannot be executed"):
         host_python.choose("/nowhere/python3")
     monkeypatch.setattr(host_python, "_DIRECTORIES", (str(public_dir),))
     monkeypatch.setattr(sys, "executable", "")

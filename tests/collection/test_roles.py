@@ -123,7 +123,7 @@ def test_verify_lists_what_an_agent_would_not_recover_from(fleet, host):
     (host.root / "etc/mesos-slave/gc_delay").write_text("1days\n")
     before = tree(host.root)
     found = fleet.site(host, playbook="verify", mesos_agent_attributes={"rack": "a", "zone": "z"})
-    assert found.code != 0 and "drift: flag attributes; flag gc_delay" in found.text, found.text
+    assert found.code != 0 and '"drift: flag attributes; flag gc_delay"' in found.text, found.text
     assert tree(host.root) == before
 
 

@@ -121,7 +121,9 @@ def missing_paths(info):
     for target in targets:
         above = [other for other in targets if other != target and target.startswith(other.rstrip("/") + "/")]
         if target.startswith("/") and not above and not os.path.exists(target):
-            problems.append("mesos_agent_default_container_info: this host has no container_path %s; make it first" % target)
+            problems.append(
+                "mesos_agent_default_container_info: this host has no container_path %s; make it first" % target
+            )
     return problems
 
 

@@ -108,7 +108,8 @@ def _known(name, flags, known):
         if positive in flags:
             both = "; ".join("%s: %s" % (key, _shown(positive, flags[key])) for key in (positive, name))
             raise FlagError(
-                "flag %s is set and negated in mesos_agent_flags (%s): give it once, as true or false" % (positive, both)
+                "flag %s is set and negated in mesos_agent_flags (%s): give it once, as true or false"
+                % (positive, both)
             )
         raise FlagError("flag %s: write it as %s: %s" % (name, positive, "false" if bare != positive else "true"))
     near = difflib.get_close_matches(name.lower().replace("-", "_").replace(".", "_"), sorted(known), n=1, cutoff=0.5)

@@ -43,8 +43,8 @@ options:
       - A boolean becomes C(?flag) or C(?no-flag).
       - A map given to C(attributes) or C(resources) becomes a directory with one file a key, a string one file.
       - Any other map or list becomes canonical JSON.
-      - With V(null) the flag is absent, and so are C(attributes) and C(resources) with a map without a key. An empty text
-        is refused.
+      - With V(null) the flag is absent, and so are C(attributes) and C(resources) with a map without a key.
+      - An empty text is refused.
     type: dict
     required: true
   purge:
