@@ -78,10 +78,16 @@ def _host(bench: Bench, checkout: Path, number: int) -> Host:
 
 
 def _flags(checkout: Path) -> dict[str, str]:
-    """Durations make 40 flags in all, with the host's own two; those of unknown effect are allowed on a fresh host."""
+    """Durations and texts make 40 flags in all, with the host's own two; of a release that knows them all.
+
+    Those of unknown effect are allowed on a fresh host.
+    """
     text = (checkout / "collection/plugins/module_utils/flag_table.py").read_text()
-    names = re.findall(r"^(\w+)\|[^|]*\|duration\|", text, re.MULTILINE)
-    return dict.fromkeys(names[: FLAGS - 2], "1mins")
+    names = {
+        kind: re.findall(rf"^(\w+)\|(?:both|1\.x)\|{kind}\|", text, re.MULTILINE) for kind in ("duration", "string")
+    }
+    flags = {**dict.fromkeys(names["duration"], "1mins"), **dict.fromkeys(names["string"], "text")}
+    return dict(list(flags.items())[: FLAGS - 2])
 
 
 def _inventory(bench: Bench, name: str, hosts: list[Host]) -> Path:

@@ -20,8 +20,8 @@ FLAGS = {
     "isolation": "posix/cpu,posix/mem",
     **dict.fromkeys(
         ("gc_delay", "disk_watch_interval", "executor_registration_timeout", "executor_shutdown_grace_period",
-         "registration_backoff_factor", "recovery_timeout", "resource_monitoring_interval", "docker_remove_delay",
-         "docker_stop_timeout", "perf_duration", "perf_interval", "container_disk_watch_interval"),
+         "registration_backoff_factor", "recovery_timeout", "docker_remove_delay", "docker_stop_timeout",
+         "perf_duration", "perf_interval"),
         "1mins",
     ),
 }  # fmt: skip
