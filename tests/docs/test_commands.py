@@ -143,7 +143,11 @@ def test_operations(hosts, tmp_path: Path) -> None:
 def test_readme(hosts, tmp_path: Path) -> None:
     """Its blocks as a reader meets them, but that a host is provisioned before a command is launched there."""
     page = CHECKOUT / "README.md"
-    with hosts(names={"agent-1": "bookworm", "agent-2": "bookworm"}) as fleet:
+    try:
+        layer = agent.layer()
+    except machines.Unavailable as reason:
+        pytest.skip(str(reason))
+    with hosts(names={"agent-1": "bookworm", "agent-2": "bookworm"}, layer=layer) as fleet:
         field = Field(fleet, tmp_path)
         host = next(iter(fleet))
         (host.root / "etc/app").mkdir()
