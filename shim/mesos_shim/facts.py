@@ -3,11 +3,10 @@
 import posix
 
 from . import linux, paths, policy
-from .config import Config
 from .container_info import Volume, forbidden_target
 from .errors import ShimError, reason
 from .identity import Identity
-from .plan import PASSABLE, Facts
+from .plan import Facts
 from .request import FRAMEWORK, LaunchRequest, sandbox_path
 from .resolve import S_IFDIR, Missing, Resolved, Status, resolve, trusted_uids
 
@@ -35,10 +34,6 @@ KERNEL_FILE_SYSTEMS = {
 }
 
 
-# More would cost a launch more descriptors than it may have.
-MAX_PASSES = 64
-
-
 def find(request: LaunchRequest, user: Identity, private: "list[str]") -> Facts:
     """The facts for `request`; `private` are directories that no framework's absolute source may touch."""
     try:
@@ -60,7 +55,10 @@ def _find(request: LaunchRequest, user: Identity, private: "list[str]") -> Facts
     for item in request.config.tmpfs:
         facts.targets[item.container_path] = _target(item.container_path, "configuration: tmpfs", trusted)
     _find_work_dir(request, facts, trusted)
-    _find_passes(request.config, facts, trusted)
+    if request.config.pass_through:
+        from . import passes
+
+        passes.find(request.config.pass_through, facts, trusted)
     return facts
 
 
@@ -123,6 +121,9 @@ def _source(volume: Volume, request: LaunchRequest, trusted: "tuple[int, ...]", 
     found = resolve(volume.host_path, f"{volume.place}.host_path", trusted)
     if request.origin == FRAMEWORK:
         policy.check_private(found.path, volume.place, private)
+        kind = KERNEL_FILE_SYSTEMS.get(linux.file_system_type(found.fd))
+        if kind is not None:
+            raise ShimError(f"{volume.place}.host_path: {volume.host_path!r} is on {kind}, which belongs to the kernel")
     return found
 
 
@@ -154,64 +155,3 @@ def work_dir_of(sandbox_path: str) -> "str | None":
         if parts[start : start + 8 : 2] == ["slaves", "frameworks", "executors", "runs"]:
             return paths.join(parts[:start])
     return None
-
-
-def _find_passes(config: Config, facts: Facts, trusted: "tuple[int, ...]") -> None:
-    if not config.pass_through:
-        return
-    for item in config.pass_through:
-        parts = paths.split(item.pattern)
-        directory, wanted = paths.join(parts[:-1]), parts[-1]
-        try:
-            where = resolve(directory, "configuration: pass_through", trusted)
-        except Missing:
-            continue
-        if any(mark in wanted for mark in "*?["):
-            names = sorted(name for name in _names(where.fd, directory) if _matches(name, wanted))
-        else:
-            names = [wanted]
-        for name in names:
-            found = _passable(where.path.rstrip("/") + "/" + name, facts.user, trusted)
-            if found is not None:
-                facts.passes.append((found, item.read_only))
-        posix.close(where.fd)
-    if len(facts.passes) > MAX_PASSES:
-        raise ShimError(
-            f"configuration: pass_through: {len(facts.passes)} entries match for uid {facts.user.uid}; "
-            f"at most {MAX_PASSES} can be passed: clear them, or name fewer"
-        )
-
-
-def _matches(name: str, wanted: str) -> bool:
-    from fnmatch import fnmatchcase  # only where the operator lists globs
-
-    return fnmatchcase(name, wanted) and (wanted.startswith(".") or not name.startswith("."))
-
-
-def _names(fd: int, directory: str) -> "list[str]":
-    try:
-        readable = posix.open(f"/proc/self/fd/{fd}", posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
-    except OSError as error:
-        raise ShimError(f"configuration: pass_through: {directory!r}: {reason(error)}") from None
-    try:
-        return posix.listdir(readable)
-    finally:
-        posix.close(readable)
-
-
-def _passable(path: str, user: Identity, trusted: "tuple[int, ...]") -> "Resolved | None":
-    """The entry, if root or the task's user owns it and it is a directory, a file or a socket; else it stays hidden."""
-    try:
-        status = posix.lstat(path)
-    except FileNotFoundError:
-        return None
-    if status.st_uid not in (0, user.uid) or status.st_mode & 0o170000 not in PASSABLE:
-        return None
-    try:
-        found = resolve(path, "configuration: pass_through", trusted)
-    except Missing:
-        return None  # gone meanwhile
-    if found.status.st_uid not in (0, user.uid) or found.kind not in PASSABLE:
-        posix.close(found.fd)
-        return None
-    return found

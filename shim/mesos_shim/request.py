@@ -9,7 +9,8 @@ from . import config as configuration
 from . import container_info, jsontext, paths
 from .errors import ShimError, reason
 
-MAX_ID = 255
+# A file's name holds 255 bytes; the longest of ours around an id is `.ID.json.PID` (record.py).
+MAX_ID = 241
 _EBADF = 9
 _ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 

@@ -208,10 +208,9 @@ def _settle(child: int, made: bool, source: Source, plan: "Plan") -> None:
     target = source.target.encode("utf-8", "surrogateescape")
     if not made:
         found = _read(child, mark)
-        if found == target + _NEW:
-            posix.setxattr(child, mark, target)  # the other launch must not take it back from now on
-            return
-        if found == target:
+        if found in (target, target + _NEW) and not _has_aged(child, source):
+            if found != target:
+                posix.setxattr(child, mark, target)  # the other launch must not take it back from now on
             return
         if not root and posix.fstat(child).st_uid == posix.geteuid():
             return
@@ -238,6 +237,25 @@ def _settle(child: int, made: bool, source: Source, plan: "Plan") -> None:
             f"{source.place} could not be marked as ours ({reason(error)}): "
             "a second launch in this sandbox will want it empty"
         )
+
+
+def _has_aged(fd: int, source: Source) -> bool:
+    """Whether what it was made for has another owner or mode by now; if so and it is empty, it is dressed anew.
+
+    Its owner, where that is not root, may have changed the mode himself, as he may that of what it covers.
+    """
+    wanted, status = source.levels[-1], posix.fstat(fd)
+    if wanted is None or posix.geteuid() or status.st_uid == wanted.uid != 0:
+        return False
+    if (status.st_uid, status.st_gid, status.st_mode) == (wanted.uid, wanted.gid, wanted.mode):
+        return False
+    if not is_empty(fd):
+        raise ShimError(
+            f"{source.place} is of an earlier launch: uid {status.st_uid}, gid {status.st_gid}, mode "
+            f"{status.st_mode & 0o7777:04o}, but {source.target!r} has uid {wanted.uid}, gid {wanted.gid}, mode "
+            f"{wanted.mode & 0o7777:04o} by now; remove it, or launch in another sandbox"
+        )
+    return True
 
 
 def mark_name() -> str:

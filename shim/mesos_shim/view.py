@@ -107,6 +107,7 @@ def enter(plan: Plan, framework: bool) -> int:
 def _enter(plan: Plan, framework: bool) -> int:
     sandbox = _open_judged(plan.sandbox, "the sandbox", plan.sandbox.path)
     opened = [_open(mount, plan, sandbox, framework) for mount in plan.mounts]
+    _leave_out(plan, opened)
     if not plan.isolates:
         return sandbox
     mounts = Mounts()
@@ -262,7 +263,7 @@ def _open(mount: Mount, plan: Plan, sandbox: int, framework: bool) -> Opened:
     if mount.action == KEEP:
         opened.source = sandbox
     elif mount.action == PASS:
-        opened.source = _open_passed(mount)
+        opened.source = _open_passed(mount, plan)
     elif mount.source is not None:
         as_task = plan if framework else None
         opened.source = _open_judged(mount.source, mount.what, mount.source.path, as_task)
@@ -273,17 +274,36 @@ def _open(mount: Mount, plan: Plan, sandbox: int, framework: bool) -> Opened:
     return opened
 
 
-def _open_passed(mount: Mount) -> int:
-    """A name that is passed through: programs replace such files at any time (kinit does), so the owner counts."""
+def _open_passed(mount: Mount, plan: Plan) -> int:
+    """A name that is passed through; -1 where it stays hidden after all.
+
+    Programs replace such files at any time (kinit does), so the owner counts and not the inode.
+    """
     try:
         fd = _open_path(mount.target, OPEN_STEP)
     except OSError as error:
-        raise ShimError(f"{mount.what}: {reason(error)}") from None
+        plan.warnings.append(f"{mount.what}: stays hidden: {reason(error)}")
+        return -1
     status, judged = posix.fstat(fd), mount.covers.status
     if (status.st_uid, status.st_mode & S_IFMT) != (judged.st_uid, judged.st_mode & S_IFMT):
         posix.close(fd)
-        raise ShimError(f"{mount.what} was replaced by another's while the launch was being prepared")
+        plan.warnings.append(f"{mount.what}: stays hidden: replaced by another's while the launch was being prepared")
+        return -1
     return fd
+
+
+def _leave_out(plan: Plan, opened: "list[Opened]") -> None:
+    """Forget the mounts of names that are not passed through after all."""
+    for index in range(len(opened) - 1, -1, -1):
+        gone = plan.mounts[index]
+        if gone.action != PASS or opened[index].source >= 0:
+            continue
+        for mount in plan.mounts:
+            if mount.parent == index:
+                raise ShimError(f"{mount.what}: {mount.target!r} has no place any more: {gone.what} is gone")
+            if mount.parent is not None and mount.parent > index:
+                mount.parent -= 1
+        del plan.mounts[index], opened[index]
 
 
 def _create(plan: Plan, opened: "list[Opened]", sandbox: int, mounts: Mounts) -> None:
@@ -317,6 +337,9 @@ def _new_tmpfs(mount: Mount, plan: Plan, mounts: Mounts) -> int:
     if not plan.new_user_namespace:
         options.update(uid=str(covers.st_uid), gid=str(covers.st_gid))
     options["size"] = mount.size or "1m"
+    inodes = _inodes(options["size"])
+    if inodes is not None:
+        options["nr_inodes"] = inodes
     attributes = linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV
     if mount.noexec:
         attributes |= linux.MOUNT_ATTR_NOEXEC
@@ -324,6 +347,18 @@ def _new_tmpfs(mount: Mount, plan: Plan, mounts: Mounts) -> int:
         return mounts.tmpfs(options, attributes)
     except OSError as error:
         raise ShimError(f"{mount.what}: a tmpfs of size {options['size']}: {reason(error)}") from None
+
+
+def _inodes(size: str) -> "str | None":
+    """How many files a tmpfs of that size may have: one for each page of 4 KiB, and 1,024 at least.
+
+    The kernel's own limit goes by the host's memory, not by the size: empty files alone would take gigabytes of it
+    (tmpfs(5)). For half of the memory, which is what `50%` says, it is the right one.
+    """
+    if size.endswith("%"):
+        return None
+    unit = "kmgt".find(size[-1].lower()) + 1
+    return str(max(1024, int(size[:-1] if unit else size) * 1024**unit // 4096))
 
 
 def _make_mount_point(mount: Mount, parent: Mount, root: int, plan: Plan) -> None:

@@ -337,11 +337,17 @@ def test_a_huge_name_does_not_flood_the_log(shim: Shim, sandbox: Path, open_tmp:
     assert len(refused(done, "unknown field")) < 3000
 
 
-@pytest.mark.parametrize("identity", ["../../etc/x", "a/b", "", ".", "..", ".hidden", "a\nb", "x" * 256, "a b", "é"])
+@pytest.mark.parametrize("identity", ["../../etc/x", "a/b", "", ".", "..", ".hidden", "a\nb", "x" * 242, "a b", "é"])
 def test_container_ids_that_are_no_file_names(shim: Shim, sandbox: Path, identity: str) -> None:
     """Threat 22."""
     refused(shim.run("run", "--container-id", identity, "--", "/bin/true", cwd=sandbox), "--container-id")
     assert not shim.state_dir.exists()
+
+
+def test_the_longest_container_id_has_a_record(shim: Shim, sandbox: Path) -> None:
+    """What is put around it while the record is written still fits into a file's name."""
+    done = shim.run("run", "--supervise", "--container-id", "x" * 241, "--", str(shim.program), "ps", cwd=sandbox)
+    assert "x" * 241 in said(done)
 
 
 # Descriptors and the working directory (threat 9).

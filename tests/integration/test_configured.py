@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from ..conftest import NOBODY, Shim, needs_root
-from ..launching import launch, refused, said, volume
+from ..launching import info, launch, refused, said, stopped, volume
 
 pytestmark = needs_root
 
@@ -120,13 +121,96 @@ def test_a_socket_that_is_passed_through_can_be_reached(shim: Shim, sandbox: Pat
     assert said(done) == "reached"
 
 
-def test_too_many_names_are_refused(shim: Shim, sandbox: Path, covered: Path) -> None:
+# Anybody may put a name where the operator's globs look: no name there may refuse a launch.
+
+
+def names(sandbox: Path, shim: Shim, covered: Path) -> tuple[list[str], str]:
+    """What a launch with a private `covered` still sees there of krb5cc_*, and what it is told."""
+    script = f"cd {covered}; ls -Ad krb5cc_* 2>/dev/null | sort"
+    done = launch(shim, sandbox, [volume("tmp", covered)], script, options=("--user", "nobody"))
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split(), done.stderr
+
+
+def test_more_names_than_can_be_passed_stay_hidden(shim: Shim, sandbox: Path, covered: Path) -> None:
     """A user could make more than a launch has descriptors for."""
     for number in range(70):
-        (covered / f"krb5cc_{number}").write_text("")
+        (covered / f"krb5cc_{number:02}").write_text("")
     shim.configure(pass_through=[f"{covered}/krb5cc_*"])
-    refused(launch(shim, sandbox, [volume("tmp", covered)], "true"), "at most 64")
-    assert os.listdir(sandbox) == []
+    seen, told = names(sandbox, shim, covered)
+    assert seen == [f"krb5cc_{number:02}" for number in range(64)]
+    assert told.count("\n") == 1
+    assert "64 entries are passed already (and 7 more)" in told
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="needs /dev/fuse")
+def test_a_users_fuse_mount_stays_hidden(shim: Shim, sandbox: Path, covered: Path) -> None:
+    """Its file system answers nobody but him, root neither (fuse(4), allow_other)."""
+    (covered / "krb5cc_0").mkdir()
+    os.chown(covered / "krb5cc_0", NOBODY, NOBODY)
+    shim.configure(pass_through=[f"{covered}/krb5cc_*"])
+    # Nothing answers the requests: this one fails before it asks.
+    mount = (
+        "import ctypes, os, sys; fuse = os.open('/dev/fuse', os.O_RDWR); os.set_inheritable(fuse, True);"
+        f"data = f'fd={{fuse}},rootmode=40000,user_id={NOBODY},group_id={NOBODY}'.encode();"
+        f"assert not ctypes.CDLL(None).mount(b'fuse', b'{covered}/krb5cc_0', b'fuse', 6, data);"
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    words = ["run", "--container-info", info(volume("tmp", covered)), "--", "/bin/ls", str(covered)]
+    alone = ["unshare", "-m", "/usr/bin/python3", "-c", mount, str(shim.program), *words]
+    done = subprocess.run(alone, cwd=sandbox, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout.split()) == (0, ["krb5cc_roots"])
+    assert f"stays hidden: '{covered}/krb5cc_0': Permission denied" in done.stderr
+
+
+def test_a_directory_that_a_user_made_a_link_stays_hidden(shim: Shim, sandbox: Path, covered: Path) -> None:
+    (covered / "agent").symlink_to("/etc")
+    os.chown(covered / "agent", NOBODY, NOBODY, follow_symlinks=False)
+    shim.configure(pass_through=[f"{covered}/agent/*", f"{covered}/krb5cc_mine"])
+    seen, told = names(sandbox, shim, covered)
+    assert seen == ["krb5cc_mine"]
+    assert "is a symbolic link that uid 65534 could have made" in told
+
+
+def test_what_holds_the_sandbox_stays_hidden(shim: Shim, covered: Path) -> None:
+    """A glob that takes the way to the sandbox in would show all others with it."""
+    for name in ("mine", "other"):
+        (covered / "krb5cc_work" / name).mkdir(parents=True)
+    shim.configure(pass_through=[f"{covered}/krb5cc_*"])
+    script = f"ls {covered}/krb5cc_work"
+    done = launch(shim, covered / "krb5cc_work/mine", [volume("tmp", covered)], script)
+    assert (done.returncode, done.stdout.split()) == (0, ["mine"])
+    assert "the sandbox lies in it" in done.stderr
+
+
+@pytest.mark.parametrize("by", ["nobody", "another"])
+def test_a_name_that_goes_while_the_launch_is_prepared_stays_hidden(
+    shim: Shim, sandbox: Path, covered: Path, by: str
+) -> None:
+    """Deleted, or another's file in its place: both between judging and mounting."""
+    shim.configure(pass_through=[f"{covered}/krb5cc_*"])
+    words = [str(shim.program), "run", "--container-info", info(volume("tmp", covered)), "--user", "nobody", "--"]
+    with stopped(["unshare"], [*words, "/bin/ls", str(covered)], sandbox) as process:
+        (covered / "krb5cc_mine").unlink()
+        if by == "another":
+            (covered / "krb5cc_mine").write_text("")
+            os.chown(covered / "krb5cc_mine", 1234, 1234)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out.split()) == (0, ["krb5cc_roots"])
+    assert err.count("\n") == 1
+    assert f"pass_through '{covered}/krb5cc_mine': stays hidden" in err
+
+
+def test_a_volume_in_a_name_that_goes_is_refused(shim: Shim, sandbox: Path, covered: Path) -> None:
+    shim.configure(pass_through=[f"{covered}/.X11-unix"])
+    volumes = info(volume("tmp", covered), volume("/usr", covered / ".X11-unix/usr"))
+    (covered / ".X11-unix/usr").mkdir()
+    words = [str(shim.program), "run", "--container-info", volumes, "--", "/bin/ls", str(covered)]
+    with stopped(["unshare"], words, sandbox) as process:
+        (covered / ".X11-unix").rename(covered / "moved")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (125, "")
+    assert "has no place any more" in err
 
 
 def test_tmpfs(shim: Shim, sandbox: Path, open_tmp: Path) -> None:
@@ -144,6 +228,8 @@ def test_tmpfs(shim: Shim, sandbox: Path, open_tmp: Path) -> None:
     assert lines[:2] == ["1777 0 0", "755 12 34"]
     assert {"nosuid", "nodev", "noexec", "size=64k"} <= set(lines[2].split(","))
     assert {"nosuid", "nodev", "size=1024k"} <= set(lines[3].split(","))
+    # Empty files take the host's memory too, beyond any size.
+    assert "nr_inodes=1024" in lines[2].split(",")
     assert "noexec" not in lines[3]
     assert lines[4] == "full"
     assert (os.listdir(shm), os.listdir(plain)) == ([], [])

@@ -199,6 +199,16 @@ def test_no_framework_reaches_the_agents_or_our_directories(
     assert "belongs to the agent or the shim" in err
 
 
+def test_no_framework_mounts_a_part_of_the_kernels_file_systems(agent: Agent, open_tmp: Path) -> None:
+    """Whatever the policy says: /proc/1 at another place tells of the host as /proc does."""
+    (open_tmp / "target").mkdir()
+    agent.shim.configure(framework_volumes="all")
+    for source, kind in (("/proc/sys", "proc"), ("/sys/kernel", "sysfs")):
+        out, err, status = framework(agent, source, open_tmp / "target", user="root")
+        assert (out, status) == ("", "256")
+        assert f"'{source}' is on {kind}, which belongs to the kernel" in err
+
+
 def test_the_legacy_protocol_has_the_same_policy(agent: Agent, closed: Path, shared: Path) -> None:
     os.chown(agent.sandbox, NOBODY, NOBODY)
     meta = agent.work_dir / "meta/slaves/S1/frameworks/F1/executors/E1"

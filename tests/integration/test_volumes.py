@@ -163,6 +163,32 @@ def test_a_second_launch_finds_what_the_first_left(shim: Shim, sandbox: Path, pl
     assert tree(sandbox) == before
 
 
+def test_a_second_launch_after_the_covered_path_has_changed(shim: Shim, sandbox: Path, place: Path) -> None:
+    """What anybody could put there must not pass for root's own; an empty directory just takes the new look."""
+    volumes = [volume("made", place)]
+    place.chmod(0o1777)
+    said(launch(shim, sandbox, volumes, f"touch {place}/file", options=("--user", "nobody")))
+    place.chmod(0o755)
+    told = refused(launch(shim, sandbox, volumes, "true"), "'made' in the sandbox is of an earlier launch")
+    assert "mode 1777" in told
+    assert "mode 0755" in told
+    assert mode(sandbox / "made") == "1777"
+    (sandbox / "made/file").unlink()
+    said(launch(shim, sandbox, volumes, "true"))
+    assert mode(sandbox / "made") == "755"
+    os.chown(place, 0, 1234)
+    said(launch(shim, sandbox, volumes, f"touch {place}/file"))
+    assert (sandbox / "made").stat().st_gid == 1234
+
+
+def test_a_user_may_change_the_mode_of_what_is_his(shim: Shim, sandbox: Path, place: Path) -> None:
+    os.chown(place, NOBODY, NOBODY)
+    volumes = [volume("made", place)]
+    said(launch(shim, sandbox, volumes, f"touch {place}/file; chmod 700 {place}", options=("--user", "nobody")))
+    said(launch(shim, sandbox, volumes, f"ls {place}/file", options=("--user", "nobody")))
+    assert mode(sandbox / "made") == "700"
+
+
 def test_an_empty_directory_is_taken_and_a_full_one_refused(shim: Shim, sandbox: Path, place: Path) -> None:
     made = sandbox / "made"
     made.mkdir(mode=0o777)
