@@ -25,10 +25,14 @@ class Helper:
     words: list[str]
     environment: Mapping[str, str]
     sandbox: Path
+    # Files of an earlier run: each container has an id of its own.
+    left: list[Path]
 
     def __call__(self) -> Sample:
         """One run, in an empty sandbox."""
         measure.empty(str(self.sandbox))
+        for path in self.left:
+            path.unlink(missing_ok=True)
         reading, writing = os.pipe()
         try:
             os.write(writing, b"\0")
@@ -48,6 +52,9 @@ class Helper:
 def modern(bench: Bench) -> Helper:
     """By the protocol of 1.x: forks the command, waits, and writes how it ended."""
     agent = Agent(bench.root / "agent", bench.shim)
+    # In memory, as the agent's default runtime_dir, /var/run/mesos.
+    agent.runtime = bench.state / "agent/containers" / agent.container
+    agent.runtime.mkdir(parents=True)
     agent.hold(None)
     info = {"command": TRUE, "working_directory": str(agent.sandbox), "environment": {"variables": []}, "user": "root"}
     environment = {
@@ -57,35 +64,50 @@ def modern(bench: Bench) -> Helper:
         "MESOS_CONTAINERIZER_PIPE_WRITE": "{WRITE}",
         "MESOS_CONTAINERIZER_RUNTIME_DIRECTORY": str(agent.runtime),
     }
-    return Helper([str(bench.shim.helper), "launch"], environment, agent.sandbox)
+    left = [agent.runtime / "status", bench.record(agent.container)]
+    return Helper([str(bench.shim.helper), "launch"], environment, agent.sandbox, left)
 
 
 def classic(bench: Bench) -> Helper:
     """By the protocol of 0.21: becomes the command."""
-    agent = Agent(bench.root / "agent-021", bench.shim)
+    agent = Agent(bench.root / "agent-021", bench.shim, "c021")
     words = [
         *(str(bench.shim.helper), "launch", f"--command={json.dumps(TRUE)}", f"--directory={agent.sandbox}"),
         *("--pipe_read={READ}", "--pipe_write={WRITE}", "--user=root"),
     ]
-    return Helper(words, ENVIRONMENT, agent.sandbox)
+    return Helper(words, ENVIRONMENT, agent.sandbox, [bench.record(agent.container)])
+
+
+# What no helper in this language can go below: its start, a fork where 1.x wants a parent that waits, the command's.
+FORKS = """
+import posix
+child = posix.fork()
+if not child:
+    posix.execv("/bin/true", ["true"])
+posix.waitpid(child, 0)
+posix._exit(0)
+"""
 
 
 def rows(bench: Bench) -> Iterator[tuple[str, Row]]:
     """The row of this module."""
     bench.configure(default_container_info=DEFAULT)
     try:
-        found = measure.alternate({"bare": bench.bare, "1.x": modern(bench), "0.21": classic(bench)}, bench.runs)
+        floor = measure.Command([bench.python, "-ISB", "-c", FORKS])
+        cases = {"bare": bench.bare, "1.x": modern(bench), "0.21": classic(bench), "floor": floor}
+        found = measure.alternate(cases, bench.runs)
     finally:
         bench.configure()
-    ratios = {name: measure.ratio(found[name], found["bare"]) for name in ("1.x", "0.21")}
+    ratios = {name: measure.ratio(found[name], found["bare"]) for name in ("1.x", "0.21", "floor")}
     yield (
         "agent",
         Row(
             "`mesos-containerizer launch`, whole",
             "bare interpreter; Mesos 0.21.2's own took 5.2x",
             "at most 1.5x",
-            f"1.x **{ratios['1.x']['p25']:.2f}x** ({found['1.x'].p25:.1f} ms), 0.21 **{ratios['0.21']['p25']:.2f}x**",
-            max(values["p25"] for values in ratios.values()) <= 1.5,
+            f"1.x **{ratios['1.x']['p25']:.2f}x** ({found['1.x'].p25:.1f} ms; floor {ratios['floor']['p25']:.2f}x), "
+            f"0.21 **{ratios['0.21']['p25']:.2f}x**",
+            max(ratios["1.x"]["p25"], ratios["0.21"]["p25"]) <= 1.5,
             {"milliseconds": measure.plain(found), "ratios": ratios},
         ),
     )

@@ -73,6 +73,10 @@ class Bench:
         words = [str(self.shim.program), "run", *(options or ("--volume", "tmp:/tmp")), "--", *command]
         return measure.Command(words, self.sandbox(), fresh=fresh)
 
+    def record(self, container: str) -> Path:
+        """Where the record of a running container is."""
+        return self.state / "containers" / f"{container}.json"
+
     def forget(self) -> None:
         """No records, so that no row finds another's."""
         shutil.rmtree(self.state / "containers", ignore_errors=True)
@@ -94,7 +98,8 @@ def bench(runs: int, python: str = PYTHON) -> Iterator[Bench]:
 
 
 def _run_directory() -> str:
-    return "/run" if os.geteuid() == 0 else os.environ.get("XDG_RUNTIME_DIR", tempfile.gettempdir())
+    """A directory in memory, as /run is on every host; in a container it may be on a disk."""
+    return "/run" if os.geteuid() == 0 and os.path.ismount("/run") else "/dev/shm"
 
 
 def save(name: str, row: Row, about: dict[str, object]) -> None:

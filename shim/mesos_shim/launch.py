@@ -200,7 +200,7 @@ def open_record(request: LaunchRequest, made: plan.Plan) -> "record.Place | None
 
 def _is_named(request: LaunchRequest) -> bool:
     """Whether the container's id is somebody's choice, who may have given it to another: an agent never does."""
-    return request.container_id is not None and request.origin != FRAMEWORK
+    return request.container_id is not None and not request.agent_ids
 
 
 def settle(request: LaunchRequest, made: plan.Plan, place: "record.Place | None") -> None:

@@ -501,3 +501,15 @@ def test_a_nested_container_of_a_user_has_its_sandbox_in_his(
     _, out, err = end(nested.start("echo started", user="nobody"))
     assert ("started" in out) == starts, err
     assert starts or f"belongs to uid {owner}" in err
+
+
+def test_no_other_container_of_the_id_refuses_an_agents(agent: Agent) -> None:
+    """An agent's ids are its own and never used twice; what somebody else calls his container is no reason to fail."""
+    words = [str(agent.shim.program), "run", "--container-id", agent.container, "--", "/bin/sh", "-c", "echo; read x"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, cwd=agent.root, stdin=pipe, stdout=pipe, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "\n"
+        _, _, err = end(agent.start("true"))
+        other.communicate()
+    assert (err, agent.status) == ("", "0")
