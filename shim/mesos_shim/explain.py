@@ -23,7 +23,7 @@ usage: mesos-shim run|explain [OPTIONS] -- COMMAND [ARG...]
   --config FILE                    another configuration
   --on-unenforceable CHOICE        refuse, or usage-only (no isolation)
   --supervise                      stay, forward signals, end as it ends
-  --rm                             remove the sandbox afterwards; or a fresh one
+  --rm                             remove the sandbox after; fresh if not named
   --status-fd N, --keep-fd N       JSON lines on descriptor N; let N through
   --json                           (explain) the plan as JSON
 
@@ -41,10 +41,14 @@ def main(arguments: "list[str]", config: str) -> int:
         sys.stdout.write(RUN_HELP)
         return 0
     asked = request.from_arguments(arguments, config)
+    if asked.remove and asked.sandbox is None:
+        from . import private_sandbox
+
+        asked.sandbox_planned = private_sandbox.planned(asked)
     made = launch.make_plan(asked, [])
     if made.own_view:
         _attempt(asked, made)
-    steps = plan.steps(made)
+    steps = _with_parent(asked, made, plan.steps(made))
     if asked.json:
         sys.stdout.write(
             jsontext.dump(
@@ -66,6 +70,25 @@ def main(arguments: "list[str]", config: str) -> int:
     for step in steps:
         sys.stdout.write(one_line(_line(step)) + "\n")
     return 0
+
+
+def _with_parent(
+    asked: request.LaunchRequest, made: plan.Plan, steps: "list[dict[str, object]]"
+) -> "list[dict[str, object]]":
+    """What the parent that stays does, around what the command's own process does."""
+    needed_for = launch.needs_parent(asked)
+    if not needed_for:
+        return steps
+    groups = [step for step in steps if step["action"] == "cgroup"]
+    rest = [step for step in steps if step["action"] != "cgroup"]
+    before, after = list(groups), [{"action": "remove", "target": step["target"]} for step in reversed(groups)]
+    if asked.sandbox_planned is not None:
+        status = made.sandbox.status
+        owner = {"uid": status.st_uid, "gid": status.st_gid}
+        before.insert(0, {"action": "create", "target": made.sandbox.path, "mode": "0700", **owner})
+    if asked.remove:
+        after.append({"action": "remove", "target": made.sandbox.path})
+    return [*before, {"action": "supervise", "for": needed_for}, *rest, *after]
 
 
 def _attempt(asked: request.LaunchRequest, made: plan.Plan) -> None:
@@ -100,4 +123,4 @@ def _line(step: "dict[str, object]") -> str:
         mode = "read-only" if step["read_only"] else "read-write"
         return f"{action:12} {step['source']} -> {step['target']} ({mode})"
     rest = [f"{key}={value}" for key, value in step.items() if key not in ("action", "target")]
-    return " ".join(part for part in (f"{action:12}", str(step.get("target", "")), *rest) if part)
+    return " ".join(part for part in (f"{action:12}", str(step.get("target", "")), *rest) if part).rstrip()

@@ -64,6 +64,8 @@ def _find(request: LaunchRequest, user: Identity, private: "list[str]") -> Facts
 
 def sandbox(request: LaunchRequest, trusted: "tuple[int, ...]") -> Resolved:
     """The sandbox; where it is the current directory, that very directory, wherever its name leads by now."""
+    if request.sandbox_planned is not None:
+        return request.sandbox_planned
     path = sandbox_path(request)
     if path == "/":
         raise ShimError("the sandbox is '/'; change into a directory of the task's own, or give --sandbox DIR")

@@ -90,11 +90,16 @@ def _limit(request: LaunchRequest, result: plan.Plan) -> None:
                 result.warnings.append(f"--{name} is reported, not enforced: {isolator} is not among the isolators")
 
 
-def needs_parent(request: LaunchRequest) -> bool:
-    """Whether something must stay beside the command: to tell of it, or to clear away what it ran in."""
-    if request.supervise or request.remove or request.status_fd is not None:
-        return True
-    return any(name not in _BASIC and name != "namespaces/ipc" for name in request.isolation)
+def needs_parent(request: LaunchRequest) -> "list[str]":
+    """What something must stay beside the command for, to tell of it, or to clear away what it ran in."""
+    asked = [name for name in request.isolation if name not in _BASIC and name != "namespaces/ipc"]
+    if request.supervise:
+        asked.append("--supervise")
+    if request.remove:
+        asked.append("--rm")
+    if request.status_fd is not None:
+        asked.append("--status-fd")
+    return asked
 
 
 def _usage_only_elsewhere(request: LaunchRequest, user: identity.Identity) -> plan.Plan:

@@ -1,14 +1,47 @@
 """`--rm`: a sandbox for one launch, made where none was given, and removed with all that is in it."""
 
 import posix
+import sys
 
 from . import identity, paths, tree
 from .errors import ShimError, reason
 from .request import LaunchRequest
-from .resolve import Resolved
+from .resolve import S_IFDIR, Resolved, resolve, trusted_uids, would_be
 
 # On disk, for a sandbox can be large; sticky, so that nobody renames it.
 _PLACES = ("/var/tmp", "/tmp")  # noqa: S108
+
+
+# What stands for a name that only a launch chooses.
+_UNKNOWN = "mesos-shim-XXXXXXXXXXXXXXXX"
+_EACCES, _EROFS = 13, 30
+
+
+def planned(request: LaunchRequest) -> Resolved:
+    """The sandbox that a launch of `request` would make, as far as that can be told without making it."""
+    owner = identity.of_user(request.user, request.user_named)
+    why = ""
+    for place in _PLACES:
+        try:
+            read_only = posix.statvfs(place).f_flag & posix.ST_RDONLY
+            if posix.access(place, posix.W_OK | posix.X_OK):
+                return _planned_in(place, owner)
+            why = posix.strerror(_EROFS if read_only else _EACCES)
+        except OSError as error:
+            why = reason(error)
+    raise _nowhere(why)
+
+
+def _planned_in(place: str, owner: identity.Identity) -> Resolved:
+    status = posix.stat_result((S_IFDIR | 0o700, 0, 0, 2, owner.uid, owner.gid, 0, 0, 0, 0))
+    if sys.platform != "linux":
+        return Resolved(f"{place}/{_UNKNOWN}", -1, status, [], None)
+    trusted = trusted_uids()
+    return would_be(resolve(place, "--sandbox", trusted), _UNKNOWN, status, "--sandbox", trusted)
+
+
+def _nowhere(why: str) -> ShimError:
+    return ShimError(f"--rm: no sandbox can be made in {' or '.join(_PLACES)}: {why}; give --sandbox DIR")
 
 
 class Sandbox:
@@ -22,7 +55,7 @@ class Sandbox:
         if request.sandbox is not None:
             return
         owner = identity.of_user(request.user, request.user_named)
-        why = "no such directory"
+        why = ""
         for place in _PLACES:
             path = f"{place}/mesos-shim-{posix.urandom(8).hex()}"
             try:
@@ -35,7 +68,7 @@ class Sandbox:
             request.sandbox = path
             self._open(path)
             return
-        raise ShimError(f"--rm: no sandbox can be made in {' or '.join(_PLACES)}: {why}; give --sandbox DIR")
+        raise _nowhere(why)
 
     def _open(self, path: str) -> None:
         parts = paths.split(path)

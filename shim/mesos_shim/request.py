@@ -9,6 +9,9 @@ from . import config as configuration
 from . import container_info, jsontext, paths
 from .errors import ShimError, reason
 
+if False:  # for the type checker alone: no launch imports typing
+    from .resolve import Resolved
+
 # A file's name holds 255 bytes; the longest of ours around an id is `.ID.json.PID` (record.py).
 MAX_ID = 241
 _EBADF = 9
@@ -43,6 +46,7 @@ class LaunchRequest:
         "remove",
         "sandbox",
         "sandbox_named",
+        "sandbox_planned",
         "status_fd",
         "supervise",
         "user",
@@ -57,6 +61,8 @@ class LaunchRequest:
         self.framework_id: str | None = None
         self.info: container_info.ContainerInfo | None = None
         self.origin = CALLER
+        # In `explain --rm`: the one that a launch would make, which is nowhere yet.
+        self.sandbox_planned: Resolved | None = None
         self.user: str | None = None
         # What an agent adds to the user's own groups: they count in every judgement of what he may write.
         self.groups: list[int] = []

@@ -123,6 +123,16 @@ def resolve(path: str, what: str, trusted: "tuple[int, ...]", nested: bool = Fal
     raise ShimError(f"{what}: {path!r} leads through more than {MAX_LINKS} symbolic links")
 
 
+def would_be(
+    parent: Resolved, name: str, status: "posix.stat_result", what: str, trusted: "tuple[int, ...]"
+) -> Resolved:
+    """What `resolve` would find once somebody has made the directory `name` in `parent`."""
+    path = paths.join([*paths.split(parent.path), name])
+    writable = _others_write(parent.fd, parent.status, trusted)
+    controller = _judge(parent.status, writable, status, parent.controller, trusted, path, what, nested=False)
+    return Resolved(path, parent.fd, status, [*parent.levels, Status(status, path)], controller)
+
+
 def _walk(way: "list[str]", what: str, trusted: "tuple[int, ...]", nested: bool) -> "Resolved | list[str]":
     """The end of the way; or, where a trusted link is met, the way that it makes, to be walked from the root."""
     levels: list[Status] = []

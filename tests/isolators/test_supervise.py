@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ..conftest import PYTHON, Shim, needs_root
+from ..conftest import NOBODY, PYTHON, Shim, needs_root
 from ..containers import SECONDS, Starter, alive, running, wait_for
 from .test_cgroups import WHY
 
@@ -234,6 +236,68 @@ def test_rm_makes_a_sandbox_and_removes_it(shim: Shim, sandbox: Path, user: str)
     assert Path("/etc/passwd").exists()
 
 
+def fresh_sandboxes() -> set[Path]:
+    """What `--rm` has made in its usual place."""
+    return {path for path in Path("/var/tmp").iterdir() if re.fullmatch("mesos-shim-[0-9a-f]{16}", path.name)}
+
+
+def explained(shim: Shim, cwd: Path, *options: str, **who: int) -> dict[str, Any]:
+    """The plan, as JSON."""
+    done = shim.run("explain", "--json", *options, "--", "pwd", cwd=cwd, **who)
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)
+
+
+@needs_root
+@pytest.mark.parametrize("user", ["root", "nobody"])
+def test_explain_plans_on_the_sandbox_that_rm_would_make(shim: Shim, sandbox: Path, user: str) -> None:
+    """Not on where the caller stands: '/' is none for a task, and a volume on it would be refused."""
+    found = explained(shim, Path("/"), "--rm", "--user", user, "--volume", f"x:{sandbox}", "--volume", "y:/var/tmp")
+    steps = found["steps"]
+    assert found["sandbox"].startswith("/var/tmp/mesos-shim-X")
+    owner = {"uid": 0, "gid": 0} if user == "root" else {"uid": NOBODY, "gid": NOBODY}
+    assert steps[0] == {"action": "create", "target": found["sandbox"], "mode": "0700", **owner}
+    assert steps[1] == {"action": "supervise", "for": ["--rm"]}
+    assert (f"{found['sandbox']}/x", str(sandbox)) in [(step.get("source"), step.get("target")) for step in steps]
+    assert [step["source"] for step in steps if step["action"] == "keep"] == [found["sandbox"]]
+    assert steps[-2] == {"action": "exec", "target": found["sandbox"], "command": ["pwd"]}
+    assert steps[-1] == {"action": "remove", "target": found["sandbox"]}
+    assert not Path(found["sandbox"]).exists()
+    assert list(sandbox.iterdir()) == []
+    # The launch's own way is the same one, but for the name.
+    done = shim.run(
+        "run", "--rm", "--user", user, "--volume", f"x:{sandbox}", "--volume", "y:/var/tmp", "--", "pwd", cwd="/"
+    )
+    assert (done.returncode, len(done.stdout.strip())) == (0, len(found["sandbox"])), done.stderr
+
+
+def test_explain_shows_what_a_parent_stays_for(shim: Shim, sandbox: Path) -> None:
+    steps = explained(shim, sandbox, "--supervise", "--status-fd", "1")["steps"]
+    assert steps[0] == {"action": "supervise", "for": ["--supervise", "--status-fd"]}
+    assert steps[-1]["action"] == "exec"
+    steps = explained(shim, sandbox, "--rm", "--sandbox", str(sandbox))["steps"]
+    assert [step["action"] for step in steps if step["action"] in ("create", "supervise")] == ["supervise"]
+    assert steps[-1] == {"action": "remove", "target": str(sandbox)}
+    assert "supervise" not in {step["action"] for step in explained(shim, sandbox)["steps"]}
+    text = shim.run("explain", "--supervise", "--", "true", cwd=sandbox).stdout
+    assert text.splitlines()[0] == "supervise    for=['--supervise']"
+
+
+@needs_root
+@pytest.mark.parametrize("command", ["run", "explain"])
+def test_no_place_for_a_fresh_sandbox(shim: Shim, command: str) -> None:
+    view = f"""
+        mount --bind {shim.prefix} /mnt && mount -t tmpfs t /var/tmp
+        mkdir {shim.prefix} && mount --bind /mnt {shim.prefix} && mount -o remount,ro /var/tmp
+        mount -t tmpfs -o ro t /tmp && cd / && exec {shim.program} {command} --rm -- true
+    """
+    words = ["unshare", "-m", "sh", "-euc", view]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=SECONDS)
+    assert done.returncode == 125
+    said = "mesos-shim: --rm: no sandbox can be made in /var/tmp or /tmp: Read-only file system; give --sandbox DIR\n"
+    assert done.stderr == said
+
+
 def test_rm_removes_the_sandbox_that_was_named(shim: Shim, sandbox: Path) -> None:
     (sandbox / "file").touch()
     assert shim.run("run", "--rm", "--sandbox", sandbox, "--", "touch", "x").returncode == 0
@@ -242,10 +306,10 @@ def test_rm_removes_the_sandbox_that_was_named(shim: Shim, sandbox: Path) -> Non
 
 
 def test_rm_removes_what_it_made_where_the_launch_is_refused(shim: Shim, sandbox: Path) -> None:
-    before = set(Path("/var/tmp").glob("mesos-shim-*"))
+    before = fresh_sandboxes()
     done = shim.run("run", "--rm", "--volume", "/does/not/exist:/opt", "--", "true", cwd=sandbox)
     assert done.returncode == 125
-    assert set(Path("/var/tmp").glob("mesos-shim-*")) == before
+    assert fresh_sandboxes() <= before
 
 
 def test_rm_leaves_another_directory_of_that_name_alone(shim: Shim, sandbox: Path) -> None:
@@ -397,7 +461,8 @@ def test_explain_tries_what_only_the_kernel_can_tell(shim: Shim, sandbox: Path, 
         shim, sandbox, "explain", "--json", "--on-unenforceable", "usage-only", *options, "--", "true"
     )
     made = json.loads(done.stdout)
-    assert (made["mode"], [step["action"] for step in made["steps"]]) == ("usage-only", ["record", "exec"])
+    stays = ["supervise"] if "--isolation" in options else []  # that is decided before
+    assert (made["mode"], [step["action"] for step in made["steps"]]) == ("usage-only", [*stays, "record", "exec"])
     made = json.loads(without_the_right(shim, sandbox, "explain", "--json", "--", "true").stdout)
     assert (made["mode"], [step["action"] for step in made["steps"]]) == ("enforced", ["record", "exec"])
     assert "unshare" in shim.run("explain", "--", "true", cwd=sandbox).stdout
