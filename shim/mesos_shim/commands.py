@@ -30,6 +30,8 @@ def main(arguments: "list[str]", config: str) -> int:
         raise ShimError("standard output is closed: nothing can be printed; '> /dev/null' discards it")
     _suit_terminal()
     name = arguments[0] if arguments else "--help"
+    if name == "help" and arguments[1:]:
+        name, arguments = arguments[1], [arguments[1], "--help", *arguments[2:]]
     if name in ("-h", "--help", "help"):
         sys.stdout.write(HELP)
         return 0 if arguments else 125

@@ -45,6 +45,8 @@ def _run(arguments: "list[str]", config: str) -> int:
     from . import launch, request
 
     asked = request.from_arguments(arguments, config)
+    if asked.json:
+        raise ShimError("run: --json: the command's output is its own; 'explain --json' prints the plan")
     if not asked.command:
         raise ShimError("run: no command; it goes after '--'")
     if launch.needs_parent(asked):

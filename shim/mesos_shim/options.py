@@ -23,15 +23,17 @@ def parse(
             name, equals, value = word.partition("=")
             if name in ("-h", "--help"):
                 return {"--help": ""}, []
-            if name not in values and (name not in flags or equals):
+            if name not in values and name not in flags:
                 raise ShimError(f"{command}: {word!r}: unknown option; 'mesos-shim {command} --help' lists them")
+            if name in flags and equals:
+                raise ShimError(f"{command}: {name}: takes no value")
             if name in given:
                 raise ShimError(f"{command}: {name}: given twice; once is enough")
             if name in values and not equals:
                 following = next(words, None)
-                if following is None or following == "--":
-                    raise ShimError(f"{command}: {name}: a value is missing")
-                value = following
+                value = "" if following is None or following == "--" else following
+            if name in values and not value:
+                raise ShimError(f"{command}: {name}: a value is missing")
             given[name] = value
     return given, operands
 

@@ -113,6 +113,8 @@ def _from_arguments(arguments: "list[str]", config_path: str) -> LaunchRequest:
     request = LaunchRequest()
     given, request.command = _scan(arguments, request)
     config_given = _last(given, "--config")
+    if config_given == "":
+        raise ShimError("--config: a value is missing")
     request.config = configuration.read(config_given or config_path, required=config_given is not None)
     request.sandbox = _last(given, "--sandbox")
     request.user = _last(given, "--user")
@@ -133,7 +135,11 @@ def _scan(arguments: "list[str]", request: LaunchRequest) -> "tuple[dict[str, li
         if not argument.startswith("-"):
             raise ShimError(f"{argument!r}: the command goes after '--'")
         name, equals, value = argument.partition("=")
-        if name in _FLAGS and not equals:
+        if name in _FLAGS:
+            if equals:
+                raise ShimError(f"{name}: takes no value")
+            if getattr(request, _FLAGS[name]):
+                raise ShimError(f"{name}: given twice; once is enough")
             setattr(request, _FLAGS[name], True)
         elif name in _VALUES:
             if not equals:
@@ -160,6 +166,8 @@ def _identity(request: LaunchRequest, given: "dict[str, list[str]]") -> None:
     container_id = _last(given, "--container-id")
     if container_id is not None:
         check_id(container_id, "--container-id")
+        if container_id[0] == "-":  # `--container-id --rm`; nor could `enter` be told of it
+            raise ShimError(f"--container-id: {container_id!r} starts with '-'")
         request.container_id = container_id
     request.status_fd = _number(given, "--status-fd")
     for value in given.get("--keep-fd", ()):

@@ -2,7 +2,7 @@
 
 import sys
 
-from . import config, container_info, jsontext
+from . import config, container_info, jsontext, options
 from .errors import ShimError, one_line, reason
 
 HELP = """\
@@ -18,12 +18,12 @@ example: echo '{"type":"MESOS","volumes":[]}' | mesos-shim validate -
 
 def main(arguments: "list[str]") -> int:
     """0 for a valid file, 1 and its problems on stderr for another."""
-    if arguments and arguments[0] in ("-h", "--help"):
-        sys.stdout.write(HELP)
+    given, operands = options.parse(arguments, (), (), "validate")
+    if options.asks_help(given, HELP):
         return 0
-    if len(arguments) != 1:
+    if len(operands) != 1:
         raise ShimError("validate: one file, or '-' for standard input")
-    name = arguments[0]
+    name = operands[0]
     where = "standard input" if name == "-" else name
     data = _read(name)
     try:

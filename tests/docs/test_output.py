@@ -42,6 +42,43 @@ def test_short_help_is_the_same(shim: Shim, command: str) -> None:
     assert shim.run(command, "-h").stdout == shim.run(command, "--help").stdout != ""
 
 
+def test_help_of_a_command_is_its_own(shim: Shim) -> None:
+    for command in COMMANDS:
+        assert shim.run("help", command).stdout == shim.run(command, "--help").stdout != ""
+    assert shim.run("help").stdout == shim.run("--help").stdout
+    done = shim.run("help", "launch")
+    assert (done.returncode, done.stderr) == (
+        125,
+        "mesos-shim: 'launch': no such command; 'mesos-shim --help' lists them\n",
+    )
+
+
+SLIPS = {
+    "run --supervise --supervise": "--supervise: given twice; once is enough",
+    "run --rm --rm": "--rm: given twice; once is enough",
+    "explain --json --json": "--json: given twice; once is enough",
+    "run --json": "run: --json: the command's output is its own; 'explain --json' prints the plan",
+    "run --supervise=yes": "--supervise: takes no value",
+    "explain --json=": "--json: takes no value",
+    "run --config=": "--config: a value is missing",
+    "run --container-id --rm": "--container-id: '--rm' starts with '-'",
+    "ps --json=yes": "ps: --json: takes no value",
+    "ps --config=": "ps: --config: a value is missing",
+    "gc --dry-run --dry-run": "gc: --dry-run: given twice; once is enough",
+    "validate --json": "validate: '--json': unknown option; 'mesos-shim validate --help' lists them",
+}
+
+
+@pytest.mark.parametrize("words", SLIPS)
+def test_a_slip_on_the_command_line_is_one_line_and_starts_nothing(shim: Shim, sandbox: Path, words: str) -> None:
+    operands = ["--", "touch", "started"] if words.startswith(("run", "explain")) else []
+    before = sorted(shim.prefix.rglob("*"))
+    done = shim.run(*words.split(), *operands, cwd=sandbox)
+    assert (done.returncode, done.stdout, done.stderr) == (125, "", f"mesos-shim: {SLIPS[words]}\n")
+    assert list(sandbox.iterdir()) == []
+    assert sorted(shim.prefix.rglob("*")) == before
+
+
 def test_help_after_the_double_dash_is_the_commands(shim: Shim, sandbox: Path) -> None:
     done = shim.run("run", "--sandbox", sandbox, "--", "printf", "%s\\n", "--help")
     assert (done.returncode, done.stdout) == (0, "--help\n")
