@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pty
 import re
@@ -140,7 +141,7 @@ complete_line() {{
     printf '%s\\n' "${{COMPREPLY[@]}}"
 }}
 """
-    words = [word for word in re.split(r"([=:])|\s+", line) if word]
+    words = [word for word in re.split(r"([=:@])|\s+", line) if word]
     if line.endswith((" ", "=")):
         words.append("")
     quoted = " ".join(f"'{word}'" for word in words)
@@ -168,6 +169,22 @@ complete_line() {{
         ("mesos-shim ps -", ["--config", "--help", "--json"]),
         ("mesos-shim run --cpus ", []),
         ("mesos-shim run -- mesos-shi", ["mesos-shim"]),
+        ("mesos-shim run --supervise ", ["--"]),
+        ("mesos-shim run --j", []),
+        ("mesos-shim explain --j", ["--json"]),
+        ("mesos-shim validate --", ["--help"]),
+        ("mesos-shim gc --", ["--config", "--dry-run", "--help"]),
+        ("mesos-shim gc ", []),
+        ("mesos-shim run --container-info ", ["@"]),
+        ("mesos-shim run --container-info @cur", ["current"]),
+        ("mesos-shim run --container-info=@cur", ["current"]),
+        ("mesos-shim run --container-info {", []),
+        ("mesos-shim run --volume tmp:/opt:R", ["RO", "RW"]),
+        ("mesos-shim run --volume=tmp:cur", ["current"]),
+        ("mesos-shim enter --config cur", ["current"]),
+        ("mesos-shim enter x ", ["--"]),
+        ("mesos-shim enter --config current x ", ["--"]),
+        ("mesos-shim validate current ", []),
     ],
 )
 def test_bash(prefix: Path, line: str, offered: list[str]) -> None:
@@ -191,6 +208,12 @@ def test_bash_offers_the_containers_that_run(shim: Shim, sandbox: Path) -> None:
         assert running.stdout.readline() == b"here\n"
         assert bash_completes(shim.prefix, "mesos-shim usage se") == ["seen-by-bash"]
         assert bash_completes(shim.prefix, "mesos-shim enter ") == ["seen-by-bash"]
+        config = shim.config_path
+        for line in (f"enter --config {config} ", f"enter --config={config} se", f"usage --config {config} --watch 2 "):
+            assert bash_completes(shim.prefix, f"mesos-shim {line}") == ["seen-by-bash"]
+        empty = shim.prefix / "another.json"
+        empty.write_text(json.dumps({"state_dir": str(shim.prefix / "another")}))
+        assert bash_completes(shim.prefix, f"mesos-shim enter --config {empty} ") == []
     finally:
         running.communicate(timeout=30)
 
@@ -225,6 +248,73 @@ def test_bash_on_a_terminal(prefix: Path) -> None:
     keys = b". /usr/share/bash-completion/bash_completion\nmesos-shim valid\t--hel\x01echo \x05\n"
     said = terminal_says(["/bin/bash", "--norc", "-i"], keys, b"\nmesos-shim validate --hel", environment)
     assert b"mesos-shim validate --hel" in said
+
+
+@pytest.fixture
+def names(tmp_path: Path) -> Path:
+    """A directory with names that a shell has to quote."""
+    (tmp_path / "info file.json").touch()
+    (tmp_path / "my box").mkdir()
+    (tmp_path / "it's.json").touch()
+    return tmp_path
+
+
+# What is typed, and the words that the command gets once Tab has completed the last one.
+TYPED = [
+    ("exp", ["explain"]),
+    ("validate inf", ["validate", "info file.json"]),
+    ("validate ./it", ["validate", "./it's.json"]),
+    ("validate --h", ["validate", "--help"]),
+    ("validate -- inf", ["validate", "--", "info file.json"]),
+    ("run --sandbox my", ["run", "--sandbox", "my box"]),
+    ("run --config inf", ["run", "--config", "info file.json"]),
+    ("run --config=inf", ["run", "--config=info file.json"]),
+    ("run --container-info ", ["run", "--container-info", "@"]),
+    ("run --container-info @inf", ["run", "--container-info", "@info file.json"]),
+    ("run --container-info=@inf", ["run", "--container-info=@info file.json"]),
+    ("run --container-info inf", ["run", "--container-info", "inf"]),
+    ("run --volume tmp:my", ["run", "--volume", "tmp:my box"]),
+    ("run --volume tmp:/opt:RO", ["run", "--volume", "tmp:/opt:RO"]),
+    ("run --js", ["run", "--js"]),
+    ("explain --js", ["explain", "--json"]),
+    ("gc --dr", ["gc", "--dry-run"]),
+    ("gc --js", ["gc", "--js"]),
+    ("doctor --js", ["doctor", "--json"]),
+    ("enter --config info\\ file.json seen", ["enter", "--config", "info file.json", "seen-by-shell"]),
+    ("enter --config=info\\ file.json seen", ["enter", "--config=info file.json", "seen-by-shell"]),
+    ("usage --format json seen", ["usage", "--format", "json", "seen-by-shell"]),
+    ("enter seen", ["enter", "seen-by-shell"]),
+    ("enter seen-by-shell inf", ["enter", "seen-by-shell", "inf"]),
+    ("run -- mkfif", ["run", "--", "mkfifo"]),
+]
+
+
+def typed(shell: list[str], prefix: Path, names: Path, start: str) -> list[list[str]]:
+    """The words that the shell makes of each line of TYPED after a Tab: on a terminal, as a person types them."""
+    programs = names / "bin"
+    programs.mkdir()
+    # It answers as the program does, where `ps` is asked, and shows its words otherwise.
+    (programs / "mesos-shim").write_text(
+        '#!/bin/sh\ncase "$*" in ps | "ps --config info file.json") echo ID; echo seen-by-shell; exit ;; esac\n'
+        f"for word; do printf '<%s>' \"$word\"; done >> {names}/said; echo >> {names}/said\n"
+    )
+    (programs / "mesos-shim").chmod(0o755)
+    environment = {"PATH": f"{programs}:/usr/bin:/bin", "TERM": "dumb", "HOME": str(prefix), "PS1": ""}
+    keys = f"cd {names}\n{start}\n" + "".join(f"mesos-shim {line}\t\n" for line, _ in TYPED) + "echo 'E''ND'\n"
+    terminal_says(shell, keys.encode(), b"\nEND", environment)
+    said = (names / "said").read_text().splitlines()
+    # zsh takes the slash after a directory back, bash leaves it.
+    return [[word.rstrip("/") for word in re.findall("<([^>]*)>", line)] for line in said]
+
+
+def test_bash_quotes_names_and_knows_what_comes_next(prefix: Path, names: Path) -> None:
+    start = f". {prefix}/share/bash-completion/completions/mesos-shim"
+    assert typed([need("bash"), "--norc", "-i"], prefix, names, start) == [words for _, words in TYPED]
+
+
+def test_zsh_quotes_names_and_knows_what_comes_next(prefix: Path, names: Path) -> None:
+    start = f"fpath=({prefix}/share/zsh/site-functions $fpath); autoload -U compinit; compinit -u -D"
+    assert typed([need("zsh"), "-f", "-i"], prefix, names, start) == [words for _, words in TYPED]
 
 
 def test_zsh_on_a_terminal(prefix: Path) -> None:
