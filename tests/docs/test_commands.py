@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -17,21 +18,81 @@ from tests.hosts import hosts as machines
 
 from . import commands
 
-PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
+PAGES = [
+    CHECKOUT / "README.md",
+    *sorted((CHECKOUT / "docs").glob("*.md")),
+    CHECKOUT / "collection/README.md",
+    *sorted((CHECKOUT / "collection/roles").glob("*/README.md")),
+]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_shell_block_says_whether_it_is_run(page: Path) -> None:
-    unmarked = [
-        f"{page.name}:{block.line}"
-        for block in commands.blocks(page)
-        if block.language in ("sh", "bash", "shell", "console")
-        and not re.match(r"test\b|paper: \S|file=\S", block.mark)
+def name(page: Path) -> str:
+    """The page's path in the checkout."""
+    return str(page.relative_to(CHECKOUT))
+
+
+def faults(page: Path, followed: set[tuple[str, str]]) -> list[str]:
+    """The blocks of a page that nobody runs, and those that hide that they are commands."""
+    found = []
+    for block in commands.blocks(page):
+        where = f"{name(page)}:{block.line}"
+        follows = any(block.among((mark,)) for on, mark in followed if on == name(page))
+        if not block.language:
+            found.append(f"{where}: no language")
+        elif block.language in commands.SHELLS and not re.match(r"test\b|paper: \S|file=\S", block.mark):
+            found.append(f"{where}: does not say whether it is run")
+        elif re.match(r"test\b|file=", block.mark) and not follows:
+            found.append(f"{where}: no test follows {block.mark!r} of this page")
+    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1):
+        if re.match(r" {4,}(\$ |ansible|mesos-shim |make |systemctl )\S*[ -]\S+ ", line):
+            found.append(f"{name(page)}:{number}: a command outside of a fenced block")
+    return found
+
+
+@pytest.fixture(scope="module")
+def followed() -> set[tuple[str, str]]:
+    """What the tests follow."""
+    return commands.followed(CHECKOUT / "tests")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_command_of_a_page_is_followed_by_a_test(page: Path, followed: set[tuple[str, str]]) -> None:
+    assert faults(page, followed) == []
+
+
+def test_a_block_that_nobody_follows_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gate itself, by a page with one block of each kind."""
+    monkeypatch.setitem(globals(), "CHECKOUT", tmp_path)
+    page, tests = tmp_path / "page.md", tmp_path / "tests"
+    parts = ["```sh test", "```sh test there", "```sh paper: no such host", "```yaml file=a", "```sh", "```", "```text"]
+    page.write_text(
+        "".join(f"{first}\nmesos-shim ps\n```\n" for first in parts) + "\n    ansible-playbook -i a b.yml\n"
+    )
+    tests.mkdir()
+    unused = "def fixture(following): following('page.md', 'test there')\n"
+    (tests / "test_x.py").write_text(f"def test_x(following): following('page.md', 'test')\n{unused}")
+    lines = [1, 4, 7, 10, 13, 16, 19, 23]
+    assert [int(fault.split(":")[1]) for fault in faults(page, commands.followed(tests))] == [
+        *lines[1:2],
+        *lines[3:6],
+        23,
     ]
-    assert unmarked == []
+    (tests / "test_y.py").write_text(
+        f"def test_y(fixture): fixture()\n{unused}def test_z(following): following('page.md', 'file=')"
+    )
+    assert [int(fault.split(":")[1]) for fault in faults(page, commands.followed(tests))] == [13, 16, 23]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_follower_that_leaves_a_block_out_is_found(tmp_path: Path) -> None:
+    """The fixture itself: what was asked for and not used is an error when the test ends."""
+    fixture = commands.following.__wrapped__()  # type: ignore[attr-defined]
+    first, *others = next(fixture)("docs/operations.md", "test")
+    assert first.use().strip()
+    with pytest.raises(AssertionError, match=f"docs/operations.md:{others[0].line}"):
+        next(fixture)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_links_lead_somewhere(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     broken = []
@@ -70,25 +131,17 @@ class Field:
         (directory / "group_vars").mkdir()
         (directory / "group_vars/all.yml").write_text("\n".join(lines) + "\n")
 
-    def follow(self, page: Path) -> int:
-        """Do what the page says, block by block; how many blocks were run."""
-        return self.do(commands.blocks(page), page.name)
-
-    def do(self, blocks: list[commands.Block], page: str) -> int:
-        """Do what the blocks say, in this order; how many were run."""
-        run = 0
+    def do(self, blocks: list[commands.Block], page: str) -> None:
+        """Do what the blocks say, in this order."""
         for block in blocks:
+            where = f"{page}:{block.line}"
             file = commands.file_of(block)
             if file is not None:
-                self._write(file, block.text)
-            elif block.language == "sh" and block.mark in ("test", "test controller"):
-                run += 1
-                where = f"{page}:{block.line}"
-                if block.mark == "test controller":
-                    self._on_controller(block.text, where)
-                else:
-                    self._on_host(block.text, where)
-        return run
+                self._write(file, block.use())
+            elif block.mark == "test controller":
+                self._on_controller(block.use(), where)
+            else:
+                self._on_host(block.use(), where)
 
     def _write(self, file: str, text: str) -> None:
         if file.startswith("/"):
@@ -126,7 +179,7 @@ class Field:
 
 
 @pytest.mark.hosts
-def test_operations(hosts, tmp_path: Path) -> None:
+def test_operations(hosts, tmp_path: Path, following: commands.Following) -> None:
     try:
         layer = agent.layer()
     except machines.Unavailable as reason:
@@ -134,15 +187,14 @@ def test_operations(hosts, tmp_path: Path) -> None:
     with hosts(names={"agent-1": "bookworm", "agent-2": "bookworm"}, layer=layer) as fleet:
         before = {host.name: state(host) for host in fleet}
         field = Field(fleet, tmp_path)
-        assert field.follow(CHECKOUT / "docs/operations.md") >= 10
+        field.do(following("docs/operations.md", "test", "test controller", "file="), "docs/operations.md")
         assert (tmp_path / "report.html").stat().st_size > 1000
         assert {host.name: state(host) for host in fleet} == before
 
 
 @pytest.mark.hosts
-def test_readme(hosts, tmp_path: Path) -> None:
+def test_readme(hosts, tmp_path: Path, following: commands.Following) -> None:
     """Its blocks as a reader meets them, but that a host is provisioned before a command is launched there."""
-    page = CHECKOUT / "README.md"
     try:
         layer = agent.layer()
     except machines.Unavailable as reason:
@@ -154,18 +206,30 @@ def test_readme(hosts, tmp_path: Path) -> None:
         server = host.root / "root/server"
         server.write_text("#!/bin/sh\ntouch /tmp/mine && ! touch /etc/app/mine 2>/dev/null\n")
         server.chmod(0o755)
-        here = [block for block in commands.blocks(page) if block.mark != "test"]
-        there = [block for block in commands.blocks(page) if block.mark == "test"]
-        assert field.do([*here, *there], page.name) == 2
-        assert field.follow(CHECKOUT / "docs/troubleshooting.md") == 1
+        field.do(following("README.md", "test controller", "file="), "README.md")
+        field.do(following("README.md", "test"), "README.md")
+        field.do(following("docs/troubleshooting.md", "test"), "docs/troubleshooting.md")
         assert (host.root / "root/tmp/mine").exists()
 
 
-def test_demo() -> None:
+@pytest.mark.hosts
+def test_readme_of_the_collection(hosts, tmp_path: Path, following: commands.Following) -> None:
+    try:
+        layer = agent.layer()
+    except machines.Unavailable as reason:
+        pytest.skip(str(reason))
+    with hosts(names={"agent-1": "bookworm", "agent-2": "bookworm"}, layer=layer) as fleet:
+        field = Field(fleet, tmp_path)
+        field.do(following("collection/README.md", "test controller", "file="), "collection/README.md")
+        for host in fleet:
+            assert json.loads((host.root / "etc/mesos-shim/config.json").read_text())["default_container_info"]
+
+
+def test_demo(following: commands.Following) -> None:
     """`make demo` ends 0 and prints what the README shows; numbers, names and digests are each machine's own."""
-    (block,) = [block for block in commands.blocks(CHECKOUT / "README.md") if block.mark == "test checkout"]
+    (block,) = following("README.md", "test checkout")
     done = subprocess.run(
-        ["bash", "-euc", block.text], cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=110
+        ["bash", "-euc", block.use()], cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=110
     )
     assert done.returncode == 0, done.stdout + done.stderr
     shown = next(block.text for block in commands.blocks(CHECKOUT / "README.md") if "Two executors" in block.text)

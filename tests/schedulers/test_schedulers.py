@@ -18,7 +18,6 @@ from tests.conftest import CHECKOUT, NOBODY, Shim, needs_linux, needs_root
 from tests.docs import commands
 from tests.hosts import hosts as machines
 
-PAGE = CHECKOUT / "docs/schedulers.md"
 pytestmark = needs_linux
 
 
@@ -27,18 +26,6 @@ def need(*programs: str) -> None:
     for program in programs:
         if shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin") is None:
             pytest.skip(f"needs {program}")
-
-
-def recipe(mark: str) -> list[commands.Block]:
-    """The blocks of one kind, in order."""
-    found = [block for block in commands.blocks(PAGE) if block.mark == mark]
-    assert found, mark
-    return found
-
-
-def file_block(name: str) -> str:
-    """The text of the file `name` in the page."""
-    return next(block.text for block in commands.blocks(PAGE) if commands.file_of(block) == name)
 
 
 def environment(shim: Shim, **more: str) -> dict[str, str]:
@@ -74,11 +61,11 @@ def wait_until(true: Callable[[], object], what: str, seconds: float = 30) -> ob
 # --- GNU parallel and xargs
 
 
-def test_parallel_and_xargs(shim: Shim, open_tmp: Path) -> None:
+def test_parallel_and_xargs(shim: Shim, open_tmp: Path, following: commands.Following) -> None:
     need("parallel", "xargs")
-    (block,) = recipe("test here")
+    (block,) = following("docs/schedulers.md", "test here")
     variables = environment(shim, HOME=str(open_tmp))
-    done = sh(block.text, open_tmp, variables)
+    done = sh(block.use(), open_tmp, variables)
     # Each said its own number alone, though all wrote the same name: twice 1 to 4, in any order.
     assert sorted(done.stdout.split()) == sorted([*"1234", *"1234"])
     assert not [path for path in Path("/tmp").iterdir() if path.name == "mine"]
@@ -88,7 +75,7 @@ def test_parallel_and_xargs(shim: Shim, open_tmp: Path) -> None:
 
 
 @needs_root
-def test_cron(shim: Shim, open_tmp: Path) -> None:
+def test_cron(shim: Shim, open_tmp: Path, following: commands.Following) -> None:
     """Debian's cron reads the page's line; only its time is another: `@reboot`, which cron does when it starts."""
     need("cron", "unshare")
     job = open_tmp / "nightly" / "job"
@@ -97,7 +84,8 @@ def test_cron(shim: Shim, open_tmp: Path) -> None:
     with job.open("a") as file:
         file.write("mv /srv/nightly/said.new /srv/nightly/said\n")
     job.chmod(0o755)
-    text = file_block("nightly.cron")
+    (block,) = following("docs/schedulers.md", "file=nightly.cron")
+    text = block.use()
     assert len(re.findall(r"^17 3 \* \* \*", text, re.MULTILINE)) == 1
     text = text.replace("17 3 * * *", "@reboot").replace("/opt/mesos-shim", str(shim.prefix))
     crontabs = open_tmp / "cron.d"
@@ -130,10 +118,13 @@ def test_cron(shim: Shim, open_tmp: Path) -> None:
 
 
 @pytest.fixture
-def runner(shim: Shim, open_tmp: Path) -> Callable[[str, str], subprocess.CompletedProcess[str]]:
+def runner(
+    shim: Shim, open_tmp: Path, following: commands.Following
+) -> Callable[[str, str], subprocess.CompletedProcess[str]]:
     """A stand-in for GitLab Runner: writes each step to a file below /tmp and calls `run_exec FILE STAGE`."""
     run_exec = open_tmp / "ci-run"
-    run_exec.write_text(file_block("ci-run"))
+    (block,) = following("docs/schedulers.md", "file=ci-run")
+    run_exec.write_text(block.use())
     run_exec.chmod(0o755)
     builds = open_tmp / "builds"
     builds.mkdir()
@@ -251,13 +242,13 @@ def free_ports(number: int) -> list[int]:
 
 
 @needs_root
-def test_slurm(shim: Shim, open_tmp: Path, slurm: tuple[Path, dict[str, str]]) -> None:
+def test_slurm(shim: Shim, open_tmp: Path, slurm: tuple[Path, dict[str, str]], following: commands.Following) -> None:
     _, variables = slurm
     variables = {**variables, "PATH": f"{shim.prefix}/bin:{variables['PATH']}"}
-    (open_tmp / "job.sh").write_text(file_block("job.sh"))
-    step, batch = recipe("test slurm")
-    assert sorted(sh(step.text, open_tmp, variables).stdout.split()) == ["0", "1"]
-    said = sh(batch.text, open_tmp, variables).stdout
+    step, job, batch = following("docs/schedulers.md", "test slurm", "file=job.sh")
+    (open_tmp / "job.sh").write_text(job.use())
+    assert sorted(sh(step.use(), open_tmp, variables).stdout.split()) == ["0", "1"]
+    said = sh(batch.use(), open_tmp, variables).stdout
     assert said.splitlines()[-2:] == ["result", "private"]
     assert not Path("/tmp/result").exists()
 
@@ -303,13 +294,13 @@ def test_scancel_reaches_the_command(shim: Shim, open_tmp: Path, slurm: tuple[Pa
 
 
 @pytest.mark.hosts
-def test_systemd(hosts: Callable[..., machines.Fleet], tmp_path: Path) -> None:
+def test_systemd(hosts: Callable[..., machines.Fleet], following: commands.Following) -> None:
     with hosts(1) as fleet:
         host = fleet["host-1"]
         put_shim(host)
-        (host.root / "etc/systemd/system/app.service").write_text(file_block("/etc/systemd/system/app.service"))
-        (block,) = recipe("test systemd")
-        said = host.ssh(f"PATH=/opt/mesos-shim/bin:$PATH; set -eu\n{block.text}").stdout
+        unit, block = following("docs/schedulers.md", "file=/etc/systemd/system/app.service", "test systemd")
+        (host.root / "etc/systemd/system/app.service").write_text(unit.use())
+        said = host.ssh(f"PATH=/opt/mesos-shim/bin:$PATH; set -eu\n{block.use()}").stdout
         pid = re.search(r"MainPID=(\d+)", said)
         assert pid, said
 
