@@ -1,0 +1,24 @@
+"""What the README says of its neighbours is no more than what was checked."""
+
+from __future__ import annotations
+
+import re
+
+from tests.conftest import CHECKOUT
+
+README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+SECTION = re.search(r"^## Beside its neighbours\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)[1]
+
+
+def test_mesos_was_run_in_the_release_that_the_tests_run() -> None:
+    (fetched,) = re.findall(r"mesos\.interface==(\d+\.\d+\.\d+)", (CHECKOUT / "tests/agent/fetch.py").read_text())
+    compatibility = (CHECKOUT / "docs/compatibility.md").read_text(encoding="utf-8")
+    assert f'"Tested" means by a real {fetched} agent' in compatibility
+    assert set(re.findall(r"\d+\.\d+\.\d+", SECTION)) == {fetched}
+
+
+def test_every_row_has_a_word_on_every_neighbour() -> None:
+    rows = [line.strip("|").split("|") for line in SECTION.splitlines() if line.startswith("|")]
+    assert len(rows) > 10
+    assert {len(row) for row in rows} == {len(rows[0])}
+    assert [row for row in rows[2:] if not all(cell.strip() for cell in row)] == []
