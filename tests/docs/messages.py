@@ -63,6 +63,8 @@ def _nodes(tree: ast.AST, errors: set[str], raised_only: bool) -> list[tuple[int
                 found.append((node.lineno, node.args[-1]))
             elif name in _HANDED_ON and len(node.args) > _HANDED_ON[name]:
                 found.append((node.lineno, node.args[_HANDED_ON[name]]))
+            elif name == "warn":
+                found.extend(_elements(node.args[0]))
             elif name == "write" and ast.unparse(node.func) == "sys.stderr.write":
                 found.append((node.lineno, node.args[0]))
         elif raised_only:
