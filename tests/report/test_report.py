@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import html
 import importlib.util
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -29,12 +31,12 @@ FLAGS = (
 DARK, LIGHT = 0, 1
 
 
-def judged(fleet: dict[str, dict[str, object]]) -> dict[str, object]:
+def judged(fleet: dict[str, dict[str, object]], *inventory: str) -> dict[str, object]:
     """What the filter makes of a fleet."""
     spec = importlib.util.spec_from_file_location("fleet_report", COLLECTION / "plugins/filter/fleet_report.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.fleet_report(list(fleet), fleet)
+    return module.fleet_report(list(fleet), fleet, inventory)
 
 
 def page_of(fleet: dict[str, dict[str, object]], directory: Path) -> Path:
@@ -47,7 +49,7 @@ def page_of(fleet: dict[str, dict[str, object]], directory: Path) -> Path:
         "gather_facts": False,
         "vars": {
             "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-            "fleet": "{{ groups.mesos_agents | mesos.containerizer.fleet_report(hostvars) }}",
+            "fleet": "{{ groups.mesos_agents | mesos.containerizer.fleet_report(hostvars, ['inventory.yml']) }}",
         },
         "tasks": [
             {
@@ -71,6 +73,12 @@ def page_of(fleet: dict[str, dict[str, object]], directory: Path) -> Path:
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of the example fleet."""
     return page_of(fleets.fleet(), tmp_path_factory.mktemp("report"))
+
+
+def commands_of(text: str) -> list[str]:
+    """What the page offers to be pasted, as a browser copies it."""
+    found = re.findall(r'<code class="command">(.*?)</code>', text, re.DOTALL)
+    return [html.unescape(re.sub("<[^>]*>", "", item)) for item in found]
 
 
 class Elements(HTMLParser):
@@ -100,7 +108,7 @@ class Elements(HTMLParser):
 
 def test_what_needs_a_person_comes_worst_first() -> None:
     attention = judged(fleets.fleet())["attention"]
-    assert [(item["level"], item["host"].split(".")[0]) for item in attention] == [
+    assert [(item["level"], *(host["name"].split(".")[0] for host in item["hosts"])) for item in attention] == [
         ("unreachable", "agent-06"),
         ("usage-only", "agent-05"),
         ("drift", "agent-03"),
@@ -108,6 +116,53 @@ def test_what_needs_a_person_comes_worst_first() -> None:
         ("degraded", "agent-05"),
     ]
     assert all(item["remedy"] for item in attention)
+
+
+def many(count: int) -> dict[str, dict[str, object]]:
+    """A fleet in which many hosts want the same: differ alike, have gone, run three containers without isolation."""
+    loose = [(fleets.container(number, f"loose-{number}", 1.0, 10, mode="usage-only"), 0.1) for number in (2, 1, 3)]
+    drift = ["flag gc_delay", "flag isolation"]
+    fleet = {f"differs-{number:02}": fleets.host(loose, mesos_agent_drift=drift) for number in range(count)}
+    fleet |= {f"gone-{number}": {"mesos_report_current": {"unreachable": True}} for number in range(2)}
+    return fleet | {"other": fleets.host([], mesos_agent_drift=["flag master"]), "good": fleets.host([])}
+
+
+def test_what_is_the_same_on_many_hosts_is_said_once() -> None:
+    attention = judged(many(30))["attention"]
+    assert [(item["level"], len(item["hosts"])) for item in attention] == [
+        ("unreachable", 2),
+        ("usage-only", 30),
+        ("drift", 30),
+        ("drift", 1),
+    ]
+    differing = "differs-00, differs-01, differs-02 and 27 more"
+    assert [item["line"] for item in attention] == [
+        "gone-0 and gone-1: cannot be reached",
+        f"{differing}: loose-1, loose-2 and loose-3 run without isolation (usage-only)",
+        f"{differing}: not as the inventory says: flag gc_delay; flag isolation",
+        "other: not as the inventory says: flag master",
+    ]
+
+
+def test_a_command_is_whole(tmp_path: Path) -> None:
+    """What is offered can be pasted: program, inventory and every host, whatever the names are."""
+    commands = [shlex.split(item["command"]) for item in judged(many(30), "my inventory.yml", "b")["attention"]]
+    names = ",".join(f"differs-{number:02}" for number in range(30))
+    inventory = ["-i", "my inventory.yml", "-i", "b"]
+    look = ["--check", "--diff"]
+    assert commands == [
+        ["ansible", *inventory, "gone-0,gone-1", "-m", "ansible.builtin.ping"],
+        [],
+        ["ansible-playbook", *inventory, "mesos.containerizer.site", "--limit", names, *look],
+        ["ansible-playbook", *inventory, "mesos.containerizer.site", "--limit", "other", *look],
+    ]
+    (broken,) = judged({"a b": {**SEEN, "mesos_report_error": "x"}})["attention"]
+    assert broken["command"] == "ansible-playbook mesos.containerizer.verify --limit 'a b'"
+    text = page_of(many(30), tmp_path).read_text()
+    assert commands_of(text) == [
+        item["command"] for item in judged(many(30), "inventory.yml")["attention"] if item["command"]
+    ]
+    assert ">differs-10</a> and 19 more" in text
 
 
 def test_counts_and_differences() -> None:
@@ -182,7 +237,7 @@ def test_the_page_is_well_formed_and_loads_nothing(page: Path) -> None:
     assert policy == "default-src 'none'; style-src 'unsafe-inline'"
     ids = {attrs["id"] for _, attrs in elements.tags if attrs.get("id")}
     links = [attrs["href"] for tag, attrs in elements.tags if tag == "a"]
-    assert len(links) == 6
+    assert len(links) == 6 + 5  # the table of hosts, and what needs a person
     assert {link.removeprefix("#") for link in links} <= ids
 
 
@@ -241,7 +296,8 @@ frame.onload = () => {
     e => e.getBoundingClientRect().width / e.parentElement.getBoundingClientRect().width);
   const said = {overflow: inner.documentElement.scrollWidth - WIDTH, wide: wide.map(e => e.className || e.tagName),
     background: seen.backgroundColor, ink: seen.color, bars: bars, head: inner.querySelector("thead").offsetHeight,
-    scripts: inner.scripts.length};
+    scripts: inner.scripts.length,
+    copied: [...inner.querySelectorAll(".command")].map(e => e.innerText)};
   document.body.innerHTML = "<pre id=said></pre>";
   document.getElementById("said").textContent = JSON.stringify(said);
 };
@@ -279,6 +335,15 @@ def test_long_names_break_instead_of_the_page(browser: str, tmp_path: Path, widt
     endless = fleets.host([(fleets.container(1, "x" * 255, 1.0, 10), 0.1)], mesos_agent_drift=["flag " + "y" * 200])
     seen = measure(browser, page_of({"agent-01.example.net": endless, "h" * 63: endless}, tmp_path), width)
     assert (seen["overflow"], seen["wide"]) == (0, [])
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_what_is_copied_is_the_command(browser: str, tmp_path: Path, width: int) -> None:
+    """However its lines are broken on the screen."""
+    seen = measure(browser, page_of(many(30), tmp_path), width)
+    assert (seen["overflow"], seen["wide"]) == (0, [])
+    wanted = [item["command"] for item in judged(many(30), "inventory.yml")["attention"] if item["command"]]
+    assert seen["copied"] == wanted
 
 
 def test_a_fleet_without_hosts_is_no_good_fleet(tmp_path: Path) -> None:
@@ -345,6 +410,7 @@ def test_on_real_hosts(hosts, tmp_path: Path) -> None:
         assert done.returncode in ((0, 4) if name == "report" else (0,)), done.stdout + done.stderr
         return done.stdout
 
+    pasted = ""
     with hosts(3) as fleet:
         wanted = {"ansible_timeout": 3, "mesos_agent_flags": {"work_dir": "/var/lib/mesos", "gc_delay": "2days"}}
         inventory = fleet.inventory(tmp_path / "hosts.json", **wanted)
@@ -363,6 +429,18 @@ def test_on_real_hosts(hosts, tmp_path: Path) -> None:
             "report", inventory, "--extra-vars", json.dumps({"mesos_report_path": str(path), "mesos_report_timeout": 5})
         )
         gone.reachable(True)
+        # What the page offers is pasted as it is.
+        offered = commands_of(path.read_text())
+        there = {**environment, "PATH": f"{Path(ansible).parent}:{environment['PATH']}"}
+        for command in offered:
+            done = subprocess.run(
+                ["sh", "-c", command], cwd=CHECKOUT, env=there, capture_output=True, text=True, check=False, timeout=100
+            )
+            assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+            pasted += done.stdout
+    assert len(offered) == 2
+    assert '"ping": "pong"' in pasted
+    assert "\n+gc_delay = 2days" in pasted
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", path.read_text()))
     assert "host-3: cannot be reached" in said
     assert "host-2: not as the inventory says: flag gc_delay" in said

@@ -12,7 +12,7 @@ version_added: 0.2.0
 author: The mesos-shim authors (@mesos-shim)
 description:
   - Makes one structure of what the playbook C(mesos.containerizer.report) has registered for each host.
-positional: hostvars
+positional: hostvars, inventory
 options:
   _input:
     description: Names of the hosts.
@@ -23,6 +23,11 @@ options:
     description: The variables of all hosts.
     type: dict
     required: true
+  inventory:
+    description: Where the inventory is, as commands that are offered name it; C(ansible_inventory_sources).
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -32,30 +37,42 @@ EXAMPLES = r"""
     dest: report.html
     mode: "0644"
   vars:
-    fleet: "{{ groups.mesos_agents | mesos.containerizer.fleet_report(hostvars) }}"
+    fleet: "{{ groups.mesos_agents | mesos.containerizer.fleet_report(hostvars, ansible_inventory_sources) }}"
 """
 
 RETURN = r"""
 _value:
-  description: The fleet; C(attention) lists what needs a person, worst first.
+  description: The fleet; C(attention) lists what needs a person, worst first, what is the same on many hosts once.
   type: dict
 """
 
 import json
+import shlex
 import time
 
 # Worst first: a host that cannot be seen, a container without isolation, a difference, a weakness.
 LEVELS = ("unreachable", "broken", "usage-only", "drift", "full", "degraded")
 FULL = 0.9
+# So many names are read at a glance.
+NAMES = 4
+# What a person can paste where the report was run, by level: with the inventory's options and the hosts' names.
+COMMANDS = {
+    "unreachable": "ansible%s %s -m ansible.builtin.ping",
+    "broken": "ansible-playbook%s mesos.containerizer.verify --limit %s",
+    "drift": "ansible-playbook%s mesos.containerizer.site --limit %s --check --diff",
+}
 
 
-def fleet_report(names, hostvars):
+def fleet_report(names, hostvars, inventory=()):
     """The hosts with all that the page shows."""
     hosts = [_host(str(name), hostvars[name]) for name in names]
-    attention = [dict(item, host=host["name"]) for host in hosts for item in host["attention"]]
-    attention.sort(key=lambda item: (LEVELS.index(item["level"]), item["host"]))
+    attention = _together(hosts)
+    options = "".join(" -i " + shlex.quote(str(source)) for source in inventory)
     for item in attention:
-        item["line"] = "%s: %s" % (item["host"], item["text"])
+        whom = shlex.quote(",".join(host["name"] for host in item["hosts"]))
+        item["command"] = COMMANDS[item["kind"]] % (options, whom) if item["kind"] in COMMANDS else ""
+        shown = [host["name"] for host in item["hosts"]]
+        item["line"] = "%s: %s" % (_listed(shown), item["text"])
     containers = [container for host in hosts for container in host["containers"]]
     releases = {}
     for host in hosts:
@@ -72,6 +89,27 @@ def fleet_report(names, hostvars):
         "containers": len(containers),
         "enforced": sum(container["mode"] == "enforced" for container in containers),
     }
+
+
+def _together(hosts):
+    """What needs a person, worst first; what is the same on several hosts is one item with all of them."""
+    found = {}
+    for host in hosts:
+        for item in host["attention"]:
+            key = (item["level"], item["kind"], item["text"], item["remedy"])
+            found.setdefault(key, dict(item, hosts=[]))["hosts"].append(
+                {"name": host["name"], "anchor": host["anchor"]}
+            )
+    return sorted(
+        found.values(), key=lambda item: (LEVELS.index(item["level"]), -len(item["hosts"]), item["hosts"][0]["name"])
+    )
+
+
+def _listed(names):
+    """Some names in words: all of a few, else the first and how many more."""
+    if len(names) > NAMES:
+        return "%s and %d more" % (", ".join(names[: NAMES - 1]), len(names) - NAMES + 1)
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
 def _most(release):
@@ -203,43 +241,46 @@ def _share(used, whole):
 
 def _attention(host):
     if not host["reachable"]:
-        return [{"level": "unreachable", "text": "cannot be reached", "remedy": "is it up, and does SSH answer?"}]
+        return [_item("unreachable", "cannot be reached", "Does SSH answer?")]
     found = []
     if host["error"]:
-        found.append(
-            {"level": "broken", "text": host["error"], "remedy": "playbooks/verify.yml --limit " + host["name"]}
-        )
+        found.append(_item("broken", host["error"], "What the host has, against the inventory:"))
     if host["drift"]:
-        found.append(
-            {
-                "level": "drift",
-                "text": "not as the inventory says: " + "; ".join(host["drift"]),
-                "remedy": "playbooks/site.yml --limit %s --check --diff" % host["name"],
-            }
-        )
+        text = "not as the inventory says: " + "; ".join(host["drift"])
+        found.append(_item("drift", text, "What would change; without --check --diff it is done:"))
+    found += _unisolated(host["containers"])
     for container in host["containers"]:
-        name = container["executor"] or container["id"]
-        if container["mode"] != "enforced":
-            found.append(
-                {
-                    "level": "usage-only",
-                    "text": "%s runs without isolation (%s)" % (name, container["mode"]),
-                    "remedy": "who chose on_unenforceable: usage-only?",
-                }
-            )
         if container["memory_limit"] and container["memory_share"] >= FULL:
-            found.append(
-                {
-                    "level": "full",
-                    "text": "%s uses %d%% of its memory limit" % (name, round(100 * container["memory_share"])),
-                    "remedy": "a higher limit, or a look at what grows",
-                }
-            )
-    for item in host["doctor"]:
-        if item.get("state") in ("broken", "degraded"):
-            text = "%s: %s" % (item.get("check"), item.get("message"))
-            found.append({"level": item["state"], "text": text, "remedy": str(item.get("remedy") or "")})
+            text = "%s uses %d%% of its memory limit" % (_name(container), round(100 * container["memory_share"]))
+            found.append(_item("full", text, "It needs a higher limit, or a look at what grows."))
+    for finding in host["doctor"]:
+        if finding.get("state") in ("broken", "degraded"):
+            text = "%s: %s" % (finding.get("check"), finding.get("message"))
+            remedy = "On the host: %s" % finding["remedy"] if finding.get("remedy") else ""
+            found.append(_item(finding["state"], text, remedy, kind="doctor"))
     return found
+
+
+def _item(level, text, remedy, kind=None):
+    return {"level": level, "kind": kind or level, "text": text, "remedy": remedy}
+
+
+def _unisolated(containers):
+    """One item for each mode that is not the wanted one, however many containers run in it."""
+    modes = {}
+    for container in containers:
+        if container["mode"] != "enforced":
+            modes.setdefault(container["mode"], []).append(_name(container))
+    found = []
+    for mode, names in sorted(modes.items()):
+        runs = "runs" if len(names) == 1 else "run"
+        text = "%s %s without isolation (%s)" % (_listed(sorted(names)), runs, mode)
+        found.append(_item("usage-only", text, "Who chose on_unenforceable: usage-only?"))
+    return found
+
+
+def _name(container):
+    return container["executor"] or container["id"]
 
 
 def _differing(hosts):

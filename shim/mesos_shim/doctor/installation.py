@@ -186,7 +186,7 @@ def _ended(config: Config) -> "list[Finding]":
     ended = [entry for entry in entries if members.ended(entry)]
     if ended:
         text = f"{len(ended)} records of containers that have ended"
-        findings.append(Finding("containers", DEGRADED, text, "mesos-shim gc (the role runs it by a timer)"))
+        findings.append(Finding("containers", DEGRADED, text, "mesos-shim gc"))
     return findings
 
 
