@@ -4,6 +4,7 @@ Whether the kernel gives the plan's namespaces only the attempt can tell: it is 
 """
 
 import os
+import shlex
 import signal
 import sys
 
@@ -23,7 +24,7 @@ usage: mesos-shim run|explain [OPTIONS] -- COMMAND [ARG...]
   --config FILE                    another configuration
   --on-unenforceable CHOICE        refuse, or usage-only (no isolation)
   --supervise                      stay, forward signals, end as it ends
-  --rm                             remove the sandbox after; fresh if not named
+  --rm                             fresh sandbox, or --sandbox's; removed at end
   --status-fd N, --keep-fd N       JSON lines on descriptor N; let N through
   --json                           (explain) the plan as JSON
 
@@ -122,5 +123,18 @@ def _line(step: "dict[str, object]") -> str:
     if "source" in step:
         mode = "read-only" if step["read_only"] else "read-write"
         return f"{action:12} {step['source']} -> {step['target']} ({mode})"
-    rest = [f"{key}={value}" for key, value in step.items() if key not in ("action", "target")]
+    rest = [_shown(key, value) for key, value in step.items() if key not in ("action", "target")]
     return " ".join(part for part in (f"{action:12}", str(step.get("target", "")), *rest) if part).rstrip()
+
+
+def _shown(key: str, value: object) -> str:
+    """As a person writes it: a command for the shell, a list with commas, a switch by its name; "" where it is off."""
+    if isinstance(value, bool):
+        return key if value else ""
+    if key == "command" and isinstance(value, list):
+        value = " ".join(map(shlex.quote, value))
+    elif isinstance(value, list):
+        value = ",".join(map(str, value))
+    elif isinstance(value, dict):
+        value = ",".join(f"{name}={item}" for name, item in value.items())
+    return f"{key}={value}" if value != "" else ""

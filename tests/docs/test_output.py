@@ -79,6 +79,17 @@ def test_a_slip_on_the_command_line_is_one_line_and_starts_nothing(shim: Shim, s
     assert sorted(shim.prefix.rglob("*")) == before
 
 
+def test_a_plan_reads_as_people_write(shim: Shim, sandbox: Path) -> None:
+    """No brackets and quotes of a programming language: those are in --json."""
+    words = ["--rm", "--status-fd", "1", "--container-id", "c", "--", "echo", "a b", "c"]
+    lines = shim.run("explain", *words, cwd=sandbox).stdout.splitlines()
+    path = "/var/tmp/mesos-shim-XXXXXXXXXXXXXXXX"
+    assert "supervise    for=--rm,--status-fd" in lines
+    assert "record       c best_effort" in lines
+    assert f"exec         {path} command=echo 'a b' c" in lines
+    assert lines[-1] == f"remove       {path}"
+
+
 def test_help_after_the_double_dash_is_the_commands(shim: Shim, sandbox: Path) -> None:
     done = shim.run("run", "--sandbox", sandbox, "--", "printf", "%s\\n", "--help")
     assert (done.returncode, done.stdout) == (0, "--help\n")

@@ -280,7 +280,7 @@ def test_explain_shows_what_a_parent_stays_for(shim: Shim, sandbox: Path) -> Non
     assert steps[-1] == {"action": "remove", "target": str(sandbox)}
     assert "supervise" not in {step["action"] for step in explained(shim, sandbox)["steps"]}
     text = shim.run("explain", "--supervise", "--", "true", cwd=sandbox).stdout
-    assert text.splitlines()[0] == "supervise    for=['--supervise']"
+    assert text.splitlines()[0] == "supervise    for=--supervise"
 
 
 @needs_root
