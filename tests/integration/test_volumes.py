@@ -324,12 +324,47 @@ def test_a_link_does_not_hide_a_kernels_directory(shim: Shim, sandbox: Path, ope
     refused(launch(shim, sandbox, [volume("a", open_tmp / "link")], "true"), str(open_tmp / "link"))
 
 
-def test_a_mounted_proc_elsewhere_is_refused(shim: Shim, sandbox: Path, place: Path) -> None:
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "proc",
+        "sysfs",
+        "cgroup",
+        "cgroup2",
+        "devpts",
+        "debugfs",
+        "tracefs",
+        "securityfs",
+        "bpf",
+        "pstore",
+        "efivarfs",
+        "configfs",
+        "selinuxfs",
+        "mqueue",
+        "hugetlbfs",
+        "binfmt_misc",
+        "fusectl",
+    ],
+)
+def test_a_kernels_file_system_elsewhere_is_refused(shim: Shim, sandbox: Path, place: Path, kind: str) -> None:
     """Threat 7 again: its name says nothing."""
     (place / "p").mkdir()
-    script = f"mount -t proc proc {place}/p; exec {shim.program} run --volume a:{place}/p/sys -- /bin/true"
-    done = own_namespace(script, sandbox)
-    refused(done, "is on proc")
+    options = "-o none,name=mesos-shim-test" if kind == "cgroup" else ""
+    target = place / ("p/sys" if kind == "proc" else "p")
+    script = f"mount -t {kind} {options} none {place}/p || exit 77; exec {shim.program} run --volume a:{target}"
+    done = own_namespace(f"{script} -- /bin/true", sandbox)
+    if done.returncode == 77:
+        pytest.skip(f"this kernel mounts no {kind}: {done.stderr.splitlines()[-1]}")
+    refused(done, f"is on {kind}, which belongs to the kernel")
+    assert os.listdir(sandbox) == []
+
+
+def test_a_namespaces_file_is_refused(shim: Shim, sandbox: Path, open_tmp: Path, place: Path) -> None:
+    """nsfs: what ip(8) and others keep a namespace by."""
+    (open_tmp / "file").write_text("mine")
+    script = f"mount --bind /proc/self/ns/uts {place}/of-the-host;"
+    script += f"exec {shim.program} run --volume {open_tmp}/file:{place}/of-the-host -- /bin/true"
+    refused(own_namespace(script, sandbox), "is on nsfs, which belongs to the kernel")
 
 
 def test_a_file_over_a_file(shim: Shim, sandbox: Path, open_tmp: Path, place: Path) -> None:
@@ -446,3 +481,18 @@ def test_the_systems_links_are_targets_and_sources(shim: Shim, sandbox: Path, op
     assert (sandbox / "a/x").exists()
     (open_tmp / "target").mkdir()
     assert said(launch(shim, sandbox, [volume(link, open_tmp / "target")], f"ls {open_tmp}/target")) == "of-the-host"
+
+
+def test_a_link_may_lead_up_first_and_not_later(shim: Shim, sandbox: Path, open_tmp: Path, place: Path) -> None:
+    """`a/..` is a's parent, wherever a leads: then the path that is compared with others would not be where it is."""
+    (open_tmp / "inner").mkdir()
+    (open_tmp / "inner/up").symlink_to("../place")
+    (open_tmp / "inner/middle").symlink_to("../inner/../place")
+    (open_tmp / "absolute").symlink_to(f"{open_tmp}/inner/../place")
+    (open_tmp / "target").mkdir()
+    said(launch(shim, sandbox, [volume(open_tmp / "inner/up", open_tmp / "target")], f"ls {open_tmp}/target/*"))
+    said(launch(shim, sandbox, [volume("a", open_tmp / "inner/up")], f"touch {place}/x"))
+    assert (sandbox / "a/x").exists()
+    for link in (open_tmp / "inner/middle", open_tmp / "absolute"):
+        refused(launch(shim, sandbox, [volume(link, open_tmp / "target")], "true"), "leads through '..' in the middle")
+        refused(launch(shim, sandbox, [volume("b", link)], "true"), "leads through '..' in the middle")
