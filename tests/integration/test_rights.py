@@ -116,11 +116,13 @@ def agent(shim: Shim, open_tmp: Path) -> Agent:
     return Agent(open_tmp, shim)
 
 
-def framework(agent: Agent, host_path: object, target: object, user: str = "nobody") -> tuple[str, str, str]:
+def framework(
+    agent: Agent, host_path: object, target: object, user: str = "nobody", **fields: object
+) -> tuple[str, str, str]:
     """Launch with a framework's volume: stdout, stderr, the status file."""
     os.chown(agent.sandbox, NOBODY, NOBODY)
     agent.hold(wire.container_info(wire.volume(str(target), str(host_path))))
-    _, out, err = end(agent.start(f"cat {target}/file; {NNP}", user=user))
+    _, out, err = end(agent.start(f"cat {target}/file; {NNP}", user=user, **fields))
     return out, err, agent.status or ""
 
 
@@ -182,6 +184,35 @@ def test_a_frameworks_source_is_opened_as_the_tasks_user(agent: Agent, closed: P
     assert (out, status) == ("", "256")
     assert "Permission denied" in err
     assert framework(agent, kept, closed, user="root")[0].startswith("canary")
+
+
+@pytest.mark.parametrize(
+    ("group", "agents", "his", "opened"),
+    [
+        (0, [], [], False),  # root's own group
+        (4242, [4242], [], False),  # another that the agent runs with
+        (4242, [], [4242], True),
+    ],
+    ids=["root's", "the agent's", "his"],
+)
+def test_a_frameworks_source_is_opened_with_the_tasks_groups_alone(
+    agent: Agent, closed: Path, open_tmp: Path, group: int, agents: list[int], his: list[int], opened: bool
+) -> None:
+    """Threat 19: what lets a group of ours in keeps him out, and what lets a group of his in does not."""
+    kept = open_tmp / "kept/inner"
+    kept.mkdir(parents=True)
+    (kept / "file").write_text("canary\n")
+    os.chown(kept.parent, 0, group)
+    kept.parent.chmod(0o750)
+    agent.shim.configure(framework_volumes="all")
+    before = os.getgroups()
+    os.setgroups(agents)
+    try:
+        out, err, status = framework(agent, kept, closed, supplementary_groups=his)
+    finally:
+        os.setgroups(before)
+    assert (out.startswith("canary"), status) == (opened, "0" if opened else "256")
+    assert ("Permission denied" in err) != opened
 
 
 @pytest.mark.parametrize("what", ["work", "work/slaves", "run", "state", ".", "link-to-work"])
@@ -375,6 +406,30 @@ def test_a_view_of_which_nothing_is_recorded(agent: Agent, closed: Path, open_tm
         _, out, err = end(debug.start("echo started", user="nobody", pre_exec_commands=[first]))
         assert (out, (open_tmp / "ran").exists()) == ("", False)
         assert "nothing is recorded" in err
+
+
+def test_a_pid_that_was_given_anew_is_no_parent(agent: Agent) -> None:
+    """The record outlives its process where the helper was killed: whoever has that pid now is a stranger."""
+    agent.hold(wire.container_info(wire.volume("/tmp", "tmp")))
+    with running(agent) as debug:
+        record = agent.shim.state_dir / "containers/c1.json"
+        value = json.loads(record.read_text())
+        assert end(debug.start("echo joined", user="nobody"))[1] == "joined\n"
+        record.write_text(json.dumps({**value, "start_time": value["start_time"] - 1}))
+        _, out, err = end(debug.start("echo joined", user="nobody"))
+        assert (out, debug.status) == ("", "256")
+        assert f"has ended: pid {value['pid']} is another process by now" in err
+        record.write_text(json.dumps(value))
+
+
+def test_a_record_that_is_not_roots_names_no_parent(agent: Agent) -> None:
+    agent.hold(wire.container_info(wire.volume("/tmp", "tmp")))
+    with running(agent) as debug:
+        record = agent.shim.state_dir / "containers/c1.json"
+        os.chown(record, NOBODY, NOBODY)
+        _, out, err = end(debug.start("echo joined", user="nobody"))
+        assert (out, debug.status) == ("", "256")
+        assert f"{record}: does not belong to uid 0" in err
 
 
 def test_an_older_releases_record_does_not_say(agent: Agent, closed: Path) -> None:
