@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from mesos_shim import container_info
 from mesos_shim.agent import held, protobuf
 from mesos_shim.errors import ShimError
 
+from ..conftest import NOBODY
 from . import wire
 
 CAPTURES = Path(__file__).with_name("captures")
@@ -113,10 +115,19 @@ def test_a_file_that_lies_about_its_length_is_refused(tmp_path: Path) -> None:
     assert held.read_message(str(path)) is None
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: another user's file")
+def test_another_users_file_in_its_place_is_refused(tmp_path: Path) -> None:
+    """What it says decides whose volumes are whose."""
+    path = tmp_path / "config"
+    path.write_bytes(wire.checkpoint(wire.data(3, "/sandbox")))
+    assert held.read_message(str(path)) is not None
+    os.chown(path, NOBODY, NOBODY)
+    with pytest.raises(ShimError, match="does not belong to the agent"):
+        held.read_message(str(path))
+
+
 def test_a_link_or_a_fifo_in_its_place_is_refused(tmp_path: Path) -> None:
     """The file must be the agent's own."""
-    import os
-
     path = tmp_path / "config"
     path.symlink_to("/etc/hostname")
     with pytest.raises(ShimError):

@@ -426,6 +426,17 @@ def test_bad_launch_info_is_one_line_and_a_status(agent: Agent, raw: str) -> Non
     assert "internal error" not in done.stderr
 
 
+def test_a_link_in_the_place_of_the_status_is_not_followed(agent: Agent, open_tmp: Path) -> None:
+    """It is emptied when it is opened: that must be no other file than the agent's."""
+    agent.hold(None)
+    other = open_tmp / "other"
+    other.write_text("other")
+    (agent.runtime / "status").symlink_to(other)
+    status, out, err = end(agent.start("echo started"))
+    assert (status, out, other.read_text()) == (1, "", "other")
+    assert "/status: Too many levels of symbolic links" in err
+
+
 def called(
     agent: Agent, *arguments: str, without: tuple[str, ...] = (), **variables: str
 ) -> tuple[int, str, str, str | None]:
