@@ -25,6 +25,10 @@ TOGETHER = [
 ]  # the last: Linux 5.4
 
 
+# Of a mount below a read-only volume: what it forbids besides must stay forbidden.
+OPTIONS = "nosuid,nodev,noexec,noatime,nodiratime,nosymfollow"
+
+
 def names(calls: object) -> str:
     """A test's name."""
     return "+".join(calls) if isinstance(calls, list) and len(calls) < len(CALLS) else "all"
@@ -75,7 +79,7 @@ def play(shim: Shim, host: Path, words: list[str]) -> list[str]:
     )
     program = [str(shim.program), "run", "--container-info", info(*volumes), "--", "/bin/sh", "-c", inside]
     script = (
-        f"mount -t tmpfs t {host}/source/sub && echo there > {host}/source/sub/there && cd {sandbox} && "
+        f"mount -t tmpfs -o {OPTIONS} t {host}/source/sub && echo there > {host}/source/sub/there && cd {sandbox} && "
         + '"$@"; exit $?'
     )
     # The shell stays: without it the outer namespace would end, and a slave without a master is no slave.
@@ -107,6 +111,7 @@ def test_the_same_view(shim: Shim, host: Path, calls: list[str], error: str) -> 
     # source with the mount below it, place, deep, passed, file, shm, work, the sandbox, and the host's own below source
     assert len(by_new) - len(expected) == 10
     assert [line for line in by_new[len(expected) :] if "shared" in line] == []
+    assert f"/ /opt/sub ro,{OPTIONS} tmpfs" in by_new
     (sandbox / "deep/x").unlink()
     assert play(shim, host, old(calls, error)) == by_new
     assert (sandbox / "deep/x").exists()
