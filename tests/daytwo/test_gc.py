@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import Shim, needs_root
+from ..conftest import NOBODY, Shim, needs_root
 from ..containers import SECONDS, Starter, alive, running, wait_for
 from ..usage.test_live import forge, volume
 
@@ -203,6 +203,18 @@ def test_others_directories_are_refused(shim: Shim) -> None:
         done = shim.run(command)
         assert done.returncode == 125
         assert "others can write records there" in done.stderr
+
+
+def test_anothers_record_is_not_believed(start: Starter, shim: Shim) -> None:
+    """Whoever could link a file of his into the directory would say what runs here, and what may be removed."""
+    start()
+    record = shim.state_dir / "containers/c1.json"
+    os.chown(record, NOBODY, NOBODY)
+    for command in ("ps", "usage"):
+        done = shim.run(command)
+        assert (done.returncode, "c1" in done.stdout) == (0, False)
+        assert f"{record}: ignored: belongs to uid {NOBODY}" in done.stderr
+    assert shim.run("enter", "c1", "--", "true").returncode == 125
 
 
 def ended_rm(start: Starter) -> tuple[Path, dict[str, object]]:

@@ -350,6 +350,25 @@ def test_the_longest_container_id_has_a_record(shim: Shim, sandbox: Path) -> Non
     assert "x" * 241 in said(done)
 
 
+# The directory of records: what it says is believed of every container.
+
+
+@pytest.mark.parametrize(("owner", "mode"), [(NOBODY, 0o755), (0, 0o775), (0, 0o757)])
+@pytest.mark.parametrize("name", [".", "containers"])
+def test_no_record_is_put_where_others_could_change_it(
+    shim: Shim, sandbox: Path, name: str, owner: int, mode: int
+) -> None:
+    path = shim.state_dir / name
+    path.mkdir(parents=True)
+    os.chown(path, owner, owner)
+    path.chmod(mode)
+    before = tree(shim.state_dir)
+    done = shim.run("run", "--", "/bin/echo", "ran", cwd=sandbox)
+    assert (done.returncode, done.stdout) == (0, "ran\n")
+    assert f"belongs to uid {owner} with mode {mode:04o}; ps and usage will not know this container" in done.stderr
+    assert tree(shim.state_dir) == before
+
+
 # Descriptors and the working directory (threat 9).
 
 # The numbers that are still open once the list has been closed.
