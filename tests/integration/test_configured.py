@@ -87,12 +87,18 @@ def covered(open_tmp: Path) -> Path:
         (path / name).write_text(name)
         os.chown(path / name, uid, uid)
     (path / "krb5cc_link").symlink_to("/etc/passwd")
+    for name, uid in (("krb5cc_link_of_his", NOBODY), ("krb5cc_link_of_anothers", 1234)):
+        (path / name).symlink_to("/etc/passwd")
+        os.chown(path / name, uid, uid, follow_symlinks=False)
     os.mkfifo(path / "krb5cc_fifo")
     return path
 
 
 def test_pass_through(shim: Shim, sandbox: Path, covered: Path) -> None:
-    """By name or glob; only what root or the task's user owns, and no link, FIFO or device; read-only unless said."""
+    """By name or glob; only what root or the task's user owns, and no link, FIFO or device; read-only unless said.
+
+    What is not passed stays hidden and refuses nothing: else a link of anybody's in /tmp would stop every launch.
+    """
     shim.configure(
         pass_through=[f"{covered}/.X11-unix", {"path": f"{covered}/krb5cc_*", "mode": "RW"}, f"{covered}/absent"]
     )
