@@ -214,7 +214,7 @@ def test_each_level_is_copied_of_what_was_judged(shim: Shim, sandbox: Path, open
 
 
 @pytest.mark.parametrize("call", ["fchmod", "fsetxattr"])
-def test_a_failing_launch_takes_nothing_from_one_that_came_meanwhile(
+def test_a_failing_launch_takes_nothing_from_a_running_one(
     shim: Shim, sandbox: Path, open_tmp: Path, covered: Path, call: str
 ) -> None:
     """The one that made the directory fails; another has taken it before it was marked, or after, and left it empty."""
@@ -292,7 +292,13 @@ def his_directory(path: Path) -> None:
     give(path)
 
 
-@pytest.mark.parametrize("plant", [his_directory, a_link])
+def a_link_to_roots(path: Path) -> None:
+    (path.parent.parent / "roots").mkdir(mode=0o700)
+    path.symlink_to(path.parent.parent / "roots")
+    give(path)
+
+
+@pytest.mark.parametrize("plant", [his_directory, a_link_to_roots])
 def test_no_record_goes_where_somebody_made_the_directory_first(
     shim: Shim, sandbox: Path, open_tmp: Path, covered: Path, plant: Callable[[Path], None]
 ) -> None:
@@ -304,4 +310,5 @@ def test_no_record_goes_where_somebody_made_the_directory_first(
     done = between(program, sandbox, "unshare", 1, lambda: plant(state))
     assert (done.returncode, done.stdout) == (0, "ran\n")
     assert "; ps and usage will not know this container" in done.stderr
-    assert state.is_symlink() or os.listdir(state) == []
+    assert os.listdir(state) == []
+    assert stat.S_IMODE(state.stat().st_mode) == (0o700 if state.is_symlink() else 0o755)

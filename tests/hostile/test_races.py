@@ -213,12 +213,22 @@ def test_the_sandbox(shim: Shim, open_tmp: Path, target: Path, roots: Path, race
 
 
 def test_the_sandbox_one_stands_in(shim: Shim, open_tmp: Path, target: Path, roots: Path, race: Racer) -> None:
+    """Root's directory gets its name, whoever has it when the launch looks: what is made is made where one stands."""
     home = his(open_tmp / "home")
     his(home / "sandbox")
-    his(home / "another")
+    (home / "roots").mkdir()
+    (home / "roots/canary").write_text(CANARY)
     before = snapshot(roots)
-    race(home / "sandbox", home / "another")
-    ran, reasons = launches(shim, home / "sandbox", [volume("tmp", target)], READ.format(target), "--user", "nobody")
+    stands = os.open(home / "sandbox", os.O_PATH)
+    try:
+        race(home / "sandbox", home / "roots")
+        volumes = [volume("tmp", target)]
+        script = READ.format(target) + "; cat canary; true"
+        ran, reasons = launches(shim, Path(f"/proc/self/fd/{stands}"), volumes, script, "--user", "nobody")
+    finally:
+        os.close(stands)
+    (found,) = (path for path in (home / "sandbox", home / "roots") if (path / "canary").exists())
+    assert os.listdir(found) == ["canary"]
     assert snapshot(roots) == before
     assert ran >= LAUNCHES // 20, reasons
 

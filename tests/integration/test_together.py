@@ -1,9 +1,8 @@
-"""Launches at once: in one sandbox, with one that fails beside one that runs, and more volumes than descriptors."""
+"""Launches at once: in one sandbox, interrupted ones, and more volumes than descriptors."""
 
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 from pathlib import Path
 
@@ -38,35 +37,6 @@ def test_many_at_once_in_one_sandbox(shim: Shim, open_tmp: Path, place: Path) ->
         assert errors == [""] * 8
         assert sorted(os.listdir(sandbox / "a/b/c")) == [str(n) for n in range(8)]
         assert (sandbox / "a/b/c").stat().st_mode & 0o7777 == 0o1777
-
-
-def test_a_failing_launch_takes_nothing_from_a_running_one(
-    shim: Shim, sandbox: Path, open_tmp: Path, place: Path
-) -> None:
-    """The one that made the directory fails after another has come to use it, which is still empty."""
-    ready, go = open_tmp / "ready", open_tmp / "go"
-    os.mkfifo(ready)
-    os.mkfifo(go)
-    words = [str(shim.program), "run", "--container-info", info(volume("made", place)), "--"]
-    # The first is stopped right after it has marked the directory.
-    inject = ["strace", "-qqq", "-o", os.devnull, "-e", "trace=fsetxattr", "-e", "inject=fsetxattr:signal=SIGSTOP"]
-    first = subprocess.Popen([*inject, *words, "/nowhere"], cwd=sandbox, stderr=subprocess.PIPE, text=True)
-    while not (sandbox / "made").exists() or "trusted.mesos_shim" not in os.listxattr(sandbox / "made"):
-        assert first.poll() is None
-    second = subprocess.Popen(
-        [*words, "/bin/sh", "-c", f"echo > {ready}; read x < {go}; touch {place}/x && echo written"],
-        cwd=sandbox,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    ready.read_text()
-    child = int(Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text())
-    os.kill(child, signal.SIGCONT)
-    assert "not found" in first.communicate(timeout=60)[1]
-    assert (sandbox / "made").exists()
-    go.write_text("\n")
-    assert second.communicate(timeout=60)[0] == "written\n"
-    assert (sandbox / "made/x").exists()
 
 
 def test_as_many_volumes_as_there_may_be(shim: Shim, sandbox: Path, open_tmp: Path) -> None:
