@@ -195,14 +195,16 @@ def test_what_a_killed_writer_left_goes_after_a_while(shim: Shim) -> None:
     assert [path.name for path in directory.iterdir()] == [".b.json.124"]
 
 
-def test_others_directories_are_refused(shim: Shim) -> None:
+@pytest.mark.parametrize(("owner", "mode"), [(0, 0o757), (0, 0o775), (NOBODY, 0o755)])
+def test_others_directories_are_refused(shim: Shim, owner: int, mode: int) -> None:
     directory = shim.state_dir / "containers"
     directory.mkdir(parents=True)
-    directory.chmod(0o777)
+    directory.chmod(mode)
+    os.chown(directory, owner, owner)
     for command in ("gc", "ps", "usage"):
         done = shim.run(command)
         assert done.returncode == 125
-        assert "others can write records there" in done.stderr
+        assert f"owned by uid {owner}, mode {mode:04o}: others can write records there" in done.stderr
 
 
 def test_anothers_record_is_not_believed(start: Starter, shim: Shim) -> None:

@@ -15,8 +15,10 @@ import pytest
 
 from ..conftest import NOBODY, SOAK, Shim, needs_root
 from ..containers import SECONDS, Starter, alive, children_of, running, wait_for
+from ..hostile.pausing import between
 from ..isolators.test_cgroups import WHY, ours
 from ..launching import said
+from ..usage.test_live import forge
 
 pytestmark = needs_root
 
@@ -338,6 +340,40 @@ def test_of_two_launches_at_once_with_one_name_one_is_refused(shim: Shim, sandbo
         assert len(refused) == 5
         assert all("is in use by pid" in text or "is just being given to another" in text for text in refused), refused
     assert [path.name for path in (shim.state_dir / "containers").iterdir()] == ["c1.json"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({}, "'taken' is in use by pid"),
+        ({"start_time": 1}, None),  # the pid was given anew
+        ({"pid": 1, "start_time": 1, "pid_namespace": 7}, "'taken' is that of a container in another pid namespace"),
+        ({"pid": 1, "start_time": 1, "pid_namespace": 7, "boot_id": "another"}, None),
+    ],
+    ids=["lives", "has ended", "is not seen", "of another boot"],
+)
+def test_a_name_is_free_once_its_container_is_known_to_have_ended(
+    start: Starter, shim: Shim, sandbox: Path, fields: dict[str, object], problem: str | None
+) -> None:
+    start()
+    forge(shim, "taken", **fields)
+    path = shim.state_dir / "containers/taken.json"
+    before = path.read_text()
+    done = shim.run("run", "--container-id", "taken", "--", "/bin/echo", "ran", cwd=sandbox)
+    if problem is None:
+        assert (done.returncode, done.stdout, done.stderr) == (0, "ran\n", "")
+    else:
+        assert (done.returncode, done.stdout, path.read_text()) == (125, "", before)
+        assert problem in done.stderr
+
+
+def test_a_name_that_was_taken_meanwhile_is_refused(start: Starter, shim: Shim, sandbox: Path) -> None:
+    """It was free when this launch began."""
+    words = [str(shim.program), "run", "--container-id", "c1", "--", "/bin/echo", "ran"]
+    done = between(words, sandbox, "unshare", 1, start)
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "'c1' is in use by pid" in done.stderr
+    assert running(shim) == ["c1"]
 
 
 @pytest.mark.parametrize("options", [[], ["--supervise"]])

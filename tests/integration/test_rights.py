@@ -307,6 +307,19 @@ def test_root_runs_nothing_over_which_the_user_lays_his_own(agent: Agent, his_ov
     assert (out, err) == ("started\n", "")
 
 
+def test_what_he_could_write_anyway_keeps_nobody_from_running_there(
+    agent: Agent, his_over_roots: Path, open_tmp: Path, closed: Path
+) -> None:
+    """His source over a directory such as /tmp, and a fresh directory over root's: nothing of his lies over root's."""
+    (open_tmp / "wide").mkdir()
+    (open_tmp / "wide").chmod(0o1777)
+    volumes = (wire.volume(str(open_tmp / "wide"), str(his_over_roots)), wire.volume(str(closed), "fresh"))
+    agent.hold(wire.container_info(*volumes))
+    first = {"shell": True, "value": f"touch {open_tmp}/ran"}
+    _, out, err = end(agent.start(NNP, pre_exec_commands=[first], user="nobody"))
+    assert (out.split(), err, (open_tmp / "ran").exists()) == (["no_new_privs"], "", True)
+
+
 @pytest.fixture
 def packaged(open_tmp: Path) -> Path:
     """A packaged helper that says what it was given."""
