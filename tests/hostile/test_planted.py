@@ -329,6 +329,16 @@ def test_no_name_breaks_a_message(shim: Shim, sandbox: Path, target: Path, name:
     done = shim.run("run", "--volume", f"{name}:{target}", "--", "/bin/true", cwd=sandbox)
     line = refused(done, "in the sandbox")
     assert line.rstrip("\n").isprintable()
+    # Where it is not quoted, it is escaped all the same; in a warning too.
+    for option, text in (("--config", sandbox / name), ("--container-info", f"@{sandbox / name}")):
+        line = refused(shim.run("run", option, text, "--", "/bin/true", cwd=sandbox), "not a regular file")
+        assert line.rstrip("\n").isprintable()
+    state = sandbox / (name.encode("utf-8", "replace").decode() + "x")  # a JSON text has no lone surrogate
+    state.touch()
+    shim.configure(state_dir=str(state))
+    done = shim.run("run", "--", "/bin/true", cwd=sandbox)
+    assert (done.returncode, done.stderr.count("\n"), done.stderr.rstrip("\n").isprintable()) == (0, 1, True)
+    assert "warning: no record in " in done.stderr
 
 
 def test_a_huge_name_does_not_flood_the_log(shim: Shim, sandbox: Path, open_tmp: Path) -> None:
