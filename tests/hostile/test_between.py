@@ -239,6 +239,22 @@ def test_a_failing_launch_takes_nothing_from_a_running_one(
     assert (sandbox / "made/x").exists()
 
 
+@pytest.mark.parametrize(
+    ("call", "number"), [("openat2", 3), ("openat2", 4), ("mkdirat", 1), ("fchmod", 1), ("fsetxattr", 1)]
+)
+def test_two_launches_share_a_directory_wherever_they_meet(
+    shim: Shim, sandbox: Path, covered: Path, call: str, number: int
+) -> None:
+    """Another launch makes it, or takes it, and puts something into it: neither is refused."""
+    (covered / "krb5cc").unlink()
+    volumes = [volume("made", covered)]
+    program = words(shim, volumes, f"ls {covered}")
+    # The third and the fourth openat2 look for the directory; there is none yet.
+    done = between(program, sandbox, call, number, lambda: said(launch(shim, sandbox, volumes, f"touch {covered}/x")))
+    assert said(done) == "x"
+    assert os.listdir(sandbox / "made") == ["x"]
+
+
 # A volume's place inside another volume.
 
 
