@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import struct
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from .conftest import Shim
@@ -50,24 +48,6 @@ def own_namespace(script: str, cwd: Path, propagation: str = "private") -> subpr
     """Run a shell's `script` in a mount namespace of its own, whose mounts are of the `propagation`."""
     words = ["unshare", "-m", "--propagation", propagation, "/bin/sh", "-c", script]
     return subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False, timeout=60)
-
-
-@contextmanager
-def stopped(calls: list[str], words: list[str], cwd: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run `words`, stopped right after the first of the system `calls`; the end of the with block lets them end."""
-    names = ",".join(calls)
-    reading, writing = os.pipe()
-    strace = ["strace", "-qq", "-f", "-o", f"/proc/self/fd/{writing}", "-e", f"trace={names}"]
-    strace += ["-e", f"inject={names}:signal=SIGSTOP:when=1", *words]
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(strace, cwd=cwd, stdout=pipe, stderr=pipe, text=True, pass_fds=[writing])
-    os.close(writing)
-    with open(reading) as events:
-        line = next((line for line in events if "stopped by SIGSTOP" in line), None)
-        assert line is not None, process.communicate()
-        yield process
-        os.kill(int(line.split()[0]), signal.SIGCONT)
-        events.read()
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from mesos_shim import facts
+from mesos_shim import passes
 from mesos_shim.identity import Identity
+from mesos_shim.plan import Facts
 
 from ..conftest import NOBODY, Shim, needs_root
 from ..launching import ACCESS, acl_for, info, launch, refused, said, tree, volume
@@ -84,10 +85,15 @@ def a_socket(path: Path) -> None:
     give(path)
 
 
-@pytest.mark.parametrize("plant", [of_another, a_link, a_fifo, a_socket])
+def nothing(path: Path) -> None:
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("plant", [nothing, of_another, a_link, a_fifo, a_socket])
 def test_what_is_passed_through_stays_its_owners_and_of_its_kind(
     shim: Shim, sandbox: Path, covered: Path, plant: Callable[[Path], None]
 ) -> None:
+    """What is there instead is not shown; nor does it refuse the launch, for anybody can do so at any time."""
     name = covered / "krb5cc"
     shim.configure(pass_through=[str(name)])
 
@@ -95,9 +101,20 @@ def test_what_is_passed_through_stays_its_owners_and_of_its_kind(
         name.unlink()
         plant(name)
 
-    program = words(shim, [volume("tmp", covered)], "true", options=("--user", "nobody"))
-    refused(between(program, sandbox, "unshare", 1, step), "was replaced by another's")
-    assert os.listdir(sandbox) == []
+    program = words(shim, [volume("tmp", covered)], f"ls -A {covered}", options=("--user", "nobody"))
+    done = between(program, sandbox, "unshare", 1, step)
+    assert (done.returncode, done.stdout, os.listdir(sandbox / "tmp")) == (0, "", [])
+    assert done.stderr.count("\n") == 1
+    assert f"pass_through '{name}': stays hidden: " in done.stderr
+
+
+def test_a_volume_in_a_name_that_has_gone_has_no_place(shim: Shim, sandbox: Path, covered: Path) -> None:
+    for path in ("tools", "tools/usr"):
+        (covered / path).mkdir()
+    shim.configure(pass_through=[f"{covered}/tools"])
+    program = words(shim, [volume("tmp", covered), volume("/usr", covered / "tools/usr")], "true")
+    done = between(program, sandbox, "unshare", 1, lambda: (covered / "tools").rename(covered / "moved"))
+    refused(done, "has no place any more")
 
 
 def test_what_is_passed_through_may_be_replaced_by_its_owner(shim: Shim, sandbox: Path, covered: Path) -> None:
@@ -120,17 +137,17 @@ def test_what_is_passed_through_is_judged_where_it_was_opened(
 ) -> None:
     """Between the first look, which refuses a link quietly, and the walk that pins the inode."""
     name = covered / "krb5cc"
-    walk = facts.resolve
+    walk = passes.resolve
 
     def replaced(*arguments: object) -> object:
         name.unlink()
         plant(name)
         return walk(*arguments)
 
-    user = Identity(NOBODY, NOBODY, [], switch=True)
-    assert facts._passable(str(name), user, (0,)) is not None
-    monkeypatch.setattr(facts, "resolve", replaced)
-    assert facts._passable(str(name), user, (0,)) is None
+    facts = Facts(walk("/", "the sandbox", (0,)), Identity(NOBODY, NOBODY, [], switch=True))
+    assert passes._passable(str(name), facts, (0,), []) is not None
+    monkeypatch.setattr(passes, "resolve", replaced)
+    assert passes._passable(str(name), facts, (0,), []) is None
 
 
 # What is made, or taken, in the sandbox.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ..conftest import NOBODY, Shim, needs_root
-from ..launching import info, launch, refused, said, stopped, volume
+from ..launching import info, launch, refused, said, volume
 
 pytestmark = needs_root
 
@@ -187,36 +187,6 @@ def test_what_holds_the_sandbox_stays_hidden(shim: Shim, covered: Path) -> None:
     done = launch(shim, covered / "krb5cc_work/mine", [volume("tmp", covered)], script)
     assert (done.returncode, done.stdout.split()) == (0, ["mine"])
     assert "the sandbox lies in it" in done.stderr
-
-
-@pytest.mark.parametrize("by", ["nobody", "another"])
-def test_a_name_that_goes_while_the_launch_is_prepared_stays_hidden(
-    shim: Shim, sandbox: Path, covered: Path, by: str
-) -> None:
-    """Deleted, or another's file in its place: both between judging and mounting."""
-    shim.configure(pass_through=[f"{covered}/krb5cc_*"])
-    words = [str(shim.program), "run", "--container-info", info(volume("tmp", covered)), "--user", "nobody", "--"]
-    with stopped(["unshare"], [*words, "/bin/ls", str(covered)], sandbox) as process:
-        (covered / "krb5cc_mine").unlink()
-        if by == "another":
-            (covered / "krb5cc_mine").write_text("")
-            os.chown(covered / "krb5cc_mine", 1234, 1234)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out.split()) == (0, ["krb5cc_roots"])
-    assert err.count("\n") == 1
-    assert f"pass_through '{covered}/krb5cc_mine': stays hidden" in err
-
-
-def test_a_volume_in_a_name_that_goes_is_refused(shim: Shim, sandbox: Path, covered: Path) -> None:
-    shim.configure(pass_through=[f"{covered}/.X11-unix"])
-    volumes = info(volume("tmp", covered), volume("/usr", covered / ".X11-unix/usr"))
-    (covered / ".X11-unix/usr").mkdir()
-    words = [str(shim.program), "run", "--container-info", volumes, "--", "/bin/ls", str(covered)]
-    with stopped(["unshare"], words, sandbox) as process:
-        (covered / ".X11-unix").rename(covered / "moved")
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (125, "")
-    assert "has no place any more" in err
 
 
 def test_tmpfs(shim: Shim, sandbox: Path, open_tmp: Path) -> None:
