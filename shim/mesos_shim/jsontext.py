@@ -34,13 +34,20 @@ def _integer(text: str) -> int:
     return int(text)
 
 
+def _float(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError(f"{text[:MAX_DIGITS]} is more than a number can be")
+    return value
+
+
 class _Context:
     """What `_json.make_scanner` and `json.scanner.py_make_scanner` both read their settings from."""
 
     strict = True
     object_hook = None
     object_pairs_hook = staticmethod(_pairs)
-    parse_float = float
+    parse_float = staticmethod(_float)
     parse_int = staticmethod(_integer)
     parse_constant = staticmethod(_constant)
 
@@ -51,7 +58,9 @@ def _make_scanner() -> "object":
     except ImportError:
         import json
 
-        decoder = json.JSONDecoder(object_pairs_hook=_pairs, parse_int=_integer, parse_constant=_constant)
+        decoder = json.JSONDecoder(
+            object_pairs_hook=_pairs, parse_float=_float, parse_int=_integer, parse_constant=_constant
+        )
         return decoder.scan_once  # type: ignore[attr-defined]
     return make_scanner(_Context)  # type: ignore[arg-type]
 

@@ -307,14 +307,12 @@ def _leave_out(plan: Plan, opened: "list[Opened]") -> None:
 
 
 def _create(plan: Plan, opened: "list[Opened]", sandbox: int, mounts: Mounts) -> None:
-    # Shallow sources first: a volume's own directory is not to be mistaken for another's parent.
-    order = sorted(range(len(opened)), key=lambda index: len(plan.mounts[index].source_parts))
-    for index in order:
-        mount = plan.mounts[index]
+    # A source inside another's comes after it, as its target does (plan.arrange).
+    for mount, descriptors in zip(plan.mounts, opened):
         if mount.source_parts:
-            opened[index].source = sandbox_dirs.make(sandbox, _source(mount), plan)
+            descriptors.source = sandbox_dirs.make(sandbox, _source(mount), plan)
         elif mount.action in (TMPFS, HIDE):
-            opened[index].source = opened[index].tree = _new_tmpfs(mount, plan, mounts)
+            descriptors.source = descriptors.tree = _new_tmpfs(mount, plan, mounts)
     for mount in plan.mounts:
         if mount.parent is not None:
             _make_mount_point(mount, plan.mounts[mount.parent], opened[mount.parent].source, plan)

@@ -334,6 +334,20 @@ def a_link_to_roots(path: Path) -> None:
     give(path)
 
 
+def test_a_record_is_there_as_a_whole_or_not_at_all(shim: Shim, sandbox: Path, open_tmp: Path) -> None:
+    """Killed while it is written, a launch leaves none; `ps` and gc read them at any time (threat 17)."""
+    (open_tmp / "place").mkdir()
+    containers = shim.state_dir / "containers"
+    containers.mkdir(parents=True)
+    seen: list[list[str]] = []
+    program = words(shim, [volume("a", open_tmp / "place")], "true")
+    # The last call on the file before it gets its name.
+    done = between(program, sandbox, "fchmod", 2, lambda: seen.append(os.listdir(containers)))
+    assert done.returncode == 0
+    assert [name[:1] for name in seen[0]] == ["."]
+    assert [name[:1] for name in os.listdir(containers)] == ["r"]
+
+
 @pytest.mark.parametrize("plant", [his_directory, a_link_to_roots])
 def test_no_record_goes_where_somebody_made_the_directory_first(
     shim: Shim, sandbox: Path, open_tmp: Path, covered: Path, plant: Callable[[Path], None]

@@ -235,6 +235,7 @@ def depth(value: object) -> int:
 @given(texts)
 @example(b"[NaN]")
 @example(b"[-Infinity]")
+@example(b"[-1e999]")
 @example(b'["\\ud800"]')
 @example(b'{"a":1,"a":2}')
 @example(b"9" * 21)

@@ -292,6 +292,7 @@ def bomb(depth: int) -> str:
         ('{"type":NaN}', "NaN is not JSON"),
         ('{"type":Infinity}', "Infinity is not JSON"),
         ('{"type":-Infinity}', "is not JSON"),
+        ('{"type":1e999}', "1e999 is more than a number can be"),
         ('{"type":' + "9" * 5000 + "}", "number of 5000 digits"),
         ('{"type":"\\ud800"}', "lone surrogate"),
         ('{"\\udfff":1}', "lone surrogate"),
@@ -308,7 +309,7 @@ def bomb(depth: int) -> str:
         ('{"type":"MESOS","x":"' + "y" * (1 << 20) + '"}', "1048576 bytes"),
         ("\x1b[31m", "not JSON at character 0"),
     ],
-    ids=range(23),
+    ids=range(24),
 )
 def test_hostile_texts(shim: Shim, sandbox: Path, open_tmp: Path, text: str, words: str) -> None:
     (open_tmp / "text").write_text(text)

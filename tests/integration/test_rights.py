@@ -445,6 +445,23 @@ def test_a_record_that_is_not_roots_names_no_parent(agent: Agent) -> None:
         assert f"{record}: does not belong to uid 0" in err
 
 
+def test_a_record_that_others_could_have_put_there_names_no_parent(agent: Agent) -> None:
+    agent.hold(wire.container_info(wire.volume("/tmp", "tmp")))
+    with running(agent) as debug:
+        record = agent.shim.state_dir / "containers/c1.json"
+        record.parent.chmod(0o757)
+        _, out, err = end(debug.start("echo joined", user="nobody"))
+        assert (out, debug.status) == ("", "256")
+        assert "belongs to uid 0 with mode 0757" in err
+        record.parent.chmod(0o755)
+        value = json.loads(record.read_text())
+        record.write_text(json.dumps({**value, "container_id": "c2"}))
+        _, out, err = end(debug.start("echo joined", user="nobody"))
+        assert (out, debug.status) == ("", "256")
+        assert f"{record}: damaged: no container_id of that name" in err
+        record.write_text(json.dumps(value))
+
+
 def test_an_older_releases_record_does_not_say(agent: Agent, closed: Path) -> None:
     """It is read all the same: no_new_privs is in it, whether root may run something is not."""
     agent.hold(wire.container_info(wire.volume(str(closed), "mine")))

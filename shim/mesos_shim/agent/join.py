@@ -34,7 +34,7 @@ def find(container_ids: "list[str]", runtime: str, state: str) -> Parent:
     if len(container_ids) < 2:
         raise ShimError("a DEBUG container without a parent")
     name = ".".join(container_ids[:-1])
-    parent = _recorded(name, f"{state}/containers/{name}.json")
+    parent = _recorded(name, state)
     if parent is None:
         # A parent launched before the shim was installed: its helper stands in its view, and the agent knows its pid.
         parent = _checkpointed(name, runtime[: -len("/containers/" + container_ids[-1])] + "/pid")
@@ -90,11 +90,17 @@ def _enter(pid: int, started: "int | None", parent: str, kinds: "tuple[str, ...]
         raise ShimError(f"joining the view of {parent}, pid {pid}: {reason(error)}") from None
 
 
-def _recorded(name: str, path: str) -> "Parent | None":
+def _recorded(name: str, state: str) -> "Parent | None":
+    path = f"{state}/containers/{name}.json"
     try:
-        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW | posix.O_NONBLOCK)
-    except OSError:
+        place = record.open_place(state)  # refuses a directory that others could put a record into
+        fd = posix.open(
+            f"{name}.json", posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW | posix.O_NONBLOCK, dir_fd=place.fd
+        )
+    except FileNotFoundError:
         return None
+    except OSError as error:
+        raise ShimError(f"{path}: {reason(error)}") from None
     try:
         if posix.fstat(fd).st_uid != posix.geteuid():
             raise ShimError(f"{path}: does not belong to uid {posix.geteuid()}")
@@ -103,11 +109,12 @@ def _recorded(name: str, path: str) -> "Parent | None":
         raise ShimError(f"{path}: {reason(error)}") from None
     finally:
         posix.close(fd)
-    if not isinstance(value, dict):
+        posix.close(place.fd)
+    if not isinstance(value, dict) or value.get("container_id") != name:
         value = {}
     pid, started = value.get("pid"), value.get("start_time")
     if not isinstance(pid, int) or not isinstance(started, int):
-        raise ShimError(f"{path}: damaged: no pid or start_time")
+        raise ShimError(f"{path}: damaged: no container_id of that name, pid or start_time")
     parent = Parent(name, pid, started)
     uid = value.get("uid")
     parent.uid = uid if isinstance(uid, int) else None
