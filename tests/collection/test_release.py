@@ -76,6 +76,8 @@ def test_a_given_archive_must_be_a_release_and_have_its_digest(source, tmp_path)
     path.write_bytes(release.content[:-20])
     with pytest.raises(AnsibleError, match="Compressed file ended"):
         archive.archives(str(path), None, None)
+    with pytest.raises(AnsibleError, match=f"not {release.sha256} as mesos_shim_archive_sha256 says: copy the archive"):
+        archive.archives(str(path), release.sha256, None)
     (source / "__init__.py").write_text("")
     with pytest.raises(AnsibleError, match="names no __version__"):
         archive.build(source)

@@ -106,16 +106,19 @@ def _version(init: bytes, where: Path) -> str:
 def _ready(path: Path, sha256: str | None, what: str = "archive") -> Archive:
     try:
         content = path.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        if sha256 and sha256.lower() != digest:  # first: half a download is blamed on what it lacks
+            raise AnsibleError(
+                f"mesos_shim_archive {path} has the SHA-256 {digest}, not {sha256} as mesos_shim_archive_sha256 says: "
+                "copy the archive again, or correct the digest"
+            )
         with tarfile.open(fileobj=io.BytesIO(gzip.decompress(content))) as tar:
             member = tar.extractfile("lib/mesos_shim/__init__.py")
             version = _version(member.read() if member else b"", path)
     except (OSError, EOFError, KeyError, tarfile.TarError, zlib.error) as error:
-        raise AnsibleError(f"{what} {path}: {error}") from error
-    digest = hashlib.sha256(content).hexdigest()
-    if sha256 and sha256.lower() != digest:
         raise AnsibleError(
-            f"mesos_shim_archive {path} has the SHA-256 {digest}, not {sha256} as mesos_shim_archive_sha256 says"
-        )
+            f"{what} {path}: {error}: give a release of mesos-shim, as files/mesos-shim.tar.gz of a built collection"
+        ) from error
     return Archive(f"{version}-{digest[:12]}", digest, content)
 
 
