@@ -359,6 +359,55 @@ def test_a_host_is_drained_before_its_agent_is_restarted(fleet):
     assert "Ask the frameworks to leave this host] ***\nchanged: [host-3]" in done.text
 
 
+def test_a_rollout_that_was_killed_leaves_no_host_in_maintenance_after_the_next(fleet):
+    """Killed while it waits for the containers, and once more between the switch and the gate."""
+    agent = fleet.agents["host-3"]
+
+    def schedule():
+        return agent.get("/master/maintenance/schedule")
+
+    def kill_once(happened, what):
+        process = fleet.begin("rollout", "--limit", "host-3", variables=drained)
+        machines.wait_until(happened, what)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        assert schedule() != {}
+        drift = fleet.play("verify", "--limit", "host-3", variables=drained)
+        assert drift.code != 0 and "in maintenance by a rollout that was stopped" in drift.text, drift.text
+
+    def finish():
+        done = fleet.play("rollout", "--limit", "host-3", variables=drained)
+        assert done.code == 0 and done.ended() == {"host-3": "done"}, done.text
+
+    drained = {**with_flags(gc_delay="12days"), "mesos_agent_drain": True, "mesos_agent_drain_timeout": 100}
+    task = agent.launch(f"touch ready; {WAIT}")
+    task.wait_file("ready")
+    kill_once(schedule, "the host in the schedule")
+    (task.sandbox / "go").touch()
+    task.wait_state("TASK_FINISHED")
+    finish()
+    assert schedule() == {} and agent.get("/flags")["flags"]["gc_delay"] == "12days"
+
+    drained["mesos_agent_flags"] = {**drained["mesos_agent_flags"], "gc_delay": "13days"}
+    kill_once(lambda: fleet.state("host-3")["pending"], "a pending generation on host-3")
+    (window,) = schedule()["windows"]
+    finish()
+    assert schedule() == {} and agent.get("/flags")["flags"]["gc_delay"] == "13days"
+
+    # What an operator has scheduled stays.
+    window["unavailability"]["start"]["nanoseconds"] += 1
+    post(fleet.machines["host-3"], "/master/maintenance/schedule", {"windows": [window]})
+    drained["mesos_agent_flags"] = {**drained["mesos_agent_flags"], "gc_delay": "14days"}
+    finish()
+    assert schedule()["windows"] == [window]
+    post(fleet.machines["host-3"], "/master/maintenance/schedule", {})
+
+
+def post(host, path, data):
+    ask = "import sys, urllib.request as u; u.urlopen(u.Request(sys.argv[1], data=sys.argv[2].encode()), timeout=10)"
+    host.ssh(f"python3 -Ic '{ask}' 'http://127.0.0.1:5051{path}' '{json.dumps(data)}'")
+
+
 def test_usage_of_the_fleet(fleet):
     task = fleet.agents["host-3"].launch(f"touch ready; {WAIT}")
     task.wait_file("ready")

@@ -28,6 +28,7 @@ import time
 from ansible_collections.mesos.containerizer.plugins.module_utils import flag_directory
 
 FLAGS, CONFIG, DROP_IN, ABOUT = "flags", "config.json", "drop-in.conf", "generation.json"
+_DRAINED = "drained.json"
 PENDING_RESTORE = -1
 
 
@@ -92,6 +93,24 @@ class Store:
         """Says what is good and what is on its way, durably."""
         self.state = dict(self.state, **changed)
         write_file(os.path.join(self.path, "state.json"), json.dumps(self.state, sort_keys=True) + "\n", 0o600)
+
+    def drained(self):
+        """When a rollout put this machine into the master's maintenance schedule, in ns since 1970; None: it did not.
+
+        Kept here because a rollout that was killed cannot tell the next one that it is to take the machine out again.
+        """
+        return (self._read_json(_DRAINED) or {}).get("start")
+
+    def note_drained(self, start):
+        """Remembers it; with None it is over."""
+        path = os.path.join(self.path, _DRAINED)
+        if start is None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            return
+        os.makedirs(os.path.dirname(self.path), 0o755, exist_ok=True)
+        os.makedirs(self.path, 0o700, exist_ok=True)
+        write_file(path, json.dumps({"start": start}) + "\n", 0o600)
 
     def record(self, number, flags_path, config, drop_in, about):
         """Keeps the parts as they are now; the generation is there whole or not at all."""

@@ -309,6 +309,7 @@ class Host:
             "before": self._described(pending if (pending or 0) > 0 else good),
             "after": self._described(target),
             "generation": target,
+            "drained": store.drained() is not None,
             "restarted": False,
             "agent_id": None,
             "same_agent": True,

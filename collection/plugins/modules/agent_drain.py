@@ -13,6 +13,8 @@ description:
   - Runs on the agent's host. The machine is named to the master as the agent names itself.
   - The master has one schedule for all machines, which is read, changed and written; let one host at a time do it
     (C(throttle) 1).
+  - That it was this module who scheduled the machine is kept on the host, so that a run after one that was killed takes
+    out what that one has put in, and leaves an operator's own maintenance alone.
 attributes:
   check_mode:
     description: Says what would be scheduled.
@@ -29,7 +31,8 @@ options:
     description:
       - V(scheduled) puts the machine into the schedule, from now on, so that frameworks are asked to leave it.
       - V(empty) waits until the agent runs no container any more, and fails after O(timeout).
-      - V(unscheduled) takes the machine out of the schedule.
+      - V(unscheduled) takes the machine out of the schedule, where it is known out of the window of O(state=scheduled)
+        alone.
     type: str
     choices: [scheduled, empty, unscheduled]
     required: true
@@ -50,6 +53,10 @@ options:
   url_password:
     description: Secret for the endpoints of agent and master.
     type: str
+  prefix:
+    description: Directory of the shim's installation, which keeps what O(state=scheduled) did.
+    type: path
+    default: /opt/mesos-shim
   timeout:
     description: Seconds until the agent must be empty.
     type: int
@@ -71,6 +78,11 @@ machine:
   returned: success
   type: dict
   sample: {hostname: agent-1.example.com, ip: 10.0.0.11}
+ours:
+  description: Whether this module has put the machine into the schedule, now or in an earlier run, not somebody else.
+  returned: O(state=scheduled)
+  type: bool
+  sample: true
 containers:
   description: Ids of the containers that still run.
   returned: O(state=empty)
@@ -88,6 +100,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils.agent_api impo
 from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import SecretiveModule
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_table import FLAGS
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import FlagError
+from ansible_collections.mesos.containerizer.plugins.module_utils.generations import Store
 
 
 def machine_of(state):
@@ -98,11 +111,18 @@ def machine_of(state):
     return {"hostname": state.get("hostname") or "", "ip": ip}
 
 
-def without(schedule, machine):
-    """A schedule that does not name the machine."""
+def start_of(window):
+    """When a window begins, in ns since 1970."""
+    return int(((window.get("unavailability") or {}).get("start") or {}).get("nanoseconds") or 0)
+
+
+def without(schedule, machine, start=None):
+    """A schedule that does not name the machine, in windows of that start where one is given."""
     windows = []
     for window in schedule.get("windows") or []:
-        left = [m for m in window.get("machine_ids") or [] if m.get("ip") != machine["ip"]]
+        listed = window.get("machine_ids") or []
+        gone = start is None or start_of(window) == start
+        left = [m for m in listed if not (gone and m.get("ip") == machine["ip"])]
         if left:
             windows.append(dict(window, machine_ids=left))
     return {"windows": windows} if windows else {}
@@ -126,21 +146,31 @@ def run(module):
                 )
             time.sleep(1)
     master = Api(params["master"], *access)
+    store = Store(os.path.normpath(params["prefix"]))
     schedule = master.get("/master/maintenance/schedule") or {}
-    wanted = without(schedule, machine)
     if params["state"] == "scheduled":
-        listed = [m for w in schedule.get("windows") or [] for m in w.get("machine_ids") or []]
-        if any(m.get("ip") == machine["ip"] for m in listed):
-            return {"changed": False, "machine": machine}
-        window = {
-            "machine_ids": [machine],
-            "unavailability": {"start": {"nanoseconds": time.time_ns()}},
-        }
-        wanted = {"windows": wanted.get("windows", []) + [window]}
+        return schedule_machine(module, master, store, schedule, machine)
+    wanted = without(schedule, machine, store.drained())
     changed = wanted != schedule
-    if changed and not module.check_mode:
-        master.post("/master/maintenance/schedule", json.dumps(wanted))
+    if not module.check_mode:
+        if changed:
+            master.post("/master/maintenance/schedule", json.dumps(wanted))
+        store.note_drained(None)
     return {"changed": changed, "machine": machine}
+
+
+def schedule_machine(module, master, store, schedule, machine):
+    """Puts the machine into the schedule, unless it is there."""
+    windows = schedule.get("windows") or []
+    starts = [start_of(w) for w in windows if any(m.get("ip") == machine["ip"] for m in w.get("machine_ids") or [])]
+    if starts:
+        return {"changed": False, "machine": machine, "ours": store.drained() in starts}
+    start = time.time_ns()
+    window = {"machine_ids": [machine], "unavailability": {"start": {"nanoseconds": start}}}
+    if not module.check_mode:
+        store.note_drained(start)  # before: of what is in the schedule nobody else would know whose it is
+        master.post("/master/maintenance/schedule", json.dumps({"windows": windows + [window]}))
+    return {"changed": True, "machine": machine, "ours": True}
 
 
 def main():
@@ -152,6 +182,7 @@ def main():
             "url": {"type": "str"},
             "url_username": {"type": "str"},
             "url_password": {"type": "str", "no_log": True},
+            "prefix": {"type": "path", "default": "/opt/mesos-shim"},
             "timeout": {"type": "int", "default": 600},
         },
         supports_check_mode=True,

@@ -215,6 +215,11 @@ lost_containers:
   type: list
   elements: str
   sample: []
+drained:
+  description: Whether a rollout that was stopped has left the host in the master's maintenance schedule.
+  returned: O(state=restored)
+  type: bool
+  sample: false
 flags_path:
   description: The flags directory that was restored.
   returned: O(state=restored) where there was something to go back to

@@ -115,6 +115,11 @@ foreign_files:
   type: list
   elements: str
   sample: [isolation.rpmnew]
+drained:
+  description: Whether a rollout that was stopped has left the host in the master's maintenance schedule.
+  returned: success
+  type: bool
+  sample: false
 problems:
   description: What stands against it, on failure.
   returned: always
@@ -139,6 +144,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils.agent_service 
 )
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_change import FlagChange
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import FlagError, effective
+from ansible_collections.mesos.containerizer.plugins.module_utils.generations import Store
 from ansible_collections.mesos.containerizer.plugins.module_utils.host_python import NoPython, choose
 
 _NAMES = ("/etc/mesos-slave", "/etc/mesos-agent")
@@ -257,7 +263,8 @@ def run(module):
         problems += [found for found in (sealing(pid), *full) if found]
     for warning in warnings:
         module.warn(warning)
-    return dict(result, changed=False, path=params["path"], problems=problems, diff={})
+    drained = Store(os.path.normpath(params["prefix"])).drained() is not None
+    return dict(result, changed=False, path=params["path"], drained=drained, problems=problems, diff={})
 
 
 def main():
