@@ -6,6 +6,7 @@ import io
 import os
 import sys
 import tarfile
+import zipfile
 from importlib import import_module
 
 import pytest
@@ -55,8 +56,15 @@ def test_psutil_travels_to_its_own_platform_only(source):
     assert {"lib/psutil/__init__.py", "lib/psutil/_psutil_linux.abi3.so", "lib/psutil/LICENSE"} <= set(
         names(found[where].content)
     )
-    with pytest.raises(AnsibleError, match="no wheel of psutil"):
-        archive.build(source, "/tmp/psutil-7.0.0-cp36-abi3-macosx_11_0_arm64.whl")
+    wheel = source.parent / "psutil-7.2.2-cp36-abi3-macosx_11_0_arm64.whl"
+    with zipfile.ZipFile(wheel, "w") as packed:
+        packed.writestr("psutil/__init__.py", "")
+        packed.writestr("psutil/_psutil_osx.abi3.so", "")
+    mixed = archive.build(source, str(wheel))
+    assert set(mixed) == {"any", where, "darwin-arm64"} and mixed[where] == found[where]
+    assert "lib/psutil/_psutil_osx.abi3.so" in names(mixed["darwin-arm64"].content)
+    with pytest.raises(AnsibleError, match="no wheel of psutil for Linux or macOS"):
+        archive.build(source, "/tmp/psutil-7.0.0-cp36-abi3-win_amd64.whl")
 
 
 def test_a_given_archive_must_be_a_release_and_have_its_digest(source, tmp_path):

@@ -3,12 +3,14 @@
 import json
 import os
 import re
+import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from .conftest import clone_to, play, tree
+from .conftest import CHECKOUT, clone_to, play, tree
 
 
 def installed(host):
@@ -228,6 +230,48 @@ def test_modules_run_on_every_python_of_hosts(fleet):
     assert done.code == 0, done.text
     for host in hosts:
         assert (host.prefix / "bin/mesos-shim").read_text().startswith("#!/usr/bin/python3 ")
+
+
+def wheel_for_macos(directory):
+    """psutil under the name of its wheel for a Mac. What is in it is this machine's: the masked host must load it."""
+    import psutil
+
+    package = Path(psutil.__file__).parent
+    path = directory / "psutil-7.2.2-cp36-abi3-macosx_11_0_arm64.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        for file in (*package.glob("*.py"), *package.glob("*.abi3.so")):
+            wheel.write(file, f"psutil/{file.name}")
+    return path
+
+
+@pytest.mark.timeout(300)
+def test_on_a_masked_macos_the_same_role_installs_usage_only_mode(fleet, host, public_dir):
+    python = shutil.copy(Path(__file__).with_name("masked_python.py"), public_dir)
+    shutil.copy(CHECKOUT / "tests/daytwo/mask.py", public_dir)
+    mac = {
+        "ansible_python_interpreter": python,
+        "mesos_shim_python": python,
+        "mesos_shim_psutil_wheel": str(wheel_for_macos(public_dir)),
+        "mesos_shim_config": {"state_dir": str(public_dir / "state")},
+    }
+    foreseen = fleet.site(host, "--check", "--diff", **mac)
+    assert foreseen.code == 0 and foreseen.recap("changed") == 2 and list(host.root.iterdir()) == [], foreseen.text
+    done = fleet.site(host, **mac)
+    assert done.code == 0 and done.recap("changed") == 2, done.text
+    assert (host.root / "etc/mesos-slave/launcher_dir").read_text() == f"{host.prefix}/launcher\n"
+    program = [host.prefix / "bin/mesos-shim"]
+    usage = f'"{program[0]}" usage --format json'
+    said = subprocess.run(
+        [*program, "run", "--rm", "--", "sh", "-c", usage], capture_output=True, text=True, check=False, timeout=60
+    )
+    warning = "usage-only: NOTHING is isolated: darwin has no namespaces and no cgroups"
+    assert said.stderr == f"mesos-shim: warning: {warning}\n"
+    (container,) = json.loads(said.stdout)
+    assert container["mode"] == "usage-only" and container["statistics"]["mem_rss_bytes"] > 0
+    again = fleet.site(host, **mac)
+    assert again.code == 0 and again.recap("changed") == 0, again.text
+    gone = fleet.site(host, playbook="uninstall", **mac)
+    assert gone.code == 0 and not host.prefix.exists(), gone.text
 
 
 @pytest.mark.parametrize("user", ["root", "ordinary"])

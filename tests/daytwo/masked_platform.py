@@ -1,70 +1,19 @@
 """Runs mesos-shim as on another system than Linux: `masked_platform.py LIB CONFIG ARGUMENTS…`.
 
-A masked platform, not a real one: `sys.platform` says darwin, what only Linux has is not there (functions of `posix`,
-symbols of the C library, /proc), and psutil, loaded before, stands for the one that macOS would have.
+psutil, loaded before, stands for the one that macOS would have; mask.py is the rest.
 """
 
-import builtins
+import os
 import sys
 
 LIB, CONFIG = sys.argv[1:3]
 sys.path.insert(0, LIB)
 del sys.argv[1:3]
 
-import _ctypes  # noqa: E402
-import _signal  # noqa: E402
-import posix  # noqa: E402
-
 import psutil  # noqa: E402, F401 (before the mask: its own Linux part would not load behind it)
 
-# Of Python's posix, what macOS has not.
-for name in (
-    *("pipe2", "setresuid", "setresgid", "getresuid", "getresgid", "setns", "unshare", "eventfd", "memfd_create"),
-    *("getxattr", "setxattr", "listxattr", "removexattr", "pidfd_open", "splice", "sched_getaffinity"),
-    *("O_PATH", "O_TMPFILE", "O_DIRECT", "ST_RDONLY_", "P_PIDFD", "posix_fadvise", "getrandom"),
-):
-    if hasattr(posix, name):
-        delattr(posix, name)
-for name in ("sigwaitinfo", "sigtimedwait"):
-    delattr(_signal, name)
-
-LINUX_SYMBOLS = {"unshare", "setns", "mount", "umount2", "syscall", "prctl", "fstatfs", "ioctl", "statx"}
-real_dlsym = _ctypes.dlsym
-
-
-def dlsym(handle: object, name: str) -> int:
-    if name in LINUX_SYMBOLS:
-        raise OSError(f"symbol not found: {name}")
-    return int(real_dlsym(handle, name))
-
-
-_ctypes.dlsym = dlsym
-
-
-def masked(call: object) -> object:
-    """The call, for which /proc and /sys are not there."""
-
-    def without_proc(path: object, *rest: object, **named: object) -> object:
-        text = path.decode(errors="replace") if isinstance(path, bytes) else path
-        if isinstance(text, str) and text.startswith(("/proc", "/sys", "/run/systemd")) and not named.get("dir_fd"):
-            frame = sys._getframe(1)
-            if "psutil" not in frame.f_code.co_filename:
-                raise FileNotFoundError(2, f"masked: {text}")
-        return call(path, *rest, **named)  # type: ignore[operator]
-
-    return without_proc
-
-
-for name in ("open", "stat", "lstat", "readlink", "listdir", "access"):
-    setattr(posix, name, masked(getattr(posix, name)))
-builtins.open = masked(builtins.open)
-
-import os  # noqa: E402
-
-for name in ("open", "stat", "lstat", "readlink", "listdir", "access"):
-    setattr(os, name, getattr(posix, name))
-os.uname = lambda: ("Darwin",) * 5
-sys.platform = "darwin"
+with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "mask.py")) as mask:
+    exec(compile(mask.read(), mask.name, "exec"), {"__name__": "mask"})
 
 from mesos_shim.main import main  # noqa: E402
 

@@ -74,8 +74,9 @@ options:
     type: str
   psutil_wheel:
     description:
-      - Path of psutil's abi3 wheel for Linux on the controller, packed into the release of a checkout.
-      - Default is the psutil that is installed on the controller.
+      - Path of psutil's abi3 wheel for Linux or macOS on the controller, packed into the release of a checkout for
+        hosts of that platform.
+      - Hosts of the controller's own platform get the psutil that is installed there unless the wheel is for them.
     type: path
   releases:
     description: Set by the controller's half; which release each platform gets.

@@ -41,7 +41,7 @@ def archives(given: str | None, sha256: str | None, psutil_wheel: str | None) ->
     Arguments:
         given: path of a ready archive; default is the one in a built collection, else the checkout around this file.
         sha256: what the given archive must have.
-        psutil_wheel: path of psutil's abi3 wheel; default is the psutil that is installed here.
+        psutil_wheel: path of psutil's abi3 wheel for a platform; for this one it goes before the psutil installed here.
     """
     bundled = bundle_name(_COLLECTION, ANY)
     if sha256 and not given:
@@ -80,9 +80,9 @@ def build(source: Path, psutil_wheel: str | None = None) -> dict[str, Archive]:
     version = _version(files.get("lib/mesos_shim/__init__.py", b""), source)
     files.update(_share(source.parents[1]))
     found = {ANY: _pack(files, version)}
-    where, psutil = _wheel(Path(psutil_wheel)) if psutil_wheel else _installed_psutil()
-    if psutil:
-        found[where] = _pack({**files, **psutil}, version)
+    for where, psutil in (_installed_psutil(), _wheel(Path(psutil_wheel)) if psutil_wheel else (ANY, {})):
+        if psutil:
+            found[where] = _pack({**files, **psutil}, version)
     return found
 
 
@@ -137,7 +137,7 @@ def _pack(files: dict[str, bytes], version: str) -> Archive:
 def _installed_psutil() -> tuple[str, dict[str, bytes]]:
     """The controller's own psutil, where its compiled part serves every Python 3 of this platform."""
     spec = importlib.util.find_spec("psutil")
-    if sys.platform != "linux" or spec is None or spec.origin is None:
+    if sys.platform not in ("linux", "darwin") or spec is None or spec.origin is None:
         return ANY, {}
     package = Path(spec.origin).parent
     if not list(package.glob("*.abi3.so")):
@@ -145,13 +145,15 @@ def _installed_psutil() -> tuple[str, dict[str, bytes]]:
     files = {f"lib/psutil/{path.name}": path.read_bytes() for path in package.iterdir() if _of_psutil(path.name)}
     for path in package.parent.glob("psutil-*.dist-info/**/LICENSE"):
         files["lib/psutil/LICENSE"] = path.read_bytes()
-    return f"linux-{platform.machine()}", files
+    return f"{sys.platform}-{platform.machine()}", files
 
 
 def _wheel(path: Path) -> tuple[str, dict[str, bytes]]:
-    match = re.fullmatch(r"psutil-[0-9.]+-cp3[0-9]+-abi3-(?:manylinux\w+|linux)_(x86_64|aarch64)[\w.]*\.whl", path.name)
+    match = re.fullmatch(
+        r"psutil-[0-9.]+-cp3[0-9]+-abi3-(manylinux|linux|macosx)\w*_(x86_64|aarch64|arm64)[\w.]*\.whl", path.name
+    )
     if not match:
-        raise AnsibleError(f"psutil_wheel {path} is no wheel of psutil for Linux with the abi3 tag")
+        raise AnsibleError(f"psutil_wheel {path} is no wheel of psutil for Linux or macOS with the abi3 tag")
     files = {}
     try:
         with zipfile.ZipFile(path) as wheel:
@@ -163,7 +165,7 @@ def _wheel(path: Path) -> tuple[str, dict[str, bytes]]:
                     files["lib/psutil/LICENSE"] = wheel.read(name)
     except (OSError, zipfile.BadZipFile) as error:
         raise AnsibleError(f"psutil_wheel {path}: {error}") from error
-    return f"linux-{match[1]}", files
+    return f"{'darwin' if match[1] == 'macosx' else 'linux'}-{match[2]}", files
 
 
 def _of_psutil(name: str) -> bool:
