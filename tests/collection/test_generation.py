@@ -148,7 +148,9 @@ def test_a_failure_in_the_middle_puts_everything_back(host, monkeypatch, at):
         else:
             patch.setattr(generations.Store, "record", full)
         failed = host(flags={"gc_delay": "2days"}, config_text='{"hide_work_dir": true}\n')
-    assert failed["failed"] and "No space left on device" in failed["msg"] and "put back" in failed["msg"]
+    assert failed["failed"]
+    wanted = "somewhere: No space left on device: make room there (df -h, df -i), then run it again; flags, release and"
+    assert failed["msg"] == wanted + " configuration were put back"
     assert tree(host.flags_dir) == before
     assert (host.prefix / "etc/mesos-shim/config.json").read_text() == "{}\n"
     assert {**host.state, "last": 0} == {**state, "last": 0, "restarted": False}

@@ -127,7 +127,9 @@ def test_everything_is_said_at_once(preflight, tmp_path):
 
 def test_a_full_file_system_of_the_flags_is_named(preflight, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_FLAGS_BYTES", 1 << 60)
-    assert f"{tmp_path}/mesos-slave: {tmp_path} has " in preflight()["msg"]
+    said = preflight()["msg"]
+    assert f"mesos_agent_flags_dir {tmp_path}/mesos-slave: the file system of {tmp_path} has " in said
+    assert "kB are needed: make room there" in said
 
 
 def test_a_container_path_may_come_from_another_volume(preflight):

@@ -22,6 +22,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils.flag_effects i
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_table import FLAGS
 from ansible_collections.mesos.containerizer.plugins.module_utils.host_python import choose
 from ansible_collections.mesos.containerizer.plugins.module_utils.shim_installation import Installation, InstallError
+from ansible_collections.mesos.containerizer.plugins.module_utils.system_errors import said
 
 # What the shim keeps below its state directory.
 _RECORDS = ("containers", "usage.json", "usage.lock")
@@ -158,12 +159,16 @@ class Host:
                 store.write_state(pending=None)
             except Exception as second:
                 message = "%s; and it could not be put back: %s; run the playbook rollback once it can"
-                raise GenerationError(message % (error, second)) from error
-            raise GenerationError("%s; flags, release and configuration were put back" % error) from error
+                raise GenerationError(message % (self._words(error), self._words(second))) from error
+            message = "%s; flags, release and configuration were put back"
+            raise GenerationError(message % self._words(error)) from error
         before, after = self._described(base), self._described(number)
         before["release"] = before["release"] or found["release"]
         result.update(generation=number, before=before, after=after)
         result.update(agent_id=agent_id, same_agent=same_agent, pending=True)
+
+    def _words(self, error):
+        return said(error, self.prefix) if isinstance(error, OSError) else str(error)
 
     def _planned(self, change, found, drop_in):
         params, actions = self.params, []

@@ -149,6 +149,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils.agent_refusals
 from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import SecretiveModule
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_change import FlagChange, IncompatibleError
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import FlagError
+from ansible_collections.mesos.containerizer.plugins.module_utils.system_errors import said
 
 
 def main():
@@ -176,7 +177,7 @@ def main():
     except FlagError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
-        module.fail_json(msg="%s: %s" % (error.filename or module.params["path"], error.strerror))
+        module.fail_json(msg=said(error, module.params["path"]))
 
 
 if __name__ == "__main__":

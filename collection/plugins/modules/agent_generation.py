@@ -238,6 +238,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values im
 from ansible_collections.mesos.containerizer.plugins.module_utils.host_generations import GenerationError, Host
 from ansible_collections.mesos.containerizer.plugins.module_utils.host_python import NoPython
 from ansible_collections.mesos.containerizer.plugins.module_utils.shim_installation import InstallError
+from ansible_collections.mesos.containerizer.plugins.module_utils.system_errors import said
 
 
 def main():
@@ -278,7 +279,7 @@ def main():
     except (FlagError, GenerationError, InstallError, NoPython, ServiceError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
-        module.fail_json(msg="%s: %s" % (error.filename or module.params["prefix"], error.strerror or error))
+        module.fail_json(msg=said(error, module.params["prefix"], "mesos_shim_prefix"))
     module.exit_json(**result)
 
 

@@ -146,6 +146,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils.flag_change im
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import FlagError, effective
 from ansible_collections.mesos.containerizer.plugins.module_utils.generations import Store
 from ansible_collections.mesos.containerizer.plugins.module_utils.host_python import NoPython, choose
+from ansible_collections.mesos.containerizer.plugins.module_utils.system_errors import ROOM
 
 _NAMES = ("/etc/mesos-slave", "/etc/mesos-agent")
 _LIBRARIES = ("/usr/lib", "/usr/local/lib", "/usr/lib64", "/usr/local/lib64")
@@ -211,16 +212,20 @@ def no_launcher(prefix, settings):
     )
 
 
-def too_full(path, wanted):
-    """Why there is no room at a path, or None."""
+def too_full(variable, path, wanted):
+    """Why there is no room at the path that a variable says, or None."""
     there = path = os.path.abspath(path)
     while not os.path.isdir(there):
         there = os.path.dirname(there)
     found = os.statvfs(there)
     free = found.f_bavail * found.f_frsize
     if free < wanted:
-        return "%s: %s has %d kB free, %d kB are needed" % (path, there, free >> 10, wanted >> 10)
-    return "%s: %s has no free inodes" % (path, there) if found.f_files and not found.f_favail else None
+        lack = "%d kB free, %d kB are needed" % (free >> 10, wanted >> 10)
+    elif found.f_files and not found.f_favail:
+        lack = "no free inodes"
+    else:
+        return None
+    return "%s %s: the file system of %s has %s: %s" % (variable, path, there, lack, ROOM)
 
 
 def run(module):
@@ -259,8 +264,11 @@ def run(module):
     except NoPython as error:
         problems.append(str(error))
     if sys.platform.startswith("linux"):
-        full = (too_full(params["prefix"], params["free_bytes"]), too_full(params["path"], _FLAGS_BYTES))
-        problems += [found for found in (sealing(pid), *full) if found]
+        full = [
+            too_full("mesos_shim_prefix", params["prefix"], params["free_bytes"]),
+            too_full("mesos_agent_flags_dir", params["path"], _FLAGS_BYTES),
+        ]
+        problems += [found for found in [sealing(pid)] + full if found]
     for warning in warnings:
         module.warn(warning)
     drained = Store(os.path.normpath(params["prefix"])).drained() is not None

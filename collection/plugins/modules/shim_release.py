@@ -154,6 +154,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils.shim_installat
     InstallError,
     configuration,
 )
+from ansible_collections.mesos.containerizer.plugins.module_utils.system_errors import said
 
 
 def main():
@@ -199,7 +200,7 @@ def main():
     except (InstallError, NoPython) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
-        module.fail_json(msg="%s: %s" % (error.filename or params["prefix"], error.strerror))
+        module.fail_json(msg=said(error, params["prefix"], "mesos_shim_prefix"))
     module.exit_json(**({"changed": False, "archive_needed": where} if result is None else result))
 
 
