@@ -199,3 +199,10 @@ def test_the_summary_names_every_host():
         "h4 not started",
     ]
     assert said[4] == "4 hosts: 1 died, 1 done, 1 failed, 1 not started"
+    resumed = {**switched, "after": {"generation": None, "release": "b"}, "changed_flags": [], "restarted": False}
+    resumed["actions"] = ["resume"]
+    foreseen = {"h1": {"mesos_agent_rollout": {"state": "would change", "switched": resumed}}}
+    assert summary.rollout_summary(["h1"], foreseen) == [
+        "h1  would change  1 (a) -> new (b), which a stopped run had begun",
+        "1 host: 1 would change",
+    ]

@@ -41,18 +41,21 @@ _value:
 """
 
 
-def _place(where):
+def _place(where, unnumbered):
     where = where or {}
     number = where.get("generation")
-    return "%s (%s)" % ("none" if number is None else number, where.get("release") or "no shim")
+    return "%s (%s)" % (unnumbered if number is None else number, where.get("release") or "no shim")
 
 
 def _what(switched):
     if not switched or not switched.get("changed"):
         return "nothing to do" if switched else ""
-    text = "%s -> %s" % (_place(switched.get("before")), _place(switched.get("after")))
+    # In check mode what is to come has no number yet.
+    text = "%s -> %s" % (_place(switched.get("before"), "none"), _place(switched.get("after"), "new"))
     flags = ", ".join(change["name"] for change in switched.get("changed_flags") or [])
-    return text + (", flags: " + flags if flags else "") + (", restarted" if switched.get("restarted") else "")
+    text += (", flags: " + flags if flags else "") + (", restarted" if switched.get("restarted") else "")
+    # A killed run may have written the flags, or restarted the agent: no more is to be done, so no more is said.
+    return text + (", which a stopped run had begun" if "resume" in (switched.get("actions") or []) else "")
 
 
 def rollout_summary(names, hostvars):
@@ -70,7 +73,8 @@ def rollout_summary(names, hostvars):
     for name, state, what, took, why in rows:
         line = "%s  %s  %s  %s" % (name.ljust(widths[0]), state.ljust(widths[1]), what.ljust(widths[2]), took)
         lines.append(line.rstrip() + (": " + why if why else ""))
-    return lines + ["%d hosts: %s" % (len(rows), ", ".join("%d %s" % (counts[s], s) for s in sorted(counts)))]
+    hosts = "1 host" if len(rows) == 1 else "%d hosts" % len(rows)
+    return lines + ["%s: %s" % (hosts, ", ".join("%d %s" % (counts[s], s) for s in sorted(counts)))]
 
 
 class FilterModule:
