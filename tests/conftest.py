@@ -79,14 +79,14 @@ class Shim:
         )
 
 
-def install(prefix: Path, python: str = PYTHON, name: str = "0.1.0-test") -> Path:
-    """Stage and activate the checkout's shim at `prefix`, by its own release.py."""
+def install(prefix: Path, python: str = PYTHON, name: str = "0.1.0-test", *, activate: bool = True) -> Path:
+    """Stage and, unless told otherwise, activate the checkout's shim at `prefix`, by its own release.py."""
     with tempfile.TemporaryDirectory() as unpacked:
         lib = Path(unpacked) / "lib"
         shutil.copytree(CHECKOUT / "shim/mesos_shim", lib / "mesos_shim", ignore=shutil.ignore_patterns("__pycache__"))
         _add_psutil(lib)
         release = [python, "-ISB", str(lib / "mesos_shim/release.py")]
-        for action in (["stage", "--source", unpacked], ["activate"]):
+        for action in (["stage", "--source", unpacked], *([["activate"]] if activate else [])):
             subprocess.run(
                 [*release, *action, "--prefix", str(prefix), "--name", name], check=True, capture_output=True
             )

@@ -12,6 +12,7 @@ import py_compile
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,8 @@ def activate(prefix: Path, name: str, helpers: "Path | None", check: bool) -> "d
                 links[prefix / "launcher" / helper.name] = str(helper)
     wrong = {path: target for path, target in links.items() if not path.is_symlink() or os.readlink(path) != target}
     if not check:
+        if prefix / "current" in wrong:
+            _note_activation(prefix / "releases" / name)
         # `current` last: what it leads to is complete when it moves.
         for path in sorted(wrong, key=lambda path: path.name == "current"):
             _link(path, wrong[path])
@@ -192,8 +195,8 @@ def in_use(prefix: Path) -> "set[str]":
     start = str(prefix / "releases") + "/"
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            words = (process / "cmdline").read_bytes().split(b"\0")[:3]
-            script = next((os.fsdecode(word) for word in words if os.fsdecode(word).startswith(str(prefix))), None)
+            words = [os.fsdecode(word) for word in (process / "cmdline").read_bytes().split(b"\0")[:3]]
+            script = next((word for word in words if word.startswith("/") and _below(prefix, word)), None)
             if script is None:
                 continue
             # Through a link the name says nothing of the release: what it has open or mapped would not either,
@@ -201,17 +204,63 @@ def in_use(prefix: Path) -> "set[str]":
             if script.startswith(start):
                 used.add(script[len(start) :].split("/")[0])
             else:
-                used.add(_release_at(prefix, process))
-        except OSError:
+                ticks = int((process / "stat").read_text(errors="replace").rpartition(")")[2].split()[19])
+                used |= _current_at(prefix, ticks / os.sysconf("SC_CLK_TCK"))
+        except (OSError, ValueError, IndexError):
             continue
     return {name for name in used if name}
 
 
-def _release_at(prefix: Path, process: Path) -> str:
-    """The newest release staged before the process started."""
-    started = process.stat().st_mtime
-    older = [name for name in releases(prefix) if (prefix / "releases" / name).stat().st_mtime <= started + 1]
-    return older[-1] if older else ""
+def _below(prefix: Path, path: str) -> bool:
+    """Whether a path leads into the prefix, by itself or by a link that an operator has made elsewhere."""
+    return path.startswith(f"{prefix}/") or os.path.realpath(path).startswith(f"{os.path.realpath(prefix)}/")
+
+
+_ACTIVATIONS = "activations"  # in a release: a line for each time that it became the current one
+# Between a process's start and its exec of the program, and between a note of ours and the switch itself.
+_SLACK = 2.0
+
+
+def _boot() -> "tuple[str, float] | None":
+    """Which boot this is, and its age in seconds, from which /proc counts a process's start whoever sets the clock."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return boot, time.clock_gettime(time.CLOCK_BOOTTIME)
+    except (OSError, AttributeError):
+        return None
+
+
+def _note_activation(release: Path) -> None:
+    """Remember when a release becomes the current one. Its place among the others stays that of its staging."""
+    boot = _boot()
+    if boot is None:
+        return
+    found = release.stat()
+    with (release / _ACTIVATIONS).open("a") as file:
+        file.write(f"{time.time():.2f} {boot[0]} {boot[1]:.2f}\n")
+    os.utime(release, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+def _current_at(prefix: Path, seconds: float) -> "set[str]":
+    """The releases that may have been the current one so many seconds after this boot."""
+    boot = _boot()
+    moments = []  # (wall clock, seconds after this boot; before it: 0, name)
+    for name in releases(prefix):
+        try:
+            lines = (prefix / "releases" / name / _ACTIVATIONS).read_text().splitlines()
+        except FileNotFoundError:
+            continue  # never the current one, or staged by a version that kept no such file
+        for when, boot_id, since in (line.split() for line in lines):
+            moments.append((float(when), float(since) if boot and boot_id == boot[0] else 0.0, name))
+    moments.sort()
+    before = [name for _, since, name in moments if since <= seconds - _SLACK]
+    near = {name for _, since, name in moments if abs(since - seconds) < _SLACK}
+    if before:
+        return near | {before[-1]}
+    # It started before the first note: the newest that was staged by then.
+    wall = time.time() - (boot[1] - seconds) if boot else time.time()
+    older = [name for name in releases(prefix) if (prefix / "releases" / name).stat().st_mtime <= wall + _SLACK]
+    return near | set(older[-1:])
 
 
 def status(prefix: Path) -> "dict[str, object]":
