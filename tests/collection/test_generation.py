@@ -101,6 +101,19 @@ def test_what_was_gone_back_to_counts_as_good_again(host):
     assert host("restored")["generation"] == 2
 
 
+def test_a_rollback_that_is_run_again_goes_no_further_back(host):
+    for days in (1, 2, 3):
+        host(flags={"gc_delay": f"{days}days"})
+    assert not host("restored", once=True, reason="not well")["already"] and host.state["good"] == 2
+    again = host("restored", once=True)
+    assert not again["changed"] and again["already"] == "from generation 3: not well" and host.state["good"] == 2
+    assert (again["generation"], again["before"], again["after"]) == (2, again["after"], again["before"])
+    assert again["flags_path"] == str(host.flags_dir) and tree(host.flags_dir) == {"gc_delay": "2days\n"}
+    assert host("restored", once=True, generation=1)["changed"] and host.state["good"] == 1
+    host(flags={"gc_delay": "4days"})
+    assert host("restored", once=True)["generation"] == 1 and tree(host.flags_dir) == {"gc_delay": "1days\n"}
+
+
 def test_pending_is_finished_or_taken_back(host):
     host(flags={"gc_delay": "1days"})
     pending = host(flags={"gc_delay": "2days"}, confirm=False)

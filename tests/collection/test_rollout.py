@@ -305,6 +305,23 @@ def test_rollback_takes_every_host_back_by_one_generation(fleet):
     assert fleet.goods() == before and fleet.running("gc_delay") == running
 
 
+def test_a_rollback_goes_on_after_its_controller_was_killed(fleet):
+    """Hosts that are back already are not taken one generation further."""
+    before, running, current = fleet.goods(), fleet.running("gc_delay"), fleet.current
+    assert fleet.play("rollout", variables=with_flags(gc_delay="15days")).code == 0
+    process = fleet.begin("rollback", variables=fleet.current)
+    machines.wait_until(lambda: fleet.state("host-1")["good"] == before[0], "host-1 taken back")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    machines.wait_until(lambda: fleet.state("host-1")["pending"] is None, "the end of what was begun on host-1")
+    done = fleet.play("rollback")
+    assert done.code == 0 and done.ended() == {"host-1": "unchanged", "host-2": "done", "host-3": "done"}, done.text
+    assert "it is back from generation" in done.line("host-1")
+    assert "name a generation in mesos_agent_rollback_generation" in done.line("host-1")
+    fleet.current = current
+    assert fleet.goods() == before and fleet.running("gc_delay") == running
+
+
 def test_verify_names_what_differs_and_changes_nothing(fleet):
     host = fleet.machines["host-2"]
     (running,) = {*fleet.running("gc_delay")}

@@ -306,8 +306,9 @@ class Host:
         store, params = self.store, self.params
         pending, good = store.state["pending"], store.state["good"]
         target = params["generation"]
+        left = self._left() if target is None and params["once"] else None
         if target is None:
-            target = good if pending is not None else None if good is None else store.previous(good)
+            target = good if pending is not None or left else None if good is None else store.previous(good)
         result = {
             "changed": False,
             "actions": [],
@@ -315,6 +316,7 @@ class Host:
             "after": self._described(target),
             "generation": target,
             "drained": store.drained() is not None,
+            "already": left,
             "restarted": False,
             "agent_id": None,
             "same_agent": True,
@@ -333,6 +335,8 @@ class Host:
             raise GenerationError("generation %s needs the release %s, which is gone" % (target, about["release"]))
         path, unit = about["flags_path"], about["service"]
         result["flags_path"], result["service"] = path, unit
+        if left:
+            return result
         flags = self.store.file(target, generations.FLAGS)
         settings = flag_directory.read(flags, FLAGS).flags if flags else {}
         differing = self._differs(target, path, unit)
@@ -365,6 +369,14 @@ class Host:
                 store.note(target, failed=None)
             store.write_state(pending=None, restarted=True)
         return result
+
+    def _left(self):
+        """Why a host was taken back already since the last generation that was good, or None."""
+        store, good = self.store, self.store.state["good"]
+        if good is None or store.state["pending"] is not None:
+            return None
+        left = [(n, (store.about(n) or {}).get("failed")) for n in store.numbers() if n > good]
+        return next(("from generation %d: %s" % (n, why) for n, why in reversed(left) if why), None)
 
     def _put_back(self, number, path, unit):
         """Files as a generation has them; the agent is the caller's."""

@@ -107,6 +107,13 @@ options:
     description: Whether O(state=restored) leaves a host alone that has no pending generation.
     type: bool
     default: false
+  once:
+    description:
+      - Whether O(state=restored) leaves a host alone that was taken back already, by the operator or after a failed
+        gate, and has had no new generation since. So a rollback that was stopped can be run again.
+      - Not where O(generation) is given.
+    type: bool
+    default: false
   required:
     description: Whether O(state=restored) fails where there is nothing to go back to.
     type: bool
@@ -220,6 +227,11 @@ drained:
   returned: O(state=restored)
   type: bool
   sample: false
+already:
+  description: With O(once), from which generation the host was taken back before, and why; V(null) where it was not.
+  returned: O(state=restored)
+  type: str
+  sample: "from generation 3: rolled back by the operator"
 flags_path:
   description: The flags directory that was restored.
   returned: O(state=restored) where there was something to go back to
@@ -264,6 +276,7 @@ def main():
             "generation": {"type": "int"},
             "reason": {"type": "str"},
             "pending_only": {"type": "bool", "default": False},
+            "once": {"type": "bool", "default": False},
             "required": {"type": "bool", "default": True},
             "keep": {"type": "int", "default": 3},
             "keep_releases": {"type": "int", "default": 2},
