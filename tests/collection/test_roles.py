@@ -163,6 +163,30 @@ def test_a_host_whose_variables_are_wrong_is_refused_and_nothing_is_staged(fleet
     assert tree(hosts["a"].root) == tree(hosts["b"].root) == {}
 
 
+def test_an_inventory_may_give_everything_as_text(fleet, host):
+    """In INI form true stays text, and so does a map that has true in it."""
+    given = {
+        "mesos_agent_drain": "false",
+        "mesos_agent_drop_in": "true",
+        "mesos_agent_keep_generations": "2",
+        "mesos_agent_attributes": json.dumps({"ssd": True}),
+        "mesos_agent_flags": json.dumps({**host.variables["mesos_agent_flags"], "strict": True}),
+        "mesos_agent_default_container_info": json.dumps(host.variables["mesos_agent_default_container_info"]),
+        "mesos_shim_config": json.dumps({"hide_work_dir": True}),
+    }
+    done, ended = fleet.rollout({host: given})
+    assert done.code == 0 and ended["host"][0] == "done", done.text
+    assert {"?strict", "attributes/ssd", "isolation"} <= set(tree(host.root / "etc/mesos-slave"))
+    assert json.loads((host.prefix / "etc/mesos-shim/config.json").read_text()) == {
+        "default_container_info": host.variables["mesos_agent_default_container_info"],
+        "hide_work_dir": True,
+    }
+    for wrong in ("mesos_agent_flags", "mesos_agent_attributes"):
+        done, ended = fleet.rollout({host: {**given, wrong: "rack=r1"}})
+        assert ended["host"][0] == "refused", done.text
+        assert f"{wrong}: not a map of names and values" in ended["host"][1]
+
+
 def test_rollouts_follow_each_other_in_one_run(fleet):
     (fleet.checkout / "playbooks/again.yml").write_text(
         "".join(f"- import_playbook: {name}.yml\n" for name in ("rollout", "rollout", "rollback"))

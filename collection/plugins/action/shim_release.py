@@ -14,6 +14,7 @@ import tempfile
 
 from ansible import constants as C
 from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.module_utils.common.validation import check_type_dict
 from ansible.plugins.action import ActionBase
 from ansible_collections.mesos.containerizer.plugins.module_utils.shim_installation import (
     InstallError,
@@ -24,6 +25,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils.shim_installat
 from ansible_collections.mesos.containerizer.plugins.plugin_utils.release_archive import archives
 
 _OWN_ARGUMENTS = ("archive", "archive_sha256", "psutil_wheel")
+_MAPS = {"config": "mesos_shim_config", "default_container_info": "mesos_agent_default_container_info"}
 
 
 _VALIDATE = (
@@ -56,6 +58,14 @@ def _judge(archive, config, own_default):
         raise AnsibleActionFail(f"the configuration is refused: {reason}")
 
 
+def _map(name, value):
+    """A map, also where an inventory in INI form has given it as text. Raises AnsibleActionFail by its variable."""
+    try:
+        return check_type_dict(value or {})
+    except TypeError as error:
+        raise AnsibleActionFail(f"{_MAPS[name]}: not a map, nor JSON of one: {error}") from error
+
+
 class ActionModule(ActionBase):
     """The controller's half of mesos.containerizer.shim_release."""
 
@@ -64,6 +74,8 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         args = dict(self._task.args)
+        for name in _MAPS:
+            args[name] = _map(name, args.get(name))
         own = {name: args.pop(name, None) or None for name in _OWN_ARGUMENTS}
         try:
             found = archives(own["archive"], own["archive_sha256"], own["psutil_wheel"])
