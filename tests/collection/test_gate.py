@@ -132,6 +132,7 @@ def mine(start_time: int | None = None) -> dict[str, object]:
         # A master that does not have it counts more than the agent's own word.
         ({"/master/slaves": {"slaves": [{"id": "S1", "active": False}]}}, {"master": True}, "not registered"),
         ({"/metrics/snapshot": {"slave/registered": 0}}, {"master": True}, None),
+        ({"/master/slaves": None}, {"master": True}, "mesos_agent_master_url: http://"),
         ({"/slave(1)/containers": []}, {"containers": {"c-1": mine}}, "has not got back its containers c-1"),
         ({"/slave(1)/containers": []}, {"containers": {"c-1": lambda: mine(1)}}, None),  # it has ended by itself
         # 0.21 says its flags in its state, and has other names for the rest.

@@ -139,8 +139,10 @@ def transport_calls(text: str, host: str) -> int:
 def test_a_first_rollout_installs_and_a_second_changes_nothing(up):
     assert up.play("rollout", "--check").code == 0
     assert not (up.machines["host-1"].root / "opt/mesos-shim").exists()
-    first = up.play("rollout", "-vvv")
+    # Where no agent runs yet there is none that could be drained.
+    first = up.play("rollout", "-vvv", variables={**BASE, "mesos_agent_drain": True})
     assert first.code == 0, first.text
+    up.current = BASE
     assert set(first.ended().values()) == {"done"}
     ids = {name: agent.wait_registered() for name, agent in up.agents.items()}
     for name in NAMES:
@@ -367,6 +369,11 @@ def test_a_host_is_drained_before_its_agent_is_restarted(fleet):
     assert f"after 2 seconds there still are containers: {task.sandbox.name}" in done.line("host-3")
     assert fleet.goods() == before and fleet.started("host-3") == started
     assert agent.get("/master/maintenance/schedule") == {}
+    done = fleet.play(
+        "rollout", "--limit", "host-3", variables={**drained, "mesos_agent_master_url": "http://127.0.0.1:9"}
+    )
+    assert "mesos_agent_master_url: http://127.0.0.1:9/master/maintenance/schedule: " in done.line("host-3"), done.text
+    assert fleet.goods() == before and fleet.started("host-3") == started
     (task.sandbox / "go").touch()
     task.wait_state("TASK_FINISHED")
     done = fleet.play("rollout", "--limit", "host-3", variables=drained)

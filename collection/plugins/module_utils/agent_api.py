@@ -23,6 +23,13 @@ def address(settings):
     return "http://%s:%s" % ("[%s]" % ip if ":" in ip else ip, effective(settings.get("port")) or "5051")
 
 
+class MasterError(ApiError):
+    """The same of a master: its address is an operator's word, an agent's is found."""
+
+    def __init__(self, error):
+        super().__init__("mesos_agent_master_url: %s: give a master that answers this host" % error)
+
+
 class Api:
     """The endpoints below one address."""
 

@@ -96,7 +96,7 @@ import os
 import time
 
 from ansible_collections.mesos.containerizer.plugins.module_utils import flag_directory
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_api import Api, ApiError, address
+from ansible_collections.mesos.containerizer.plugins.module_utils.agent_api import Api, ApiError, MasterError, address
 from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import SecretiveModule
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_table import FLAGS
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import FlagError
@@ -145,7 +145,15 @@ def run(module):
                     "after %d seconds there still are containers: %s" % (params["timeout"], ", ".join(running[:10]))
                 )
             time.sleep(1)
-    master = Api(params["master"], *access)
+    try:
+        return change_schedule(module, Api(params["master"], *access), machine)
+    except ApiError as error:
+        raise MasterError(error) from error
+
+
+def change_schedule(module, master, machine):
+    """Puts the machine into the master's schedule, or takes it out."""
+    params = module.params
     store = Store(os.path.normpath(params["prefix"]))
     schedule = master.get("/master/maintenance/schedule") or {}
     if params["state"] == "scheduled":

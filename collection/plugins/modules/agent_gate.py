@@ -130,7 +130,13 @@ import os
 import time
 
 from ansible_collections.mesos.containerizer.plugins.module_utils import flag_directory, probe_launch
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_api import Api, ApiError, address, alive
+from ansible_collections.mesos.containerizer.plugins.module_utils.agent_api import (
+    Api,
+    ApiError,
+    MasterError,
+    address,
+    alive,
+)
 from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import SecretiveModule
 from ansible_collections.mesos.containerizer.plugins.module_utils.agent_service import Service, ServiceError
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_change import known_flags
@@ -163,6 +169,8 @@ def look(params, settings, api, service):
         gone = sorted(set(alive(params["containers"])) - set(running))
         if gone:
             problems.append("the agent has not got back its containers %s" % ", ".join(gone))
+    except MasterError as error:
+        problems.append(str(error))
     except ApiError as error:
         problems.append("the agent does not answer: %s" % error)
     return facts, problems, False
@@ -175,7 +183,10 @@ def is_registered(params, api, agent_id):
     if not params["master"]:
         return api.registered()
     master = Api(params["master"], params["url_username"], params["url_password"])
-    known = master.get("/master/slaves").get("slaves") or []
+    try:
+        known = master.get("/master/slaves").get("slaves") or []
+    except ApiError as error:
+        raise MasterError(error) from error
     return any(agent.get("id") == agent_id and agent.get("active") for agent in known)
 
 

@@ -120,6 +120,11 @@ drained:
   returned: success
   type: bool
   sample: false
+running:
+  description: Whether the agent runs, where O(service) names its unit; an agent that does not cannot be drained.
+  returned: success
+  type: bool
+  sample: true
 problems:
   description: What stands against it, on failure.
   returned: always
@@ -272,7 +277,10 @@ def run(module):
     for warning in warnings:
         module.warn(warning)
     drained = Store(os.path.normpath(params["prefix"])).drained() is not None
-    return dict(result, changed=False, path=params["path"], drained=drained, problems=problems, diff={})
+    running = pid > 0 or not params["service"]
+    return dict(
+        result, changed=False, path=params["path"], drained=drained, running=running, problems=problems, diff={}
+    )
 
 
 def main():
