@@ -15,6 +15,7 @@ change = import_module(f"{PLUGINS}.module_utils.flag_change")
 generations = import_module(f"{PLUGINS}.module_utils.generations")
 effective = import_module(f"{PLUGINS}.module_utils.flag_effective")
 values = import_module(f"{PLUGINS}.module_utils.flag_values")
+service = import_module(f"{PLUGINS}.module_utils.agent_service")
 FLAGS = import_module(f"{PLUGINS}.module_utils.flag_table").FLAGS
 
 
@@ -112,6 +113,44 @@ def test_a_rollback_that_is_run_again_goes_no_further_back(host):
     assert host("restored", once=True, generation=1)["changed"] and host.state["good"] == 1
     host(flags={"gc_delay": "4days"})
     assert host("restored", once=True)["generation"] == 1 and tree(host.flags_dir) == {"gc_delay": "1days\n"}
+
+
+def test_a_unit_that_is_managed_only_later_is_taken_back_too(host, tmp_path, monkeypatch):
+    calls = []
+
+    class Service:
+        def __init__(self, run_command, unit):
+            self.unit = unit
+
+        def status(self):
+            return {"enabled": True, "active": True, "pid": 1}
+
+        def known(self):
+            return True
+
+        def reload(self):
+            calls.append("reload")
+
+        def restart(self):
+            calls.append("restart")
+
+        def enable(self, wanted):
+            calls.append(("enable", wanted))
+
+    drop_in = tmp_path / "systemd/mesos-slave.service.d/50-mesos-shim.conf"
+    monkeypatch.setattr(service, "Service", Service)
+    monkeypatch.setattr(service, "drop_in_path", lambda unit: str(drop_in))
+    host(flags={"gc_delay": "1days"})
+    switched = host(flags={"gc_delay": "2days"}, service="mesos-slave", url="http://127.0.0.1:9")
+    assert switched["restarted"] and drop_in.exists()
+    calls.clear()
+    back = host("restored", url="http://127.0.0.1:9")
+    assert (back["generation"], back["service"], back["restarted"]) == (1, "mesos-slave", True)
+    assert calls == ["reload", "restart"] and not drop_in.exists() and tree(host.flags_dir) == {"gc_delay": "1days\n"}
+    host(flags={"gc_delay": "2days"}, service="mesos-slave", url="http://127.0.0.1:9")
+    calls.clear()
+    assert host("absent")["changed"] and calls == ["reload", ("enable", True), "restart"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_pending_is_finished_or_taken_back(host):

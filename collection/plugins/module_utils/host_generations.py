@@ -203,6 +203,7 @@ class Host:
     def _base(self, change, unit, status):
         """The generation that a failure goes back to: what lies here now is recorded unless it is already."""
         store = self.store
+        self._adopt(unit, status)
         if store.state["good"] is None:
             paths = [change.path, self.planner.config_path]
             paths += [agent_service.drop_in_path(unit)] if unit else []
@@ -215,6 +216,18 @@ class Host:
             self._record(number, change.path, unit, store.state["good"], None, found=True)
             store.write_state(good=number, last=number)
         return store.state["good"]
+
+    def _adopt(self, unit, status):
+        """A unit that is managed only now: what it is belongs to the host as it was before the first generation."""
+        about = self.store.about(0)
+        if about is None or not unit or about["service"]:
+            return
+        where = agent_service.drop_in_path(unit)
+        text = generations.read_text(where)
+        if text is not None:
+            generations.write_file(os.path.join(self.store.path, "0", generations.DROP_IN), text, 0o600)
+        missing = sorted(set(about["origin"]["missing"]) | set(_missing_directories([where])))
+        self.store.note(0, service=unit, origin={"missing": missing, "status": status})
 
     def _record(self, number, path, unit, base, change, **more):
         found = self._found(unit)
@@ -333,7 +346,9 @@ class Host:
             raise GenerationError("generation %s is not kept here; kept: %s" % (target, kept))
         if about["release"] and not os.path.isdir(os.path.join(self.planner.releases, about["release"])):
             raise GenerationError("generation %s needs the release %s, which is gone" % (target, about["release"]))
-        path, unit = about["flags_path"], about["service"]
+        # A generation from before the unit was managed: without our drop-in, but the agent must read its flags again.
+        present = (store.about(pending if (pending or 0) > 0 else good) or store.about(0) or {}).get("service")
+        path, unit = about["flags_path"], about["service"] or present
         result["flags_path"], result["service"] = path, unit
         if left:
             return result
