@@ -71,7 +71,7 @@ def test_site_and_what_it_refuses(public_dir, core, python):
     said = run(*play, "playbooks/site.yml", "-e", '{"mesos_agent_flags": {"isolatoin": "sesame"}}', "-vvv", code=2)
     assert "flag isolatoin is unknown; did you mean isolation?" in said and "sesame" not in said
     said = run(*play, "playbooks/rollout.yml", "-e", "mesos_agent_gate_timeout=soon", code=2)
-    assert "1 hosts: 1 refused" in said and "mesos_agent_gate_timeout" in said, said
+    assert "1 host: 1 refused" in said and "mesos_agent_gate_timeout" in said, said
     assert tree(host.root) == before
 
 
