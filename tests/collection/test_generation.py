@@ -82,6 +82,19 @@ def test_where_nothing_was_nothing_stays(host, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_another_flags_directory_is_refused(host, tmp_path):
+    """Taking the host back would leave it as it is: only one directory was kept as it was before."""
+    host(flags={"gc_delay": "1days"})
+    before = tree(tmp_path)
+    for check in (True, False):
+        refused = host(check=check, path=str(tmp_path / "etc/mesos-agent"), flags={"gc_delay": "2days"})
+        assert f"generations are of {host.flags_dir}: set it to that" in refused["msg"]
+        assert "variable mesos_agent_flags_dir" in refused["msg"]
+    assert tree(tmp_path) == before
+    assert host("absent")["changed"]
+    assert host(path=str(tmp_path / "etc/mesos-agent"), flags={"gc_delay": "2days"})["changed"]
+
+
 def test_only_what_was_installed_is_removed(host):
     host(flags={"gc_delay": "1days"})
     (host.prefix / "bin").mkdir()

@@ -83,6 +83,7 @@ class Host:
         params, store, unit = self.params, self.store, self.params["service"] or None
         change = FlagChange(self.module)
         refuse_choices(change.after)
+        self._refuse_another_directory(change.path)
         found = self._found(unit)
         drop_in = agent_service.drop_in_text(self.prefix) if unit and params["drop_in"] else None
         actions = self._planned(change, found, drop_in)
@@ -116,6 +117,16 @@ class Host:
                 self._confirm()
                 result["pending"] = False
         return result
+
+    def _refuse_another_directory(self, path):
+        """All generations are of one flags directory: another one's could not be put back."""
+        known = (self.store.about(0) or {}).get("flags_path")
+        if known is not None and os.path.normpath(known) != os.path.normpath(path):
+            message = (
+                "path: %s (variable mesos_agent_flags_dir), but this host's generations are of %s: set it to that, "
+                "or take the host back with the playbook uninstall first"
+            )
+            raise GenerationError(message % (path, known))
 
     def _result(self, change, found, actions, release):
         """What activate returns where nothing is done."""
