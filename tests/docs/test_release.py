@@ -33,6 +33,7 @@ def test_one_version_for_all() -> None:
     galaxy = re.search(r"^version: (.*)$", (CHECKOUT / "collection/galaxy.yml").read_text(), re.MULTILINE)[1]
     told = subprocess.run([CHECKOUT / ".ci/version"], capture_output=True, text=True, check=True).stdout.strip()
     assert galaxy == told == VERSION
+    assert f"\n  release   {VERSION}-" in (CHECKOUT / "README.md").read_text()
     assert 'dynamic = ["version"]' in (CHECKOUT / "pyproject.toml").read_text()
 
 
