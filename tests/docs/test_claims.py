@@ -22,3 +22,11 @@ def test_every_row_has_a_word_on_every_neighbour() -> None:
     assert len(rows) > 10
     assert {len(row) for row in rows} == {len(rows[0])}
     assert [row for row in rows[2:] if not all(cell.strip() for cell in row)] == []
+
+
+def test_the_speed_that_is_shown_is_the_speed_that_was_measured() -> None:
+    section = re.search(r"^## How fast\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)[1]
+    shown = [line for line in section.splitlines() if line.startswith("|")]
+    measured = (CHECKOUT / "docs/performance.md").read_text(encoding="utf-8").splitlines()
+    assert len(shown) > 6
+    assert [line for line in shown if line not in measured] == []
