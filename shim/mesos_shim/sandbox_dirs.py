@@ -206,9 +206,11 @@ def _settle(child: int, made: bool, source: Source, plan: "Plan") -> None:
     root = posix.geteuid() == 0
     mark = mark_name()
     target = source.target.encode("utf-8", "surrogateescape")
+    aged = False
     if not made:
         found = _read(child, mark)
-        if found in (target, target + _NEW) and not _has_aged(child, source):
+        aged = found in (target, target + _NEW) and _has_aged(child, source)
+        if found in (target, target + _NEW) and not aged:
             if found != target:
                 posix.setxattr(child, mark, target)  # the other launch must not take it back from now on
             return
@@ -222,8 +224,8 @@ def _settle(child: int, made: bool, source: Source, plan: "Plan") -> None:
             _note_looks(child, plan)
     _dress(child, source.levels[-1], plan, source.target_fd)
     # Nobody can add to it from here on whom the covered directory keeps out. A launch beside this one may have made
-    # it and be running by now: then its mark is there.
-    if not is_empty(child) and not _is_marked(child, target):
+    # it and be running by now: then its mark is there; an aged one has had it all along.
+    if not is_empty(child) and (aged or not _is_marked(child, target)):
         raise ShimError(f"{source.place} was filled while it was being made")
     try:
         if made:

@@ -168,6 +168,19 @@ def test_a_directory_that_is_filled_while_it_is_taken_over(shim: Shim, sandbox: 
     assert (os.listdir(made), os.listxattr(made)) == (["sudoers"], [])
 
 
+def test_an_earlier_launchs_directory_that_is_filled_while_it_takes_another_mode(
+    shim: Shim, sandbox: Path, covered: Path
+) -> None:
+    """What anybody could write is to be root's now: the mark of the first launch must not vouch for his file."""
+    said(launch(shim, sandbox, [volume("made", covered)], "true"))
+    covered.chmod(0o755)
+    made = sandbox / "made"
+    program = words(shim, [volume("made", covered)], f"ls {covered}")
+    done = between(program, sandbox, "fremovexattr", 1, lambda: (made / "sudoers").write_text("ALL"))
+    refused(done, "was filled while it was being made")
+    assert stat.S_IMODE(made.stat().st_mode) == 0o1777
+
+
 @pytest.fixture
 def secret(open_tmp: Path) -> Path:
     """Root's directory, closed to everybody, in one of the user's, who can give it any name there."""
