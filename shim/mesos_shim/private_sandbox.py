@@ -60,13 +60,18 @@ class Sandbox:
             path = f"{place}/mesos-shim-{posix.urandom(8).hex()}"
             try:
                 posix.mkdir(path, 0o700)
-                if owner.switch:
-                    posix.chown(path, owner.uid, owner.gid)
             except OSError as error:
                 why = reason(error)
                 continue
+            try:
+                if owner.switch:
+                    posix.chown(path, owner.uid, owner.gid)
+                self._open(path)
+            except OSError as error:
+                why = reason(error)
+                _discard(path)
+                continue
             request.sandbox = path
-            self._open(path)
             return
         raise _nowhere(why)
 
@@ -89,12 +94,14 @@ class Sandbox:
         """What must stay open until the end."""
         return [self._parent] if self._parent >= 0 else []
 
-    def remove(self) -> None:
-        """Remove it with its content, and say what could not be."""
-        if self._parent < 0:
-            return
-        from . import launch
+    def remove(self) -> "str | None":
+        """Remove it with its content. Returns what could not be, and why."""
+        return None if self._parent < 0 else tree.remove(self._parent, self._name, self._inode)
 
-        problem = tree.remove(self._parent, self._name, self._inode)
-        if problem is not None:
-            launch.warn([f"--rm: the sandbox is not removed: {problem}"])
+
+def _discard(path: str) -> None:
+    """Take the directory away that was made a moment ago; its new owner may have put something there."""
+    try:
+        posix.rmdir(path)
+    except OSError:
+        return

@@ -202,8 +202,9 @@ def run(request: LaunchRequest) -> int:
             )
             sandbox = None
     finally:
-        if sandbox is not None:
-            sandbox.remove()
+        problem = sandbox.remove() if sandbox is not None else None
+        if problem is not None:
+            _warn(f"--rm: the sandbox is not removed: {problem}")
     if not child.failed:
         tell(request, _end(made, child, status, killed))
     return exit_code(status)

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import time
@@ -310,6 +311,21 @@ def test_rm_removes_what_it_made_where_the_launch_is_refused(shim: Shim, sandbox
     done = shim.run("run", "--rm", "--volume", "/does/not/exist:/opt", "--", "true", cwd=sandbox)
     assert done.returncode == 125
     assert fresh_sandboxes() <= before
+
+
+@needs_root
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+def test_rm_leaves_no_sandbox_that_could_not_be_given_away(shim: Shim, sandbox: Path) -> None:
+    def made() -> set[Path]:
+        return {path for place in ("/var/tmp", "/tmp") for path in Path(place).glob("mesos-shim-" + "[0-9a-f]" * 16)}
+
+    before = made()
+    inject = ["strace", "-qqq", "-o", os.devnull, "-e", "trace=chown,fchownat", "-e", "inject=chown,fchownat:error=EIO"]
+    words = [*inject, str(shim.program), "run", "--rm", "--user", "nobody", "--", "/bin/echo", "started"]
+    done = subprocess.run(words, cwd=sandbox, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "no sandbox can be made in /var/tmp or /tmp: Input/output error" in done.stderr
+    assert made() == before
 
 
 def test_rm_leaves_another_directory_of_that_name_alone(shim: Shim, sandbox: Path) -> None:
