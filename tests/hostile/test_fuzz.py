@@ -310,6 +310,10 @@ launch_infos = record(
 @given(st.one_of(launch_infos.map(lambda value: json.dumps(value).encode()), texts))
 @example(b'{"command": {"value": "x"}, "environment": {"variables": [{"name": "A=B", "value": "c"}]}}')
 @example(b'{"command": {"value": "x"}, "mounts": [{"source": "/a", "target": "/proc/x", "flags": 4096}]}')
+@example(
+    b'{"command": {"value": "x"}, "mounts": [{"source": "/a", "target": "/b", "flags": 4096},'
+    b' {"source": "/a", "target": "/b/", "flags": 4096}]}'
+)
 def test_launch_info(data: bytes) -> None:
     """Everything that is read of the 1.x protocol before anything is done."""
     posix.environ[b"MESOS_CONTAINERIZER_LAUNCH_INFO"] = data

@@ -42,7 +42,7 @@ def _facts(info: ContainerInfo) -> "list[tuple[str, str, bool, bool]]":
 
 def as_given(pairs: "list[tuple[str, str]]", sandbox: str) -> ContainerInfo:
     """The volumes behind an agent's plain mounts (source, target), where no ContainerInfo was found."""
-    volumes = []
+    volumes: list[Volume] = []
     for source, target in pairs:
         place = f"mount of {target!r}"
         for path, name in ((source, "source"), (target, "target")):
@@ -54,6 +54,8 @@ def as_given(pairs: "list[tuple[str, str]]", sandbox: str) -> ContainerInfo:
             raise ShimError(f"{place}: {target!r} {fault}")
         target = paths.normal(target)
         source = paths.normal(source)
+        if any(volume.container_path == target for volume in volumes):
+            raise ShimError(f"{place}: there are two; one would hide the other")
         if paths.is_below(source, sandbox):
             source = "/".join(paths.relative(source, sandbox))
         volumes.append(Volume(target, source, read_only=False, place=place))
