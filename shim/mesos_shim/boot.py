@@ -39,22 +39,34 @@ class Later:
 class Bundle:
     """The open file; finds and makes the modules in it that wait (importlib.abc.MetaPathFinder and Loader)."""
 
-    def __init__(self, fd: int, begin: int, index: "tuple[int, int]") -> None:
-        """What waits begins at `begin`; `index` is the place of the list of modules in it."""
+    def __init__(self, fd: int, begin: int, size: int, index: "tuple[int, int]") -> None:
+        """What waits begins at `begin` and has `size` bytes; `index` is the place of the list of modules in it."""
         self._fd = fd
         self._begin = begin
+        self._size = size
         self._index = index
+        self._data: bytes | None = None
         # Of each module its directory where it is a package, start and size.
         self._places: dict[str, tuple[str, int, int]] | None = None
 
     def read(self, start: int, size: int) -> "Any":
         """The objects in the `size` bytes at `start` of what waits."""
         try:
-            return marshal.loads(posix.pread(self._fd, size, self._begin + start))  # noqa: S302 (a file of root's)
+            if self._data is not None:
+                return marshal.loads(self._data[start : start + size])  # noqa: S302 (a file of root's)
+            return marshal.loads(posix.pread(self._fd, size, self._begin + start))  # noqa: S302
         except (OSError, EOFError) as error:
             from mesos_shim.errors import ShimError
 
             raise ShimError(f"reading the shim's own code: {error}; stage the release again") from None
+
+    def take(self) -> None:
+        """Bring all of it into memory and close the file: for a process that stays and keeps no descriptor."""
+        try:
+            self._data = posix.pread(self._fd, self._size, self._begin)
+        except OSError:
+            return  # said when some of it is needed
+        posix.close(self._fd)
 
     def find_spec(self, name: str, *_: object) -> object:
         """The spec of a packed module, None for any other."""
@@ -81,6 +93,7 @@ class Bundle:
 def start(
     fd: int,
     sizes: "tuple[int, ...]",
+    waiting: int,
     index: "tuple[int, int]",
     extensions: "tuple[tuple[str, str], ...]",
     lib: str,
@@ -89,9 +102,9 @@ def start(
 ) -> None:
     """Make what every launch needs and call main; comes back only if the bundle is damaged.
 
-    The file `fd` has been read up to the first of the pieces, of `sizes` bytes; `index` is where in the rest of it the
-    other modules are listed. `extensions` are names and paths of compiled modules, `lib` is the directory of the
-    package.
+    The file `fd` has been read up to the first of the pieces, of `sizes` bytes; then `waiting` bytes are left, and
+    `index` is where in them the other modules are listed. `extensions` are names and paths of compiled modules, `lib`
+    is the directory of the package.
     """
     # A launch leaves no garbage; looking for it took a twentieth of what we add to the interpreter's start.
     _make("gc", "built-in", _imp.create_builtin, _imp.exec_builtin).disable()
@@ -100,7 +113,7 @@ def start(
     except (EOFError, ValueError, TypeError):
         return  # nothing has been made yet: the program goes on without the bundle
     _load(extensions)
-    bundle = Bundle(fd, posix.lseek(fd, 0, _SEEK_CUR), index)
+    bundle = Bundle(fd, posix.lseek(fd, 0, _SEEK_CUR), waiting, index)
     for piece in pieces:
         for name, path, code, functions, place in piece:
             module = _module(name, path)
@@ -109,7 +122,7 @@ def start(
             module.__dict__["modules"] = sys.modules  # what bundle.py makes of imports looks there
             exec(code, module.__dict__)  # noqa: S102
     execute = sys.modules["mesos_shim.execute"]
-    execute.stays_open.append(fd)
+    execute.before_closing.append(bundle.take)
     execute.before_leaving.append(_forget_paths)
     sys.meta_path.insert(0, bundle)  # type: ignore[arg-type]
     sys.path.append(lib)

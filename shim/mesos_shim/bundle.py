@@ -74,7 +74,7 @@ def pack(lib: Path, final_lib: Path, name: str, config: Path, agent: bool) -> Pa
         others[module] = (source.directory, *put_off(source.code(source.body)))
     index = put_off(others)
     pieces = _pieces(modules)
-    arguments = (tuple(map(len, pieces)), index, _extensions(), str(final_lib), str(config), agent)
+    arguments = (tuple(map(len, pieces)), len(waiting), index, _extensions(), str(final_lib), str(config), agent)
     boot = sources["mesos_shim.boot"]
     first = marshal.dumps(boot.code([*boot.body, *ast.parse(f"start(bundle, *{arguments!r})").body]))
     return Packed(first + b"".join(pieces) + bytes(waiting), len(first))

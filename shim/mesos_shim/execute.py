@@ -78,8 +78,8 @@ def keep_only(keep: "list[int]") -> None:
         posix.set_inheritable(fd, True)
 
 
-# Of ours, for a process that stays: the file with the code that is not in memory yet (boot.py).
-stays_open: "list[int]" = []
+# Called while all descriptors are still open: what of our own code is not in memory yet is fetched (boot.py).
+before_closing: "list[Callable[[], None]]" = []
 
 
 # Called before this process sees files that a task may have put there: nothing is imported by a path from then on.
@@ -95,12 +95,13 @@ def stop_imports() -> None:
 def close_others(keep: "list[int]") -> None:
     """Close every descriptor above 2 but those of `keep`: for a process that stays beside the command.
 
-    Its pipes would never end otherwise, and the file systems of its volumes stay busy.
+    Its pipes would never end otherwise, and the host's file systems stay busy.
     """
-    keep = sorted(keep + stays_open)
+    for prepare in before_closing:
+        prepare()
     first = 3
     try:
-        for fd in keep:
+        for fd in sorted(keep):
             if fd > first:
                 linux.close_range(first, fd - 1, 0)
             first = max(first, fd + 1)
