@@ -310,6 +310,7 @@ launch_infos = record(
 @given(st.one_of(launch_infos.map(lambda value: json.dumps(value).encode()), texts))
 @example(b'{"command": {"value": "x"}, "environment": {"variables": [{"name": "A=B", "value": "c"}]}}')
 @example(b'{"command": {"value": "x"}, "mounts": [{"source": "/a", "target": "/proc/x", "flags": 4096}]}')
+@example(b'{"command": {"value": "x"}, "mounts": [{"source": "/", "target": "/a", "flags": 4096}]}')
 @example(
     b'{"command": {"value": "x"}, "mounts": [{"source": "/a", "target": "/b", "flags": 4096},'
     b' {"source": "/a", "target": "/b/", "flags": 4096}]}'

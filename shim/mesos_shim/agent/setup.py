@@ -47,6 +47,8 @@ def as_given(pairs: "list[tuple[str, str]]", sandbox: str) -> ContainerInfo:
         place = f"mount of {target!r}"
         for path, name in ((source, "source"), (target, "target")):
             fault = paths.fault(path) or (None if path.startswith("/") else "is not absolute")
+            if fault is None and paths.normal(path) == "/":
+                fault = "is the root directory"
             if fault is not None:
                 raise ShimError(f"{place}: {name} {path!r} {fault}")
         fault = container_info.forbidden_target(paths.normal(target))
