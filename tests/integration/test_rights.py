@@ -462,6 +462,17 @@ def test_a_record_that_others_could_have_put_there_names_no_parent(agent: Agent)
         record.write_text(json.dumps(value))
 
 
+def test_a_file_above_the_records_is_no_record(agent: Agent) -> None:
+    agent.hold(wire.container_info(wire.volume("/tmp", "tmp")))
+    with running(agent) as debug:
+        containers = agent.shim.state_dir / "containers"
+        (containers / "c1.json").rename(agent.shim.state_dir / "c1.json")
+        containers.rename(agent.shim.state_dir / "moved")
+        _, out, err = end(debug.start("echo joined", user="nobody"))
+        assert (out, debug.status) == ("", "256")
+        assert "has no recorded view" in err
+
+
 def test_an_older_releases_record_does_not_say(agent: Agent, closed: Path) -> None:
     """It is read all the same: no_new_privs is in it, whether root may run something is not."""
     agent.hold(wire.container_info(wire.volume(str(closed), "mine")))

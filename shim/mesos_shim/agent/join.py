@@ -94,6 +94,8 @@ def _recorded(name: str, state: str) -> "Parent | None":
     path = f"{state}/containers/{name}.json"
     try:
         place = record.open_place(state)  # refuses a directory that others could put a record into
+        if place.missing:  # what is open is a directory above, which holds no records
+            return None
         fd = posix.open(
             f"{name}.json", posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW | posix.O_NONBLOCK, dir_fd=place.fd
         )
