@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from .conftest import Shim
+from .conftest import NOBODY, Shim
 
 SHIM_FAILED = 125
 
@@ -29,6 +29,14 @@ def info(*volumes: dict[str, object]) -> str:
     return json.dumps({"type": "MESOS", "volumes": list(volumes)})
 
 
+def words(shim: Shim, volumes: list[dict[str, object]], *command: object, options: tuple[str, ...] = ()) -> list[str]:
+    """`mesos-shim run` of `command` with `volumes`; one word is a shell's text."""
+    last = [str(word) for word in command]
+    if len(last) == 1:
+        last = ["/bin/sh", "-c", *last]
+    return [str(shim.program), "run", "--container-info", info(*volumes), *options, "--", *last]
+
+
 def launch(
     shim: Shim,
     sandbox: Path,
@@ -37,11 +45,14 @@ def launch(
     options: tuple[str, ...] = (),
     **keywords: object,
 ) -> subprocess.CompletedProcess[str]:
-    """`mesos-shim run` in `sandbox` with `volumes`; one word is a shell's text."""
-    words = [str(word) for word in command]
-    if len(words) == 1:
-        words = ["/bin/sh", "-c", *words]
-    return shim.run("run", "--container-info", info(*volumes), *options, "--", *words, cwd=sandbox, **keywords)
+    """Run the launch of these `words` in `sandbox`."""
+    return shim.run(*words(shim, volumes, *command, options=options)[1:], cwd=sandbox, **keywords)
+
+
+def give(path: Path, uid: int = NOBODY) -> Path:
+    """Give `path` itself, a link for example, to the user."""
+    os.chown(path, uid, uid, follow_symlinks=False)
+    return path
 
 
 def own_namespace(script: str, cwd: Path, propagation: str = "private") -> subprocess.CompletedProcess[str]:

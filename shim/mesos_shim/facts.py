@@ -97,13 +97,17 @@ def _target(path: str, what: str, trusted: "tuple[int, ...]") -> Resolved:
         found = resolve(path, what, trusted)
     except Missing as error:
         raise ShimError(f"{error}; a container_path must exist on the host") from None
-    kind = KERNEL_FILE_SYSTEMS.get(linux.file_system_type(found.fd))
-    if kind is not None:
-        raise ShimError(f"{what}: {path!r} is on {kind}, which belongs to the kernel")
+    _refuse_the_kernels(found, what, path)
     fault = forbidden_target(found.path)
     if fault is not None:  # through a link of the system's own
         raise ShimError(f"{what}: {path!r} leads to {found.path!r}, which {fault}")
     return found
+
+
+def _refuse_the_kernels(found: Resolved, what: str, path: str) -> None:
+    kind = KERNEL_FILE_SYSTEMS.get(linux.file_system_type(found.fd))
+    if kind is not None:
+        raise ShimError(f"{what}: {path!r} is on {kind}, which belongs to the kernel")
 
 
 def _resolved(directories: "list[str]", trusted: "tuple[int, ...]") -> "list[str]":
@@ -123,9 +127,7 @@ def _source(volume: Volume, request: LaunchRequest, trusted: "tuple[int, ...]", 
     found = resolve(volume.host_path, f"{volume.place}.host_path", trusted)
     if request.origin == FRAMEWORK:
         policy.check_private(found.path, volume.place, private)
-        kind = KERNEL_FILE_SYSTEMS.get(linux.file_system_type(found.fd))
-        if kind is not None:
-            raise ShimError(f"{volume.place}.host_path: {volume.host_path!r} is on {kind}, which belongs to the kernel")
+        _refuse_the_kernels(found, f"{volume.place}.host_path", volume.host_path)
     return found
 
 

@@ -209,8 +209,9 @@ def _settle(child: int, made: bool, source: Source, plan: "Plan") -> None:
     aged = False
     if not made:
         found = _read(child, mark)
-        aged = found in (target, target + _NEW) and _has_aged(child, source)
-        if found in (target, target + _NEW) and not aged:
+        marked = found in (target, target + _NEW)
+        aged = marked and _has_aged(child, source)
+        if marked and not aged:
             if found != target:
                 posix.setxattr(child, mark, target)  # the other launch must not take it back from now on
             return

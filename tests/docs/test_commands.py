@@ -178,13 +178,18 @@ class Field:
         assert done.returncode == 0, f"{where}\n{text}\n{done.stdout}\n{done.stderr}"
 
 
-@pytest.mark.hosts
-def test_operations(hosts, tmp_path: Path, following: commands.Following) -> None:
+@pytest.fixture
+def agent_layer() -> Path:
+    """What makes a host one with an agent's unit; without it the test is skipped."""
     try:
-        layer = agent.layer()
+        return agent.layer()
     except machines.Unavailable as reason:
         pytest.skip(str(reason))
-    with hosts(names={"agent-1": "bookworm", "agent-2": "bookworm"}, layer=layer) as fleet:
+
+
+@pytest.mark.hosts
+def test_operations(hosts, agent_layer: Path, tmp_path: Path, following: commands.Following) -> None:
+    with hosts(names={"agent-1": "bookworm", "agent-2": "bookworm"}, layer=agent_layer) as fleet:
         before = {host.name: state(host) for host in fleet}
         field = Field(fleet, tmp_path)
         field.do(following("docs/operations.md", "test", "test controller", "file="), "docs/operations.md")
@@ -193,13 +198,9 @@ def test_operations(hosts, tmp_path: Path, following: commands.Following) -> Non
 
 
 @pytest.mark.hosts
-def test_readme(hosts, tmp_path: Path, following: commands.Following) -> None:
+def test_readme(hosts, agent_layer: Path, tmp_path: Path, following: commands.Following) -> None:
     """Its blocks as a reader meets them, but that a host is provisioned before a command is launched there."""
-    try:
-        layer = agent.layer()
-    except machines.Unavailable as reason:
-        pytest.skip(str(reason))
-    with hosts(names={"agent-1": "bookworm", "agent-2": "bookworm"}, layer=layer) as fleet:
+    with hosts(names={"agent-1": "bookworm", "agent-2": "bookworm"}, layer=agent_layer) as fleet:
         field = Field(fleet, tmp_path)
         host = next(iter(fleet))
         (host.root / "etc/app").mkdir()
@@ -213,12 +214,8 @@ def test_readme(hosts, tmp_path: Path, following: commands.Following) -> None:
 
 
 @pytest.mark.hosts
-def test_readme_of_the_collection(hosts, tmp_path: Path, following: commands.Following) -> None:
-    try:
-        layer = agent.layer()
-    except machines.Unavailable as reason:
-        pytest.skip(str(reason))
-    with hosts(names={"agent-1": "bookworm", "agent-2": "bookworm"}, layer=layer) as fleet:
+def test_readme_of_the_collection(hosts, agent_layer: Path, tmp_path: Path, following: commands.Following) -> None:
+    with hosts(names={"agent-1": "bookworm", "agent-2": "bookworm"}, layer=agent_layer) as fleet:
         field = Field(fleet, tmp_path)
         field.do(following("collection/README.md", "test controller", "file="), "collection/README.md")
         for host in fleet:

@@ -20,26 +20,12 @@ from mesos_shim.identity import Identity
 from mesos_shim.plan import Facts
 
 from ..conftest import NOBODY, Shim, needs_root
-from ..launching import ACCESS, acl_for, info, launch, refused, said, tree, volume
+from ..launching import ACCESS, acl_for, give, launch, refused, said, tree, volume, words
 from .pausing import between
 
 pytestmark = [needs_root, pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")]
 
 OTHER = 1234
-
-
-def words(shim: Shim, volumes: list[dict[str, object]], *command: object, options: tuple[str, ...] = ()) -> list[str]:
-    """The launch of `command` with `volumes`; one word is a shell's text."""
-    last = [str(word) for word in command]
-    if len(last) == 1:
-        last = ["/bin/sh", "-c", *last]
-    return [str(shim.program), "run", "--container-info", info(*volumes), *options, "--", *last]
-
-
-def give(path: Path, uid: int = NOBODY) -> Path:
-    """Give `path` itself to `uid`."""
-    os.chown(path, uid, uid, follow_symlinks=False)
-    return path
 
 
 @pytest.fixture

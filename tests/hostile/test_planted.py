@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ..conftest import NOBODY, Shim, needs_root
-from ..launching import host_mounts, info, launch, own_namespace, refused, said, tree, volume
+from ..launching import give, host_mounts, info, launch, own_namespace, refused, said, tree, volume
 from ..protocol.drive import Agent, end
 
 pytestmark = needs_root
@@ -31,12 +31,6 @@ def home(open_tmp: Path) -> Path:
     path = open_tmp / "home"
     path.mkdir()
     os.chown(path, NOBODY, NOBODY)
-    return path
-
-
-def give(path: Path) -> Path:
-    """Give `path` itself, a link for example, to the user."""
-    os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
     return path
 
 
