@@ -84,6 +84,12 @@ def _open_namespaces(entry: Entry, process: Process) -> "dict[str, int]":
         except OSError as error:
             raise ShimError(f"enter: pid {pid} of {entry.container_id!r}: {kind} namespace: {reason(error)}") from None
         if os.fstat(fd).st_ino == ours:
+            if kind == "mnt" and entry.namespaces.get("mnt", ours) != ours:
+                # A 1.x agent's helper stands for the command in the record until there is one.
+                raise ShimError(
+                    f"enter: pid {pid} of {entry.container_id!r} is not in the view that it was launched in: "
+                    "it has just been started, try again, or has left it"
+                )
             os.close(fd)
         else:
             found[kind] = fd

@@ -115,15 +115,23 @@ def close_others(keep: "list[int]") -> None:
                     continue  # the descriptor that listed them
 
 
-def command(arguments: "list[str]", variables: "dict[bytes, bytes]", path: "str | None" = None) -> None:
-    """Become the command (`path`, else its first word); returns never. Raises ShimError with 126 or 127 as env(1)."""
+def command(
+    arguments: "list[str]",
+    variables: "dict[bytes, bytes]",
+    path: "str | None" = None,
+    start: "Callable[..., int]" = posix.execve,
+) -> int:
+    """Become the command (`path`, else its first word), which never returns, or have `start` make a process of it.
+
+    `start` is called as execve, and its result, a pid, is returned. Raises ShimError with 126 or 127 as env(1).
+    """
     name = arguments[0] if path is None else path
     if not name or any("\0" in argument for argument in arguments):
         raise ShimError(f"command {name!r}: empty or with a NUL byte", EXIT_NOT_FOUND)
     denied: OSError | None = None
     for candidate in _candidates(name, variables):
         try:
-            posix.execve(candidate, arguments, variables)
+            return start(candidate, arguments, variables)
         except OSError as error:
             if error.errno in (_ENOENT, _ENOTDIR):
                 continue

@@ -7,18 +7,19 @@ from .errors import ShimError, reason
 if False:  # for the type checker alone: no launch imports typing
     from typing import Callable
 
+_EINVAL = 22
+
 
 class Identity:
     """Whom the command runs as. `switch` says whether that differs from the caller, who then must be root."""
 
-    __slots__ = ("gid", "groups", "home", "name", "switch", "uid")
+    __slots__ = ("gid", "groups", "switch", "uid")
 
-    def __init__(self, uid: int, gid: int, groups: "list[int]", switch: bool, name: "str | None" = None) -> None:
+    def __init__(self, uid: int, gid: int, groups: "list[int]", switch: bool) -> None:
         self.uid = uid
         self.gid = gid
         self.groups = groups
         self.switch = switch
-        self.name = name
 
     def owns_or_in(self, uid: int, gid: int, mode: int) -> bool:
         """Whether these ids may write a file of that owner, group and mode (ACLs aside: they only add)."""
@@ -40,8 +41,11 @@ def current() -> Identity:
     return Identity(posix.geteuid(), posix.getegid(), groups, switch=False)
 
 
-def of_user(name: "str | None", where: str) -> Identity:
-    """The identity of the account `name` (a name or a uid), with its groups; None: the caller's own."""
+def of_user(name: "str | None", where: str, own_as_is: bool = False) -> Identity:
+    """The identity of the account `name` (a name or a uid), with its groups; None: the caller's own.
+
+    With `own_as_is` whoever is that user already keeps the group and the groups that he has.
+    """
     if name is None:
         return current()
     import pwd  # a look-up in the account database costs: only where it is asked for
@@ -50,11 +54,13 @@ def of_user(name: "str | None", where: str) -> Identity:
         entry = pwd.getpwuid(int(name)) if name.isascii() and name.isdigit() else pwd.getpwnam(name)
     except (KeyError, OverflowError, ValueError):
         raise ShimError(f"{where}: no account {name!r} on this host") from None
+    if own_as_is and entry.pw_uid == posix.geteuid():
+        return current()
     groups = posix.getgrouplist(entry.pw_name, entry.pw_gid)
     switch = (entry.pw_uid, entry.pw_gid) != (posix.getuid(), posix.getgid()) or posix.geteuid() == 0
     if switch and posix.geteuid() != 0:
         raise ShimError(f"{where}: only root can launch as {name!r}; you are uid {posix.geteuid()}")
-    return Identity(entry.pw_uid, entry.pw_gid, groups, switch, entry.pw_name)
+    return Identity(entry.pw_uid, entry.pw_gid, groups, switch)
 
 
 def become(identity: Identity) -> None:
@@ -66,6 +72,43 @@ def become(identity: Identity) -> None:
         return
     posix.setresgid(identity.gid, identity.gid, identity.gid)
     posix.setresuid(identity.uid, identity.uid, identity.uid)
+
+
+def lend(identity: Identity) -> None:
+    """Take the ids on as real ones, which a child started with POSIX_SPAWN_RESETIDS makes its effective ones.
+
+    Those of this process stay: it keeps its rights, nobody of that user can trace it, and `take_back` undoes it. The
+    saved ones, which the child has from us, become its effective ones when it is the command (execve(2)).
+    """
+    if identity.uid != 0:
+        _clear_ambient()
+    posix.setgroups(identity.groups)
+    posix.setresgid(identity.gid, -1, -1)
+    posix.setresuid(identity.uid, -1, -1)
+
+
+def _clear_ambient() -> None:
+    """No capability survives the exec: the kernel clears these where all three ids are left, and one is not yet."""
+    from . import linux
+
+    try:
+        linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_CLEAR_ALL)
+    except OSError as error:
+        if error.errno != _EINVAL:  # Linux before 4.3 has none
+            raise
+
+
+def real_ids() -> "tuple[list[int], int, int]":
+    """What `lend` changes of this process: groups, gid, uid."""
+    return posix.getgroups(), posix.getgid(), posix.getuid()
+
+
+def take_back(ids: "tuple[list[int], int, int]") -> None:
+    """Have the real ids and the groups again that were ours."""
+    groups, gid, uid = ids
+    posix.setresuid(uid, -1, -1)
+    posix.setresgid(gid, -1, -1)
+    posix.setgroups(groups)
 
 
 def open_as(identity: Identity, opener: "Callable[[str, int], int]", path: str, flags: int) -> int:

@@ -8,6 +8,9 @@ from . import execute, identity, plan, policy, record, undo
 from .errors import ShimError, reason
 from .request import CALLER, FRAMEWORK, LaunchRequest
 
+if False:  # for the type checker alone: no launch imports typing
+    from typing import Callable
+
 FILESYSTEM_SHARED = "filesystem/shared"
 # These report and do nothing to a launch.
 _REPORTING = ("posix/cpu", "posix/mem", "disk/du")
@@ -26,7 +29,7 @@ def new_id() -> str:
 
 def make_plan(request: LaunchRequest, private: "list[str]") -> plan.Plan:
     """The plan for `request` on this host. Reads only; refuses what cannot be."""
-    user = identity.of_user(request.user, request.user_named)
+    user = identity.of_user(request.user, request.user_named, request.own_as_is)
     user.groups += [gid for gid in request.groups if gid not in user.groups]
     if request.info is not None and request.origin == FRAMEWORK:
         policy.check(request.info, request.config)
@@ -217,9 +220,10 @@ def settle(request: LaunchRequest, made: plan.Plan, place: "record.Place | None"
             # Without it nobody could tell this process from a later one of its pid; macOS has none.
             if description["start_time"] is None and sys.platform == "linux":
                 raise OSError(2, "no start time in /proc/self/stat")
-            made.recorded = description["pid"], description["start_time"]
+            made.recorded = description
             record.write(place, description, _is_named(request))
         except OSError as error:
+            made.recorded = None
             made.warnings.append(record.explain_failure(error, place.path))
         except ShimError:
             give_up(made)
@@ -234,29 +238,43 @@ def settle(request: LaunchRequest, made: plan.Plan, place: "record.Place | None"
             raise
 
 
+def name_in_record(made: plan.Plan, pid: int) -> None:
+    """The command's process in the record, in which its parent stood for it, best effort."""
+    if made.recorded is None or not isinstance(made.record_place, record.Place):
+        return
+    try:
+        made.recorded.update(pid=pid, start_time=record.start_time(pid))
+        record.write(made.record_place, made.recorded)
+    except OSError as error:
+        made.warnings.append(record.explain_failure(error, made.record_place.path))
+
+
 def finish(
     request: LaunchRequest,
     made: plan.Plan,
     variables: "dict[bytes, bytes] | None" = None,
     path: "str | None" = None,
-) -> None:
+    become: "Callable[[identity.Identity], None]" = identity.become,
+    start: "Callable[..., int]" = posix.execve,
+) -> int:
     """The last steps, in an order that cannot be changed: say the warnings, drop rights, become the command.
 
-    `variables` and `path` where they are not the caller's environment and the command's first word.
+    `variables` and `path` where they are not the caller's environment and the command's first word. `become` takes
+    the user's ids on; `start` where the command is to be a child, whose pid is returned (execute.command).
     """
     try:
         warn(made.warnings)
         if variables is None:
             variables = execute.environment()
-        _drop(request, made)
-        execute.command(made.command, variables, path)
+        _drop(request, made, become)
+        return execute.command(made.command, variables, path, start)
     except BaseException:
         give_up(made)
         raise
 
 
-def _drop(request: LaunchRequest, made: plan.Plan) -> None:
-    """Everything that the command must not have of ours; the ids last, because there is no way back from them."""
+def _drop(request: LaunchRequest, made: plan.Plan, become: "Callable[[identity.Identity], None]") -> None:
+    """Everything that the command must not have of ours; the ids last, because there may be no way back from them."""
     doing = "closing descriptors that are not the command's"
     try:
         execute.keep_only(request.keep_fds)
@@ -267,7 +285,7 @@ def _drop(request: LaunchRequest, made: plan.Plan) -> None:
             set_no_new_privs()
         if made.user.switch:
             doing = f"becoming uid {made.user.uid}"
-            identity.become(made.user)
+            become(made.user)
     except OSError as error:
         raise ShimError(f"{doing}: {reason(error)}") from None
 

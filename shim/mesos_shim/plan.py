@@ -136,7 +136,7 @@ class Plan:
         # Not the plan but its traces, while it is carried out: what undo.py needs to take it back.
         self.made: list[tuple[object, ...]] = []
         self.record_place: object = None
-        self.recorded: tuple[object, object] | None = None  # pid and start time, once its record was begun
+        self.recorded: dict[str, object] | None = None  # once it was begun
         # The container's first process, where that can no longer be asked when the record is written.
         self.first: dict[str, object] | None = None
         # Whose pids are recorded, where the container gets a pid namespace and can no longer ask.

@@ -83,6 +83,8 @@ def write(place: Place, record: "dict[str, object]", named: bool = False) -> Non
     try:
         file = posix.open(temporary, posix.O_CREAT | posix.O_EXCL | posix.O_WRONLY | posix.O_CLOEXEC, 0o600, dir_fd=fd)
     except FileExistsError:
+        if not named:
+            raise
         raise ShimError(
             f"--container-id: {record['container_id']!r} is just being given to another container; where that launch "
             "was killed, 'mesos-shim gc' frees it after a minute"
@@ -120,7 +122,8 @@ def reopened(place: Place) -> Place:
 def _is_of(plan: Plan, record: "dict[str, object]") -> bool:
     if plan.supervisor:  # its child wrote the record, whose pid may be a namespace's
         return record.get("supervisor") == plan.supervisor
-    return plan.recorded is not None and (record.get("pid"), record.get("start_time")) == plan.recorded
+    ours = plan.recorded
+    return ours is not None and all(record.get(name) == ours[name] for name in ("pid", "start_time"))
 
 
 def read(place: Place, container_id: str) -> "dict[str, object]":
@@ -166,16 +169,14 @@ def start_time(pid: "int | str", living: bool = False) -> "int | None":
     """
     try:
         fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        # The name in field 2 may hold anything, parentheses too: what counts comes after the last one.
-        fields = posix.read(fd, 4096).rpartition(b")")[2].split()
+        try:
+            # The name in field 2 may hold anything, parentheses too: what counts comes after the last one.
+            fields = posix.read(fd, 4096).rpartition(b")")[2].split()
+        finally:
+            posix.close(fd)
         return None if living and fields[0] in b"ZX" else int(fields[19])
     except (OSError, IndexError, ValueError):
         return None
-    finally:
-        posix.close(fd)
 
 
 def describe(plan: Plan, executor_id: "str | None", framework_id: "str | None") -> "dict[str, object]":

@@ -43,6 +43,7 @@ class LaunchRequest:
         "mem",
         "on_unenforceable",
         "origin",
+        "own_as_is",
         "remove",
         "sandbox",
         "sandbox_named",
@@ -69,6 +70,8 @@ class LaunchRequest:
         # Who named the two, for a message: an agent gives no options of ours.
         self.sandbox_named = "--sandbox"
         self.user_named = "--user"
+        # Whether a caller who is the user already keeps his groups (identity.of_user).
+        self.own_as_is = False
         self.isolation: tuple[str, ...] = ()
         self.cpus: float | None = None
         self.mem: float | None = None

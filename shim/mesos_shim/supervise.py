@@ -9,7 +9,7 @@ import _signal
 import posix
 import sys
 
-from . import execute, launch, record
+from . import beside, execute, launch, record
 from .errors import ShimError, fail, reason, unexpected
 from .plan import Plan
 from .request import LaunchRequest
@@ -226,10 +226,9 @@ def start(
     A failure's message is said in the child; it ends with `status`, else with the error's own. Raises ShimError where
     nothing was started. Who calls this calls `clear` once the child has ended.
     """
-    made.supervisor = {"pid": posix.getpid(), "start_time": record.start_time("self") or 0}
+    _stand_beside(made)
     if "pid" in made.namespaces:
         made.pid_namespace = record.pid_namespace(record.host_pid())
-    _adopt_orphans()
     groups = _make_groups(made)
     relay = _make_pid_namespace(request, made)
 
@@ -246,6 +245,26 @@ def start(
     if child.usage_only:
         launch.lose_isolation(made)
     return child
+
+
+def start_beside(
+    request: LaunchRequest,
+    made: Plan,
+    place: "record.Place | None",
+    signals: Signals,
+    enter: "Callable[[], None]",
+    variables: "dict[bytes, bytes] | None" = None,
+    path: "str | None" = None,
+) -> Child:
+    """As `start`, without a copy of this process, where beside.possible; raises ShimError where nothing runs."""
+    _stand_beside(made)
+    return Child(beside.start(request, made, place, signals, enter, variables, path), None)
+
+
+def _stand_beside(made: Plan) -> None:
+    """Be who waits for the container: its record names us, and its orphans are ours."""
+    made.supervisor = {"pid": posix.getpid(), "start_time": record.start_time("self") or 0}
+    _adopt_orphans()
 
 
 def fork(

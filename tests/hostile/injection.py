@@ -1,8 +1,8 @@
 """Injects one error into one system call of a launch, from outside, by strace's `inject`.
 
 The window is everything from the first call that opens the configuration (main's first act) to the execve that
-becomes the command. strace counts the calls of one name from the start of the program, so a launch is traced once to
-learn which call of the window is the how-many-eth of its name.
+becomes the command, or the clone that starts it. strace counts the calls of one name from the start of the program, so
+a launch is traced once to learn which call of the window is the how-many-eth of its name.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-# Calls that cannot fail, for which the C library has no way to report an error (their man pages say so).
-NEVER_FAIL = ("getpid", "gettid", "geteuid", "getuid", "getegid", "getgid", "exit_group")
+# Calls that cannot fail, for which the C library has no way to report an error (their man pages say so); signals are
+# blocked and let through again by the library itself, which does not look.
+NEVER_FAIL = ("getpid", "gettid", "geteuid", "getuid", "getegid", "getgid", "exit_group", "rt_sigprocmask")
 # The memory of the interpreter, which dies without it (CPython does not survive a failing brk): not calls of ours.
 MEMORY = ("brk", "mmap", "munmap", "mprotect", "futex", "madvise")
 
@@ -46,7 +47,7 @@ class Call:
 
 
 def trace(words: list[str], cwd: Path, logs: Path, marker: str, inject: list[str]) -> list[Call]:
-    """The calls of the program `words` from the one whose text has `marker` to the execve after it, both included.
+    """The calls of the program `words` from the one whose text has `marker` to the command's start, both included.
 
     `inject` is what strace injects besides.
     """
@@ -68,9 +69,9 @@ def trace(words: list[str], cwd: Path, logs: Path, marker: str, inject: list[str
         library = _is_librarys(name, text, files)
         if inside:
             calls.append(Call(name, counts[name], text, library))
-            if name == "execve":
+            if name == "execve" or "CLONE_VFORK" in text:
                 return calls
-    raise AssertionError(f"no execve after {marker!r}")
+    raise AssertionError(f"nothing is started after {marker!r}")
 
 
 def _is_librarys(name: str, text: str, files: set[str]) -> bool:
@@ -88,7 +89,7 @@ def _is_librarys(name: str, text: str, files: set[str]) -> bool:
         if name == "close":
             files.remove(first)
         return True
-    return name == "rt_sigprocmask"
+    return False
 
 
 def run(call: Call, words: list[str], cwd: Path, inject: list[str]) -> subprocess.CompletedProcess[str]:

@@ -15,7 +15,7 @@ from ..conftest import NOBODY, Shim, needs_root
 from ..containers import wait_for
 from ..launching import ACCESS, acl_for, launch, refused, said, volume
 from ..protocol import wire
-from ..protocol.drive import Agent, end
+from ..protocol.drive import Agent, end, wait_until_named
 
 pytestmark = needs_root
 
@@ -362,6 +362,7 @@ def running(agent: Agent, user: str = "nobody", **fields: object) -> Iterator[Ag
     try:
         assert parent.stdout is not None
         assert parent.stdout.readline() == "ready\n"
+        wait_until_named(agent)
         debug = Agent(agent.root, agent.shim, container="c1/debug")
         debug.hold(None, container_class=2)
         yield debug

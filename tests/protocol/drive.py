@@ -7,8 +7,10 @@ import os
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..conftest import Shim
+from ..containers import wait_for
 from . import wire
 
 
@@ -102,6 +104,17 @@ class Agent:
             os.write(writing, b"\x10")
         os.close(writing)
         return process
+
+
+def record(agent: Agent) -> dict[str, Any]:
+    """The container's."""
+    path = agent.shim.state_dir / f"containers/{agent.container.replace('/', '.')}.json"
+    return dict(json.loads(path.read_text()))
+
+
+def wait_until_named(agent: Agent) -> None:
+    """Until the helper has put the command in its own place in the record, which it does beside the command."""
+    wait_for(lambda: record(agent)["pid"] != record(agent)["supervisor"].get("pid"), "the record names the command")
 
 
 def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:

@@ -16,12 +16,14 @@ IN_PARENT = ("pid",)
 class Parent:
     """Whose view is joined, and what was judged of that view when it was made."""
 
-    __slots__ = ("covered", "name", "no_new_privs", "not_as_root", "pid", "started", "uid")
+    __slots__ = ("covered", "mount_namespace", "name", "no_new_privs", "not_as_root", "pid", "started", "uid")
 
     def __init__(self, name: str, pid: int, started: "int | None") -> None:
         self.name = name
         self.pid = pid
         self.started = started
+        # What is recorded of its view, where it has one of its own.
+        self.mount_namespace: object = None
         self.no_new_privs = False
         self.not_as_root: str | None = None
         # For whom it was judged, and whether there was anything to judge; None and False where nothing is recorded.
@@ -54,16 +56,20 @@ def inherit(parent: Parent, made: plan.Plan) -> None:
 
 def enter(parent: Parent, kinds: "tuple[str, ...]" = IN_CHILD) -> None:
     """Enter namespaces of the parent."""
-    _enter(parent.pid, parent.started, parent.name, kinds)
-
-
-def _enter(pid: int, started: "int | None", parent: str, kinds: "tuple[str, ...]") -> None:
+    pid, name = parent.pid, parent.name
     opened = []
     try:
         for kind in kinds:
             fd = posix.open(f"/proc/{pid}/ns/{kind}", posix.O_RDONLY | posix.O_CLOEXEC)
             # Its own pid namespace nobody may join again.
-            if posix.fstat(fd).st_ino == posix.stat(f"/proc/self/ns/{kind}").st_ino:
+            inode = posix.fstat(fd).st_ino
+            if inode == posix.stat(f"/proc/self/ns/{kind}").st_ino:
+                if kind == "mnt" and parent.mount_namespace not in (None, inode):
+                    # Its helper stands for it in the record until there is the command, and is back on the host then.
+                    raise ShimError(
+                        f"the parent container {name}, pid {pid}, is not in the view that it was launched in: "
+                        "it has just been started, or has left it"
+                    )
                 posix.close(fd)
                 continue
             opened.append(fd)
@@ -73,21 +79,21 @@ def _enter(pid: int, started: "int | None", parent: str, kinds: "tuple[str, ...]
             if foreign:
                 # The task's own, made after its launch: what it mounted there would be root's /etc to us.
                 raise ShimError(
-                    f"the parent container {parent}, pid {pid}, has left the view that it was launched in: "
+                    f"the parent container {name}, pid {pid}, has left the view that it was launched in: "
                     f"its {kind} namespace is of a user namespace of its own"
                 )
     except OSError as error:
-        raise ShimError(f"the parent container {parent}, pid {pid}: {reason(error)}") from None
+        raise ShimError(f"the parent container {name}, pid {pid}: {reason(error)}") from None
     # Looked at after the descriptors were opened: a pid that was reused in between has another start time.
-    if started is not None and record.start_time(pid) != started:
-        raise ShimError(f"the parent container {parent} has ended: pid {pid} is another process by now")
+    if parent.started is not None and record.start_time(pid) != parent.started:
+        raise ShimError(f"the parent container {name} has ended: pid {pid} is another process by now")
     execute.stop_imports()
     try:
         for fd in opened:
             linux.setns(fd, 0)
             posix.close(fd)
     except OSError as error:
-        raise ShimError(f"joining the view of {parent}, pid {pid}: {reason(error)}") from None
+        raise ShimError(f"joining the view of {name}, pid {pid}: {reason(error)}") from None
 
 
 def _recorded(name: str, state: str) -> "Parent | None":
@@ -118,6 +124,8 @@ def _recorded(name: str, state: str) -> "Parent | None":
     if not isinstance(pid, int) or not isinstance(started, int):
         raise ShimError(f"{path}: damaged: no container_id of that name, pid or start_time")
     parent = Parent(name, pid, started)
+    namespaces = value.get("namespaces")
+    parent.mount_namespace = namespaces.get("mnt") if isinstance(namespaces, dict) else None
     uid = value.get("uid")
     parent.uid = uid if isinstance(uid, int) else None
     parent.covered = value.get("volumes") != [] or "." in name  # itself in another's view, perhaps

@@ -6,8 +6,8 @@ Sources: src/slave/containerizer/mesos/launch.cpp and launcher.cpp of 1.11.0, an
 import _signal
 import posix
 
+from .. import beside, execute, jsontext, paths, plan, record, request, supervise
 from .. import config as configuration
-from .. import execute, jsontext, paths, plan, record, request, supervise
 from .. import launch as launch_module
 from ..errors import ShimError, reason
 from . import held, packaged, setup
@@ -195,6 +195,8 @@ def _read(config_path: str, runtime: "str | None") -> Launch:
     if not work.debug and work.held.directory:
         asked.sandbox, asked.sandbox_named = work.held.directory, "ContainerConfig.directory"
     asked.user_named = "ContainerLaunchInfo.user"
+    # As launch.cpp does: an agent that is the user already changes nothing.
+    asked.own_as_is = not asked.groups
     asked.container_id = ".".join(work.container_ids) or None
     asked.agent_ids = work.container_ids
     for flag in setup.numbers(info.get("clone_namespaces"), "ContainerLaunchInfo.clone_namespaces"):
@@ -355,9 +357,7 @@ def _run(work: Launch, signals: supervise.Signals, status: "int | None") -> "tup
         from . import join
 
         join.enter(work.parent, join.IN_PARENT)
-    child = supervise.start(
-        work.request, made, lambda: _become(work, made, place, signals), "mesos-containerizer", _EXIT_FAILURE
-    )
+    child = _start(work, made, place, signals)
     kept = [status, place.fd if place is not None else None, child.relay]
     execute.close_others([fd for fd in kept if fd is not None])
     wait_status = supervise.wait(child)
@@ -365,9 +365,10 @@ def _run(work: Launch, signals: supervise.Signals, status: "int | None") -> "tup
     return wait_status, child.failed
 
 
-def _become(work: Launch, made: plan.Plan, place: "record.Place | None", signals: supervise.Signals) -> None:
+def _start(work: Launch, made: plan.Plan, place: "record.Place | None", signals: supervise.Signals) -> supervise.Child:
     info = work.info
     command = setup.command(info.get("command"), "ContainerLaunchInfo.command")
+    made.command = command.argv
     pre_exec = [
         setup.command(item, f"ContainerLaunchInfo.pre_exec_commands[{index}]")
         for index, item in enumerate(
@@ -377,19 +378,35 @@ def _become(work: Launch, made: plan.Plan, place: "record.Place | None", signals
     variables = _environment(info)
     no_new_privileges = setup.boolean(info.get("no_new_privileges"), "ContainerLaunchInfo.no_new_privileges")
     limits = _limits(info)
-    _enter(work, made)
-    if no_new_privileges:
-        made.no_new_privs = "the agent says so"
-    launch_module.settle(work.request, made, place)
-    setup.run_as_root(pre_exec, made, "ContainerLaunchInfo.pre_exec_commands")
-    directory = setup.string(info.get("working_directory"), "ContainerLaunchInfo.working_directory")
-    if directory is not None and (work.debug or paths.normal(directory) != made.sandbox.path):
-        setup.change_directory(directory)
-    for name, number, soft, hard in limits:
-        setup.set_limit(name, number, soft, hard)
-    supervise.release_signals(signals)
-    made.command = command.argv
-    launch_module.finish(work.request, made, variables, command.path)
+
+    def enter() -> None:
+        _enter(work, made)
+        if no_new_privileges:
+            made.no_new_privs = "the agent says so"
+
+    def enter_directory() -> None:
+        directory = setup.string(info.get("working_directory"), "ContainerLaunchInfo.working_directory")
+        if directory is not None and (work.debug or paths.normal(directory) != made.sandbox.path):
+            setup.change_directory(directory)
+
+    def become() -> None:
+        enter()
+        launch_module.settle(work.request, made, place)
+        setup.run_as_root(pre_exec, made, "ContainerLaunchInfo.pre_exec_commands")
+        enter_directory()
+        for name, number, soft, hard in limits:
+            setup.set_limit(name, number, soft, hard)
+        supervise.release_signals(signals)
+        launch_module.finish(work.request, made, variables, command.path)
+
+    def enter_all() -> None:
+        enter()
+        enter_directory()
+
+    # What runs first as root, limits and another container's namespaces are the child's alone.
+    if not pre_exec and not limits and not work.debug and beside.possible(made, signals):
+        return supervise.start_beside(work.request, made, place, signals, enter_all, variables, command.path)
+    return supervise.start(work.request, made, become, "mesos-containerizer", _EXIT_FAILURE)
 
 
 def _environment(info: "dict[str, object]") -> "dict[bytes, bytes]":

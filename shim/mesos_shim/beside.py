@@ -1,0 +1,108 @@
+"""Starts the command beside this process without a copy of it: the view is made here, and left again.
+
+A forked copy of the interpreter costs a third of a bare one's start: most of what either of the two then touches is
+copied page by page. posix_spawn(3) lends the memory to the child until it is the command (vfork(2)), which leaves no
+code of ours to run in between; so this process becomes what the command is to be, as far as there is a way back.
+What has none (a namespace of pids or users, cgroups) or is the child's alone is left to supervise.start, which forks.
+"""
+
+import _signal
+import posix
+import sys
+
+from . import identity, launch, linux, record
+from .errors import ShimError, reason
+from .plan import Plan
+from .request import LaunchRequest
+
+if False:  # for the type checker alone: no launch imports typing
+    from typing import Callable
+
+    from .supervise import Signals
+
+# Before it, glibc's posix_spawn could not tell that the program was not executed (its NEWS, 2.24).
+_GLIBC = (2, 24)
+
+
+def possible(made: Plan, signals: "Signals") -> bool:
+    """Whether the command of this plan can be started so."""
+    return (
+        sys.platform == "linux"
+        and not made.new_user_namespace
+        and not made.namespaces
+        and not any(group.ours for group in made.cgroups)
+        # posix_spawn can have a child take signals by default, not ignore them.
+        and signals.at_childs_end != _signal.SIG_IGN
+        and _tells_failures()
+    )
+
+
+def _tells_failures() -> bool:
+    try:
+        name, _, version = (posix.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+    except (ValueError, OSError):
+        return True  # another C library's
+    numbers = version.split(".")
+    return name != "glibc" or not all(map(str.isdigit, numbers)) or tuple(map(int, numbers)) >= _GLIBC
+
+
+def start(
+    request: LaunchRequest,
+    made: Plan,
+    place: "record.Place | None",
+    signals: "Signals",
+    enter: "Callable[[], None]",
+    variables: "dict[bytes, bytes] | None" = None,
+    path: "str | None" = None,
+) -> int:
+    """Call `enter`, which makes the view and goes into it, start the command there, and come back; its pid.
+
+    `variables` and `path` as in launch.finish. Any error means that nothing runs, and that the host is as it was.
+    """
+    try:
+        home = posix.open("/proc/self/ns/mnt", posix.O_RDONLY | posix.O_CLOEXEC) if made.own_view else None
+        ours = identity.real_ids() if made.user.switch else None
+    except OSError as error:
+        raise ShimError(f"what the helper has to come back to from the command's view: {reason(error)}") from None
+    pid = 0
+    try:
+        enter()
+        # As of a launch that becomes its command: this process stands for it until there is one.
+        launch.settle(request, made, place)
+        said = len(made.warnings)
+        try:
+            pid = launch.finish(
+                request,
+                made,
+                variables,
+                path,
+                identity.lend,
+                lambda *what: posix.posix_spawn(*what, setsigmask=signals.mask, resetids=made.user.switch),
+            )
+        finally:
+            if ours is not None:
+                identity.take_back(ours)
+        launch.name_in_record(made, pid)
+        if home is not None:
+            _return(home)
+        launch.warn(made.warnings[said:])
+    except BaseException as error:
+        if pid:
+            posix.kill(pid, _signal.SIGKILL)
+            posix.waitpid(pid, 0)
+        launch.give_up(made)
+        if isinstance(error, OSError):
+            raise ShimError(f"coming back from the command's ids: {reason(error)}; nothing runs") from None
+        raise
+    return pid
+
+
+def _return(home: int) -> None:
+    """To the host's view, where that is ours to enter; in a user namespace without a mount namespace it is not.
+
+    Who stays, as Mesos' own helper does, uses what is open already, and no path but those in /proc.
+    """
+    try:
+        linux.setns(home, linux.CLONE_NEWNS)
+    except OSError:
+        return

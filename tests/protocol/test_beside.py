@@ -1,0 +1,279 @@
+"""A 1.x launch without a copy of the helper: what the command has, and what the helper has again (beside.py)."""
+
+from __future__ import annotations
+
+import json
+import os
+import posix
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mesos_shim import beside
+
+from ..conftest import NOBODY, PYTHON, Shim, needs_root
+from ..containers import wait_for
+from ..hostile.pausing import between
+from . import wire
+from .drive import Agent, end, record, wait_until_named
+
+pytestmark = needs_root
+
+STATUS = {"shell": False, "value": "/bin/cat", "arguments": ["cat", "/proc/self/status"]}
+
+
+@pytest.fixture
+def agent(open_tmp: Path, shim: Shim) -> Agent:
+    """An agent whose container has a private /tmp."""
+    found = Agent(open_tmp, shim)
+    found.hold(wire.container_info(wire.volume("/tmp", "tmp")))
+    return found
+
+
+@contextmanager
+def running(agent: Agent, **fields: object) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """The helper, once its record names the command, and the command's pid."""
+    helper = agent.start("echo $$; exec sleep 1000", **fields)
+    try:
+        assert helper.stdout is not None
+        pid = int(helper.stdout.readline())
+        wait_until_named(agent)
+        yield helper, pid
+    finally:
+        helper.terminate()
+        end(helper)
+
+
+def status(pid: object) -> dict[str, list[str]]:
+    """/proc/PID/status."""
+    return fields(Path(f"/proc/{pid}/status").read_text())
+
+
+def fields(text: str) -> dict[str, list[str]]:
+    """Its lines by name."""
+    return {name: rest.split() for name, _, rest in (line.partition(":") for line in text.splitlines())}
+
+
+def view(pid: object) -> str:
+    """Whose view of the file system the process has."""
+    return os.readlink(f"/proc/{pid}/ns/mnt")
+
+
+def test_there_is_no_copy_of_the_helper(agent: Agent) -> None:
+    """One process is made, and it has the helper's memory until it is the command."""
+    words, environment = words_of(agent, STATUS)
+    log = agent.root / "calls"
+    strace = ["strace", "-qqq", "-f", "-o", str(log), "-e", "trace=clone,clone3,fork,vfork", "--", *words]
+    subprocess.run(strace, env=environment, check=True, capture_output=True, timeout=60)
+    made = [line for line in log.read_text().splitlines() if re.search(r"fork\(|clone3?\(", line)]
+    assert len(made) == 1, made
+    assert "CLONE_VM" in made[0], made
+    assert "CLONE_VFORK" in made[0], made
+
+
+def words_of(agent: Agent, command: dict[str, object], user: str = "nobody") -> tuple[list[str], dict[str, str]]:
+    """The helper's words and variables, for who starts it himself; the agent's byte is in a file."""
+    byte = agent.root / "byte"
+    byte.write_text("x")
+    info = {"command": command, "working_directory": str(agent.sandbox), "user": user}
+    os.chown(agent.sandbox, NOBODY, NOBODY)
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "MESOS_CONTAINERIZER_LAUNCH_INFO": json.dumps({**info, "environment": {"variables": []}}),
+        "MESOS_CONTAINERIZER_PIPE_READ": "7",
+        "MESOS_CONTAINERIZER_PIPE_WRITE": "8",
+        "MESOS_CONTAINERIZER_RUNTIME_DIRECTORY": str(agent.runtime),
+    }
+    return ["/bin/sh", "-c", f'exec "$@" 7<{byte} 8>/dev/null', "sh", str(agent.shim.helper), "launch"], environment
+
+
+def test_the_command_is_its_user_with_all_its_ids(agent: Agent) -> None:
+    """The saved ids, which nothing else shows, are a way back to root where they are forgotten."""
+    os.chown(agent.sandbox, NOBODY, NOBODY)
+    _, out, err = end(agent.start(STATUS, user="nobody"))
+    assert (err, agent.status) == ("", "0")
+    found = fields(out)
+    group = os.getgrouplist("nobody", NOBODY)
+    assert (found["Uid"], found["Gid"]) == ([str(NOBODY)] * 4, [str(NOBODY)] * 4)
+    assert sorted(map(int, found["Groups"])) == sorted(group)
+    for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+        assert int(found[name][0], 16) == 0, name
+
+
+def test_no_ambient_capability_of_the_agents_is_the_commands(agent: Agent) -> None:
+    """The kernel keeps them as long as one of three ids is root's, and a helper lends only its real ones."""
+    words, environment = words_of(agent, STATUS)
+    setpriv = ["setpriv", "--inh-caps", "+net_raw", "--ambient-caps", "+net_raw"]
+    plain = subprocess.run([*setpriv, "cat", "/proc/self/status"], capture_output=True, text=True, check=True)
+    assert int(fields(plain.stdout)["CapAmb"][0], 16) == 1 << 13
+    done = subprocess.run([*setpriv, *words], env=environment, capture_output=True, text=True, check=True, timeout=60)
+    found = fields(done.stdout)
+    assert [int(found[name][0], 16) for name in ("CapPrm", "CapEff", "CapAmb")] == [0, 0, 0]
+
+
+def test_the_helper_is_itself_again(agent: Agent) -> None:
+    """Its ids, its groups, its view of the host; of the command's it has nothing."""
+    os.chown(agent.sandbox, NOBODY, NOBODY)
+    with running(agent, user="nobody") as (helper, pid):
+        ours, its = status("self"), status(helper.pid)
+        wait_for(lambda: view(helper.pid) == view("self"), "the helper is back on the host")
+        assert view(pid) != view("self")
+        for name in ("Uid", "Gid", "Groups", "CapPrm", "CapEff"):
+            assert its[name] == ours[name], name
+        assert status(pid)["Uid"] == [str(NOBODY)] * 4
+
+
+def test_nothing_of_the_view_stays_open_in_the_helper(agent: Agent) -> None:
+    """The container's mounts end with it: the helper keeps its status file and the directory of records."""
+    with running(agent) as (helper, _):
+
+        def kept() -> list[str]:
+            names = sorted(map(int, os.listdir(f"/proc/{helper.pid}/fd")))
+            return [os.readlink(f"/proc/{helper.pid}/fd/{name}") for name in names if name > 2]
+
+        expected = {str(agent.runtime / "status"), str(agent.shim.state_dir / "containers")}
+        wait_for(lambda: set(kept()) == expected, f"no more than {expected}")
+
+
+def test_the_record_is_there_before_the_command(agent: Agent) -> None:
+    """The helper stands for it, as a launch that becomes its command does; then the command is named."""
+    words, environment = words_of(agent, STATUS)
+    seen: list[dict[str, Any]] = []
+
+    def look() -> None:
+        seen.append(record(agent))
+
+    # The last call before the child is made.
+    words = ["/usr/bin/env", *(f"{name}={value}" for name, value in environment.items()), *words]
+    assert between(words, agent.root, "setresuid", 1, look).returncode == 0
+    (found,) = seen
+    assert found["pid"] == found["supervisor"]["pid"]
+    with running(agent) as (helper, pid):
+        found = record(agent)
+        assert (found["pid"], found["supervisor"]["pid"]) == (pid, helper.pid)
+    assert not (agent.shim.state_dir / "containers/c1.json").exists()
+
+
+def test_its_user_cannot_look_into_the_helper_that_lends_him_its_ids(agent: Agent) -> None:
+    words, environment = words_of(agent, STATUS)
+    words = ["/usr/bin/env", *(f"{name}={value}" for name, value in environment.items()), *words]
+    seen: list[object] = []
+
+    def attack() -> None:
+        pid = record(agent)["pid"]
+        seen.append(status(pid)["Uid"])
+        for name in ("mem", "environ", "cwd", "fd"):
+            look = f"import os; os.readlink('/proc/{pid}/{name}')" if name == "cwd" else f"open('/proc/{pid}/{name}')"
+            if name == "fd":
+                look = f"import os; os.listdir('/proc/{pid}/fd')"
+            done = subprocess.run(
+                [PYTHON, "-c", look], user=NOBODY, group=NOBODY, extra_groups=[], stderr=subprocess.PIPE, check=False
+            )
+            seen.append(b"PermissionError" in done.stderr)
+
+    assert between(words, agent.root, "setresuid", 1, attack).returncode == 0
+    # Its effective and its saved ids stay root's: nobody but root may trace it.
+    assert seen == [[str(NOBODY), "0", "0", "0"], True, True, True, True]
+
+
+def test_a_record_in_which_the_helper_stands_leads_nobody_to_the_host(agent: Agent) -> None:
+    """Who has read it before the command was named, and looks when the helper is back, would be in its view."""
+    with running(agent) as (helper, _):
+        wait_for(lambda: view(helper.pid) == view("self"), "the helper is back on the host")
+        path = agent.shim.state_dir / "containers/c1.json"
+        found = record(agent)
+        path.write_text(json.dumps({**found, **found["supervisor"]}))
+        done = agent.shim.run("enter", "c1", "--", "echo", "entered")
+        assert (done.returncode, done.stdout) == (125, "")
+        assert "is not in the view that it was launched in" in done.stderr
+        debug = Agent(agent.root, agent.shim, container="c1/debug")
+        debug.hold(None, container_class=2)
+        _, out, err = end(debug.start("echo joined"))
+        assert (out, debug.status) == ("", "256")
+        assert "is not in the view that it was launched in" in err
+        path.write_text(json.dumps(found))
+
+
+def test_a_command_that_is_not_there_leaves_nothing(agent: Agent) -> None:
+    """Root's rights are not gone, as they are where a launch becomes its command: all of it is taken back."""
+    os.chown(agent.sandbox, NOBODY, NOBODY)
+    command = {"shell": False, "value": "/does/not/exist"}
+    code, out, err = end(agent.start(command, user="nobody"))
+    assert (code, out, agent.status) == (1, "", "256")
+    assert err == "mesos-containerizer: command '/does/not/exist': not found\n"
+    assert list(agent.sandbox.iterdir()) == []
+    assert list((agent.shim.state_dir / "containers").iterdir()) == []
+
+
+def test_a_helper_that_cannot_have_its_ids_back_ends_the_command(agent: Agent) -> None:
+    """It would be the task's user's to stop and to kill as long as the command runs."""
+    words, environment = words_of(agent, {"shell": True, "value": "exec sleep 1000"})
+    strace = ["strace", "-qqq", "-o", os.devnull, "-e", "inject=setresuid:error=EPERM:when=2", "--", *words]
+    done = subprocess.run(strace, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, agent.status) == (1, "", "256")
+    assert done.stderr.startswith("mesos-containerizer: coming back from the command's ids: ")
+    assert list((agent.shim.state_dir / "containers").iterdir()) == []
+
+
+def test_a_record_that_cannot_name_the_command_is_said(agent: Agent) -> None:
+    """Best effort: the command runs, and what is recorded of it still holds."""
+    words, environment = words_of(agent, STATUS)
+    strace = ["strace", "-qqq", "-o", os.devnull, "-e", "inject=renameat:error=ENOSPC:when=2", "--", *words]
+    done = subprocess.run(strace, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, agent.status, "Uid:" in done.stdout) == (0, "0", True)
+    assert done.stderr.startswith("mesos-shim: warning: no record in ")
+    assert list((agent.shim.state_dir / "containers").iterdir()) == []
+
+
+def test_a_helper_that_may_not_come_back_stays(agent: Agent) -> None:
+    """Root of a user namespace in the host's mount namespace, to which nobody of his returns."""
+    words, environment = words_of(agent, STATUS, user="root")
+    os.chown(agent.sandbox, 0, 0)
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--", *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, agent.status) == (0, "0"), done
+    # Whose `trusted` attributes nobody sets there, either.
+    assert [line for line in done.stderr.splitlines() if "could not be marked as ours" not in line] == []
+    assert list((agent.shim.state_dir / "containers").iterdir()) == []
+
+
+def test_where_the_agent_ignores_its_childrens_end(agent: Agent) -> None:
+    """So does the command, which no posix_spawn could have do so: it is forked."""
+    words, environment = words_of(agent, STATUS)
+    ignoring = (
+        "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    words[4:4] = [PYTHON, "-c", ignoring]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    assert agent.status == "0"
+    assert int(fields(done.stdout)["SigIgn"][0], 16) >> (signal.SIGCHLD - 1) & 1
+
+
+@pytest.mark.parametrize(
+    ("version", "tells"),
+    [("glibc 2.17", False), ("glibc 2.9", False), ("glibc 2.24", True), ("glibc 2.36", True), ("glibc 3.0", True)]
+    + [("glibc devel", True), ("NPTL 0.60", True), (None, True), (ValueError(), True)],
+)
+def test_an_old_c_library_that_hides_a_failed_exec_is_not_used(
+    version: object, tells: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def confstr(name: str) -> object:
+        assert name in posix.confstr_names
+        if isinstance(version, Exception):
+            raise version
+        return version
+
+    monkeypatch.setattr("mesos_shim.beside.posix.confstr", confstr)
+    assert beside._tells_failures() == tells
