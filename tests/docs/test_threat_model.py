@@ -12,12 +12,12 @@ SECTIONS = re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]
 
 
 def test_every_threat_has_defence_place_and_tests() -> None:
-    numbers = [int(section.split(".")[0]) for section in SECTIONS if section[0].isdigit()]
-    assert numbers == list(range(1, 24))
-    for section in SECTIONS[:22]:
+    *threats, last = SECTIONS
+    assert [int(section.split(".")[0]) for section in threats] == list(range(1, 24))
+    for section in threats:
         assert "\n- Where: `" in section, section[:60]
         assert re.search(r"\n- Tests: .*`\w+/test_\w+\.py::test_", section), section[:60]
-    assert SECTIONS[22].startswith("What is not defended")
+    assert last.startswith("What is not defended")
 
 
 def test_every_test_that_is_named_exists() -> None:
