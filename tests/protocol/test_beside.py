@@ -18,7 +18,8 @@ import pytest
 from mesos_shim import beside
 
 from ..conftest import NOBODY, PYTHON, Shim, needs_root
-from ..containers import wait_for
+from ..containers import alive, wait_for
+from ..containers import running as in_ps
 from ..hostile.pausing import between
 from . import wire
 from .drive import Agent, end, record, wait_until_named
@@ -219,6 +220,28 @@ def test_a_helper_that_cannot_have_its_ids_back_ends_the_command(agent: Agent) -
     assert (done.returncode, done.stdout, agent.status) == (1, "", "256")
     assert done.stderr.startswith("mesos-containerizer: coming back from the command's ids: ")
     assert list((agent.shim.state_dir / "containers").iterdir()) == []
+
+
+@pytest.mark.parametrize(("call", "number"), [("setresuid", 2), ("renameat", 2), ("setns", 1)])
+def test_a_helper_that_is_killed_beside_its_command_hides_nothing(agent: Agent, call: str, number: int) -> None:
+    """What it had started is still the container, whomever the record names; then gc clears it."""
+    words, environment = words_of(agent, {"shell": True, "value": "echo $$; exec sleep 1000"})
+    inject = f"inject={call}:signal=SIGKILL:when={number}"
+    strace = ["strace", "-qqq", "-o", os.devnull, "-e", f"trace={call}", "-e", inject, "--", *words]
+    with subprocess.Popen(strace, env=environment, stdout=subprocess.PIPE, text=True) as helper:
+        assert helper.stdout is not None
+        pid = int(helper.stdout.readline())
+        assert helper.wait(60) == -signal.SIGKILL
+    try:
+        agent.shim.run("gc")
+        assert in_ps(agent.shim) == ["c1"]
+        assert agent.shim.run("enter", "c1", "--", "readlink", "/proc/self/ns/mnt").stdout.strip() == view(pid)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not alive(pid), "the command has ended")
+    agent.shim.run("gc")
+    assert (in_ps(agent.shim), (agent.shim.state_dir / "containers/c1.json").exists()) == ([], False)
+    assert end(agent.start("echo again"))[1] == "again\n"
 
 
 def test_a_record_that_cannot_name_the_command_is_said(agent: Agent) -> None:

@@ -350,7 +350,7 @@ def private_directories(work: Launch) -> "list[str]":
 
 
 def _run(work: Launch, signals: supervise.Signals, status: "int | None") -> "tuple[int, bool]":
-    """Fork the command, wait for it; its raw wait status, and whether it never started. `status` stays open."""
+    """Start the command, wait for it; its raw wait status, and whether it never started. `status` stays open."""
     work.request.user = setup.string(work.info.get("user"), "ContainerLaunchInfo.user")
     made, place = _plan(work)
     if work.parent is not None:
