@@ -52,12 +52,14 @@ def start(
     place: "record.Place | None",
     signals: "Signals",
     enter: "Callable[[], None]",
+    by_default: "frozenset[int]",
     variables: "dict[bytes, bytes] | None" = None,
     path: "str | None" = None,
 ) -> int:
     """Call `enter`, which makes the view and goes into it, start the command there, and come back; its pid.
 
-    `variables` and `path` as in launch.finish. Any error means that nothing runs, and that the host is as it was.
+    The command has the signals `by_default` as that word says, whatever our caller ignored. `variables` and `path` as
+    in launch.finish. Any error means that nothing runs, and that the host is as it was.
     """
     try:
         home = posix.open("/proc/self/ns/mnt", posix.O_RDONLY | posix.O_CLOEXEC) if made.own_view else None
@@ -68,6 +70,7 @@ def start(
     try:
         enter()
         # As of a launch that becomes its command: this process stands for it until there is one.
+        made.first = {"pid": record.host_pid(), "start_time": made.supervisor["start_time"] or None}
         launch.settle(request, made, place)
         said = len(made.warnings)
         try:
@@ -77,7 +80,9 @@ def start(
                 variables,
                 path,
                 identity.lend,
-                lambda *what: posix.posix_spawn(*what, setsigmask=signals.mask, resetids=made.user.switch),
+                lambda *what: posix.posix_spawn(
+                    *what, setsigmask=signals.mask, setsigdef=by_default, resetids=made.user.switch
+                ),
             )
         finally:
             if ours is not None:

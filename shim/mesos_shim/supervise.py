@@ -258,7 +258,7 @@ def start_beside(
 ) -> Child:
     """As `start`, without a copy of this process, where beside.possible; raises ShimError where nothing runs."""
     _stand_beside(made)
-    return Child(beside.start(request, made, place, signals, enter, variables, path), None)
+    return Child(beside.start(request, made, place, signals, enter, FORWARDED, variables, path), None)
 
 
 def _stand_beside(made: Plan) -> None:

@@ -169,10 +169,12 @@ def questions(calls: list[Call]) -> set[Call]:
     """
     begin = next(i for i, call in enumerate(calls) if call.name == "fchdir") + 1
     end = next(i for i, call in enumerate(calls) if ".json" in call.text and "O_EXCL" in call.text)
-    stat = next(i for i, call in enumerate(calls) if i > begin and "/proc/self/stat" in call.text)
-    # Who stays beside the command, and is its orphans' parent where the kernel can make him that.
+    # Who stays beside the command has asked for his start time before, and is then made his orphans' parent.
     stays = next((i for i, call in enumerate(calls) if "PR_SET_CHILD_SUBREAPER" in call.text), None)
-    return {*calls[begin:stat], *calls[stat + 2 : end], *(calls[stays - 3 : stays + 1] if stays else ())}
+    if stays is not None:
+        return {*calls[stays - 3 : stays + 1], *calls[begin:end]}
+    stat = next(i for i, call in enumerate(calls) if "/proc/self/stat" in call.text)
+    return {*calls[begin:stat], *calls[stat + 2 : end]}
 
 
 def best_effort(calls: list[Call]) -> set[Call]:

@@ -78,11 +78,13 @@ def test_there_is_no_copy_of_the_helper(agent: Agent) -> None:
     assert "CLONE_VFORK" in made[0], made
 
 
-def words_of(agent: Agent, command: dict[str, object], user: str = "nobody") -> tuple[list[str], dict[str, str]]:
+def words_of(
+    agent: Agent, command: dict[str, object], user: str = "nobody", **more: object
+) -> tuple[list[str], dict[str, str]]:
     """The helper's words and variables, for who starts it himself; the agent's byte is in a file."""
     byte = agent.root / "byte"
     byte.write_text("x")
-    info = {"command": command, "working_directory": str(agent.sandbox), "user": user}
+    info = {"command": command, "working_directory": str(agent.sandbox), "user": user, **more}
     os.chown(agent.sandbox, NOBODY, NOBODY)
     environment = {
         "PATH": "/usr/bin:/bin",
@@ -140,6 +142,41 @@ def test_nothing_of_the_view_stays_open_in_the_helper(agent: Agent) -> None:
 
         expected = {str(agent.runtime / "status"), str(agent.shim.state_dir / "containers")}
         wait_for(lambda: set(kept()) == expected, f"no more than {expected}")
+
+
+def test_a_signal_before_the_command_calls_the_launch_off(agent: Agent) -> None:
+    """Also where the agent's byte is there already, so that nobody waits for it, and nothing is interrupted."""
+    words, environment = words_of(agent, STATUS)
+    words = ["/usr/bin/env", *(f"{name}={value}" for name, value in environment.items()), *words]
+
+    def interrupt() -> None:
+        (held,) = [int(path.name) for path in Path("/proc").glob("[0-9]*") if is_helper(path, agent)]
+        os.kill(held, signal.SIGTERM)
+
+    # The first of its calls of that name is the one that holds signals.
+    done = between(words, agent.root, "rt_sigprocmask", 1, interrupt)
+    assert (done.stdout, agent.status) == ("", str(int(signal.SIGTERM)))
+
+
+def is_helper(process: Path, agent: Agent) -> bool:
+    """Whether that is the container's helper."""
+    try:
+        return str(agent.shim.helper).encode() in (process / "cmdline").read_bytes() and (
+            b"strace" not in (process / "cmdline").read_bytes()
+        )
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    "fields_of_a_fork", [{}, {"rlimits": {"rlimits": [{"type": "RLMT_CORE", "soft": 0, "hard": 0}]}}]
+)
+def test_the_command_has_no_signal_that_the_agent_ignores(agent: Agent, fields_of_a_fork: dict[str, object]) -> None:
+    words, environment = words_of(agent, STATUS, **fields_of_a_fork)
+    ignoring = "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); "
+    words[4:4] = [PYTHON, "-c", ignoring + "os.execv(sys.argv[1], sys.argv[1:])"]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    assert int(fields(done.stdout)["SigIgn"][0], 16) & ~(0b11 << 31) == 0  # 32 and 33: docs/threat-model.md, 21
 
 
 def test_the_record_is_there_before_the_command(agent: Agent) -> None:

@@ -42,7 +42,9 @@ def launch_arguments(arguments: "list[str]") -> "dict[str, str]":
 def launch(arguments: "list[str]", config_path: str) -> int:
     """Launch as the arguments say; comes back only with an error."""
     given = launch_arguments(arguments)
-    setup.wait_for_agent(_number(given, "--pipe_read"), _number(given, "--pipe_write"))
+    reading, writing = _number(given, "--pipe_read"), _number(given, "--pipe_write")
+    setup.close_agents_end(writing)
+    setup.has_agents_byte(reading)
     asked = request.LaunchRequest()
     asked.config = configuration.read(config_path, required=False)
     asked.isolation = asked.config.isolation

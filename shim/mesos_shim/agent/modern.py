@@ -75,11 +75,9 @@ def launch(arguments: "list[str]", config_path: str) -> int:
     status = _open_status(runtime)
     wait_status, failed = _EXIT_FAILURE << 8, True
     try:
-        _catch_signals()
-        _check_call(arguments)
-        setup.wait_for_agent(_descriptor(b"PIPE_READ"), _descriptor(b"PIPE_WRITE"))
         signals = supervise.hold_signals()
-        _let_signals_be()
+        _check_call(arguments)
+        signals = _wait_for_agent(_descriptor(b"PIPE_READ"), _descriptor(b"PIPE_WRITE"), signals)
         work = _read(config_path, runtime)
         if work.needs_packaged is not None:
             _hand_over(work, signals)
@@ -89,6 +87,23 @@ def launch(arguments: "list[str]", config_path: str) -> int:
     finally:
         _write_status(status, wait_status)
     return _EXIT_FAILURE if failed else 0
+
+
+def _wait_for_agent(reading: int, writing: int, signals: supervise.Signals) -> supervise.Signals:
+    """Wait for the agent's byte, with the signals let through as long as that takes; returns how they were held.
+
+    Whatever would be forwarded to the command calls the launch off as long as there is none, as in launch.cpp.
+    """
+    setup.close_agents_end(writing)
+    if not setup.has_agents_byte(reading, wait=False):
+        _catch_signals()
+        supervise.release_signals(signals)
+        setup.has_agents_byte(reading)
+        signals = supervise.hold_signals()
+    early = _signal.sigpending() & supervise.FORWARDED
+    if early:
+        raise EarlySignal(min(early))
+    return signals
 
 
 def _check_call(arguments: "list[str]") -> None:
@@ -113,7 +128,7 @@ def _raise_early(number: int, frame: object) -> None:
 
 
 def _catch_signals() -> None:
-    """Whatever would be forwarded to the command calls the launch off as long as there is none, as in launch.cpp."""
+    """Have each of them call the launch off."""
     for number in supervise.FORWARDED:
         _signal.signal(number, _raise_early)
 
@@ -278,6 +293,7 @@ def _hand_over(work: Launch, signals: supervise.Signals) -> None:
     made, place = _plan(work)
     setup.check_view_for_root(made, what)
     made.apart = False  # nothing is recorded of it, and the helper makes the namespaces that the agent names
+    _let_signals_be()
     _enter(work, made)
     launch_module.settle(work.request, made, place)  # a DEBUG container that joins this view asks what it was judged
     launch_module.warn(made.warnings)
@@ -390,6 +406,7 @@ def _start(work: Launch, made: plan.Plan, place: "record.Place | None", signals:
             setup.change_directory(directory)
 
     def become() -> None:
+        _let_signals_be()
         enter()
         launch_module.settle(work.request, made, place)
         setup.run_as_root(pre_exec, made, "ContainerLaunchInfo.pre_exec_commands")

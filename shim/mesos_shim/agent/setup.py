@@ -8,17 +8,31 @@ from ..errors import ShimError, reason
 from ..request import FRAMEWORK, OPERATOR, LaunchRequest
 
 
-def wait_for_agent(reading: int, writing: int) -> None:
-    """Close the write end and read the agent's one byte: it has isolated and fetched. Raises ShimError at its end."""
+def close_agents_end(writing: int) -> None:
+    """Close the pipe's write end, which is the agent's: else the pipe would not end with it."""
     try:
         posix.close(writing)
+    except OSError as error:
+        raise ShimError(f"the agent's pipe {writing}: {reason(error)}") from None
+
+
+def has_agents_byte(reading: int, wait: bool = True) -> bool:
+    """Read the agent's one byte: it has isolated and fetched. Raises ShimError at the pipe's end.
+
+    False where it is not there yet and we do not `wait`.
+    """
+    try:
+        posix.set_blocking(reading, wait)
         # Its value says nothing: an agent writes whatever its buffer holds.
         byte = posix.read(reading, 1)
         posix.close(reading)
+    except BlockingIOError:
+        return False
     except OSError as error:
         raise ShimError(f"the agent's pipe {reading}: {reason(error)}") from None
     if not byte:
         raise ShimError("the agent has gone before the launch: its end of the pipe is closed")
+    return True
 
 
 def choose(request: LaunchRequest, held: "dict[str, object] | None", where: str) -> None:
