@@ -242,8 +242,11 @@ def name_in_record(made: plan.Plan, pid: int) -> None:
     """The command's process in the record, in which its parent stood for it, best effort."""
     if made.recorded is None or not isinstance(made.record_place, record.Place):
         return
+    started = record.start_time(pid)
     try:
-        made.recorded.update(pid=pid, start_time=record.start_time(pid))
+        if started is None:
+            raise OSError(2, f"no start time in /proc/{pid}/stat")
+        made.recorded.update(pid=pid, start_time=started)
         record.write(made.record_place, made.recorded)
     except OSError as error:
         made.warnings.append(record.explain_failure(error, made.record_place.path))

@@ -11,11 +11,13 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from mesos_shim import beside
+from mesos_shim import beside, launch
+from mesos_shim import record as place
 
 from ..conftest import NOBODY, PYTHON, Shim, needs_root
 from ..containers import alive, wait_for
@@ -289,6 +291,18 @@ def test_a_record_that_cannot_name_the_command_is_said(agent: Agent) -> None:
     assert (done.returncode, agent.status, "Uid:" in done.stdout) == (0, "0", True)
     assert done.stderr.startswith("mesos-shim: warning: no record in ")
     assert list((agent.shim.state_dir / "containers").iterdir()) == []
+
+
+def test_a_command_whose_start_nobody_can_tell_is_not_named(open_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pid without its start time would be any later process's; what is recorded of the helper holds."""
+    (open_tmp / "containers").mkdir()
+    stands = {"container_id": "c1", "pid": 1, "start_time": 2}
+    made = SimpleNamespace(recorded=dict(stands), record_place=place.open_place(str(open_tmp)), warnings=[])
+    monkeypatch.setattr(place, "start_time", lambda pid: None)
+    launch.name_in_record(made, 4711)
+    assert made.recorded == stands
+    assert list((open_tmp / "containers").iterdir()) == []
+    assert "no start time in /proc/4711/stat" in made.warnings[0]
 
 
 def test_a_helper_that_may_not_come_back_stays(agent: Agent) -> None:
