@@ -10,7 +10,7 @@ import _signal
 import posix
 import sys
 
-from . import identity, launch, linux, record
+from . import identity, launch, linux, record, supervise
 from .errors import ShimError, reason
 from .plan import Plan
 from .request import LaunchRequest
@@ -18,13 +18,11 @@ from .request import LaunchRequest
 if False:  # for the type checker alone: no launch imports typing
     from typing import Callable
 
-    from .supervise import Signals
-
 # Before it, glibc's posix_spawn could not tell that the program was not executed (its NEWS, 2.24).
 _GLIBC = (2, 24)
 
 
-def possible(made: Plan, signals: "Signals") -> bool:
+def possible(made: Plan, signals: supervise.Signals) -> bool:
     """Whether the command of this plan can be started so."""
     return (
         sys.platform == "linux"
@@ -50,17 +48,17 @@ def start(
     request: LaunchRequest,
     made: Plan,
     place: "record.Place | None",
-    signals: "Signals",
+    signals: supervise.Signals,
     enter: "Callable[[], None]",
-    by_default: "frozenset[int]",
     variables: "dict[bytes, bytes] | None" = None,
     path: "str | None" = None,
-) -> int:
-    """Call `enter`, which makes the view and goes into it, start the command there, and come back; its pid.
+) -> supervise.Child:
+    """Call `enter`, which makes the view and goes into it, start the command there, and come back.
 
-    The command has the signals `by_default` as that word says, whatever our caller ignored. `variables` and `path` as
-    in launch.finish. Any error means that nothing runs, and that the host is as it was.
+    It ignores no signal, whatever our caller did. `variables` and `path` as in launch.finish. Any error means that
+    nothing runs, and that the host is as it was.
     """
+    supervise.stand_beside(made)
     try:
         home = posix.open("/proc/self/ns/mnt", posix.O_RDONLY | posix.O_CLOEXEC) if made.own_view else None
         ours = identity.real_ids() if made.user.switch else None
@@ -81,7 +79,7 @@ def start(
                 path,
                 identity.lend,
                 lambda *what: posix.posix_spawn(
-                    *what, setsigmask=signals.mask, setsigdef=by_default, resetids=made.user.switch
+                    *what, setsigmask=signals.mask, setsigdef=supervise.FORWARDED, resetids=made.user.switch
                 ),
             )
         finally:
@@ -99,7 +97,7 @@ def start(
         if isinstance(error, OSError):
             raise ShimError(f"coming back from the command's ids: {reason(error)}; nothing runs") from None
         raise
-    return pid
+    return supervise.Child(pid, None)
 
 
 def _return(home: int) -> None:

@@ -9,7 +9,7 @@ import _signal
 import posix
 import sys
 
-from . import beside, execute, launch, record
+from . import execute, launch, record
 from .errors import ShimError, fail, reason, unexpected
 from .plan import Plan
 from .request import LaunchRequest
@@ -226,7 +226,7 @@ def start(
     A failure's message is said in the child; it ends with `status`, else with the error's own. Raises ShimError where
     nothing was started. Who calls this calls `clear` once the child has ended.
     """
-    _stand_beside(made)
+    stand_beside(made)
     if "pid" in made.namespaces:
         made.pid_namespace = record.pid_namespace(record.host_pid())
     groups = _make_groups(made)
@@ -247,21 +247,7 @@ def start(
     return child
 
 
-def start_beside(
-    request: LaunchRequest,
-    made: Plan,
-    place: "record.Place | None",
-    signals: Signals,
-    enter: "Callable[[], None]",
-    variables: "dict[bytes, bytes] | None" = None,
-    path: "str | None" = None,
-) -> Child:
-    """As `start`, without a copy of this process, where beside.possible; raises ShimError where nothing runs."""
-    _stand_beside(made)
-    return Child(beside.start(request, made, place, signals, enter, FORWARDED, variables, path), None)
-
-
-def _stand_beside(made: Plan) -> None:
+def stand_beside(made: Plan) -> None:
     """Be who waits for the container: its record names us, and its orphans are ours."""
     made.supervisor = {"pid": posix.getpid(), "start_time": record.start_time("self") or 0}
     _adopt_orphans()

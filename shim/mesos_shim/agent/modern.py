@@ -422,7 +422,7 @@ def _start(work: Launch, made: plan.Plan, place: "record.Place | None", signals:
 
     # What runs first as root, limits and another container's namespaces are the child's alone.
     if not pre_exec and not limits and not work.debug and beside.possible(made, signals):
-        return supervise.start_beside(work.request, made, place, signals, enter_all, variables, command.path)
+        return beside.start(work.request, made, place, signals, enter_all, variables, command.path)
     return supervise.start(work.request, made, become, "mesos-containerizer", _EXIT_FAILURE)
 
 
