@@ -17,7 +17,9 @@ import pytest
 from mesos_shim import bundle
 
 from ..conftest import NOBODY, PYTHON, Shim, install, needs_root
-from ..launching import info, launch, said, volume
+from ..launching import give, info, launch, said, volume
+from ..protocol import wire
+from ..protocol.drive import Agent, end
 
 pytestmark = needs_root
 
@@ -240,3 +242,12 @@ def test_every_python_of_hosts(open_tmp: Path, sandbox: Path, version: str) -> N
         failed = launch(shim, sandbox, [volume("new", open_tmp / "place")], "/nowhere", "x")
         assert (failed.returncode, failed.stderr.count("\n"), (sandbox / "new").exists()) == (127, 1, False)
         assert said(shim.run("explain", "--volume", f"x:{open_tmp}/place", "--", "/bin/true", cwd=sandbox))
+        # And by a 1.x agent's helper, whose command is no copy of it, for another user.
+        agent = Agent(open_tmp / "agent", shim)
+        agent.hold(wire.container_info(wire.volume("/tmp", "tmp")))
+        give(agent.sandbox)
+        words = "stat -c %a /tmp; grep -E '^(Uid|CapPrm|SigBlk)' /proc/self/status"
+        _, out, err = end(agent.start(words, user="nobody"))
+        ids = "\t".join(["Uid:", *[str(NOBODY)] * 4])
+        assert (err, agent.status) == ("", "0")
+        assert out.splitlines() == ["1777", ids, f"SigBlk:\t{0:016x}", f"CapPrm:\t{0:016x}"]
