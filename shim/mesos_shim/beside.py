@@ -29,6 +29,8 @@ def possible(made: Plan, signals: supervise.Signals) -> bool:
         and not made.new_user_namespace
         and not made.namespaces
         and not any(group.ours for group in made.cgroups)
+        # In an agent's pid namespace without a /proc of its own only the child can learn who it is to everybody else.
+        and record.host_pid() == posix.getpid()
         # posix_spawn can have a child take signals by default, not ignore them.
         and signals.at_childs_end != _signal.SIG_IGN
         and _tells_failures()
@@ -68,7 +70,7 @@ def start(
     try:
         enter()
         # As of a launch that becomes its command: this process stands for it until there is one.
-        made.first = {"pid": record.host_pid(), "start_time": made.supervisor["start_time"] or None}
+        made.first = {"pid": posix.getpid(), "start_time": made.supervisor["start_time"] or None}
         launch.settle(request, made, place)
         said = len(made.warnings)
         try:

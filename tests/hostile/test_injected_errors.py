@@ -172,7 +172,8 @@ def questions(calls: list[Call]) -> set[Call]:
     # Who stays beside the command has asked for his start time before, and is then made his orphans' parent.
     stays = next((i for i, call in enumerate(calls) if "PR_SET_CHILD_SUBREAPER" in call.text), None)
     if stays is not None:
-        return {*calls[stays - 3 : stays + 1], *calls[begin:end]}
+        who = {call for call in calls if call.name == "readlink" and '"/proc/self"' in call.text}
+        return {*who, *calls[stays - 3 : stays + 1], *calls[begin:end]}
     stat = next(i for i, call in enumerate(calls) if "/proc/self/stat" in call.text)
     return {*calls[begin:stat], *calls[stat + 2 : end]}
 

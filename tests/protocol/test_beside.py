@@ -335,6 +335,23 @@ def test_where_the_agent_ignores_its_childrens_end(agent: Agent) -> None:
     assert int(fields(done.stdout)["SigIgn"][0], 16) >> (signal.SIGCHLD - 1) & 1
 
 
+def test_in_a_pid_namespace_of_the_agents_the_record_has_the_hosts_pids(agent: Agent) -> None:
+    """There the C library knows the command by another pid than the host's /proc, which everybody else reads."""
+    words, environment = words_of(
+        agent, {"shell": True, "value": "read -r pid rest < /proc/self/stat; echo $pid; exec sleep 1000"}
+    )
+    unshare = ["unshare", "--pid", "--fork", "--kill-child", "--", *words]
+    with subprocess.Popen(unshare, env=environment, stdout=subprocess.PIPE, text=True) as helper:
+        assert helper.stdout is not None
+        pid = int(helper.stdout.readline())
+        try:
+            assert int(status(pid)["NSpid"][-1]) != pid
+            wait_for(lambda: record(agent)["pid"] == pid, "the record names the command")
+            assert agent.shim.run("enter", "c1", "--", "readlink", "/proc/self/ns/mnt").stdout.strip() == view(pid)
+        finally:
+            os.kill(pid, signal.SIGKILL)
+
+
 @pytest.mark.parametrize(
     ("version", "tells"),
     [("glibc 2.17", False), ("glibc 2.9", False), ("glibc 2.24", True), ("glibc 2.36", True), ("glibc 3.0", True)]
