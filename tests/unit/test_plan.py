@@ -30,7 +30,7 @@ def resolved(path: str, **keywords: int) -> Resolved:
     return Resolved(path, -1, found, levels, None)
 
 
-def facts(sandbox: str = "/work/sandbox", user: Identity = USER, **targets: Resolved) -> plan.Facts:
+def facts(sandbox: str = "/srv/sandbox", user: Identity = USER, **targets: Resolved) -> plan.Facts:
     """Facts with targets for /tmp, /opt, /opt/a and what is given."""
     result = plan.Facts(resolved(sandbox, uid=1000, gid=1000), user)
     for path in ("/tmp", "/opt", "/opt/a", "/opt/a/b", "/optional"):
@@ -143,7 +143,7 @@ def test_mirrored_only_where_the_path_is_the_same() -> None:
 
 def test_explain_and_the_launch_share_one_plan() -> None:
     """The steps are made from the same mounts that the view carries out, in their order."""
-    made = plan.Plan("id", resolved("/work/sandbox"), USER)
+    made = plan.Plan("id", resolved("/srv/sandbox"), USER)
     made.mounts = plan.arrange(facts(), [relative("/opt/a", "inner"), relative("/opt", "outer")], [])
     made.command = ["true"]
     steps = plan.steps(made)
