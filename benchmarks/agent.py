@@ -58,14 +58,7 @@ def modern(bench: Bench, user: str) -> Helper:
     agent.runtime = bench.state / f"agent-{user}/containers" / agent.container
     agent.runtime.mkdir(parents=True)
     agent.hold(None)
-    info = {"command": TRUE, "working_directory": str(agent.sandbox), "environment": {"variables": []}, "user": user}
-    environment = {
-        **ENVIRONMENT,
-        "MESOS_CONTAINERIZER_LAUNCH_INFO": json.dumps(info),
-        "MESOS_CONTAINERIZER_PIPE_READ": "{READ}",
-        "MESOS_CONTAINERIZER_PIPE_WRITE": "{WRITE}",
-        "MESOS_CONTAINERIZER_RUNTIME_DIRECTORY": str(agent.runtime),
-    }
+    environment = {**agent.variables(TRUE, "{READ}", "{WRITE}", user=user), **ENVIRONMENT}
     left = [agent.runtime / "status", bench.record(agent.container)]
     return Helper([str(bench.shim.helper), "launch"], environment, agent.sandbox, left)
 

@@ -19,6 +19,7 @@ import pytest
 from ..conftest import NOBODY, Shim, needs_root
 from ..launching import SHIM_FAILED, host_mounts, info, tree, volume
 from ..protocol import wire
+from ..protocol.drive import PIPE, Agent, with_byte
 from .injection import MEMORY, NEVER_FAIL, Call, run, trace
 
 pytestmark = [needs_root, pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")]
@@ -43,7 +44,8 @@ class Scene:
         self.strace: list[str] = []
         self.program, self.status = "mesos-shim", SHIM_FAILED
         # What the agent has of a container that was not launched is no trace of the launch.
-        self.runtime = Path(tempfile.mkdtemp(prefix="mesos-shim-test-", dir="/var/tmp"))
+        self.runtime = Path(tempfile.mkdtemp(prefix="mesos-shim-test-", dir="/var/tmp")) / "containers" / self.root.name
+        self.runtime.mkdir(parents=True)
         if plan in HELPERS:
             self.program, self.status = "mesos-containerizer", 1
             self.words = getattr(self, f"_{plan}")(shim)
@@ -116,41 +118,19 @@ class Scene:
             f"--command={json.dumps({'value': f'echo {STARTED}'})}",
             f"--directory={self.sandbox}",
             "--user=nobody",
-            "--pipe_read=7",
-            "--pipe_write=8",
+            f"--pipe_read={PIPE[0]}",
+            f"--pipe_write={PIPE[1]}",
         ]
-        return self._helper(shim, [], arguments)
+        return with_byte(self.root, str(shim.helper), "launch", *arguments)
 
     def _modern_helper(self, shim: Shim) -> list[str]:
         """The same by the 1.x protocol, in which the helper stays: what it starts is no copy of it (beside.py)."""
-        self.sandbox = self.root / "work/slaves/S/frameworks/F/executors/E/runs" / self.root.name
-        self.sandbox.mkdir(parents=True)
+        agent = Agent(self.root, shim, container=self.root.name)
+        agent.runtime = self.runtime
+        agent.hold(wire.container_info(wire.volume("/tmp", "tmp"), wire.volume("/opt", str(self.root / "place"), 2)))
+        self.sandbox = agent.sandbox
         os.chown(self.sandbox, NOBODY, NOBODY)
-        runtime = self.runtime / "containers" / self.root.name
-        runtime.mkdir(parents=True)
-        volumes = (wire.volume("/tmp", "tmp"), wire.volume("/opt", str(self.root / "place"), 2))
-        message = wire.data(3, str(self.sandbox)) + wire.data(12, wire.container_info(*volumes))
-        (runtime / "config").write_bytes(wire.checkpoint(message))
-        launch_info = {
-            "command": {"value": f"echo {STARTED}"},
-            "working_directory": str(self.sandbox),
-            "environment": {"variables": []},
-            "user": "nobody",
-        }
-        variables = {
-            "LAUNCH_INFO": json.dumps(launch_info),
-            "PIPE_READ": "7",
-            "PIPE_WRITE": "8",
-            "RUNTIME_DIRECTORY": str(runtime),
-        }
-        given = [f"MESOS_CONTAINERIZER_{name}={value}" for name, value in variables.items()]
-        return self._helper(shim, ["/usr/bin/env", *given], [])
-
-    def _helper(self, shim: Shim, before: list[str], arguments: list[str]) -> list[str]:
-        """The helper's words, with the byte that the agent writes once it has fetched."""
-        (self.root / "byte").write_text("x")
-        redirected = f'exec "$@" 7<{self.root}/byte 8>/dev/null'
-        return ["/bin/sh", "-c", redirected, "sh", *before, str(shim.helper), "launch", *arguments]
+        return agent.words(f"echo {STARTED}", user="nobody")
 
     def state(self) -> dict[str, object]:
         """Everything that a launch could leave behind here."""
@@ -159,7 +139,7 @@ class Scene:
     def close(self) -> None:
         """Take the scene away."""
         shutil.rmtree(self.root, ignore_errors=True)
-        shutil.rmtree(self.runtime, ignore_errors=True)
+        shutil.rmtree(self.runtime.parents[1], ignore_errors=True)
 
 
 def questions(calls: list[Call]) -> set[Call]:

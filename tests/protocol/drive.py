@@ -13,6 +13,9 @@ from ..conftest import Shim
 from ..containers import wait_for
 from . import wire
 
+# The descriptors of an agent's pipe where a file is in its place.
+PIPE = (7, 8)
+
 
 @dataclass
 class Agent:
@@ -50,11 +53,22 @@ class Agent:
 
     def start(self, command: str | dict[str, object], *, go: bool = True, **fields: object) -> subprocess.Popen[str]:
         """Start the helper by the 1.x protocol; with `go` the byte is written, else the agent is gone."""
+        reading, writing = os.pipe()
+        return self._spawn(["launch"], self.variables(command, reading, writing, **fields), reading, writing, go)
+
+    def words(self, command: str | dict[str, object], **fields: object) -> list[str]:
+        """The helper by the 1.x protocol with its variables, for who starts it himself; the byte is there already."""
+        given = [f"{name}={value}" for name, value in self.variables(command, *PIPE, **fields).items()]
+        return with_byte(self.root, "/usr/bin/env", "-i", *given, str(self.shim.helper), "launch")
+
+    def variables(
+        self, command: str | dict[str, object], reading: object, writing: object, **fields: object
+    ) -> dict[str, str]:
+        """What a 1.x agent says to its helper, in the environment."""
         if isinstance(command, str):
             command = {"shell": True, "value": command}
         info = {"command": command, "working_directory": str(self.sandbox), "environment": {"variables": []}, **fields}
-        reading, writing = os.pipe()
-        environment = {
+        return {
             "PATH": "/usr/bin:/bin",
             "MESOS_CONTAINERIZER_LAUNCH_INFO": json.dumps({k: v for k, v in info.items() if v is not None}),
             "MESOS_CONTAINERIZER_PIPE_READ": str(reading),
@@ -62,7 +76,6 @@ class Agent:
             "MESOS_CONTAINERIZER_RUNTIME_DIRECTORY": str(self.runtime),
             "MESOS_CONTAINERIZER_UNSHARE_NAMESPACE_MNT": "false",
         }
-        return self._spawn(["launch"], environment, reading, writing, go)
 
     def start_021(
         self,
@@ -104,6 +117,14 @@ class Agent:
             os.write(writing, b"\x10")
         os.close(writing)
         return process
+
+
+def with_byte(root: Path, *words: str) -> list[str]:
+    """`words` with the ends of an agent's PIPE, in which the byte is that it writes once it has fetched."""
+    byte = root / "byte"
+    byte.write_text("x")
+    reading, writing = PIPE
+    return ["/bin/sh", "-c", f'exec "$@" {reading}<{byte} {writing}>/dev/null', "sh", *words]
 
 
 def record(agent: Agent) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import os
 import posix
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -70,32 +71,20 @@ def view(pid: object) -> str:
 
 def test_there_is_no_copy_of_the_helper(agent: Agent) -> None:
     """One process is made, and it has the helper's memory until it is the command."""
-    words, environment = words_of(agent, STATUS)
+    words = words_of(agent, STATUS)
     log = agent.root / "calls"
     strace = ["strace", "-qqq", "-f", "-o", str(log), "-e", "trace=clone,clone3,fork,vfork", "--", *words]
-    subprocess.run(strace, env=environment, check=True, capture_output=True, timeout=60)
+    subprocess.run(strace, check=True, capture_output=True, timeout=60)
     made = [line for line in log.read_text().splitlines() if re.search(r"fork\(|clone3?\(", line)]
     assert len(made) == 1, made
     assert "CLONE_VM" in made[0], made
     assert "CLONE_VFORK" in made[0], made
 
 
-def words_of(
-    agent: Agent, command: dict[str, object], user: str = "nobody", **more: object
-) -> tuple[list[str], dict[str, str]]:
-    """The helper's words and variables, for who starts it himself; the agent's byte is in a file."""
-    byte = agent.root / "byte"
-    byte.write_text("x")
-    info = {"command": command, "working_directory": str(agent.sandbox), "user": user, **more}
-    os.chown(agent.sandbox, NOBODY, NOBODY)
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "MESOS_CONTAINERIZER_LAUNCH_INFO": json.dumps({**info, "environment": {"variables": []}}),
-        "MESOS_CONTAINERIZER_PIPE_READ": "7",
-        "MESOS_CONTAINERIZER_PIPE_WRITE": "8",
-        "MESOS_CONTAINERIZER_RUNTIME_DIRECTORY": str(agent.runtime),
-    }
-    return ["/bin/sh", "-c", f'exec "$@" 7<{byte} 8>/dev/null', "sh", str(agent.shim.helper), "launch"], environment
+def words_of(agent: Agent, command: dict[str, object], user: str = "nobody", **more: object) -> list[str]:
+    """The helper for a task of the user, to whom the sandbox is given."""
+    shutil.chown(agent.sandbox, user)
+    return agent.words(command, user=user, **more)
 
 
 def test_the_command_is_its_user_with_all_its_ids(agent: Agent) -> None:
@@ -113,11 +102,11 @@ def test_the_command_is_its_user_with_all_its_ids(agent: Agent) -> None:
 
 def test_no_ambient_capability_of_the_agents_is_the_commands(agent: Agent) -> None:
     """The kernel keeps them as long as one of three ids is root's, and a helper lends only its real ones."""
-    words, environment = words_of(agent, STATUS)
+    words = words_of(agent, STATUS)
     setpriv = ["setpriv", "--inh-caps", "+net_raw", "--ambient-caps", "+net_raw"]
     plain = subprocess.run([*setpriv, "cat", "/proc/self/status"], capture_output=True, text=True, check=True)
     assert int(fields(plain.stdout)["CapAmb"][0], 16) == 1 << 13
-    done = subprocess.run([*setpriv, *words], env=environment, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([*setpriv, *words], capture_output=True, text=True, check=True, timeout=60)
     found = fields(done.stdout)
     assert [int(found[name][0], 16) for name in ("CapPrm", "CapEff", "CapAmb")] == [0, 0, 0]
 
@@ -148,8 +137,7 @@ def test_nothing_of_the_view_stays_open_in_the_helper(agent: Agent) -> None:
 
 def test_a_signal_before_the_command_calls_the_launch_off(agent: Agent) -> None:
     """Also where the agent's byte is there already, so that nobody waits for it, and nothing is interrupted."""
-    words, environment = words_of(agent, STATUS)
-    words = ["/usr/bin/env", *(f"{name}={value}" for name, value in environment.items()), *words]
+    words = words_of(agent, STATUS)
 
     def interrupt() -> None:
         (held,) = [int(path.name) for path in Path("/proc").glob("[0-9]*") if is_helper(path, agent)]
@@ -163,9 +151,8 @@ def test_a_signal_before_the_command_calls_the_launch_off(agent: Agent) -> None:
 def is_helper(process: Path, agent: Agent) -> bool:
     """Whether that is the container's helper."""
     try:
-        return str(agent.shim.helper).encode() in (process / "cmdline").read_bytes() and (
-            b"strace" not in (process / "cmdline").read_bytes()
-        )
+        cmdline = (process / "cmdline").read_bytes()
+        return str(agent.shim.helper).encode() in cmdline and b"strace" not in cmdline
     except OSError:
         return False
 
@@ -174,23 +161,22 @@ def is_helper(process: Path, agent: Agent) -> bool:
     "fields_of_a_fork", [{}, {"rlimits": {"rlimits": [{"type": "RLMT_CORE", "soft": 0, "hard": 0}]}}]
 )
 def test_the_command_has_no_signal_that_the_agent_ignores(agent: Agent, fields_of_a_fork: dict[str, object]) -> None:
-    words, environment = words_of(agent, STATUS, **fields_of_a_fork)
+    words = words_of(agent, STATUS, **fields_of_a_fork)
     ignoring = "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); "
     words[4:4] = [PYTHON, "-c", ignoring + "os.execv(sys.argv[1], sys.argv[1:])"]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
     assert int(fields(done.stdout)["SigIgn"][0], 16) & ~(0b11 << 31) == 0  # 32 and 33: docs/threat-model.md, 21
 
 
 def test_the_record_is_there_before_the_command(agent: Agent) -> None:
     """The helper stands for it, as a launch that becomes its command does; then the command is named."""
-    words, environment = words_of(agent, STATUS)
+    words = words_of(agent, STATUS)
     seen: list[dict[str, Any]] = []
 
     def look() -> None:
         seen.append(record(agent))
 
     # The last call before the child is made.
-    words = ["/usr/bin/env", *(f"{name}={value}" for name, value in environment.items()), *words]
     assert between(words, agent.root, "setresuid", 1, look).returncode == 0
     (found,) = seen
     assert found["pid"] == found["supervisor"]["pid"]
@@ -201,17 +187,15 @@ def test_the_record_is_there_before_the_command(agent: Agent) -> None:
 
 
 def test_its_user_cannot_look_into_the_helper_that_lends_him_its_ids(agent: Agent) -> None:
-    words, environment = words_of(agent, STATUS)
-    words = ["/usr/bin/env", *(f"{name}={value}" for name, value in environment.items()), *words]
+    words = words_of(agent, STATUS)
     seen: list[object] = []
 
     def attack() -> None:
         pid = record(agent)["pid"]
         seen.append(status(pid)["Uid"])
-        for name in ("mem", "environ", "cwd", "fd"):
-            look = f"import os; os.readlink('/proc/{pid}/{name}')" if name == "cwd" else f"open('/proc/{pid}/{name}')"
-            if name == "fd":
-                look = f"import os; os.listdir('/proc/{pid}/fd')"
+        looks = [f"open('/proc/{pid}/{name}')" for name in ("mem", "environ")]
+        looks += [f"import os; os.readlink('/proc/{pid}/cwd')", f"import os; os.listdir('/proc/{pid}/fd')"]
+        for look in looks:
             done = subprocess.run(
                 [PYTHON, "-c", look], user=NOBODY, group=NOBODY, extra_groups=[], stderr=subprocess.PIPE, check=False
             )
@@ -253,9 +237,9 @@ def test_a_command_that_is_not_there_leaves_nothing(agent: Agent) -> None:
 
 def test_a_helper_that_cannot_have_its_ids_back_ends_the_command(agent: Agent) -> None:
     """It would be the task's user's to stop and to kill as long as the command runs."""
-    words, environment = words_of(agent, {"shell": True, "value": "exec sleep 1000"})
+    words = words_of(agent, {"shell": True, "value": "exec sleep 1000"})
     strace = ["strace", "-qqq", "-o", os.devnull, "-e", "inject=setresuid:error=EPERM:when=2", "--", *words]
-    done = subprocess.run(strace, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(strace, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout, agent.status) == (1, "", "256")
     assert done.stderr.startswith("mesos-containerizer: coming back from the command's ids: ")
     assert list((agent.shim.state_dir / "containers").iterdir()) == []
@@ -264,10 +248,10 @@ def test_a_helper_that_cannot_have_its_ids_back_ends_the_command(agent: Agent) -
 @pytest.mark.parametrize(("call", "number"), [("setresuid", 2), ("renameat", 2), ("setns", 1)])
 def test_a_helper_that_is_killed_beside_its_command_hides_nothing(agent: Agent, call: str, number: int) -> None:
     """What it had started is still the container, whomever the record names; then gc clears it."""
-    words, environment = words_of(agent, {"shell": True, "value": "echo $$; exec sleep 1000"})
+    words = words_of(agent, {"shell": True, "value": "echo $$; exec sleep 1000"})
     inject = f"inject={call}:signal=SIGKILL:when={number}"
     strace = ["strace", "-qqq", "-o", os.devnull, "-e", f"trace={call}", "-e", inject, "--", *words]
-    with subprocess.Popen(strace, env=environment, stdout=subprocess.PIPE, text=True) as helper:
+    with subprocess.Popen(strace, stdout=subprocess.PIPE, text=True) as helper:
         assert helper.stdout is not None
         pid = int(helper.stdout.readline())
         assert helper.wait(60) == -signal.SIGKILL
@@ -285,9 +269,9 @@ def test_a_helper_that_is_killed_beside_its_command_hides_nothing(agent: Agent, 
 
 def test_a_record_that_cannot_name_the_command_is_said(agent: Agent) -> None:
     """Best effort: the command runs, and what is recorded of it still holds."""
-    words, environment = words_of(agent, STATUS)
+    words = words_of(agent, STATUS)
     strace = ["strace", "-qqq", "-o", os.devnull, "-e", "inject=renameat:error=ENOSPC:when=2", "--", *words]
-    done = subprocess.run(strace, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(strace, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, agent.status, "Uid:" in done.stdout) == (0, "0", True)
     assert done.stderr.startswith("mesos-shim: warning: no record in ")
     assert list((agent.shim.state_dir / "containers").iterdir()) == []
@@ -307,11 +291,9 @@ def test_a_command_whose_start_nobody_can_tell_is_not_named(open_tmp: Path, monk
 
 def test_a_helper_that_may_not_come_back_stays(agent: Agent) -> None:
     """Root of a user namespace in the host's mount namespace, to which nobody of his returns."""
-    words, environment = words_of(agent, STATUS, user="root")
-    os.chown(agent.sandbox, 0, 0)
+    words = words_of(agent, STATUS, user="root")
     done = subprocess.run(
         ["unshare", "--user", "--map-root-user", "--", *words],
-        env=environment,
         capture_output=True,
         text=True,
         check=False,
@@ -325,23 +307,21 @@ def test_a_helper_that_may_not_come_back_stays(agent: Agent) -> None:
 
 def test_where_the_agent_ignores_its_childrens_end(agent: Agent) -> None:
     """So does the command, which no posix_spawn could have do so: it is forked."""
-    words, environment = words_of(agent, STATUS)
+    words = words_of(agent, STATUS)
     ignoring = (
         "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
     )
     words[4:4] = [PYTHON, "-c", ignoring]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
     assert agent.status == "0"
     assert int(fields(done.stdout)["SigIgn"][0], 16) >> (signal.SIGCHLD - 1) & 1
 
 
 def test_in_a_pid_namespace_of_the_agents_the_record_has_the_hosts_pids(agent: Agent) -> None:
     """There the C library knows the command by another pid than the host's /proc, which everybody else reads."""
-    words, environment = words_of(
-        agent, {"shell": True, "value": "read -r pid rest < /proc/self/stat; echo $pid; exec sleep 1000"}
-    )
+    words = words_of(agent, {"shell": True, "value": "read -r pid rest < /proc/self/stat; echo $pid; exec sleep 1000"})
     unshare = ["unshare", "--pid", "--fork", "--kill-child", "--", *words]
-    with subprocess.Popen(unshare, env=environment, stdout=subprocess.PIPE, text=True) as helper:
+    with subprocess.Popen(unshare, stdout=subprocess.PIPE, text=True) as helper:
         assert helper.stdout is not None
         pid = int(helper.stdout.readline())
         try:
