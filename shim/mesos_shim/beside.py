@@ -81,7 +81,7 @@ def start(
                 path,
                 identity.lend,
                 lambda *what: posix.posix_spawn(
-                    *what, setsigmask=signals.mask, setsigdef=supervise.FORWARDED, resetids=made.user.switch
+                    *what, setsigmask=signals.mask, setsigdef=signals.forwarded, resetids=made.user.switch
                 ),
             )
         finally:

@@ -3,6 +3,7 @@
 import posix
 
 from . import linux, paths, policy
+from .config import PassThrough
 from .container_info import Volume, forbidden_target
 from .errors import ShimError, reason
 from .identity import Identity
@@ -55,11 +56,19 @@ def _find(request: LaunchRequest, user: Identity, private: "list[str]") -> Facts
     for item in request.config.tmpfs:
         facts.targets[item.container_path] = _target(item.container_path, "configuration: tmpfs", trusted)
     _find_work_dir(request, facts, trusted)
-    if request.config.pass_through:
+    items = request.config.pass_through
+    if request.launcher is not None and _covers(facts, request.launcher):
+        items = [*items, PassThrough(request.launcher, True)]
+    if items:
         from . import passes
 
-        passes.find(request.config.pass_through, facts, trusted)
+        passes.find(items, facts, trusted)
     return facts
+
+
+def _covers(facts: Facts, path: str) -> bool:
+    """Whether a target of this launch lies above `path`."""
+    return any(paths.is_below(path, found.path) for found in facts.targets.values())
 
 
 def sandbox(request: LaunchRequest, trusted: "tuple[int, ...]") -> Resolved:

@@ -10,8 +10,11 @@ from . import execute, linux, supervise
 from .errors import ShimError, reason
 
 
-def split(relay: int) -> None:
-    """In the first process: mount the namespace's own /proc, then go on in its child; never returns in the first."""
+def split(relay: int, forwarded: "frozenset[int]" = supervise.FORWARDED) -> None:
+    """In the first process: mount the namespace's own /proc, then go on in its child; never returns in the first.
+
+    The first forwards the signals `forwarded`, which must be blocked.
+    """
     try:
         linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     except OSError as error:
@@ -24,7 +27,7 @@ def split(relay: int) -> None:
         posix.close(relay)
         return
     execute.close_others([relay])
-    status = supervise.wait(supervise.Child(pid, None))
+    status = supervise.wait(supervise.Child(pid, None), forwarded=forwarded)
     try:
         posix.write(relay, b"%d" % status)
     except OSError:

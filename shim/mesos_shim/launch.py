@@ -30,7 +30,8 @@ def new_id() -> str:
 def make_plan(request: LaunchRequest, private: "list[str]") -> plan.Plan:
     """The plan for `request` on this host. Reads only; refuses what cannot be."""
     user = identity.of_user(request.user, request.user_named, request.own_as_is)
-    user.groups += [gid for gid in request.groups if gid not in user.groups]
+    if user.switch:  # as in launch.cpp: who is that user already keeps what it has
+        user.groups += [gid for gid in request.groups if gid not in user.groups]
     if request.info is not None and request.origin == FRAMEWORK:
         policy.check(request.info, request.config)
     if sys.platform != "linux":
@@ -229,10 +230,10 @@ def settle(request: LaunchRequest, made: plan.Plan, place: "record.Place | None"
             give_up(made)
             raise
     if made.relay is not None:
-        from . import init
+        from . import init, supervise
 
         try:
-            init.split(made.relay)
+            init.split(made.relay, supervise.FORWARDED_FOR_AGENT if request.by_agent else supervise.FORWARDED)
         except BaseException:
             give_up(made)
             raise

@@ -29,6 +29,7 @@ class LaunchRequest:
     __slots__ = (
         "agent_ids",
         "agent_namespaces",
+        "by_agent",
         "command",
         "config",
         "container_id",
@@ -40,6 +41,7 @@ class LaunchRequest:
         "isolation",
         "json",
         "keep_fds",
+        "launcher",
         "mem",
         "on_unenforceable",
         "origin",
@@ -79,8 +81,11 @@ class LaunchRequest:
         self.remove = False
         self.status_fd: int | None = None
         # Where an agent asks: the ids by which it may have named cgroups, and the CLONE_NEW… it made itself.
+        self.by_agent = False
         self.agent_ids: list[str] = []
         self.agent_namespaces = 0
+        # A directory that must stay visible in the container: mesos-executor runs our program from there.
+        self.launcher: str | None = None
         self.keep_fds: list[int] = []
         self.on_unenforceable: str | None = None
         self.json = False

@@ -30,6 +30,11 @@ def _number(name: str) -> int:
 
 
 FORWARDED = frozenset(map(int, _signal.valid_signals())) - {_number(name) for name in _OURS + _JOB_CONTROL}
+# What Mesos' own helper forwards: an agent sends any of them on purpose (KILL_CONTAINER of its API; launch.cpp,
+# installSignalHandlers). A fault of our own is no matter of these: the kernel ends us whatever we block (signal(7)).
+FORWARDED_FOR_AGENT = frozenset(map(int, _signal.valid_signals())) - {
+    _number(name) for name in ("SIGKILL", "SIGSTOP", "SIGCHLD")
+}
 _TELLS_SENDER = hasattr(_signal, "sigwaitinfo")  # not on macOS
 if not _TELLS_SENDER:
     FORWARDED -= {_signal.SIGPIPE}  # it may be our own
@@ -58,22 +63,23 @@ class Child:
 
 
 class Signals:
-    """What the caller gave us: the signal mask, and what happens at a child's end."""
+    """What the caller gave us: the signal mask, and what happens at a child's end; and what we forward meanwhile."""
 
-    __slots__ = ("at_childs_end", "mask")
+    __slots__ = ("at_childs_end", "forwarded", "mask")
 
-    def __init__(self, mask: "set[int]", at_childs_end: object) -> None:
+    def __init__(self, mask: "set[int]", at_childs_end: object, forwarded: "frozenset[int]") -> None:
         self.mask = mask
         self.at_childs_end = at_childs_end
+        self.forwarded = forwarded
 
 
-def hold_signals() -> Signals:
-    """Block what we forward, so that nothing is lost between now and the fork; returns how the caller had it.
+def hold_signals(forwarded: "frozenset[int]" = FORWARDED) -> Signals:
+    """Block `forwarded`, so that nothing is lost between now and the fork; returns how the caller had it.
 
     Who ignores SIGCHLD gets none, and his children's statuses are thrown away: a caller's choice of that is put off.
     """
-    mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, FORWARDED | {_signal.SIGCHLD})
-    return Signals(mask, _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL))
+    mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, forwarded | {_signal.SIGCHLD})
+    return Signals(mask, _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL), forwarded)
 
 
 def release_signals(signals: Signals) -> None:
@@ -83,12 +89,12 @@ def release_signals(signals: Signals) -> None:
     _signal.pthread_sigmask(_signal.SIG_SETMASK, signals.mask)
 
 
-def wait(child: Child, measure: bool = False) -> int:
-    """Forward signals to `child` until it ends; the command's raw wait status (wait(2)).
+def wait(child: Child, measure: bool = False, forwarded: "frozenset[int]" = FORWARDED) -> int:
+    """Forward the signals `forwarded` to `child` until it ends; the command's raw wait status (wait(2)).
 
-    Other children are reaped on the way. With `measure` what it used is kept in `child.usage`.
+    They must be blocked. Other children are reaped on the way. With `measure` what it used is kept in `child.usage`.
     """
-    awaited = FORWARDED | {_signal.SIGCHLD}
+    awaited = forwarded | {_signal.SIGCHLD}
     while True:
         number, from_kernel = _next_signal(awaited)
         if number == _signal.SIGCHLD:
@@ -96,7 +102,7 @@ def wait(child: Child, measure: bool = False) -> int:
             if status is not None:
                 return _told(child, status)
             continue
-        _forward(child.pid, number, from_kernel)
+        _forward(child.pid, number, from_kernel, forwarded is FORWARDED)
 
 
 def _next_signal(awaited: "set[int] | frozenset[int]") -> "tuple[int, bool]":
@@ -110,7 +116,7 @@ def _next_signal(awaited: "set[int] | frozenset[int]") -> "tuple[int, bool]":
             return found.si_signo, found.si_code == _SI_KERNEL
 
 
-def _forward(pid: int, number: int, from_kernel: bool) -> None:
+def _forward(pid: int, number: int, from_kernel: bool, stop_too: bool) -> None:
     try:
         # What a terminal sends to its whole foreground group, the command in it has had itself.
         had_it = from_kernel and number in _OF_TERMINAL and posix.getpgid(pid) == posix.getpgrp()
@@ -118,8 +124,9 @@ def _forward(pid: int, number: int, from_kernel: bool) -> None:
             posix.kill(pid, number)
     except OSError:
         return  # it has just ended: SIGCHLD is on its way
-    if number == _signal.SIGTSTP:
-        posix.kill(posix.getpid(), _signal.SIGSTOP)  # a shell waits for us to stop, not for the command
+    if number == _signal.SIGTSTP and stop_too:
+        # A shell waits for us to stop, not for the command; an agent waits for nobody and would never continue us.
+        posix.kill(posix.getpid(), _signal.SIGSTOP)
 
 
 def _reap(child: Child, measure: bool) -> "int | None":

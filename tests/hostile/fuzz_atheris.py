@@ -10,7 +10,7 @@ import atheris
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "shim"))
 with atheris.instrument_imports(include=["mesos_shim"]):
     from mesos_shim import config, container_info, jsontext
-    from mesos_shim.agent import held, legacy, modern
+    from mesos_shim.agent import call, held, isolator_commands, launch_info, setup
     from mesos_shim.errors import ShimError
 
 
@@ -30,11 +30,11 @@ def one_input(data: bytes) -> None:
         elif kind < b"\xc0":
             config.parse(value, "configuration")
         elif isinstance(value, dict):
-            modern.Launch(config.Config(), value, None)
-            modern._environment(value)
-            modern._groups(value)
-            modern._limits(value)
-        legacy._commands({"--commands": data.decode("utf-8", "surrogateescape")})
+            launch_info.Process(value)
+            launch_info.groups(value)
+        given = call.read(["--command={}", "--directory=/a", "--commands=" + data.decode("utf-8", "surrogateescape")])
+        items = setup.objects(given.launch_info().get("pre_exec_commands"), "--commands")
+        isolator_commands.sort([setup.command(item, "--commands") for item in items], None, False, "/a", "--commands")
     except ShimError:
         return
 

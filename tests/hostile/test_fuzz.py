@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mesos_shim import config, container_info, jsontext, policy
-from mesos_shim.agent import held, legacy, modern, protobuf, setup
+from mesos_shim.agent import call, held, isolator_commands, launch_info, modern, protobuf, setup
 from mesos_shim.container_info import ContainerInfo
 from mesos_shim.errors import ShimError, one_line
 
@@ -319,18 +319,16 @@ def test_launch_info(data: bytes) -> None:
     """Everything that is read of the 1.x protocol before anything is done."""
     posix.environ[b"MESOS_CONTAINERIZER_LAUNCH_INFO"] = data
     try:
-        work = modern._read("/nowhere/config.json", None)
-        command = setup.command(work.info.get("command"), "command")
-        variables = modern._environment(work.info)
-        modern._groups(work.info)
-        modern._limits(work.info)
+        given_ = call.read([])
+        work = modern._read(given_, given_.launch_info(), "/nowhere/config.json")
+        process = launch_info.Process(work.info)
     except ShimError as error:
         check_message(str(error))
         return
     finally:
         del posix.environ[b"MESOS_CONTAINERIZER_LAUNCH_INFO"]
-    assert all(isinstance(word, str) for word in command.argv)
-    assert not any(b"=" in name or b"\0" in name + value for name, value in variables.items())
+    assert all(isinstance(word, str) for word in process.command.argv)
+    assert not any(b"=" in name or b"\0" in name + value for name, value in process.variables.items())
     if work.request.info is not None:
         check_info(work.request.info)
 
@@ -340,7 +338,7 @@ def test_launch_info(data: bytes) -> None:
     st.lists(
         st.one_of(
             st.sampled_from(
-                ["--command={}", "--pipe_read=3", "--pipe_write=4", "--user=x", "--directory=/a", "--rootfs="]
+                ["--command={}", "--pipe_read=3", "--no-help", "--user=x", "--directory=/a", "--rootfs=", "--help="]
             ),
             st.text(alphabet='-=commandspipe_{}"[]', max_size=20),
             st.tuples(encodable(absolute), encodable(absolute)).map(
@@ -351,14 +349,18 @@ def test_launch_info(data: bytes) -> None:
         max_size=5,
     )
 )
-def test_legacy_arguments(arguments: list[str]) -> None:
+def test_arguments_of_a_call(arguments: list[str]) -> None:
+    """Flags, the launch info that they make, and its isolators' commands: nothing of theirs is a shell's to run."""
     try:
-        arguments_ = legacy.launch_arguments(arguments)
-        for command in legacy._commands(arguments_):
-            legacy._pairs(command.argv[-1])
-        setup.command(
-            setup.parse_json(arguments_["--command"].encode("utf-8", "surrogateescape"), "--command"), "--command"
-        )
+        given_ = call.read(arguments)
+        given_.check()
+        info = given_.launch_info()
+        process = launch_info.Process(info, searches=False)
+        assert all(isinstance(word, str) for word in process.command.argv)
+        items = setup.objects(info.get("pre_exec_commands"), "--commands")
+        commands = [setup.command(item, "--commands") for item in items]
+        found = isolator_commands.sort(commands, None, False, "/sandbox", "--commands")
+        assert not any(isinstance(step, setup.Command) and step.shell for step in found.steps)
     except ShimError as error:
         check_message(str(error))
 

@@ -239,6 +239,7 @@ def test_a_frameworks_variables_do_not_steer_the_legacy_helper(
 ) -> None:
     """0.21 hands the framework's variables to its helper. LD_PRELOAD acts before us: the threat model says so."""
     agent = Agent(open_tmp, shim)
+    agent.checkpoint()
     code, out, err = end(
         agent.start_021({"shell": False, "value": "/bin/echo", "arguments": ["echo", "ran"]}, environment=hostile)
     )

@@ -242,11 +242,7 @@ def test_no_framework_mounts_a_part_of_the_kernels_file_systems(agent: Agent, op
 
 def test_the_legacy_protocol_has_the_same_policy(agent: Agent, closed: Path, shared: Path) -> None:
     os.chown(agent.sandbox, NOBODY, NOBODY)
-    meta = agent.work_dir / "meta/slaves/S1/frameworks/F1/executors/E1"
-    meta.mkdir(parents=True)
-    message = wire.data(1, wire.data(1, "E1")) + wire.data(8, wire.data(1, "F1"))
-    message += wire.data(11, wire.container_info(wire.volume(str(closed), str(shared))))
-    (meta / "executor.info").write_bytes(wire.checkpoint(message))
+    agent.checkpoint(wire.container_info(wire.volume(str(closed), str(shared))))
     code, out, err = end(agent.start_021(f"cat {closed}/file", user="nobody"))
     assert (code != 0, out) == (True, "")
     assert "framework_volumes is 'relative'" in err
@@ -267,6 +263,7 @@ def trap(open_tmp: Path) -> dict[str, str]:
 
 
 def test_roots_commands_get_nothing_of_the_frameworks(agent: Agent, open_tmp: Path, trap: dict[str, str]) -> None:
+    agent.hold(None)
     variables = {"variables": [{"name": key, "value": value} for key, value in trap.items()]}
     first = {
         "shell": True,
@@ -280,6 +277,7 @@ def test_roots_commands_get_nothing_of_the_frameworks(agent: Agent, open_tmp: Pa
 
 
 def test_roots_commands_of_the_legacy_protocol_too(agent: Agent, open_tmp: Path, trap: dict[str, str]) -> None:
+    agent.checkpoint()
     commands = json.dumps({"commands": [{"value": f"touch {open_tmp}/ran; id -u > {open_tmp}/roots"}]})
     code, out, err = end(agent.start_021("echo $PATH", user="nobody", environment=trap, commands=commands))
     assert (code, out, err) == (0, trap["PATH"] + "\n", "")

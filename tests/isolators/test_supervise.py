@@ -213,11 +213,11 @@ def test_what_the_terminal_has_sent_is_not_forwarded_again(monkeypatch: pytest.M
     monkeypatch.setattr(supervise.posix, "kill", lambda *what: sent.append(what))
     groups = {10: os.getpgrp(), 20: os.getpgrp() + 1}
     monkeypatch.setattr(supervise.posix, "getpgid", groups.__getitem__)
-    supervise._forward(10, signal.SIGINT, from_kernel=True)
+    supervise._forward(10, signal.SIGINT, from_kernel=True, stop_too=True)
     assert sent == []
-    supervise._forward(10, signal.SIGINT, from_kernel=False)  # kill(1)
-    supervise._forward(20, signal.SIGINT, from_kernel=True)  # a group of its own has not had it
-    supervise._forward(10, signal.SIGALRM, from_kernel=True)  # a timer's
+    supervise._forward(10, signal.SIGINT, from_kernel=False, stop_too=True)  # kill(1)
+    supervise._forward(20, signal.SIGINT, from_kernel=True, stop_too=True)  # a group of its own has not had it
+    supervise._forward(10, signal.SIGALRM, from_kernel=True, stop_too=True)  # a timer's
     assert sent == [(10, signal.SIGINT), (20, signal.SIGINT), (10, signal.SIGALRM)]
 
 

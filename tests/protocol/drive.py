@@ -51,6 +51,13 @@ class Agent:
             message += wire.number(14, container_class)
         (self.runtime / "config").write_bytes(wire.checkpoint(message))
 
+    def checkpoint(self, info: bytes | None = None) -> None:
+        """Checkpoint an ExecutorInfo, with the ContainerInfo `info` (encoded), as an agent does before 1.5 too."""
+        path = self.work_dir / "meta/slaves/S1/frameworks/F1/executors/E1/executor.info"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        message = wire.data(1, wire.data(1, "E1")) + wire.data(8, wire.data(1, "F1"))
+        path.write_bytes(wire.checkpoint(message + (wire.data(11, info) if info is not None else b"")))
+
     def start(self, command: str | dict[str, object], *, go: bool = True, **fields: object) -> subprocess.Popen[str]:
         """Start the helper by the 1.x protocol; with `go` the byte is written, else the agent is gone."""
         reading, writing = os.pipe()

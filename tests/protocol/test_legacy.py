@@ -27,17 +27,10 @@ def commands(*values: str) -> str:
     return json.dumps({"commands": [{"shell": True, "value": value} for value in values]})
 
 
-def checkpoint(agent: Agent, *volumes: bytes) -> None:
-    """ExecutorInfo where a 0.21 agent checkpoints it."""
-    path = agent.work_dir / "meta/slaves/S1/frameworks/F1/executors/E1/executor.info"
-    path.parent.mkdir(parents=True)
-    message = wire.data(1, wire.data(1, "E1")) + wire.data(8, wire.data(1, "F1"))
-    path.write_bytes(wire.checkpoint(message + wire.data(11, wire.container_info(*volumes))))
-
-
 def test_default_applies_and_the_helper_becomes_the_command(agent: Agent) -> None:
     """Same pid, the command's own exit status, cwd in the sandbox, the framework's variables passed on."""
     agent.shim.configure(default_container_info=PRIVATE_TMP)
+    agent.checkpoint()
     process = agent.start_021("echo $$ $FOO; pwd; stat -c %a /tmp; exit 5", environment={"FOO": "bar"})
     status, out, err = end(process)
     assert (status, err) == (5, "")
@@ -46,7 +39,7 @@ def test_default_applies_and_the_helper_becomes_the_command(agent: Agent) -> Non
 
 def test_checkpointed_container_info_takes_the_place_of_the_shell_command(agent: Agent) -> None:
     """Read-only holds, though the agent's own command would have mounted it writable."""
-    checkpoint(agent, wire.volume("/opt", "data", mode=2))
+    agent.checkpoint(wire.container_info(wire.volume("/opt", "data", mode=2)))
     status, out, err = end(
         agent.start_021(
             "touch /opt/x || echo read-only", commands=commands(f"mount -n --bind {agent.sandbox}/data /opt")
@@ -65,7 +58,7 @@ def test_injected_shell_command_never_runs(agent: Agent) -> None:
     status, out, err = end(agent.start_021("echo started", commands=commands(line)))
     assert (status, out) == (1, "")
     assert "is not run" in err
-    checkpoint(agent, wire.volume("/opt", evil))
+    agent.checkpoint(wire.container_info(wire.volume("/opt", evil)))
     status, out, err = end(agent.start_021("echo started", commands=commands(line)))
     # Known, it is only an odd name of two levels: a directory in the sandbox.
     assert not (agent.root / "PWNED").exists()
@@ -88,7 +81,9 @@ def test_plain_bind_is_done_natively_where_nothing_is_checkpointed(agent: Agent)
 def test_other_isolators_commands_run_as_root_before_the_user_changes(agent: Agent) -> None:
     """As the original does; one that fails ends the launch."""
     agent.sandbox.chmod(0o777)
-    status, out, _ = end(agent.start_021("cat root; id -u", user="nobody", commands=commands("id -u > root")))
+    agent.checkpoint()
+    place = agent.sandbox / "root"
+    status, out, _ = end(agent.start_021("cat root; id -u", user="nobody", commands=commands(f"id -u > {place}")))
     assert (status, out.split()) == (0, ["0", str(NOBODY)])
     status, out, err = end(agent.start_021("echo started", commands=commands("exit 3")))
     assert (status, out) == (1, "")
@@ -99,6 +94,7 @@ def test_environment_of_the_framework_steers_nothing(agent: Agent) -> None:
     """The helper's environment is the framework's: PYTHON* and our own names change nothing (threats 15)."""
     (agent.root / "sitecustomize.py").write_text(f"open({str(agent.root / 'PWNED')!r}, 'w')\n")
     agent.shim.configure(default_container_info=PRIVATE_TMP)
+    agent.checkpoint()
     hostile = {
         "PYTHONPATH": str(agent.root),
         "PYTHONSTARTUP": str(agent.root / "sitecustomize.py"),

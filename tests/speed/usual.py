@@ -66,6 +66,7 @@ def launch_all(shim: Shim, root: Path) -> None:
             agent.hold(held)
             _succeeds(*end(agent.start("true", user=user)))
         agent = Agent(root / f"agent-{user}-021", shim)
+        agent.checkpoint()
         os.chown(agent.sandbox, NOBODY if user == "nobody" else 0, -1)
         _succeeds(*end(agent.start_021("true", user=user)))
 

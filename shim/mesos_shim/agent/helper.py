@@ -1,22 +1,15 @@
-"""`mesos-containerizer`: tells the two launch protocols apart; every other subcommand is the packaged helper's."""
+"""`mesos-containerizer launch`, whoever calls it; every other subcommand is the packaged helper's."""
 
 import posix
 
 from .. import config as configuration
-from . import packaged
-
-# Of 1.x's environment, what tells that its agent calls. 0.21's is the framework's, and has arguments besides.
-_MODERN = (
-    b"MESOS_CONTAINERIZER_LAUNCH_INFO",
-    b"MESOS_CONTAINERIZER_RUNTIME_DIRECTORY",
-    b"MESOS_CONTAINERIZER_PIPE_READ",
-)
+from . import call, packaged
 
 HELP = """\
 usage: mesos-containerizer launch
 
-Called by a Mesos agent, which says in the environment (1.x) or in arguments
-(0.21) what to launch. By hand: mesos-shim run.
+Called by a Mesos agent or by mesos-executor, which say in the environment or
+in arguments what to launch. By hand: mesos-shim run.
 """
 
 
@@ -25,22 +18,14 @@ def main(arguments: "list[str]", config_path: str) -> int:
     if arguments[:1] != ["launch"]:
         config = configuration.read(config_path, required=False)
         packaged.exec_packaged(config, arguments, f"mesos-containerizer {' '.join(arguments[:1])}")
-    rest = arguments[1:]
-    if "--help" in rest or (not rest and posix.environ.get(b"MESOS_CONTAINERIZER_HELP") in (b"true", b"1")):
+    given = call.read(arguments[1:])
+    if given.is_true("help"):
         posix.write(1, HELP.encode("ascii"))
         return 0
-    if any(name in posix.environ for name in _MODERN) and not _has_legacy(rest):
-        from . import modern
+    if given.by_executor:
+        from . import command_executor
 
-        return modern.launch(rest, config_path)
-    from . import legacy
+        return command_executor.launch(given, arguments, config_path)
+    from . import modern
 
-    return legacy.launch(rest, config_path)
-
-
-def _has_legacy(arguments: "list[str]") -> bool:
-    if not arguments:
-        return False
-    from . import legacy
-
-    return any(argument.partition("=")[0] in legacy.KNOWN for argument in arguments)
+    return modern.launch(given, config_path)

@@ -1,22 +1,22 @@
-"""The launch protocol of Mesos 1.x: everything in the environment, a status file, a parent that waits.
+"""An agent's call, of every release: wait for its byte, make the container's mount namespace, start the command.
 
-Sources: src/slave/containerizer/mesos/launch.cpp and launcher.cpp of 1.11.0, and a real agent.
+Since 1.1 the agent reads a status file that only a parent can write, so we stay beside the command; before, we become
+it. Sources: src/slave/containerizer/mesos/launch.cpp of 0.21.2, 0.28.3, 1.0.4, 1.1.3, 1.4.3, 1.11.0, and real agents.
 """
 
 import _signal
 import posix
+import sys
 
-from .. import beside, execute, jsontext, paths, plan, record, request, supervise
+from .. import beside, execute, paths, plan, record, request, supervise
 from .. import config as configuration
 from .. import launch as launch_module
 from ..errors import ShimError, reason
-from . import held, packaged, setup
+from . import held, isolator_commands, launch_info, packaged, setup
 
 if False:  # for the type checker alone: only a DEBUG container joins
-    from . import join
+    from . import call, join
 
-_PREFIX = b"MESOS_CONTAINERIZER_"
-_DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # stout, os::host_default_path
 _EXIT_FAILURE = 1
 _MS_BIND = 0x1000
 _MS_REC = 0x4000
@@ -36,6 +36,7 @@ _OURS = {
     "no_new_privileges",
     "clone_namespaces",
     "enter_namespaces",
+    "tty_slave_path",
 }
 
 
@@ -43,42 +44,71 @@ class Launch:
     """One launch as the agent described it."""
 
     __slots__ = (
+        "agents_directory",
         "config",
         "container_ids",
         "debug",
+        "given",
         "held",
         "info",
+        "isolators",
+        "known",
         "mounts",
         "needs_packaged",
         "parent",
         "request",
         "runtime",
+        "warnings",
     )
 
-    def __init__(self, config: configuration.Config, info: "dict[str, object]", runtime: "str | None") -> None:
+    def __init__(
+        self,
+        config: configuration.Config,
+        given: "call.Call",
+        info: "dict[str, object]",
+        runtime: "str | None",
+    ) -> None:
         self.config = config
+        self.given = given
         self.info = info
         self.runtime = runtime
         self.container_ids = _container_ids(runtime)
         self.held = held.Held()
+        # Whether what is held is what the agent says: a framework without a ContainerInfo has none.
+        self.known = False
         self.debug = False
         # Of a DEBUG container, once there is a plan: whose view it joins.
         self.parent: join.Parent | None = None
         self.mounts: list[dict[str, object]] = []
+        self.isolators = isolator_commands.Sorted()
+        self.agents_directory = "/"
         self.needs_packaged: str | None = None
+        self.warnings: list[str] = []
         self.request = request.LaunchRequest()
 
+    @property
+    def commands_where(self) -> str:
+        """The isolators' commands as the agent names them."""
+        return "--commands" if self.given.of_0x else "ContainerLaunchInfo.pre_exec_commands"
 
-def launch(arguments: "list[str]", config_path: str) -> int:
-    """Launch as the agent's environment says; 0 once the status file says how the command ended, 1 if none started."""
-    runtime = _variable(b"RUNTIME_DIRECTORY")
+
+def launch(given: "call.Call", config_path: str) -> int:
+    """Launch for the agent that made the call `given`.
+
+    Where it reads a status file: 0 once that says how the command ended, 1 if none was started. Else this process
+    becomes the command, and comes back only with an error.
+    """
+    runtime = given.get("runtime_directory")
+    if runtime is None:
+        return _become(given, config_path)
     status = _open_status(runtime)
     wait_status, failed = _EXIT_FAILURE << 8, True
     try:
-        signals = supervise.hold_signals()
-        _check_call(arguments)
-        signals = _wait_for_agent(_descriptor(b"PIPE_READ"), _descriptor(b"PIPE_WRITE"), signals)
-        work = _read(config_path, runtime)
+        signals = supervise.hold_signals(supervise.FORWARDED_FOR_AGENT)
+        given.check()
+        info = given.launch_info()
+        signals = _wait_for_agent(given.descriptor("pipe_read"), given.descriptor("pipe_write"), signals)
+        work = _read(given, info, config_path)
         if work.needs_packaged is not None:
             _hand_over(work, signals)
         wait_status, failed = _run(work, signals, status)
@@ -89,6 +119,33 @@ def launch(arguments: "list[str]", config_path: str) -> int:
     return _EXIT_FAILURE if failed else 0
 
 
+def _become(given: "call.Call", config_path: str) -> int:
+    """For an agent that waits for the command itself (before 1.1); comes back only with an error."""
+    given.check()
+    info = given.launch_info()
+    reading = given.descriptor("pipe_read")
+    setup.close_agents_end(given.descriptor("pipe_write"))
+    setup.has_agents_byte(reading)
+    work = _read(given, info, config_path)
+    if work.needs_packaged is not None:
+        _hand_over(work, None)
+    made, place = _plan(work)
+    process = launch_info.Process(info, searches=False)
+    if launch_module.needs_parent(work.request):
+        signals = supervise.hold_signals(supervise.FORWARDED_FOR_AGENT)
+        made.command = process.command.argv
+        child = supervise.start(
+            work.request,
+            made,
+            lambda: _become_command(work, made, place, process, signals),
+            "mesos-containerizer",
+            _EXIT_FAILURE,
+        )
+        supervise.end_as(_wait(made, place, child, [], signals))
+    _become_command(work, made, place, process, None)
+    return _EXIT_FAILURE
+
+
 def _wait_for_agent(reading: int, writing: int, signals: supervise.Signals) -> supervise.Signals:
     """Wait for the agent's byte, with the signals let through as long as that takes; returns how they were held.
 
@@ -96,23 +153,14 @@ def _wait_for_agent(reading: int, writing: int, signals: supervise.Signals) -> s
     """
     setup.close_agents_end(writing)
     if not setup.has_agents_byte(reading, wait=False):
-        _catch_signals()
+        _catch_signals(signals)
         supervise.release_signals(signals)
         setup.has_agents_byte(reading)
-        signals = supervise.hold_signals()
-    early = _signal.sigpending() & supervise.FORWARDED
+        signals = supervise.hold_signals(signals.forwarded)
+    early = _signal.sigpending() & signals.forwarded
     if early:
         raise EarlySignal(min(early))
     return signals
-
-
-def _check_call(arguments: "list[str]") -> None:
-    """Refuse what no agent calls: an argument, or a variable that is missing."""
-    if arguments:
-        raise ShimError(f"launch: {arguments[0]!r}: takes no argument in 1.x's protocol")
-    for name in (b"LAUNCH_INFO", b"PIPE_READ", b"PIPE_WRITE"):
-        if _PREFIX + name not in posix.environ:
-            raise ShimError(f"{(_PREFIX + name).decode()}: missing in the environment")
 
 
 class EarlySignal(Exception):  # noqa: N818 (no error: the agent's way of calling a launch off)
@@ -127,35 +175,21 @@ def _raise_early(number: int, frame: object) -> None:
     raise EarlySignal(number)
 
 
-def _catch_signals() -> None:
+def _catch_signals(signals: supervise.Signals) -> None:
     """Have each of them call the launch off."""
-    for number in supervise.FORWARDED:
+    for number in signals.forwarded:
         _signal.signal(number, _raise_early)
 
 
-def _let_signals_be() -> None:
+def _let_signals_be(signals: supervise.Signals) -> None:
     """Every signal's default again, but for those that CPython ignores until execute.restore_signals."""
-    for number in supervise.FORWARDED:
+    for number in signals.forwarded:
         ignored = number in (_signal.SIGPIPE, _signal.SIGXFSZ)
         _signal.signal(number, _signal.SIG_IGN if ignored else _signal.SIG_DFL)
 
 
-def _variable(name: bytes) -> "str | None":
-    value = posix.environ.get(_PREFIX + name)
-    return None if value is None else value.decode("utf-8", "surrogateescape")
-
-
-def _descriptor(name: bytes) -> int:
-    text = _variable(name)
-    if text is None or not text.isascii() or not text.isdigit() or len(text) > 7:
-        raise ShimError(f"{(_PREFIX + name).decode()}: {text!r} is not a file descriptor")
-    return int(text)
-
-
-def _open_status(runtime: "str | None") -> "int | None":
+def _open_status(runtime: str) -> int:
     """The status file, opened first of all: the agent reads there how the container ended, whatever happens."""
-    if runtime is None:
-        return None
     try:
         flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC | posix.O_NOFOLLOW
         return posix.open(runtime + "/status", flags, 0o600)
@@ -163,10 +197,8 @@ def _open_status(runtime: "str | None") -> "int | None":
         raise ShimError(f"{runtime}/status: {reason(error)}") from None
 
 
-def _write_status(status: "int | None", wait_status: int) -> None:
+def _write_status(status: int, wait_status: int) -> None:
     """The raw wait status in decimal: one write, no newline (a 1.11 agent aborts over anything else)."""
-    if status is None:
-        return
     try:
         posix.write(status, b"%d" % wait_status)
     except OSError as error:
@@ -185,11 +217,11 @@ def _container_ids(runtime: "str | None") -> "list[str]":
     return found
 
 
-def _read(config_path: str, runtime: "str | None") -> Launch:
+def _read(given: "call.Call", info: "dict[str, object]", config_path: str) -> Launch:
     """Everything that the agent says of this launch, judged."""
     config = configuration.read(config_path, required=False)
-    info = setup.parse_json(posix.environ[_PREFIX + b"LAUNCH_INFO"], "ContainerLaunchInfo")
-    work = Launch(config, info, runtime)
+    runtime = given.get("runtime_directory")
+    work = Launch(config, given, info, runtime)
     if info.get("rootfs") is not None:
         raise ShimError(
             "ContainerLaunchInfo.rootfs: an image's root file system; filesystem/shared has the host's only"
@@ -198,39 +230,88 @@ def _read(config_path: str, runtime: "str | None") -> Launch:
     asked.config = config
     asked.isolation = config.isolation
     asked.on_unenforceable = config.on_unenforceable
+    asked.by_agent = True
+    asked.launcher = paths.join(paths.split(sys.argv[0])[:-2])
     directory = setup.string(info.get("working_directory"), "ContainerLaunchInfo.working_directory")
-    message = None if runtime is None else held.read_message(runtime + "/config")
-    if message is not None:
-        work.held = held.container_config(message, f"{runtime}/config")
-    asked.groups = _groups(info)
+    _find_held(work, directory)
+    asked.groups = launch_info.groups(info)
     asked.executor_id, asked.framework_id = work.held.executor_id, work.held.framework_id
     work.debug = work.held.container_class == held.DEBUG
     # A DEBUG container works in its parent's sandbox; what the agent holds as its directory is for its output.
-    asked.sandbox, asked.sandbox_named = directory, "ContainerLaunchInfo.working_directory"
+    asked.sandbox, asked.sandbox_named = directory, given.names_directory
     if not work.debug and work.held.directory:
         asked.sandbox, asked.sandbox_named = work.held.directory, "ContainerConfig.directory"
-    asked.user_named = "ContainerLaunchInfo.user"
-    # As launch.cpp does: an agent that is the user already changes nothing.
-    asked.own_as_is = not asked.groups
+    asked.user_named = "--user" if given.by_arguments else "ContainerLaunchInfo.user"
+    asked.user = setup.string(info.get("user"), asked.user_named)
+    # As launch.cpp does since 1.0: an agent that is the user already changes nothing.
+    asked.own_as_is = not given.of_0x
     asked.container_id = ".".join(work.container_ids) or None
     asked.agent_ids = work.container_ids
     for flag in setup.numbers(info.get("clone_namespaces"), "ContainerLaunchInfo.clone_namespaces"):
         asked.agent_namespaces |= flag
     work.mounts = setup.objects(info.get("mounts"), "ContainerLaunchInfo.mounts")
+    _sort_commands(work)
     if not work.debug:
-        _choose(work, message is not None)
+        _choose(work)
     work.needs_packaged = _needs_packaged(work)
     return work
 
 
-def _choose(work: Launch, config_found: bool) -> None:
+def _find_held(work: Launch, directory: "str | None") -> None:
+    """What the agent holds: since 1.5 in the runtime directory, before where the framework checkpoints."""
+    message = None if work.runtime is None else held.read_message(work.runtime + "/config")
+    if message is not None:
+        work.held = held.container_config(message, f"{work.runtime}/config")
+        work.known = True
+        return
+    parts = paths.split(directory or "")
+    # <work_dir>/slaves/S/frameworks/F/executors/E/runs/R
+    if len(parts) < 8 or parts[-8::2] != ["slaves", "frameworks", "executors", "runs"] or ".." in parts:
+        return
+    path = paths.join([*parts[:-8], "meta", *parts[-8:-2], "executor.info"])
+    message = held.read_message(path)
+    if message is not None:
+        work.held = held.executor_info(message, path)
+        work.known = True
+    work.held.framework_id, work.held.executor_id = parts[-5], parts[-3]
+    if not work.container_ids:
+        request.check_id(parts[-1], "container id")
+        work.container_ids = [parts[-1]]
+
+
+def _sort_commands(work: Launch) -> None:
+    where = work.commands_where
+    items = setup.objects(work.info.get("pre_exec_commands"), where)
+    commands = [setup.command(item, f"{where}[{index}]") for index, item in enumerate(items)]
+    if not commands:
+        return
+    work.isolators = isolator_commands.sort(
+        commands, work.held.container_info, work.known, None if work.debug else work.request.sandbox, where
+    )
+    work.agents_directory = _agents_directory()
+
+
+def _agents_directory() -> str:
+    """Where the agent started us, and its isolators' commands are run, as in launch.cpp."""
+    try:
+        return posix.getcwd()
+    except OSError:
+        return "/"
+
+
+def _choose(work: Launch) -> None:
     setup.choose(work.request, work.held.container_info, "ContainerInfo")
-    if not config_found and work.mounts:
+    if not work.known:
         pairs = [_plain_bind(mount) for mount in work.mounts]
-        found = [pair for pair in pairs if pair is not None]
-        if len(found) == len(pairs):
+        found = [pair for pair in pairs if pair is not None] + work.isolators.binds
+        if found and None not in pairs:
             work.request.info = setup.as_given(found, paths.normal(work.request.sandbox or "/"))
             work.request.origin = request.FRAMEWORK
+        elif not found:
+            work.warnings.append(
+                "the agent tells no ContainerInfo (Mesos before 1.5 keeps one only where the framework checkpoints): "
+                "a framework's own volumes are not known here"
+            )
     work.mounts = _of_others(work)
 
 
@@ -273,12 +354,12 @@ def _needs_packaged(work: Launch) -> "str | None":
             return name
     if work.mounts:
         return "mounts"
-    if _variable(b"NAMESPACE_MNT_TARGET"):
+    if work.given.get("namespace_mnt_target"):
         return "namespace_mnt_target"
-    return "unshare_namespace_mnt" if _variable(b"UNSHARE_NAMESPACE_MNT") in ("true", "1") else None
+    return "unshare_namespace_mnt" if work.given.is_true("unshare_namespace_mnt") else None
 
 
-def _hand_over(work: Launch, signals: supervise.Signals) -> None:
+def _hand_over(work: Launch, signals: "supervise.Signals | None") -> None:
     """Attach our volumes, take their entries out of the launch info, and become the packaged helper."""
     what = f"ContainerLaunchInfo.{work.needs_packaged}"
     if work.config.packaged_helper is None:
@@ -289,11 +370,11 @@ def _hand_over(work: Launch, signals: supervise.Signals) -> None:
             f"{what}: the packaged helper does it, and leaves no parent of ours for {names}: "
             "take cgroups and namespaces/pid out of our isolation and give them to the agent's"
         )
-    work.request.user = setup.string(work.info.get("user"), "ContainerLaunchInfo.user")
     made, place = _plan(work)
     setup.check_view_for_root(made, what)
     made.apart = False  # nothing is recorded of it, and the helper makes the namespaces that the agent names
-    _let_signals_be()
+    if signals is not None:
+        _let_signals_be(signals)
     _enter(work, made)
     launch_module.settle(work.request, made, place)  # a DEBUG container that joins this view asks what it was judged
     launch_module.warn(made.warnings)
@@ -304,21 +385,24 @@ def _hand_over(work: Launch, signals: supervise.Signals) -> None:
         raise
 
 
-def _become_packaged(work: Launch, made: plan.Plan, signals: supervise.Signals, what: str) -> None:
+def _become_packaged(work: Launch, made: plan.Plan, signals: "supervise.Signals | None", what: str) -> None:
     info = dict(work.info)
-    info["mounts"] = work.mounts
-    variables = posix.environ
-    variables[_PREFIX + b"LAUNCH_INFO"] = setup.dump(info)
+    if work.mounts or "mounts" in info:
+        info["mounts"] = work.mounts
+    if "pre_exec_commands" in info:
+        items = setup.objects(info["pre_exec_commands"], work.commands_where)
+        info["pre_exec_commands"] = [items[index] for index in work.isolators.kept]
     # It waits for the agent's byte, which we have read: a pipe of our own holds another.
     reading, writing = posix.pipe()
     posix.write(writing, b"\0")
-    for name, fd in ((b"PIPE_READ", reading), (b"PIPE_WRITE", writing)):
+    for fd in (reading, writing):
         posix.set_inheritable(fd, True)
-        variables[_PREFIX + name] = b"%d" % fd
-    supervise.release_signals(signals)
+    arguments = work.given.again(info, reading, writing)
+    if signals is not None:
+        supervise.release_signals(signals)
     if made.no_new_privs is not None:
         launch_module.set_no_new_privs()
-    packaged.exec_packaged(work.config, ["launch"], what)
+    packaged.exec_packaged(work.config, arguments, what)
 
 
 def _plan(work: Launch) -> "tuple[plan.Plan, record.Place | None]":
@@ -333,6 +417,9 @@ def _plan(work: Launch) -> "tuple[plan.Plan, record.Place | None]":
 
         work.parent = join.find(work.container_ids, work.runtime or "", record.state_dir(work.config.state_dir))
         join.inherit(work.parent, made)
+    if work.isolators.mounts and not work.debug:
+        made.apart = True  # what an isolator mounts, 0.21's agent would have had on the host as well
+    made.warnings.extend(work.warnings)
     return made, launch_module.open_record(asked, made)
 
 
@@ -365,129 +452,94 @@ def private_directories(work: Launch) -> "list[str]":
     return [path for path in found if path != "/"]
 
 
-def _run(work: Launch, signals: supervise.Signals, status: "int | None") -> "tuple[int, bool]":
-    """Start the command, wait for it; its raw wait status, and whether it never started. `status` stays open."""
-    work.request.user = setup.string(work.info.get("user"), "ContainerLaunchInfo.user")
+def _run(work: Launch, signals: supervise.Signals, status: int) -> "tuple[int, bool]":
+    """Start the command and wait for it: its raw wait status, and whether it failed before it was the command.
+
+    The descriptor `status` stays open.
+    """
     made, place = _plan(work)
     if work.parent is not None:
         from . import join
 
         join.enter(work.parent, join.IN_PARENT)
-    child = _start(work, made, place, signals)
-    kept = [status, place.fd if place is not None else None, child.relay]
+    process = launch_info.Process(work.info)
+    if process.terminal:
+        launch_info.take_terminal()
+    child = _start(work, made, place, process, signals)
+    return _wait(made, place, child, [status], signals), child.failed
+
+
+def _wait(
+    made: plan.Plan, place: "record.Place | None", child: supervise.Child, keep: "list[int]", signals: supervise.Signals
+) -> int:
+    """Stay beside the command until it ends: its raw wait status. The descriptors `keep` stay open."""
+    kept = [*keep, place.fd if place is not None else None, child.relay]
     execute.close_others([fd for fd in kept if fd is not None])
-    wait_status = supervise.wait(child)
+    wait_status = supervise.wait(child, forwarded=signals.forwarded)
     supervise.clear_away(made, child, place)
-    return wait_status, child.failed
+    return wait_status
 
 
-def _start(work: Launch, made: plan.Plan, place: "record.Place | None", signals: supervise.Signals) -> supervise.Child:
-    info = work.info
-    command = setup.command(info.get("command"), "ContainerLaunchInfo.command")
-    made.command = command.argv
-    pre_exec = [
-        setup.command(item, f"ContainerLaunchInfo.pre_exec_commands[{index}]")
-        for index, item in enumerate(
-            setup.objects(info.get("pre_exec_commands"), "ContainerLaunchInfo.pre_exec_commands")
-        )
-    ]
-    variables = _environment(info)
-    no_new_privileges = setup.boolean(info.get("no_new_privileges"), "ContainerLaunchInfo.no_new_privileges")
-    limits = _limits(info)
-
-    def enter() -> None:
-        _enter(work, made)
-        if no_new_privileges:
-            made.no_new_privs = "the agent says so"
-
-    def enter_directory() -> None:
-        directory = setup.string(info.get("working_directory"), "ContainerLaunchInfo.working_directory")
-        if directory is not None and (work.debug or paths.normal(directory) != made.sandbox.path):
-            setup.change_directory(directory)
-
-    def become() -> None:
-        _let_signals_be()
-        enter()
-        launch_module.settle(work.request, made, place)
-        setup.run_as_root(pre_exec, made, "ContainerLaunchInfo.pre_exec_commands")
-        enter_directory()
-        for name, number, soft, hard in limits:
-            setup.set_limit(name, number, soft, hard)
-        supervise.release_signals(signals)
-        launch_module.finish(work.request, made, variables, command.path)
+def _start(
+    work: Launch,
+    made: plan.Plan,
+    place: "record.Place | None",
+    process: launch_info.Process,
+    signals: supervise.Signals,
+) -> supervise.Child:
+    made.command = process.command.argv
 
     def enter_all() -> None:
-        enter()
-        enter_directory()
+        _enter_view(work, made, process)
+        _enter_directory(work, made, process)
 
-    # What runs first as root, limits and another container's namespaces are the child's alone.
-    if not pre_exec and not limits and not work.debug and beside.possible(made, signals):
-        return beside.start(work.request, made, place, signals, enter_all, variables, command.path)
-    return supervise.start(work.request, made, become, "mesos-containerizer", _EXIT_FAILURE)
-
-
-def _environment(info: "dict[str, object]") -> "dict[bytes, bytes]":
-    """The task's variables: those of the launch info alone; without any, what we were given."""
-    outer = info.get("environment")
-    if outer is None:
-        return execute.environment()
-    if not isinstance(outer, dict):
-        raise ShimError("ContainerLaunchInfo.environment: not an object")
-    result: dict[bytes, bytes] = {}
-    for item in setup.objects(outer.get("variables"), "ContainerLaunchInfo.environment.variables"):
-        name = setup.string(item.get("name"), "ContainerLaunchInfo.environment: name")
-        value = setup.string(item.get("value"), f"ContainerLaunchInfo.environment: {name}")
-        if item.get("type", "VALUE") != "VALUE" or name is None or value is None:
-            raise ShimError(f"ContainerLaunchInfo.environment: {name}: only variables with a plain value are passed on")
-        if not name or "=" in name or "\0" in name + value:
-            raise ShimError(
-                f"ContainerLaunchInfo.environment: {name!r} is not a variable's name, or its value has a NUL"
-            )
-        result[name.encode("utf-8")] = value.encode("utf-8")
-    result.setdefault(b"PATH", _DEFAULT_PATH)
-    return result
+    # What runs first as root, limits and another container's namespaces are the child's alone. Where the program is
+    # depends on the view.
+    if (
+        not work.isolators.steps
+        and not process.limits
+        and not work.debug
+        and not process.searches
+        and beside.possible(made, signals)
+    ):
+        return beside.start(work.request, made, place, signals, enter_all, process.variables, process.command.path)
+    return supervise.start(
+        work.request,
+        made,
+        lambda: _become_command(work, made, place, process, signals),
+        "mesos-containerizer",
+        _EXIT_FAILURE,
+    )
 
 
-def _groups(info: "dict[str, object]") -> "list[int]":
-    groups: list[int] = []
-    for name in ("supplementary_groups", "task_supplementary_groups"):
-        value = info.get(name) or []
-        if not isinstance(value, list) or not all(type(gid) is int and 0 <= gid < 2**32 - 1 for gid in value):
-            raise ShimError(f"ContainerLaunchInfo.{name}: not a list of group ids")
-        groups.extend(value)
-    return groups
+def _become_command(
+    work: Launch,
+    made: plan.Plan,
+    place: "record.Place | None",
+    process: launch_info.Process,
+    signals: "supervise.Signals | None",
+) -> None:
+    """All that is left of the launch, in the process that becomes the command; `signals` as they were held."""
+    made.command = process.command.argv
+    if signals is not None:
+        _let_signals_be(signals)
+    _enter_view(work, made, process)
+    launch_module.settle(work.request, made, place)
+    setup.run_as_root(work.isolators.steps, made, work.commands_where, work.agents_directory)
+    _enter_directory(work, made, process)
+    process.set_limits()
+    if signals is not None:
+        supervise.release_signals(signals)
+    launch_module.finish(work.request, made, process.variables, process.executable())
 
 
-def _limits(info: "dict[str, object]") -> "list[tuple[str, int, int, int]]":
-    """RLimitInfo as (name, resource, soft, hard); without values a limit is unlimited."""
-    outer = info.get("rlimits")
-    if outer is None:
-        return []
-    if not isinstance(outer, dict):
-        raise ShimError("ContainerLaunchInfo.rlimits: not an object")
-    import resource
-
-    result = []
-    for item in setup.objects(outer.get("rlimits"), "ContainerLaunchInfo.rlimits.rlimits"):
-        kind = str(item.get("type"))
-        where = f"ContainerLaunchInfo.rlimits: {kind}"
-        number = getattr(resource, "RLIMIT_" + kind.replace("RLMT_", "", 1), None)
-        if number is None:
-            raise ShimError(f"{where}: no such limit on this host")
-        if (item.get("soft") is None) != (item.get("hard") is None):
-            raise ShimError(f"{where}: soft and hard go together; give both, or neither for unlimited")
-        soft, hard = (_limit(item.get(side), resource.RLIM_INFINITY, f"{where}.{side}") for side in ("soft", "hard"))
-        result.append((kind, int(number), soft, hard))
-    return result
+def _enter_view(work: Launch, made: plan.Plan, process: launch_info.Process) -> None:
+    _enter(work, made)
+    if process.no_new_privileges:
+        made.no_new_privs = "the agent says so"
 
 
-def _limit(value: object, infinity: int, where: str) -> int:
-    """One uint64, which protobuf's JSON may write as a string; from the largest int64 on it is no limit at all."""
-    if value is None:
-        return infinity
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= jsontext.MAX_DIGITS:
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 64:
-        raise ShimError(f"{where}: {value!r} is not a number")
-    # RLIM_INFINITY is ~0 to the kernel; Python's resource module takes no more than a signed 64 bit number.
-    return infinity if value >= (1 << 63) - 1 else value
+def _enter_directory(work: Launch, made: plan.Plan, process: launch_info.Process) -> None:
+    directory = process.directory
+    if directory is not None and (work.debug or paths.normal(directory) != made.sandbox.path):
+        setup.change_directory(directory)

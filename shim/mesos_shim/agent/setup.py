@@ -7,6 +7,9 @@ from ..container_info import ContainerInfo, Volume
 from ..errors import ShimError, reason
 from ..request import FRAMEWORK, OPERATOR, LaunchRequest
 
+if False:  # for the type checker alone: no launch imports typing
+    from typing import Callable
+
 
 def close_agents_end(writing: int) -> None:
     """Close the pipe's write end, which is the agent's: else the pipe would not end with it."""
@@ -114,11 +117,13 @@ def numbers(value: object, where: str) -> "list[int]":
 class Command:
     """CommandInfo: what is executed, as argv."""
 
-    __slots__ = ("argv", "path")
+    __slots__ = ("argv", "path", "shell")
 
-    def __init__(self, path: str, argv: "list[str]") -> None:
+    def __init__(self, path: str, argv: "list[str]", shell: bool = False) -> None:
         self.path = path
         self.argv = argv
+        # Whether the last word is a shell's text.
+        self.shell = shell
 
 
 def command(value: object, where: str) -> Command:
@@ -129,7 +134,7 @@ def command(value: object, where: str) -> Command:
     if text is None:
         raise ShimError(f"{where}.value: required")
     if boolean(value.get("shell"), f"{where}.shell") is not False:  # true is the default
-        return Command("/bin/sh", ["sh", "-c", text])
+        return Command("/bin/sh", ["sh", "-c", text], True)
     arguments = value.get("arguments", [])
     if not isinstance(arguments, list) or not all(isinstance(item, str) for item in arguments):
         raise ShimError(f"{where}.arguments: not a list of strings")
@@ -141,14 +146,22 @@ def command(value: object, where: str) -> Command:
 _ROOTS_VARIABLES = {b"PATH": b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
-def run_as_root(commands: "list[Command]", made: plan.Plan, where: str) -> None:
-    """Run an isolator's own commands, one after the other; the first that fails ends the launch."""
+def run_as_root(
+    commands: "list[Command | Callable[[], None]]", made: plan.Plan, where: str, directory: str = "/"
+) -> None:
+    """Run an isolator's own commands, or our calls in their place, one after the other, in the agent's `directory`.
+
+    The first that fails ends the launch.
+    """
     if commands:
         check_view_for_root(made, where)
     for index, item in enumerate(commands):
+        if not isinstance(item, Command):
+            _do(item, f"{where}[{index}]")
+            continue
         pid = posix.fork()
         if pid == 0:
-            _exec(item)
+            _exec(item, directory)
         _, status = posix.waitpid(pid, 0)
         if status:
             raise ShimError(f"{where}[{index}]: {item.argv!r} ended with wait status {status}")
@@ -160,10 +173,18 @@ def check_view_for_root(made: plan.Plan, what: str) -> None:
         raise ShimError(f"{what}: root runs nothing in this container's view: {made.not_as_root}")
 
 
-def _exec(item: Command) -> None:
+def _do(call: "Callable[[], None]", where: str) -> None:
+    try:
+        call()
+    except OSError as error:
+        raise ShimError(f"{where}: doing the isolator's mount: {reason(error)}") from None
+
+
+def _exec(item: Command, directory: str) -> None:
     from .. import execute
 
     try:
+        posix.chdir(directory)
         execute.restore_signals()
         execute.command(item.argv, _ROOTS_VARIABLES, item.path)
     finally:

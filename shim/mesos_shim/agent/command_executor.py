@@ -1,0 +1,79 @@
+"""mesos-executor's call (1.x, every command task): it stands in its container already, and we become the command.
+
+It has started us as a child of its own, as the task's user, in the sandbox and in the container's mount namespace: so
+there are no volumes to attach, nobody writes a byte and nobody reads a status file. What is its own way of ending is
+the task's. Sources: src/launcher/posix/executor.cpp of 1.0 to 1.2, src/launcher/executor.cpp of 1.11.0
+(launchTaskSubprocess), and calls recorded beside them.
+"""
+
+import posix
+
+from .. import config as configuration
+from .. import identity, linux, paths, plan, request, resolve
+from .. import launch as launch_module
+from ..errors import ShimError, reason
+from . import call, launch_info, packaged, setup
+
+# What is done here; anything else, an image's root file system first of all, is the packaged helper's.
+_OURS = {
+    "command",
+    "environment",
+    "task_environment",
+    "user",
+    "working_directory",
+    "supplementary_groups",
+    "task_supplementary_groups",
+    "rlimits",
+    "no_new_privileges",
+    "tty_slave_path",
+    "clone_namespaces",
+    "enter_namespaces",
+}
+
+
+def launch(given: call.Call, arguments: "list[str]", config_path: str) -> int:
+    """Become the command of the call `given`, or the packaged helper with all of its `arguments`; never comes back."""
+    given.check()
+    info = given.launch_info()
+    foreign = _foreign(given, info)
+    if foreign is not None:
+        packaged.exec_packaged(configuration.read(config_path, required=False), arguments, foreign)
+    process = launch_info.Process(info)
+    user = identity.of_user(
+        setup.string(info.get("user"), "ContainerLaunchInfo.user"), "ContainerLaunchInfo.user", own_as_is=True
+    )
+    made = plan.Plan("", _here(), user)
+    made.command = process.command.argv
+    if process.no_new_privileges:
+        made.no_new_privs = "the executor says so"
+    if user.switch:
+        user.groups += [gid for gid in launch_info.groups(info) if gid not in user.groups]
+        # What covers what in this mount namespace was judged for the executor's user.
+        made.no_new_privs = "this container was made for another user"
+    if process.terminal:
+        launch_info.take_terminal()
+    process.set_limits()
+    if process.directory is not None:
+        setup.change_directory(process.directory)
+    launch_module.finish(request.LaunchRequest(), made, process.variables, process.executable())
+    return 1  # finish does not return
+
+
+def _foreign(given: call.Call, info: "dict[str, object]") -> "str | None":
+    """What the packaged helper is needed for, or None."""
+    for name, value in info.items():
+        # An empty message is a present one: effective_capabilities of {} takes them all away.
+        if name not in _OURS and value not in (None, []):
+            return f"ContainerLaunchInfo.{name}"
+    if given.get("namespace_mnt_target"):
+        return given.called("namespace_mnt_target")
+    return given.called("unshare_namespace_mnt") if given.is_true("unshare_namespace_mnt") else None
+
+
+def _here() -> resolve.Resolved:
+    """The working directory, which is where the command will be."""
+    try:
+        fd = posix.open(".", linux.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+        return resolve.Resolved(paths.normal(posix.getcwd()), fd, posix.fstat(fd), [], None)
+    except OSError as error:
+        raise ShimError(f"the current directory: {reason(error)}") from None
