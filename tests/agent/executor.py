@@ -2,8 +2,8 @@
 """A small executor on Mesos's v1 executor API: standard library only, Python 3.6 or newer.
 
 It runs each task's `data` as a shell script in its own working directory and reports how that ended. It stands
-in for `mesos-executor` too (no package carries that): then a task's `command` is run. It ends after the agent
-has acknowledged the last task's last update.
+in for `mesos-executor` too (no package carries that): then a task's `command` is launched as that does it, by the
+launch helper in the agent's launcher directory. It ends after the agent has acknowledged the last task's last update.
 """
 
 import base64
@@ -57,15 +57,25 @@ class Executor:
                 del self.running[task_id["value"]]
         self.call("UPDATE", update={"status": status}).read()
 
+    def words(self, task):
+        """The words of a task; those of a command task are mesos-executor's (executor.cpp, launchTaskSubprocess)."""
+        if "command" not in task:
+            return ["/bin/sh", "-c", base64.b64decode(task.get("data", "")).decode()]
+        variables = dict(os.environ)
+        for variable in task["command"].get("environment", {}).get("variables", []):
+            variables[variable["name"]] = variable.get("value", "")
+        launch_info = {
+            "command": {name: value for name, value in task["command"].items() if name != "user"},
+            "environment": {
+                "variables": [{"name": name, "type": "VALUE", "value": value} for name, value in variables.items()]
+            },
+        }
+        (directory,) = [word.partition("=")[2] for word in sys.argv if word.startswith("--launcher_dir=")]
+        flags = ["--help=false", f"--launch_info={json.dumps(launch_info)}", "--unshare_namespace_mnt=false"]
+        return [f"{directory}/mesos-containerizer", "launch", *flags]
+
     def run(self, task):
-        environment = dict(os.environ)
-        command = ["/bin/sh", "-c", base64.b64decode(task.get("data", "")).decode()]
-        if "command" in task:
-            info = task["command"]
-            command = ["/bin/sh", "-c", info["value"]] if info.get("shell", True) else info["arguments"]
-            for variable in info.get("environment", {}).get("variables", []):
-                environment[variable["name"]] = variable.get("value", "")
-        child = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
+        child = subprocess.Popen(self.words(task), stdin=subprocess.DEVNULL, start_new_session=True)
         with self.lock:
             self.running[task["task_id"]["value"]] = child
         self.update(task["task_id"], "TASK_RUNNING")

@@ -344,14 +344,16 @@ class Agent:
         }
         return Task(self, name, f"ex-{name}", description)
 
-    def command_task(self, command: str, *, container: dict[str, object] | None = None) -> Task:
+    def command_task(
+        self, command: str, *, container: dict[str, object] | None = None, user: str | None = None
+    ) -> Task:
         """Describes a task without an executor: the agent makes one of its launcher directory's `mesos-executor`."""
         name = self._next_name()
         description: dict[str, object] = {
             "name": name,
             "task_id": {"value": name},
             "resources": scalars(0.1, 32),
-            "command": {"value": command},
+            "command": {"value": command, **({"user": user} if user is not None else {})},
         }
         if container is not None:
             description["container"] = container

@@ -127,6 +127,24 @@ def test_task_of_an_ordinary_user(agent: Agent, task_user: pwd.struct_passwd) ->
     assert (task.sandbox / "tmp/made-by-user").read_text() == "mine\n"
 
 
+@pytest.mark.parametrize("user", [None, "nobody"])
+def test_command_task(agent: Agent, user: str | None, task_user: pwd.struct_passwd) -> None:
+    """mesos-executor's own call of the helper, from inside of its container: the task has the container's /tmp."""
+    task = agent.command_task("id -u > id; stat -c %a /tmp >> id; touch /tmp/made-by-task; exit 4", user=user)
+    agent.launch(task)
+    end = task.wait_end()
+    assert (end["state"], end["message"]) == ("TASK_FAILED", "exit 4")
+    assert task.read("id").split() == [str(task_user.pw_uid if user else 0), "1777"]
+    assert (task.sandbox / "tmp/made-by-task").exists()
+
+
+def test_end_of_a_command_task_by_a_signal(agent: Agent) -> None:
+    """The helper has become the command: the executor sees how that ended."""
+    task = agent.command_task("kill -TERM $$")
+    agent.launch(task)
+    assert task.wait_end()["message"] == "signal 15"
+
+
 @pytest.mark.parametrize(
     ("command", "status"),
     [
