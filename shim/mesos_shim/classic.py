@@ -126,7 +126,7 @@ class Staging:
         linux.mount("tmpfs", f"/proc/self/fd/{place}", "tmpfs", flags, data)
         return self._mounted(name, place)
 
-    def clone(self, source: int, read_only: bool, propagation: int) -> int:
+    def clone(self, source: int, read_only: bool, propagation: int, restrictions: int = 0) -> int:
         """As linux.open_tree with OPEN_TREE_CLONE and AT_RECURSIVE, then linux.mount_setattr."""
         status = posix.fstat(source)
         name, place = self._place(status.st_mode & _S_IFMT == _S_IFDIR)
@@ -135,8 +135,8 @@ class Staging:
         linux.mount(f"/proc/self/fd/{source}", f"/proc/self/fd/{place}", None, linux.MS_BIND | linux.MS_REC)
         tree = self._mounted(name, place)
         linux.mount(None, f"/proc/self/fd/{tree}", None, propagation | linux.MS_REC)
-        if read_only:
-            make_read_only(tree)
+        if read_only or restrictions:
+            restrict(tree, restrictions | (linux.MS_RDONLY if read_only else 0))
         return tree
 
     def _mounted(self, name: str, place: int) -> int:
@@ -162,8 +162,11 @@ class Staging:
             linux.umount(f"/proc/self/fd/{self._root}", linux.MNT_DETACH)
 
 
-def make_read_only(tree: int) -> None:
-    """As mount_setattr with AT_RECURSIVE and MOUNT_ATTR_RDONLY: the mount `tree` and every mount below it."""
+def restrict(tree: int, restrictions: int) -> None:
+    """As mount_setattr with AT_RECURSIVE: MS_RDONLY and so on for the mount `tree` and every mount below it.
+
+    The two calls' flags of read-only, nosuid, nodev and noexec are the same numbers.
+    """
     top = mount_id(tree)
     found = _mounts()
     below = {top}
@@ -178,7 +181,7 @@ def make_read_only(tree: int) -> None:
                     raise ShimError(
                         f"{path!r}: a mount below a read-only volume cannot be reached to make it read-only"
                     )
-                flags = linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY | _flags(number)
+                flags = linux.MS_REMOUNT | linux.MS_BIND | restrictions | _flags(number)
                 linux.mount(None, f"/proc/self/fd/{fd}", None, flags)
             finally:
                 if fd != tree:

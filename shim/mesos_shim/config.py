@@ -44,6 +44,7 @@ class Config:
         "packaged_helper",
         "pass_through",
         "path",
+        "private_directories",
         "state_dir",
         "tmpfs",
         "work_dir",
@@ -58,6 +59,7 @@ class Config:
         self.work_dir: str | None = None
         self.pass_through: list[PassThrough] = []
         self.tmpfs: list[Tmpfs] = []
+        self.private_directories: list[PrivateDirectory] = []
         self.default_limits: dict[str, float] = {}
         self.on_unenforceable: str | None = None
         self.packaged_helper: str | None = None
@@ -82,6 +84,21 @@ class Tmpfs:
     def __init__(self, container_path: str, size: str, noexec: bool) -> None:
         self.container_path = container_path
         self.size = size
+        self.noexec = noexec
+
+
+class PrivateDirectory:
+    """A directory of each container's own over `container_path`: in the sandbox, or below the directory `base`.
+
+    `quota` in bytes is counted and not enforced (0: none). `noexec` None: as the file system that is covered.
+    """
+
+    __slots__ = ("base", "container_path", "noexec", "quota")
+
+    def __init__(self, container_path: str, base: "str | None", quota: int = 0, noexec: "bool | None" = None) -> None:
+        self.container_path = container_path
+        self.base = base
+        self.quota = quota
         self.noexec = noexec
 
 
@@ -178,6 +195,8 @@ def parse(value: object, where: str) -> "tuple[Config, list[str]]":
         place = f"{where}: {key}"
         problem = reader(config, key, item, place)
         problems.extend(problem)
+    if config.private_directories:
+        problems.extend(_named_by_tmpfs_too(config, where))
     return config, problems
 
 
@@ -282,6 +301,55 @@ def _tmpfs(config: Config, key: str, item: object, place: str) -> "list[str]":
     return problems
 
 
+def _private_directories(config: Config, key: str, item: object, place: str) -> "list[str]":
+    if not isinstance(item, dict):
+        return [f"{place}: not an object of container paths"]
+    problems = []
+    for path, settings in item.items():
+        where = f"{place}[{path!r}]"
+        fault = _absolute_fault(path) or container_info.forbidden_target(paths.normal(path))
+        if fault is not None:
+            problems.append(f"{where} {fault}")
+            continue
+        if not isinstance(settings, dict) or not set(settings) <= {"base", "size", "noexec"}:
+            problems.append(f"{where}: not an object of 'base', 'size' and 'noexec'")
+            continue
+        found = _private_directory(paths.normal(path), settings, where, problems)
+        if any(other.container_path == found.container_path for other in config.private_directories):
+            problems.append(f"{where}: {found.container_path!r} is named twice")
+        config.private_directories.append(found)
+    return problems
+
+
+def _private_directory(path: str, settings: "dict[str, object]", where: str, problems: "list[str]") -> PrivateDirectory:
+    base, size, noexec = settings.get("base"), settings.get("size"), settings.get("noexec")
+    if base is None:
+        base = "sandbox"
+    fault = None if base == "sandbox" else _absolute_fault(base)
+    if fault is not None:
+        problems.append(f"{where}.base: {base!r} is neither 'sandbox' nor the absolute path of a directory")
+    elif base != "sandbox" and paths.normal(str(base)) == "/":
+        problems.append(f"{where}.base: {base!r} is the root directory")
+    if size is not None and (not isinstance(size, str) or not _is_size(size)):
+        problems.append(f"{where}.size: {size!r} is not a size such as '64m' (k, m, g, t or bytes, more than 0)")
+        size = None
+    if noexec is not None and not isinstance(noexec, bool):
+        problems.append(f"{where}.noexec: {noexec!r} is not true or false")
+        noexec = None
+    quota = 0 if size is None else bytes_of(str(size))
+    return PrivateDirectory(path, None if base == "sandbox" else paths.normal(str(base)), quota, noexec)
+
+
+def _named_by_tmpfs_too(config: Config, where: str) -> "list[str]":
+    """The operator's two words about one path: neither may win in silence."""
+    in_memory = [item.container_path for item in config.tmpfs]
+    return [
+        f"{where}: private_directories[{item.container_path!r}]: tmpfs names it too; take it out of one of them"
+        for item in config.private_directories
+        if item.container_path in in_memory
+    ]
+
+
 def _default_limits(config: Config, key: str, item: object, place: str) -> "list[str]":
     if not isinstance(item, dict):
         return [f"{place}: not an object of 'cpus' and 'mem'"]
@@ -311,6 +379,7 @@ _READERS = {
     "work_dir": _directory,
     "pass_through": _pass_through,
     "tmpfs": _tmpfs,
+    "private_directories": _private_directories,
     "default_limits": _default_limits,
     "on_unenforceable": _on_unenforceable,
     "packaged_helper": _directory,
@@ -334,3 +403,9 @@ def _has_glob(path: str) -> bool:
 def _is_size(text: str) -> bool:
     digits = text[:-1] if text[-1:] in _SIZE_UNITS and text[:-1] else text
     return digits.isascii() and digits.isdigit() and len(digits) <= 18 and int(digits) > 0
+
+
+def bytes_of(size: str) -> int:
+    """The size that was judged as one, in bytes."""
+    unit = "kmgt".find(size[-1].lower()) + 1
+    return int(size[:-1] if unit else size) << 10 * unit

@@ -87,6 +87,7 @@ def _with_parent(
         status = made.sandbox.status
         owner = {"uid": status.st_uid, "gid": status.st_gid}
         before.insert(0, {"action": "create", "target": made.sandbox.path, "mode": "0700", **owner})
+    after += [{"action": "remove", "target": path} for path in plan.own_directories(made)]
     if asked.remove:
         after.append({"action": "remove", "target": made.sandbox.path})
     return [*before, {"action": "supervise", "for": needed_for}, *rest, *after]
@@ -121,8 +122,10 @@ def _attempt(asked: request.LaunchRequest, made: plan.Plan) -> None:
 def _line(step: "dict[str, object]") -> str:
     action = str(step["action"])
     if "source" in step:
-        mode = "read-only" if step["read_only"] else "read-write"
-        return f"{action:12} {step['source']} -> {step['target']} ({mode})"
+        how = ["read-only" if step["read_only"] else "read-write"]
+        how += step.get("options", [])  # type: ignore[arg-type]
+        how += [f"size {step['size']}"] if step.get("size") else []
+        return f"{action:12} {step['source']} -> {step['target']} ({', '.join(how)})"
     rest = [_shown(key, value) for key, value in step.items() if key not in ("action", "target")]
     return " ".join(part for part in (f"{action:12}", str(step.get("target", "")), *rest) if part).rstrip()
 

@@ -7,7 +7,7 @@ from .config import PassThrough
 from .container_info import Volume, forbidden_target
 from .errors import ShimError, reason
 from .identity import Identity
-from .plan import Facts
+from .plan import NODEV, NOEXEC, NOSUID, Facts
 from .request import FRAMEWORK, LaunchRequest, sandbox_path
 from .resolve import S_IFDIR, Missing, Resolved, Status, resolve, trusted_uids
 
@@ -48,6 +48,9 @@ def _find(request: LaunchRequest, user: Identity, private: "list[str]") -> Facts
     if request.origin == FRAMEWORK:
         private = private + _resolved(private, trusted)
     facts = Facts(sandbox(request, trusted), user)
+    if request.config.private_directories and "filesystem/shared" in request.isolation:
+        _find_private(request, facts, trusted)
+        private = private + [base.path for base in facts.bases.values()]
     volumes = request.info.volumes if request.info is not None else []
     for volume in volumes:
         facts.targets[volume.container_path] = _target(volume.container_path, f"{volume.place}.container_path", trusted)
@@ -69,6 +72,20 @@ def _find(request: LaunchRequest, user: Identity, private: "list[str]") -> Facts
 def _covers(facts: Facts, path: str) -> bool:
     """Whether a target of this launch lies above `path`."""
     return any(paths.is_below(path, found.path) for found in facts.targets.values())
+
+
+def _find_private(request: LaunchRequest, facts: Facts, trusted: "tuple[int, ...]") -> None:
+    """What private directories cover, with how that is mounted, and the bases that are not the sandbox."""
+    facts.private = request.config.private_directories
+    for item in facts.private:
+        found = _target(item.container_path, "configuration: private_directories", trusted)
+        facts.targets[item.container_path] = found
+        facts.restrictions[item.container_path] = posix.fstatvfs(found.fd).f_flag & (NOSUID | NODEV | NOEXEC)
+        if item.base is not None and item.base not in facts.bases:
+            from . import private_dirs  # seldom
+
+            facts.bases[item.base] = base = private_dirs.base(item.base, trusted)
+            _refuse_the_kernels(base, private_dirs.WHAT, item.base)
 
 
 def sandbox(request: LaunchRequest, trusted: "tuple[int, ...]") -> Resolved:

@@ -11,7 +11,8 @@ import stat
 import sys
 import time
 
-from . import options, record, registry, tree
+from . import leftovers, options, record, registry, tree
+from .config import Config
 from .errors import ShimError, one_line, reason
 from .isolators import cgroup
 from .registry import Entry
@@ -22,9 +23,9 @@ HELP = """\
 usage: mesos-shim gc [--dry-run] [--config FILE]
 
 Clears what containers that have ended left behind: their records, their
-cgroups, and the sandboxes of 'run --rm' whose supervisor was killed. Never
-touches what runs, follows no link and crosses no mount. Private directories lie
-in a container's sandbox and go with it.
+cgroups, their private directories outside of the sandbox, and the sandboxes of
+'run --rm' whose supervisor was killed. Never touches what runs, follows no link
+and crosses no mount. What lies in a container's sandbox goes with it.
 
   --dry-run  only say what would be cleared
 
@@ -41,6 +42,7 @@ class Sweep:
 
     def __init__(self, dry: bool) -> None:
         self.dry = dry
+        self.tables = leftovers.MountTables()
         self.cleared = 0
         self.failed = 0
 
@@ -60,7 +62,8 @@ def main(arguments: "list[str]", config_path: str) -> int:
     if options.asks_help(given, HELP):
         return 0
     options.none(operands, "gc")
-    state = options.state_dir(given, config_path)
+    config = options.read_config(given, config_path)
+    state = record.state_dir(config.state_dir)
     sweep = Sweep("--dry-run" in given)
     directory = registry.open_directory(state)
     if directory is not None:
@@ -71,7 +74,18 @@ def main(arguments: "list[str]", config_path: str) -> int:
             os.close(directory)
     if processes.LINUX:
         _groups(sweep)
+        _unrecorded(config, state, sweep)
     return 1 if sweep.failed else 0
+
+
+def _unrecorded(config: Config, state: str, sweep: Sweep) -> None:
+    """Private directories of which no record tells, in the bases of the configuration."""
+    bases = sorted({item.base for item in config.private_directories if item.base is not None})
+    if not bases:
+        return
+    recorded = {path for entry in registry.read_all(state)[0] for path, _ in entry.private}
+    for base in bases:
+        leftovers.clear_unrecorded(base, recorded, sweep)
 
 
 def _records(state: str, directory: int, sweep: Sweep) -> None:
@@ -133,6 +147,8 @@ def _supervised(entry: Entry, members: membership.Members) -> bool:
 
 
 def _ended(directory: int, entry: Entry, sweep: Sweep) -> None:
+    if not leftovers.clear_of(entry, sweep):
+        return
     if entry.remove is not None and not _sandbox(entry, entry.remove, sweep):
         return  # its record says where it is: the next sweep tries again
     name = f"{entry.container_id}.json"

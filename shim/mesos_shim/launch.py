@@ -64,9 +64,15 @@ def make_plan(request: LaunchRequest, private: "list[str]") -> plan.Plan:
     if idle:
         names = ", ".join(idle)
         result.warnings.append(f"configuration: {names}: not done, {FILESYSTEM_SHARED} is not among the isolators")
+    if any(item.quota for item in found.private) and "disk/du" not in request.isolation:
+        result.warnings.append("private_directories: no size is counted: disk/du is not among the isolators")
     if problem is not None:
         cannot(request, result, problem)
     elif FILESYSTEM_SHARED in request.isolation or more:
+        if found.bases:
+            from . import private_dirs  # loaded when the bases were judged
+
+            found.own = private_dirs.name_for(result.container_id)
         result.mounts = plan.arrange(found, volumes, request.config.tmpfs)
         # A user namespace, which others would need for it, changes what set-uid programs can do.
         result.apart = FILESYSTEM_SHARED in request.isolation and posix.geteuid() == 0
@@ -81,7 +87,8 @@ def _idle(request: LaunchRequest) -> "list[str]":
     """Keys of the configuration that this launch does nothing for; a DEBUG container, which has no isolators, joins."""
     if not request.isolation or FILESYSTEM_SHARED in request.isolation:
         return []
-    return [name for name in ("hide_work_dir", "tmpfs", "pass_through") if getattr(request.config, name)]
+    keys = ("hide_work_dir", "tmpfs", "pass_through", "private_directories")
+    return [name for name in keys if getattr(request.config, name)]
 
 
 def _limit(request: LaunchRequest, result: plan.Plan) -> None:
@@ -200,11 +207,19 @@ def open_record(request: LaunchRequest, made: plan.Plan) -> "record.Place | None
     try:
         place = record.open_place(state)
     except OSError as error:
-        made.warnings.append(record.explain_failure(error, state))
+        _without_record(made, record.explain_failure(error, state))
         return None
     if _is_named(request):
         record.check_unused(place, made.container_id)
     return place
+
+
+def _without_record(made: plan.Plan, why: str) -> None:
+    """Go on without a record, unless it is to say what has to be removed."""
+    for mount in made.mounts:
+        if mount.base is not None:
+            raise ShimError(f"{why}, and what {mount.what} has in {mount.base.path!r} would never be removed")
+    made.warnings.append(why)
 
 
 def _is_named(request: LaunchRequest) -> bool:
@@ -224,8 +239,12 @@ def settle(request: LaunchRequest, made: plan.Plan, place: "record.Place | None"
             made.recorded = description
             record.write(place, description, _is_named(request))
         except OSError as error:
+            try:
+                _without_record(made, record.explain_failure(error, place.path))
+            except ShimError:
+                give_up(made)
+                raise
             made.recorded = None
-            made.warnings.append(record.explain_failure(error, place.path))
         except ShimError:
             give_up(made)
             raise

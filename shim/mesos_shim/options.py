@@ -40,8 +40,12 @@ def parse(
 
 def state_dir(given: "dict[str, str]", config_path: str) -> str:
     """Where the records lie, by the configuration at `config_path` or the one that `--config` names."""
-    read = configuration.read(given.get("--config", config_path), required="--config" in given)
-    return record.state_dir(read.state_dir)
+    return record.state_dir(read_config(given, config_path).state_dir)
+
+
+def read_config(given: "dict[str, str]", config_path: str) -> configuration.Config:
+    """The configuration at `config_path` or the one that `--config` names."""
+    return configuration.read(given.get("--config", config_path), required="--config" in given)
 
 
 def asks_help(given: "dict[str, str]", text: str) -> bool:

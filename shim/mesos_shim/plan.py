@@ -4,7 +4,7 @@
 """
 
 from . import paths
-from .config import Tmpfs
+from .config import PrivateDirectory, Tmpfs
 from .container_info import Volume
 from .errors import ShimError
 from .identity import Identity
@@ -22,6 +22,13 @@ HIDE = "hide"  # the agent's work_dir, covered
 KEEP = "keep"  # the sandbox, where it was
 PASS = "pass"  # a configured name below a covered path  # noqa: S105
 
+# Where private directories lie in the sandbox.
+PRIVATE = ".private"
+
+# As mount(2), mount_setattr(2) and, for a file system that is there already, statvfs(3) have them.
+NOSUID, NODEV, NOEXEC = 0x2, 0x4, 0x8
+_RESTRICTIONS = (("nosuid", NOSUID), ("nodev", NODEV), ("noexec", NOEXEC))
+
 # The closed list of calls whose failure warns; every other failure refuses the launch (threats 17).
 BEST_EFFORT = ("record", "mark", "label of a launch without root", "entry of pass_through")
 
@@ -31,11 +38,14 @@ class Mount:
 
     __slots__ = (
         "action",
+        "base",
         "covers",
         "noexec",
         "parent",
         "propagation",
+        "quota",
         "read_only",
+        "restrictions",
         "size",
         "source",
         "source_parts",
@@ -49,9 +59,14 @@ class Mount:
         self.read_only = read_only
         self.propagation = False
         self.source: Resolved | None = None
+        # Of a source that is made: its path below the sandbox, or below `base`.
         self.source_parts: list[str] = []
+        self.base: Resolved | None = None
         self.size = ""
         self.noexec = False
+        # Of a private directory: bytes that are counted (0: none), and NOSUID and so on.
+        self.quota = 0
+        self.restrictions = 0
         self.parent: int | None = None
 
     @property
@@ -68,7 +83,19 @@ class Mount:
 class Facts:
     """What was found on the host, read-only, before anything is planned."""
 
-    __slots__ = ("passes", "sandbox", "targets", "user", "volume_sources", "warnings", "work_dir")
+    __slots__ = (
+        "bases",
+        "own",
+        "passes",
+        "private",
+        "restrictions",
+        "sandbox",
+        "targets",
+        "user",
+        "volume_sources",
+        "warnings",
+        "work_dir",
+    )
 
     def __init__(self, sandbox: Resolved, user: Identity) -> None:
         self.sandbox = sandbox
@@ -76,6 +103,12 @@ class Facts:
         self.targets: dict[str, Resolved] = {}
         self.volume_sources: dict[str, Resolved] = {}
         self.work_dir: Resolved | None = None
+        self.private: list[PrivateDirectory] = []
+        # Where private directories outside of the sandbox are made, and what this container's are called there.
+        self.bases: dict[str, Resolved] = {}
+        self.own = ""
+        # By container path: what the file system that a private directory covers is mounted with.
+        self.restrictions: dict[str, int] = {}
         self.passes: list[tuple[Resolved, bool]] = []
         self.warnings: list[str] = []
 
@@ -100,6 +133,7 @@ class Plan:
         "not_as_root",
         "own_queues",
         "pid_namespace",
+        "private",
         "record_place",
         "recorded",
         "relay",
@@ -137,6 +171,8 @@ class Plan:
         self.made: list[tuple[object, ...]] = []
         self.record_place: object = None
         self.recorded: dict[str, object] | None = None  # once it was begun
+        # Directories of this container's own outside of the sandbox, once they are made: path and inode.
+        self.private: list[tuple[str, int, int]] = []
         # The container's first process, where that can no longer be asked when the record is written.
         self.first: dict[str, object] | None = None
         # Whose pids are recorded, where the container gets a pid namespace and can no longer ask.
@@ -164,6 +200,9 @@ def arrange(facts: Facts, volumes: "list[Volume]", tmpfs: "list[Tmpfs]") -> "lis
     mounts = [_volume_mount(volume, facts) for volume in volumes]
     taken = {mount.target for mount in mounts}
     # The operator's own words about a path yield to a ContainerInfo that names the same one.
+    if facts.private:
+        mounts += [_private_mount(item, facts) for item in facts.private if not _is_taken(item, facts, taken)]
+        taken.update(mount.target for mount in mounts)
     mounts += [_tmpfs_mount(item, facts) for item in tmpfs if facts.targets[item.container_path].path not in taken]
     if facts.work_dir is not None and any(mount.target == facts.work_dir.path for mount in mounts):
         raise ShimError(f"a volume covers {facts.work_dir.path!r}, which hide_work_dir covers already")
@@ -224,6 +263,26 @@ def _tmpfs_mount(item: Tmpfs, facts: Facts) -> Mount:
     return mount
 
 
+def _is_taken(item: PrivateDirectory, facts: Facts, taken: "set[str]") -> bool:
+    return facts.targets[item.container_path].path in taken
+
+
+def _private_mount(item: PrivateDirectory, facts: Facts) -> Mount:
+    covers = facts.targets[item.container_path]
+    if covers.kind != S_IFDIR:
+        raise ShimError(f"private_directories {item.container_path!r}: not a directory")
+    mount = Mount(BIND, f"private_directories {item.container_path!r}", covers)
+    mount.base = None if item.base is None else facts.bases[item.base]
+    # An archive's own tmp/ in the sandbox must not be in the way.
+    mount.source_parts = [PRIVATE if mount.base is None else facts.own, *paths.split(covers.path)]
+    mount.quota = item.quota
+    # What it covers may be mounted so that no program there is set-uid, or that none can be started.
+    mount.restrictions = facts.restrictions.get(item.container_path, 0)
+    if item.noexec is not None:
+        mount.restrictions = mount.restrictions & ~NOEXEC | (NOEXEC if item.noexec else 0)
+    return mount
+
+
 def _check_against_sandbox(mount: Mount, sandbox: str) -> None:
     if mount.target == sandbox or paths.is_below(mount.target, sandbox):
         raise ShimError(
@@ -250,7 +309,7 @@ def _check_shared_sources(mounts: "list[Mount]") -> None:
     """
     by_source: dict[tuple[str, ...], Mount] = {}
     for mount in mounts:
-        if mount.action == BIND and mount.source is None:
+        if mount.action == BIND and mount.source is None and mount.base is None:
             first = by_source.setdefault(tuple(mount.source_parts), mount)
             one, other = first.covers.status, mount.covers.status
             if (one.st_mode, one.st_uid, one.st_gid) != (other.st_mode, other.st_uid, other.st_gid):
@@ -284,7 +343,7 @@ def why_no_new_privs(mounts: "list[Mount]", user: Identity) -> "str | None":
 def _his(mount: Mount, user: Identity) -> bool:
     source = mount.source
     if source is None:
-        return True  # in the sandbox, which is his to rename
+        return True  # in the sandbox, which is his to rename; in a base it is held to the same
     # Its owner can make it writable whenever he likes, and one user's task may do another's bidding.
     return source.controller is not None or source.status.st_uid != 0 or source.writable_by(user)
 
@@ -326,7 +385,10 @@ def steps(plan: Plan) -> "list[dict[str, object]]":
         result.extend(_mount_step(mount, plan) for mount in plan.mounts)
     if plan.own_queues:
         result.append({"action": "mqueue", "target": "/dev/mqueue"})
-    result.append({"action": "record", "target": plan.container_id, "best_effort": True})
+    # Without a record nobody would remove what is not in the sandbox.
+    result.append(
+        {"action": "record", "target": plan.container_id, "best_effort": all(item.base is None for item in plan.mounts)}
+    )
     if "pid" in plan.namespaces:
         result.append({"action": "proc", "target": "/proc"})
         result.append({"action": "init"})
@@ -349,13 +411,22 @@ def _group_step(group: "cgroup.Leaf") -> "dict[str, object]":
 
 def _creations(plan: Plan) -> "list[dict[str, object]]":
     """What is made in the sandbox where it is missing: sources, and in them the places of other mounts."""
-    result = [_creation(source_path(mount, plan), mount, plan) for mount in plan.mounts if mount.source_parts]
+    result: list[dict[str, object]] = [
+        {"action": "create", "target": path, "mode": "0700"} for path in own_directories(plan)
+    ]
+    result += [_creation(source_path(mount, plan), mount, plan) for mount in plan.mounts if mount.source_parts]
     for mount in plan.mounts:
         parent = plan.mounts[mount.parent] if mount.parent is not None else None
         if parent is not None and parent.source_parts:
             below = "/".join(paths.relative(mount.target, parent.target))
             result.append(_creation(f"{source_path(parent, plan)}/{below}", mount, plan))
     return result
+
+
+def own_directories(plan: Plan) -> "list[str]":
+    """The container's own directories outside of the sandbox, each once."""
+    found = [f"{mount.base.path}/{mount.source_parts[0]}" for mount in plan.mounts if mount.base is not None]
+    return sorted(set(found))
 
 
 def _creation(path: str, mount: Mount, plan: Plan) -> "dict[str, object]":
@@ -375,7 +446,7 @@ def _creation(path: str, mount: Mount, plan: Plan) -> "dict[str, object]":
 def source_path(mount: Mount, plan: Plan) -> str:
     """What is mounted, as a path on the host."""
     if mount.source_parts:
-        return plan.sandbox.path + "/" + "/".join(mount.source_parts)
+        return "/".join([(mount.base or plan.sandbox).path, *mount.source_parts])
     return mount.source.path if mount.source is not None else "tmpfs"
 
 
@@ -389,6 +460,10 @@ def _mount_step(mount: Mount, plan: Plan) -> "dict[str, object]":
     if mount.size:
         step["size"] = mount.size
         step["noexec"] = mount.noexec
+    if mount.quota:
+        step["size"] = str(mount.quota)
+    if mount.restrictions:
+        step["options"] = [name for name, bit in _RESTRICTIONS if mount.restrictions & bit]
     if mount.propagation:
         step["propagation"] = "HOST_TO_CONTAINER"
     if mount.parent is not None:

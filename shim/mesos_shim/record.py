@@ -214,6 +214,9 @@ def describe(plan: Plan, executor_id: "str | None", framework_id: "str | None") 
         "limits": plan.limits,
         "supervisor": plan.supervisor,
         # With --rm: which directory gc may remove, if the supervisor could not.
+        # Directories of its own outside of the sandbox, which go with it, and what is counted against which size.
+        "private": [{"path": path, "inode": [device, inode]} for path, device, inode in plan.private],
+        "quotas": {source_path(mount, plan): mount.quota for mount in plan.mounts if mount.quota},
         "remove": [plan.sandbox.status.st_dev, plan.sandbox.status.st_ino] if plan.remove else None,
         "cgroups": {name: group.directory for group in plan.cgroups for name in group.controllers},
     }

@@ -34,6 +34,8 @@ class Entry:
         "no_new_privs",
         "pid",
         "pid_namespace",
+        "private",
+        "quotas",
         "remove",
         "sandbox",
         "start_time",
@@ -76,6 +78,9 @@ class Entry:
         # With --rm: device and inode of the sandbox.
         inode = fields.numbers("remove", 0, 1 << 64) if value.get("remove") is not None else []
         self.remove = (inode[0], inode[1]) if len(inode) == 2 else None
+        # Of its own outside of the sandbox, with device and inode; and the sizes that are counted, by path.
+        self.private = [_own_directory(item) for item in fields.objects("private")]
+        self.quotas = _Fields(fields.mapping("quotas")).all_numbers()
         self.written = written
 
     def same_as(self, other: "Entry") -> bool:
@@ -98,6 +103,14 @@ class Entry:
 def _volume(item: "dict[str, object]") -> "dict[str, object]":
     fields = _Fields(item)
     return {name: fields.text(name) for name in ("container_path", "host_path", "mode")}
+
+
+def _own_directory(item: "dict[str, object]") -> "tuple[str, tuple[int, int]]":
+    fields = _Fields(item)
+    inode = fields.numbers("inode", 0, 1 << 64)
+    if len(inode) != 2:
+        raise ShimError("private: inode: not a device and an inode")
+    return fields.path("path"), (inode[0], inode[1])
 
 
 class _Fields:

@@ -126,7 +126,7 @@ def _enter_or_make(fd: int, name: str, parts: "list[str]", what: str, plan: "Pla
         try:
             return step(fd, name, _OPEN_DIRECTORY), False
         except FileNotFoundError:
-            made = _mkdir(fd, name, plan)
+            made = new_directory(fd, name, plan)
         child = step(fd, name, _OPEN_DIRECTORY)
     except OSError as error:
         raise _refusal(error, parts, what) from None
@@ -139,7 +139,8 @@ def _enter_or_make(fd: int, name: str, parts: "list[str]", what: str, plan: "Pla
         raise
 
 
-def _mkdir(fd: int, name: str, plan: "Plan") -> bool:
+def new_directory(fd: int, name: str, plan: "Plan") -> bool:
+    """Make the directory `name`, 0700, and note it in the plan; False where something has that name already."""
     # Noted first: an interrupt may come right after it was made.
     directory = posix.dup(fd)
     plan.made.append(("made", directory, name))
@@ -155,7 +156,7 @@ def _mkdir(fd: int, name: str, plan: "Plan") -> bool:
 
 
 def _is_bare(fd: int, owner: "int | None" = None) -> bool:
-    """Whether the directory `fd` is as `_mkdir` makes it, whatever the umask and the parent's set-group-id: empty.
+    """Whether the directory `fd` is as `new_directory` makes it, whatever umask and the parent's set-group-id: empty.
 
     With `owner` it may be his already: so a launch leaves it that was killed between giving owner and mode.
     """

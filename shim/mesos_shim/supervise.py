@@ -346,9 +346,21 @@ def clear_away(made: Plan, child: Child, place: "record.Place | None") -> "tuple
     """
     left = place is not None and not child.failed and _lives_on(made, child, place)
     killed = clear(made)
-    if place is not None and not left:
+    if place is not None and not left and _private_removed(made):
         record.remove(place, made)
     return left, killed
+
+
+def _private_removed(made: Plan) -> bool:
+    """Remove the container's own directories outside of the sandbox; where that fails, gc does it by the record."""
+    if all(mount.base is None for mount in made.mounts):
+        return True
+    from . import private_dirs  # loaded when the plan was made
+
+    problem = private_dirs.remove(made)
+    if problem is not None:
+        _warn(f"{made.container_id}: a private directory is not removed: {problem}; 'mesos-shim gc' tries again")
+    return problem is None
 
 
 def _lives_on(made: Plan, child: Child, place: "record.Place") -> bool:

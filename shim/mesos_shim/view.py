@@ -8,6 +8,7 @@ ends the launch; the namespace goes with the process, so the host is as it was.
 import posix
 
 from . import execute, linux, paths, sandbox_dirs
+from .config import bytes_of
 from .errors import ShimError, reason
 from .identity import open_as
 from .plan import HIDE, KEEP, PASS, TMPFS, Mount, Plan, mirrored_levels
@@ -27,9 +28,10 @@ class Unenforceable(ShimError):
 class Opened:
     """The descriptors of one mount, all of them opened in the own mount namespace."""
 
-    __slots__ = ("source", "target", "tree")
+    __slots__ = ("base", "source", "target", "tree")
 
     def __init__(self) -> None:
+        self.base = -1
         self.source = -1
         self.target = -1
         self.tree = -1
@@ -55,12 +57,12 @@ class Mounts:
             self._staging = _staging(only_tmpfs=True)
         return self._staging.tmpfs(options, attributes)
 
-    def clone(self, source: int, read_only: bool, propagation: int) -> int:
-        """A copy of the mounts at `source` and below, not attached yet."""
+    def clone(self, source: int, read_only: bool, propagation: int, restrictions: int = 0) -> int:
+        """A copy of the mounts at `source` and below, not attached yet; `restrictions` are plan.NOSUID and so on."""
         if self._staging is not None and not self._staging.only_tmpfs:
-            return self._staging.clone(source, read_only, propagation)
+            return self._staging.clone(source, read_only, propagation, restrictions)
         tree = linux.open_tree(source, linux.OPEN_TREE_CLONE | linux.AT_RECURSIVE)
-        attributes = linux.MOUNT_ATTR_RDONLY if read_only else 0
+        attributes = restrictions | (linux.MOUNT_ATTR_RDONLY if read_only else 0)
         linux.mount_setattr(tree, linux.AT_RECURSIVE, set_=attributes, propagation=propagation)
         return tree
 
@@ -267,6 +269,8 @@ def _open(mount: Mount, plan: Plan, sandbox: int, framework: bool) -> Opened:
     elif mount.source is not None:
         as_task = plan if framework else None
         opened.source = _open_judged(mount.source, mount.what, mount.source.path, as_task)
+    elif mount.base is not None:
+        opened.base = _open_judged(mount.base, mount.what, mount.base.path)
     elif mount.source_parts:
         # Refuse what cannot be before anything is made.
         fd, _ = sandbox_dirs.open_or_report(sandbox, mount.source_parts, mount.what)
@@ -309,7 +313,11 @@ def _leave_out(plan: Plan, opened: "list[Opened]") -> None:
 def _create(plan: Plan, opened: "list[Opened]", sandbox: int, mounts: Mounts) -> None:
     # A source inside another's comes after it, as its target does (plan.arrange).
     for mount, descriptors in zip(plan.mounts, opened):
-        if mount.source_parts:
+        if mount.base is not None:
+            from . import private_dirs  # loaded when the base was judged
+
+            descriptors.source = private_dirs.make(descriptors.base, mount, plan)
+        elif mount.source_parts:
             descriptors.source = sandbox_dirs.make(sandbox, _source(mount), plan)
         elif mount.action in (TMPFS, HIDE):
             descriptors.source = descriptors.tree = _new_tmpfs(mount, plan, mounts)
@@ -355,8 +363,7 @@ def _inodes(size: str) -> "str | None":
     """
     if size.endswith("%"):
         return None
-    unit = "kmgt".find(size[-1].lower()) + 1
-    return str(max(1024, int(size[:-1] if unit else size) * 1024**unit // 4096))
+    return str(max(1024, bytes_of(size) // 4096))
 
 
 def _make_mount_point(mount: Mount, parent: Mount, root: int, plan: Plan) -> None:
@@ -399,7 +406,7 @@ def _clone(plan: Plan, opened: "list[Opened]", mounts: Mounts) -> None:
         # Private: else a mount that arrives later from the host below a read-only volume is writable.
         propagation = linux.MS_SLAVE if mount.propagation else linux.MS_PRIVATE
         try:
-            descriptors.tree = mounts.clone(descriptors.source, mount.read_only, propagation)
+            descriptors.tree = mounts.clone(descriptors.source, mount.read_only, propagation, mount.restrictions)
         except OSError as error:
             raise ShimError(f"{mount.what}: copying the mount for {mount.target!r}: {reason(error)}") from None
 

@@ -169,6 +169,11 @@ configurations = record(
             usually(mostly("64m", "1g", "1k"), record({"size": mostly("1k", "0"), "noexec": st.booleans()})),
             max_size=2,
         ),
+        "private_directories": st.dictionaries(
+            absolute,
+            record({"base": usually(mostly("sandbox"), absolute), "size": mostly("1k", "0"), "noexec": st.booleans()}),
+            max_size=2,
+        ),
         "default_limits": st.dictionaries(
             st.sampled_from(["cpus", "mem"]), usually(st.floats(0.1, 64), scalars), max_size=2
         ),
@@ -198,6 +203,10 @@ def test_configuration(value: object) -> None:
     for item in result.tmpfs:
         check_info(ContainerInfo([container_info.Volume(item.container_path, "x", False)]))
         assert int(item.size.rstrip(string.ascii_letters)) > 0
+    for own in result.private_directories:
+        check_info(ContainerInfo([container_info.Volume(own.container_path, "x", False)]))
+        assert own.base is None or (own.base.startswith("/") and own.base != "/")
+        assert own.container_path not in [item.container_path for item in result.tmpfs]
     for entry in result.pass_through:
         assert PurePosixPath(entry.pattern).name
 

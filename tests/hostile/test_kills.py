@@ -26,7 +26,13 @@ def test_kills_at_random_moments(shim: Shim, sandbox: Path, open_tmp: Path) -> N
         (open_tmp / name).mkdir(parents=True)
     (open_tmp / "place").chmod(0o1777)
     (open_tmp / "file").write_text("")
-    shim.configure(tmpfs={str(open_tmp / "shm"): "64k"}, state_dir=str(open_tmp / "state"))
+    for name in ("base", "private"):
+        (open_tmp / name).mkdir()
+    shim.configure(
+        tmpfs={str(open_tmp / "shm"): "64k"},
+        private_directories={str(open_tmp / "private"): {"base": str(open_tmp / "base")}},
+        state_dir=str(open_tmp / "state"),
+    )
     volumes = [
         volume("a/b", open_tmp / "place"),
         volume(str(open_tmp / "place/inner").strip("/"), open_tmp / "place/inner"),
@@ -57,6 +63,9 @@ def test_kills_at_random_moments(shim: Shim, sandbox: Path, open_tmp: Path) -> N
             assert oct(inner.parent.stat().st_mode) == "0o41777"
     assert killed == KILLS
     assert [line for line in host_mounts() if str(open_tmp) in line] == before
+    assert list((open_tmp / "base").iterdir()) != []
+    shim.run("gc")
+    assert list((open_tmp / "base").iterdir()) == []
     # Of a record half is never to be seen: what has its name is whole.
     for path in (open_tmp / "state/containers").glob("[!.]*.json"):
         assert path.read_text().endswith("}\n")

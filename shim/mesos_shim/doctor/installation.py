@@ -14,6 +14,7 @@ from ..config import Config
 from ..errors import ShimError, reason
 from ..usage import membership, processes
 from ..usage.counters import Counters
+from . import private
 from .finding import BROKEN, DEGRADED, OK, Finding, checked
 
 # src/slave/containerizer/mesos/containerizer.cpp, only with --enable-launcher-sealing.
@@ -119,6 +120,7 @@ def examine(config: Config) -> "list[Finding]":
     findings = checked("psutil", lambda: [_psutil()])
     findings += checked("records", lambda: [_state(config)])
     findings += checked("containers", lambda: _ended(config))
+    findings += checked("private dirs", lambda: private.examine(config))
     findings += checked("launcher", _launcher)
     findings += checked("packaged helper", lambda: _packaged(config))
     if processes.LINUX:

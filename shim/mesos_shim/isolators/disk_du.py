@@ -1,4 +1,6 @@
-"""disk/du: how much disk a sandbox takes, as du(1) counts: allocated blocks, each inode once, one file system.
+"""disk/du: how much disk a sandbox, and private directories elsewhere, take.
+
+Counted as du(1) counts: allocated blocks, each inode once, one file system.
 
 The walk has three descriptors open, however wide or deep the tree is. The way up is `..`, believed only if it leads to
 the directory that we came from; else the way is walked again from the top.
@@ -27,10 +29,30 @@ class _Level:
 
 
 def measure(entry: "Entry", found: "dict[str, object]") -> None:
-    """Bytes; nothing where the sandbox is gone or not ours to look into. Raises OSError without descriptors."""
-    size = used(entry.sandbox)
-    if size is not None:
-        found["disk_used_bytes"] = size
+    """Bytes of the sandbox and of its own directories elsewhere, and of each that has a size.
+
+    Nothing of what is gone or not ours to look into. Raises OSError without descriptors.
+    """
+    sizes = [used(path) for path in (entry.sandbox, *(path for path, _ in entry.private))]
+    if any(size is not None for size in sizes):
+        found["disk_used_bytes"] = sum(size or 0 for size in sizes)
+    counted = [(path, limit, used(path)) for path, limit in entry.quotas.items()]
+    if counted:
+        found["disk_statistics"] = [
+            {"source": {"type": "PATH", "path": {"root": path}}, "limit_bytes": limit, "used_bytes": size}
+            for path, limit, size in counted
+            if size is not None
+        ]
+
+
+def over(entry: "Entry", found: "dict[str, object]") -> "list[str]":
+    """Which directories of `entry` have outgrown their sizes, of what `measure` found. Nothing stops them."""
+    grown = []
+    for item in found.get("disk_statistics", []):  # type: ignore[attr-defined]
+        if item["used_bytes"] > item["limit_bytes"]:
+            path = item["source"]["path"]["root"]
+            grown.append(f"{entry.container_id}: {path!r} takes {item['used_bytes']} bytes of {item['limit_bytes']}")
+    return grown
 
 
 def used(path: str) -> "int | None":

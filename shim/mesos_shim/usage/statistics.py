@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from .. import isolators
 from ..errors import reason
+from ..isolators import disk_du
 from ..registry import Entry
 from . import processes
 from .counters import Counters
@@ -54,7 +55,7 @@ def measure(entry: Entry, found: "dict[str, object]") -> "list[str]":
                 module.measure(entry, found)
             except OSError as error:
                 problems.append(f"{entry.container_id}: {name}: {reason(error)}")
-    return problems
+    return problems + disk_du.over(entry, found)
 
 
 def _figures(entry: Entry, members: Members) -> "tuple[dict[int, Figures], bool]":
