@@ -19,6 +19,14 @@ ISOLATORS = (
     "namespaces/ipc",
     "disk/du",
 )
+# Mesos' other names for them (slave/containerizer/mesos/containerizer.cpp, 0.21 and 1.11); `cgroups/all` is all that
+# the program has.
+ALIASES = {
+    "posix/disk": ("disk/du",),
+    "process": ("posix/cpu", "posix/mem"),
+    "cgroups": ("cgroups/cpu", "cgroups/mem"),
+    "cgroups/all": ("cgroups/cpu", "cgroups/mem"),
+}
 DEFAULT_ISOLATION = ("filesystem/shared", "posix/cpu", "posix/mem")
 REFUSE = "refuse"
 USAGE_ONLY = "usage-only"
@@ -201,13 +209,15 @@ def parse(value: object, where: str) -> "tuple[Config, list[str]]":
 
 
 def parse_isolation(names: "list[object]", where: str) -> "tuple[tuple[str, ...], list[str]]":
-    """The isolators named, in the table's order, and the problems."""
-    problems = [
-        f"{where}: {name!r} is not an isolator; known: {', '.join(ISOLATORS)}"
-        for name in names
-        if name not in ISOLATORS
-    ]
-    return tuple(name for name in ISOLATORS if name in names), problems
+    """The isolators named, each once, by the names and in the order of the table, and the problems."""
+    problems = []
+    found: set[str] = set()
+    for name in names:
+        if isinstance(name, str) and (name in ISOLATORS or name in ALIASES):
+            found.update(ALIASES.get(name, (name,)))
+        else:
+            problems.append(f"{where}: {name!r} is not an isolator; known: {', '.join((*ISOLATORS, *ALIASES))}")
+    return tuple(name for name in ISOLATORS if name in found), problems
 
 
 def _isolation(config: Config, key: str, item: object, place: str) -> "list[str]":

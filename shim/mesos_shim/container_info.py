@@ -51,8 +51,11 @@ class ContainerInfo:
         self.warnings = warnings or []
 
 
-def parse(value: object, where: str) -> "tuple[ContainerInfo, list[str]]":
-    """The ContainerInfo in the parsed JSON `value` and the list of its problems, each with its place."""
+def parse(value: object, where: str, enforced: "tuple[str, ...]" = ()) -> "tuple[ContainerInfo, list[str]]":
+    """The ContainerInfo in the parsed JSON `value` and the list of its problems, each with its place.
+
+    Of fields that are other isolators' a warning says that nobody enforces them, but for those in `enforced`.
+    """
     problems: list[str] = []
     info = ContainerInfo([])
     if not isinstance(value, dict):
@@ -72,7 +75,8 @@ def parse(value: object, where: str) -> "tuple[ContainerInfo, list[str]]":
         if key in ("mesos", "docker"):
             problems.append(f"{where}.{key}: images and root file systems are not filesystem/shared's; take it out")
         elif key in _FIELDS_OF_OTHERS:
-            info.warnings.append(f"{where}.{key} is not enforced by mesos-shim")
+            if key not in enforced:
+                info.warnings.append(f"{where}.{key} is not enforced by mesos-shim")
         else:
             problems.append(f"{where}.{key}: unknown field of a ContainerInfo")
     volumes = value.get("volumes", [])
@@ -98,9 +102,9 @@ def parse(value: object, where: str) -> "tuple[ContainerInfo, list[str]]":
     return info, problems
 
 
-def parse_or_refuse(value: object, where: str) -> ContainerInfo:
+def parse_or_refuse(value: object, where: str, enforced: "tuple[str, ...]" = ()) -> ContainerInfo:
     """The ContainerInfo, or ShimError with its first problem and how many more there are."""
-    info, problems = parse(value, where)
+    info, problems = parse(value, where, enforced)
     refuse(problems)
     return info
 

@@ -48,7 +48,11 @@ def fault(path: str) -> "str | None":
 
 
 def fault_relative(path: str) -> "str | None":
-    """Why the relative `path` may not name a directory in the sandbox, or None."""
-    if "." in path.split("/"):
-        return "has a '.' component"
-    return fault(path)
+    """Why the relative `path` may not name a directory in the sandbox, or None.
+
+    `.` components mean nothing: Mesos' own example of a volume is `./.private/tmp`.
+    """
+    found = fault(path)
+    if found is None and not split(path):
+        return "is the sandbox itself"
+    return found

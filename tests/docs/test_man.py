@@ -126,7 +126,7 @@ def test_the_page_names_every_key_of_the_configuration() -> None:
 
     page = rendered()
     assert [key for key in config._READERS if key not in page] == []
-    assert [name for name in config.ISOLATORS if name not in page] == []
+    assert [name for name in (*config.ISOLATORS, *config.ALIASES) if name not in page] == []
 
 
 def bash_completes(prefix: Path, line: str) -> list[str]:

@@ -158,7 +158,7 @@ def test_volume_argument(text: str) -> None:
 
 configurations = record(
     {
-        "isolation": st.lists(mostly(*config.ISOLATORS), max_size=2),
+        "isolation": st.lists(mostly(*config.ISOLATORS, *config.ALIASES), max_size=2),
         "default_container_info": infos,
         "framework_volumes": st.one_of(mostly("relative", "none", "all"), st.lists(absolute, max_size=2)),
         "hide_work_dir": st.booleans(),

@@ -240,6 +240,27 @@ def test_a_target_in_the_sandbox_or_the_sandbox_is_refused(shim: Shim, sandbox: 
         refused(launch(shim, sandbox, [volume("a", target)], "true"), "sandbox")
 
 
+MESOS_OWN = "./.private/tmp"  # in the help of --default_container_info, Mesos 0.21 to 0.28
+
+
+def test_one_dot_means_nothing(shim: Shim, sandbox: Path, place: Path) -> None:
+    """However a volume is named: by an option, a ContainerInfo, or one's SANDBOX_PATH."""
+    sandbox_path = {"type": "SANDBOX_PATH", "sandbox_path": {"type": "SELF", "path": MESOS_OWN}}
+    by_source = {"type": "MESOS", "volumes": [{"container_path": str(place), "mode": "RW", "source": sandbox_path}]}
+    for number, words in enumerate(
+        (
+            ("--volume", f"{MESOS_OWN}:{place}"),
+            ("--container-info", info(volume(MESOS_OWN, place))),
+            ("--container-info", json.dumps(by_source)),
+            ("--volume", f".private/./tmp/.:{place}/."),
+        )
+    ):
+        said(shim.run("run", *words, "--", "/usr/bin/touch", f"{place}/{number}", cwd=sandbox))
+        assert (sandbox / ".private/tmp" / str(number)).exists()
+    shim.configure(default_container_info=json.loads(info(volume(MESOS_OWN, place))))
+    assert len(said(shim.run("run", "--", "/bin/ls", str(place), cwd=sandbox)).split()) == 4
+
+
 @pytest.mark.parametrize(
     ("host_path", "words"),
     [
@@ -247,8 +268,9 @@ def test_a_target_in_the_sandbox_or_the_sandbox_is_refused(shim: Shim, sandbox: 
         ("a/../b", "'..' component"),
         ("a/..", "'..' component"),
         ("", "is empty"),
-        (".", "'.' component"),
-        ("./a", "'.' component"),
+        (".", "is the sandbox itself"),
+        ("./", "is the sandbox itself"),
+        ("./..", "'..' component"),
         ("/", "root directory"),
         ("/nowhere/at/all", "does not exist"),
         ("a\0b", "NUL"),

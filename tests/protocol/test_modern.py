@@ -396,6 +396,59 @@ def test_what_is_wrong_is_named_as_the_agent_names_it(agent: Agent, open_tmp: Pa
     assert f"--directory: '{agent.sandbox}'" in end(agent.start_021("true"))[2]
 
 
+# RLimitInfo.RLimit.Type of Mesos 1.11's mesos.proto, with the kernel's words for each in /proc/PID/limits.
+LIMITS = {
+    "AS": "address space", "CORE": "core file", "CPU": "cpu time", "DATA": "data size", "FSIZE": "file size",
+    "LOCKS": "file locks", "MEMLOCK": "locked memory", "MSGQUEUE": "msgqueue", "NICE": "nice priority",
+    "NOFILE": "open files", "NPROC": "processes", "RSS": "resident set", "RTPRIO": "realtime priority",
+    "RTTIME": "realtime timeout", "SIGPENDING": "pending signals", "STACK": "stack size",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_every_limit_that_mesos_knows(agent: Agent, name: str) -> None:
+    """As the kernel tells them back: RLIMIT_LOCKS has no name in Python's own module."""
+
+    def told(text: str) -> list[str]:
+        (line,) = [line for line in text.splitlines() if line.startswith(f"Max {LIMITS[name]}")]
+        return line[26:].split()[:2]
+
+    # Not every root may raise one.
+    most = told(Path("/proc/self/limits").read_text())[1]
+    value = 1 << 30 if most == "unlimited" else int(most)
+    agent.hold(None)
+    limits = {"rlimits": [{"type": f"RLMT_{name}", "soft": value, "hard": value}]}
+    status, out, err = end(agent.start("cat /proc/self/limits", rlimits=limits))
+    assert (status, err, agent.status) == (0, "", "0")
+    assert told(out) == [str(value), str(value)]
+
+
+def test_a_limit_of_locks_has_its_values(agent: Agent) -> None:
+    agent.hold(None)
+    limits = {"rlimits": [{"type": "RLMT_LOCKS", "soft": 3, "hard": 7}]}
+    out = end(agent.start("grep locks /proc/self/limits", rlimits=limits))[1]
+    assert out.split()[3:5] == ["3", "7"]
+
+
+OTHERS = {"linux_info": 8, "rlimit_info": 9, "tty_info": 10}
+
+
+def test_what_the_agent_has_asked_for_is_not_said_to_be_left_out(agent: Agent, open_tmp: Path) -> None:
+    """Neither here nor by the packaged helper; what nobody was asked for is said."""
+    packaged = open_tmp / "packaged"
+    packaged.write_text("#!/bin/sh\n")
+    packaged.chmod(0o755)
+    agent.shim.configure(packaged_helper=str(packaged))
+    agent.hold(wire.container_info() + b"".join(wire.data(number, b"") for number in OTHERS.values()))
+    limits = {"rlimits": [{"type": "RLMT_CORE"}]}
+    assert end(agent.start("true", rlimits=limits, tty_slave_path="/dev/pts/0", masked_paths=["/x"]))[2] == ""
+    assert end(agent.start("true", rlimits=limits))[2] == (
+        "mesos-shim: warning: ContainerInfo.tty_info is not enforced by mesos-shim\n"
+    )
+    err = end(agent.start("true"))[2]
+    assert [line.split()[2].partition(".")[2] for line in err.splitlines()] == ["rlimit_info", "tty_info"]
+
+
 @pytest.mark.parametrize("raw", ["", "[]", "{", '{"command": {"value": 3}}', '{"command": {}}', '{"user": "no-such"}'])
 def test_bad_launch_info_is_one_line_and_a_status(agent: Agent, raw: str) -> None:
     """Whatever the agent says, it can read how it ended."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -139,3 +140,22 @@ def test_by_the_protocol_of_0_21(agent: Agent, covered: Path, held: bool) -> Non
     # It became the command, so that nobody was there to remove anything.
     assert agent.shim.run("gc").returncode == 0
     assert list((agent.root / "base").iterdir()) == []
+
+
+def test_mesos_own_example_of_a_host_path(shim: Shim, open_tmp: Path) -> None:
+    """`./.private/tmp`: as the agent holds it, and as its filesystem/shared writes it into mounts and commands."""
+    shim.configure()
+    agent = Agent(open_tmp, shim)
+    (agent.sandbox / ".private/tmp").mkdir(parents=True)
+    source = f"{agent.sandbox}/./.private/tmp"
+    mount = {"flags": 20480, "source": source, "target": "/opt"}
+    agent.hold(wire.container_info(wire.volume("/opt", "./.private/tmp")))
+    assert end(agent.start("touch /opt/held", mounts=[mount]))[0] == 0
+    (agent.runtime / "config").unlink()
+    assert end(agent.start("touch /opt/unheld", mounts=[mount]))[0] == 0
+    line = json.dumps({"commands": [{"shell": True, "value": f"mount -n --bind {source} /opt"}]})
+    assert end(agent.start_021("touch /opt/command", commands=line))[0] == 0
+    agent.checkpoint(wire.container_info(wire.volume("/opt", "./.private/tmp")))
+    assert end(agent.start_021("touch /opt/checkpointed", commands=line))[0] == 0
+    found = {path.name for path in (agent.sandbox / ".private/tmp").iterdir()}
+    assert found == {"held", "unheld", "command", "checkpointed"}

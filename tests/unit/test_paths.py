@@ -40,7 +40,17 @@ def test_faults(path: str) -> None:
     assert paths.fault_relative(path) is not None
 
 
-@pytest.mark.parametrize("path", ["a", "a/b", "..a", "a..", "...", "x" * 255])
+@pytest.mark.parametrize("path", [".", "./", "././", ".//."])
+def test_no_component_at_all(path: str) -> None:
+    assert paths.fault_relative(path) == "is the sandbox itself"
+
+
+@pytest.mark.parametrize("path", ["./..", "./a/../b", "a/./.."])
+def test_two_dots_are_refused_beside_one(path: str) -> None:
+    assert paths.fault_relative(path) == "has a '..' component"
+
+
+@pytest.mark.parametrize("path", ["a", "a/b", "..a", "a..", "...", "x" * 255, "./a", "a/.", "./.private/tmp", "a/./b"])
 def test_no_faults(path: str) -> None:
     assert paths.fault(path) is None
     assert paths.fault_relative(path) is None

@@ -10,6 +10,8 @@ from ..errors import ShimError, reason
 from . import setup
 
 _DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # stout, os::host_default_path
+# Of RLimitInfo's types the one that Python has no name for (asm-generic/resource.h: the same on every machine).
+_NAMELESS_LIMITS = {"RLMT_LOCKS": 10}
 
 
 class Process:
@@ -99,7 +101,7 @@ def _limits(info: "dict[str, object]") -> "list[tuple[str, int, int, int]]":
     for item in setup.objects(outer.get("rlimits"), "ContainerLaunchInfo.rlimits.rlimits"):
         kind = str(item.get("type"))
         where = f"ContainerLaunchInfo.rlimits: {kind}"
-        number = getattr(resource, "RLIMIT_" + kind.replace("RLMT_", "", 1), None)
+        number = getattr(resource, "RLIMIT_" + kind.replace("RLMT_", "", 1), _NAMELESS_LIMITS.get(kind))
         if number is None:
             raise ShimError(f"{where}: no such limit on this host")
         if (item.get("soft") is None) != (item.get("hard") is None):

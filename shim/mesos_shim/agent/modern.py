@@ -300,7 +300,8 @@ def _agents_directory() -> str:
 
 
 def _choose(work: Launch) -> None:
-    setup.choose(work.request, work.held.container_info, "ContainerInfo")
+    enforced = () if work.given.of_0x else _enforced(work.info)
+    setup.choose(work.request, work.held.container_info, "ContainerInfo", enforced)
     if not work.known:
         pairs = [_plain_bind(mount) for mount in work.mounts]
         found = [pair for pair in pairs if pair is not None] + work.isolators.binds
@@ -313,6 +314,17 @@ def _choose(work: Launch) -> None:
                 "a framework's own volumes are not known here"
             )
     work.mounts = _of_others(work)
+
+
+def _enforced(info: "dict[str, object]") -> "tuple[str, ...]":
+    """The fields of a ContainerInfo that others see to: an isolator of the agent's, by this launch info or without us.
+
+    Whether the agent has one for the first three a launch info does not tell.
+    """
+    fields = ["hostname", "linux_info", "network_infos"]
+    fields += ["rlimit_info"] if info.get("rlimits") else []
+    fields += ["tty_info"] if info.get("tty_slave_path") else []
+    return tuple(fields)
 
 
 def _of_others(work: Launch) -> "list[dict[str, object]]":
