@@ -107,6 +107,18 @@ def test_another_of_that_name_stays(start: Starter, shim: Shim, base: Path) -> N
     assert (own / "file").exists()
 
 
+def test_what_goes_is_the_very_directory_of_the_record(start: Starter, shim: Shim, base: Path) -> None:
+    """The base is not the configuration's any more, so that the record alone leads there."""
+    container = start()
+    (own,) = base.iterdir()
+    container.end()
+    own.rename(base / "moved")
+    own.mkdir()
+    shim.configure()
+    assert gc(shim) == ["cleared record of c1"]
+    assert own.exists()
+
+
 def test_a_base_that_others_can_write_by_now_is_not_walked(start: Starter, shim: Shim, base: Path) -> None:
     container = start()
     container.end()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ..conftest import NOBODY, Shim, needs_root
-from ..launching import host_mounts, info, refused, volume
+from ..launching import host_mounts, info, own_namespace, refused, said, volume
 
 pytestmark = [needs_root, pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")]
 
@@ -195,3 +195,19 @@ def test_a_mount_that_cannot_be_made_read_only_refuses(shim: Shim, host: Path) -
         [*words, *old(["mount_setattr"], "ENOSYS"), *program], capture_output=True, text=True, check=False, timeout=60
     )
     refused(done, "cannot be reached to make it read-only")
+
+
+@pytest.mark.parametrize("calls", [["mount_setattr"], list(CALLS)], ids=names)
+@pytest.mark.parametrize("base", ["sandbox", "base"])
+def test_private_directories_keep_their_restrictions(
+    shim: Shim, sandbox: Path, open_tmp: Path, calls: list[str], base: str
+) -> None:
+    """What is covered is nosuid and nodev, and so is what covers it; noexec as the operator says."""
+    for name in ("covered", "base"):
+        (open_tmp / name).mkdir()
+    where = base if base == "sandbox" else str(open_tmp / base)
+    shim.configure(private_directories={f"{open_tmp}/covered": {"base": where, "noexec": True}})
+    look = f"findmnt -no OPTIONS {open_tmp}/covered | tail -n 1"
+    words = " ".join([*old(calls, "ENOSYS"), str(shim.program), "run", "--", "/bin/sh", "-c", f"'{look}'"])
+    done = own_namespace(f"mount -t tmpfs -o nosuid,nodev none {open_tmp}/covered && exec {words}", sandbox)
+    assert {"rw", "nosuid", "nodev", "noexec"} <= set(said(done).split(","))

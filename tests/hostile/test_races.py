@@ -128,6 +128,20 @@ def test_a_relative_source_for_a_link(shim: Shim, sandbox: Path, target: Path, r
     assert ran < LAUNCHES  # the racer raced
 
 
+def test_the_place_of_private_directories(shim: Shim, sandbox: Path, target: Path, roots: Path, race: Racer) -> None:
+    """The user's own `.private`, swapped for a link: the configuration names it, no ContainerInfo."""
+    os.chown(sandbox, NOBODY, NOBODY)
+    place = his(sandbox / ".private")
+    (sandbox / "link").symlink_to(roots / "empty")
+    shim.configure(private_directories={str(target): {}})
+    before = snapshot(roots)
+    race(place, sandbox / "link")
+    ran, reasons = launches(shim, sandbox, [], READ.format(target), "--user", "nobody")
+    assert snapshot(roots) == before
+    assert ran >= LAUNCHES // 20, reasons
+    assert ran < LAUNCHES
+
+
 def test_a_source_that_is_being_made(shim: Shim, sandbox: Path, target: Path, roots: Path, race: Racer) -> None:
     """Fresh names each time: the swap falls between mkdir and what follows it."""
     os.chown(sandbox, NOBODY, NOBODY)

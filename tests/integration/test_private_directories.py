@@ -427,6 +427,23 @@ def test_disk_du_counts_them(start: Starter, shim: Shim, covered: Path, base: Pa
     assert f"c1: '{own}{covered}' takes" in done.stderr
 
 
+def test_disk_du_is_not_led_to_what_is_not_the_users(
+    start: Starter, shim: Shim, sandbox: Path, open_tmp: Path, covered: Path
+) -> None:
+    """A link of the user's on the way to the directory would have root measure another's."""
+    shim.configure(private_directories={str(covered): {"size": "1m"}}, isolation=["filesystem/shared", "disk/du"])
+    give(sandbox)
+    (open_tmp / "closed" / str(covered)[1:]).mkdir(parents=True)
+    (open_tmp / "closed").chmod(0o700)
+    start()
+    (found,) = json.loads(said(shim.run("usage", "--format", "json")))
+    assert len(found["statistics"]["disk_statistics"]) == 1
+    (sandbox / ".private").rename(sandbox / "moved")
+    (sandbox / ".private").symlink_to(open_tmp / "closed")
+    (found,) = json.loads(said(shim.run("usage", "--format", "json")))
+    assert found["statistics"]["disk_statistics"] == []
+
+
 def test_a_size_that_nobody_counts_is_said(shim: Shim, sandbox: Path, covered: Path) -> None:
     shim.configure(private_directories={str(covered): {"size": "64k"}})
     done = run(shim, sandbox, "true")

@@ -33,10 +33,10 @@ def measure(entry: "Entry", found: "dict[str, object]") -> None:
 
     Nothing of what is gone or not ours to look into. Raises OSError without descriptors.
     """
-    sizes = [used(path) for path in (entry.sandbox, *(path for path, _ in entry.private))]
+    sizes = [used(entry.sandbox), *(used(path, links=False) for path, _ in entry.private)]
     if any(size is not None for size in sizes):
         found["disk_used_bytes"] = sum(size or 0 for size in sizes)
-    counted = [(path, limit, used(path)) for path, limit in entry.quotas.items()]
+    counted = [(path, limit, used(path, links=False)) for path, limit in entry.quotas.items()]
     if counted:
         found["disk_statistics"] = [
             {"source": {"type": "PATH", "path": {"root": path}}, "limit_bytes": limit, "used_bytes": size}
@@ -55,9 +55,12 @@ def over(entry: "Entry", found: "dict[str, object]") -> "list[str]":
     return grown
 
 
-def used(path: str) -> "int | None":
-    """Bytes below `path`, None where it is not there. No link is followed and no mount entered."""
-    top = _open(path)
+def used(path: str, links: bool = True) -> "int | None":
+    """Bytes below `path`, None where it is not there. No link is followed and no mount entered.
+
+    Without `links` none is followed on the way to it either: in a sandbox the task's user could have made it.
+    """
+    top = _open(path) if links else _open_way(path)
     if top is None:
         return None
     try:
@@ -160,6 +163,20 @@ def _open(name: str, directory: "int | None" = None) -> "int | None":
     except OSError as error:
         _gone(error)
         return None
+
+
+def _open_way(path: str) -> "int | None":
+    """As `_open`, of an absolute path, through no link."""
+    fd = _open("/")
+    for name in [part for part in path.split("/") if part]:
+        if fd is None:
+            return None
+        try:
+            child = _open(name, fd)
+        finally:
+            os.close(fd)
+        fd = child
+    return fd
 
 
 def _gone(error: OSError) -> None:
