@@ -227,11 +227,13 @@ def test_an_executors_command_is_the_very_process(agent: Agent, release: str) ->
 @pytest.mark.parametrize("user", ["root", "nobody"])
 def test_an_executors_launch_for_a_user(agent: Agent, release: str, user: str) -> None:
     """An executor that is root may name the task's user; who is that user already keeps its groups."""
-    done = call_of_executor(agent, release, Asked({"value": "id -u; id -g; id -G"}, user))
+    show = "id -u; id -g; id -G; grep NoNewPrivs /proc/self/status"
+    done = call_of_executor(agent, release, Asked({"value": show}, user))
     expected = subprocess.run(["id", "-G", user], capture_output=True, text=True, check=True).stdout
     uid = NOBODY if user == "nobody" else 0
     own = " ".join(map(str, [os.getegid(), *(gid for gid in os.getgroups() if gid != os.getegid())])) + "\n"
-    assert done.stdout == f"{uid}\n{uid}\n{expected if user == 'nobody' else own}"
+    # What covers what was judged for root: another user gains no rights there.
+    assert done.stdout == f"{uid}\n{uid}\n{expected if uid else own}NoNewPrivs:\t{1 if uid else 0}\n"
 
 
 def test_an_ordinary_executor_cannot_become_another(agent: Agent) -> None:

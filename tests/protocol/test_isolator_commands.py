@@ -152,7 +152,11 @@ def test_namespaces_pid_is_done_natively(agent: Agent, known: bool, commands: li
 
 
 def test_namespaces_pid_leaves_the_host_alone(agent: Agent) -> None:
-    """0.21 had the container's mounts on the host: a /proc of a namespace that has ended shows nothing."""
+    """0.21 had the container's mounts on the host: a /proc of a namespace that has ended shows nothing.
+
+    Without filesystem/shared, so that nothing else asks for a mount namespace of the container's own.
+    """
+    agent.shim.configure(isolation=["posix/cpu"])
     agent.checkpoint()
     words = [
         f"--command={json.dumps({'value': 'true'})}",
