@@ -1,16 +1,19 @@
-"""Starts the command beside this process without a copy of it: the view is made here, and left again.
+"""Starts the command beside this process without a copy of it: the view is made here.
 
 A forked copy of the interpreter costs a third of a bare one's start: most of what either of the two then touches is
 copied page by page. posix_spawn(3) lends the memory to the child until it is the command (vfork(2)), which leaves no
 code of ours to run in between; so this process becomes what the command is to be, as far as there is a way back.
 What has none (a namespace of pids or users, cgroups) or is the child's alone is left to supervise.start, which forks.
+
+This process stays in the command's view, as Mesos' own helper does: an agent has its pid, and takes that for where the
+container is. Who stays uses what is open already, and no path but those in /proc.
 """
 
 import _signal
 import posix
 import sys
 
-from . import identity, launch, linux, record, supervise
+from . import identity, launch, record, supervise
 from .errors import ShimError, reason
 from .plan import Plan
 from .request import LaunchRequest
@@ -62,10 +65,9 @@ def start(
     """
     supervise.stand_beside(made)
     try:
-        home = posix.open("/proc/self/ns/mnt", posix.O_RDONLY | posix.O_CLOEXEC) if made.own_view else None
         ours = identity.real_ids() if made.user.switch else None
     except OSError as error:
-        raise ShimError(f"what the helper has to come back to from the command's view: {reason(error)}") from None
+        raise ShimError(f"what the helper has to come back to from the command's ids: {reason(error)}") from None
     pid = 0
     try:
         enter()
@@ -88,8 +90,7 @@ def start(
             if ours is not None:
                 identity.take_back(ours)
         launch.name_in_record(made, pid)
-        if home is not None:
-            _return(home)
+        posix.chdir("/")  # no core of ours in the sandbox
         launch.warn(made.warnings[said:])
     except BaseException as error:
         if pid:
@@ -100,14 +101,3 @@ def start(
             raise ShimError(f"coming back from the command's ids: {reason(error)}; nothing runs") from None
         raise
     return supervise.Child(pid, None)
-
-
-def _return(home: int) -> None:
-    """To the host's view, where that is ours to enter; in a user namespace without a mount namespace it is not.
-
-    Who stays, as Mesos' own helper does, uses what is open already, and no path but those in /proc.
-    """
-    try:
-        linux.setns(home, linux.CLONE_NEWNS)
-    except OSError:
-        return

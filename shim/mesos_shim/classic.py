@@ -25,12 +25,22 @@ _OPTIONS = {
 }
 
 
-def step_within_mount(fd: int, name: str, flags: int) -> int:
-    """What openat2 with RESOLVE_BENEATH, NO_SYMLINKS and NO_XDEV does for one component."""
+def step_without_link(fd: int, name: str, flags: int) -> int:
+    """What openat2 with RESOLVE_BENEATH and NO_SYMLINKS does for one component."""
     child = posix.open(name, flags | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=fd)
     try:
         if posix.fstat(child).st_mode & _S_IFMT == _S_IFLNK:
             raise OSError(_ELOOP, posix.strerror(_ELOOP))
+    except BaseException:
+        posix.close(child)
+        raise
+    return child
+
+
+def step_within_mount(fd: int, name: str, flags: int) -> int:
+    """As `step_without_link`, with RESOLVE_NO_XDEV."""
+    child = step_without_link(fd, name, flags)
+    try:
         if mount_id(child) != mount_id(fd):
             raise OSError(_EXDEV, posix.strerror(_EXDEV))
     except BaseException:
@@ -188,23 +198,25 @@ def restrict(tree: int, restrictions: int) -> None:
                     posix.close(fd)
 
 
-def _lines() -> "list[list[bytes]]":
+def mount_lines() -> "list[list[bytes]]":
+    """The fields of every mount of this namespace (proc_pid_mountinfo(5))."""
     return [line.split(b" ") for line in _read("/proc/self/mountinfo").splitlines()]
 
 
 def _mounts() -> "list[tuple[int, int, str]]":
     """Every mount of this namespace: id, parent's id, path (proc_pid_mountinfo(5))."""
-    return [(int(words[0]), int(words[1]), _unescape(words[4])) for words in _lines()]
+    return [(int(words[0]), int(words[1]), unescape(words[4])) for words in mount_lines()]
 
 
 def _flags(number: int) -> int:
-    for words in _lines():
+    for words in mount_lines():
         if int(words[0]) == number:
             return sum(_OPTIONS.get(name, 0) for name in words[5].decode("ascii").split(","))
     return 0
 
 
-def _unescape(path: bytes) -> str:
+def unescape(path: bytes) -> str:
+    """A path of that table as it is."""
     for code, character in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):
         path = path.replace(code, character)
     return path.decode("utf-8", "surrogateescape")

@@ -48,16 +48,19 @@ def _find(request: LaunchRequest, user: Identity, private: "list[str]") -> Facts
     if request.origin == FRAMEWORK:
         private = private + _resolved(private, trusted)
     facts = Facts(sandbox(request, trusted), user)
+    facts.agents_paths = request.agents_paths
     if request.config.private_directories and "filesystem/shared" in request.isolation:
         _find_private(request, facts, trusted)
         private = private + [base.path for base in facts.bases.values()]
-    volumes = request.info.volumes if request.info is not None else []
-    for volume in volumes:
-        facts.targets[volume.container_path] = _target(volume.container_path, f"{volume.place}.container_path", trusted)
-        if not volume.relative:
-            facts.volume_sources[volume.host_path] = _source(volume, request, trusted, private)
+    for volume in request.info.volumes if request.info is not None else []:
+        place = f"{volume.place}.container_path"
+        if _is_ours(facts, volume.container_path, place, trusted):
+            facts.volumes.append(volume)
+            if not volume.relative:
+                facts.volume_sources[volume.host_path] = _source(volume, request, trusted, private)
     for item in request.config.tmpfs:
-        facts.targets[item.container_path] = _target(item.container_path, "configuration: tmpfs", trusted)
+        if _is_ours(facts, item.container_path, "configuration: tmpfs", trusted):
+            facts.tmpfs.append(item)
     _find_work_dir(request, facts, trusted)
     items = request.config.pass_through
     if request.launcher is not None and _covers(facts, request.launcher):
@@ -76,10 +79,11 @@ def _covers(facts: Facts, path: str) -> bool:
 
 def _find_private(request: LaunchRequest, facts: Facts, trusted: "tuple[int, ...]") -> None:
     """What private directories cover, with how that is mounted, and the bases that are not the sandbox."""
-    facts.private = request.config.private_directories
-    for item in facts.private:
-        found = _target(item.container_path, "configuration: private_directories", trusted)
-        facts.targets[item.container_path] = found
+    for item in request.config.private_directories:
+        if not _is_ours(facts, item.container_path, "configuration: private_directories", trusted):
+            continue
+        facts.private.append(item)
+        found = facts.targets[item.container_path]
         facts.restrictions[item.container_path] = posix.fstatvfs(found.fd).f_flag & (NOSUID | NODEV | NOEXEC)
         if item.base is not None and item.base not in facts.bases:
             from . import private_dirs  # seldom
@@ -116,6 +120,18 @@ def _levels(path: str) -> "list[Status]":
         return [Status(posix.lstat(name), name) for name in names]
     except OSError as error:
         raise ShimError(f"the current directory {path!r}: {reason(error)}; give --sandbox DIR") from None
+
+
+def _is_ours(facts: Facts, path: str, what: str, trusted: "tuple[int, ...]") -> bool:
+    """Whether `path`, whose facts are noted, is ours to mount on: not where the agent has mounted something itself."""
+    found = _target(path, what, trusted)
+    for taken in facts.agents_paths:
+        if found.path == taken or paths.is_below(found.path, taken):
+            posix.close(found.fd)
+            facts.warnings.append(f"{what}: {path!r} is left to the agent, which has mounted a volume on {taken!r}")
+            return False
+    facts.targets[path] = found
+    return True
 
 
 def _target(path: str, what: str, trusted: "tuple[int, ...]") -> Resolved:

@@ -51,7 +51,7 @@ def make_plan(request: LaunchRequest, private: "list[str]") -> plan.Plan:
     result.warnings.extend(found.warnings)
     if request.info is not None:
         result.warnings.extend(request.info.warnings)
-    volumes = request.info.volumes if request.info is not None else []
+    volumes = found.volumes
     _limit(request, result)
     problem = None
     if more:
@@ -73,7 +73,7 @@ def make_plan(request: LaunchRequest, private: "list[str]") -> plan.Plan:
             from . import private_dirs  # loaded when the bases were judged
 
             found.own = private_dirs.name_for(result.container_id)
-        result.mounts = plan.arrange(found, volumes, request.config.tmpfs)
+        result.mounts = plan.arrange(found, volumes, found.tmpfs)
         # A user namespace, which others would need for it, changes what set-uid programs can do.
         result.apart = FILESYSTEM_SHARED in request.isolation and posix.geteuid() == 0
     result.new_user_namespace = result.own_view and posix.geteuid() != 0
@@ -184,6 +184,8 @@ def prepare(request: LaunchRequest, made: plan.Plan) -> None:
 
 def without_view(request: LaunchRequest, made: plan.Plan, why: str) -> None:
     """Go on, or refuse, where the kernel gives no own view."""
+    if made.before is not None:
+        raise ShimError(f"{why}; the agent's own mounts need it")
     if made.isolates:
         cannot(request, made, why)
     made.apart = False  # then nothing was asked for that is missing now

@@ -26,6 +26,7 @@ MS_MOVE = 0x2000
 MS_REC = 0x4000
 MS_PRIVATE = 0x40000
 MS_SLAVE = 0x80000
+MS_SHARED = 0x100000
 MNT_DETACH = 0x2  # umount2(2)
 
 # fcntl.h (the generic values differ on some architectures: O_PATH does not)

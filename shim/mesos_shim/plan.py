@@ -11,6 +11,8 @@ from .identity import Identity
 from .resolve import S_IFDIR, S_IFREG, S_IFSOCK, Resolved, Status
 
 if False:  # for the type checker alone: no launch imports typing
+    from typing import Callable
+
     from .isolators import cgroup
 
 ENFORCED = "enforced"
@@ -21,6 +23,7 @@ TMPFS = "tmpfs"  # a volume in memory
 HIDE = "hide"  # the agent's work_dir, covered
 KEEP = "keep"  # the sandbox, where it was
 PASS = "pass"  # a configured name below a covered path  # noqa: S105
+AGENTS = "agents"  # what the agent has mounted below a covered path
 
 # Where private directories lie in the sandbox.
 PRIVATE = ".private"
@@ -84,6 +87,7 @@ class Facts:
     """What was found on the host, read-only, before anything is planned."""
 
     __slots__ = (
+        "agents_paths",
         "bases",
         "own",
         "passes",
@@ -91,8 +95,10 @@ class Facts:
         "restrictions",
         "sandbox",
         "targets",
+        "tmpfs",
         "user",
         "volume_sources",
+        "volumes",
         "warnings",
         "work_dir",
     )
@@ -100,6 +106,10 @@ class Facts:
     def __init__(self, sandbox: Resolved, user: Identity) -> None:
         self.sandbox = sandbox
         self.user = user
+        # What is ours to mount: not where the agent has mounted something itself.
+        self.volumes: list[Volume] = []
+        self.tmpfs: list[Tmpfs] = []
+        self.agents_paths: dict[str, Resolved | ShimError] = {}
         self.targets: dict[str, Resolved] = {}
         self.volume_sources: dict[str, Resolved] = {}
         self.work_dir: Resolved | None = None
@@ -118,11 +128,13 @@ class Plan:
 
     __slots__ = (
         "apart",
+        "before",
         "cgroups",
         "command",
         "container_id",
         "first",
         "isolation",
+        "left_host",
         "limits",
         "made",
         "mode",
@@ -139,6 +151,7 @@ class Plan:
         "relay",
         "remove",
         "sandbox",
+        "shared",
         "supervisor",
         "telling",
         "user",
@@ -154,6 +167,11 @@ class Plan:
         self.mounts: list[Mount] = []
         # Whether it gets a mount namespace without any mount: who belongs to the container is then told by it.
         self.apart = False
+        # What an agent wants mounted before our own, and which of the host's mounts it wants shared with the host.
+        self.before: Callable[[], None] | None = None
+        self.shared: list[str] = []
+        # Whether this process, or the one that it was forked from, has its own mount namespace already.
+        self.left_host = False
         # Beside those of mount and user: "pid", "ipc".
         self.namespaces: list[str] = []
         # Whether the own IPC namespace needs a /dev/mqueue of its own.
@@ -192,7 +210,7 @@ class Plan:
     @property
     def isolates(self) -> bool:
         """Whether anything was asked for that only an own view can give."""
-        return bool(self.mounts or self.namespaces)
+        return bool(self.mounts or self.namespaces or self.before)
 
 
 def arrange(facts: Facts, volumes: "list[Volume]", tmpfs: "list[Tmpfs]") -> "list[Mount]":
@@ -217,16 +235,31 @@ def arrange(facts: Facts, volumes: "list[Volume]", tmpfs: "list[Tmpfs]") -> "lis
         mounts.append(keep)
     covered = [mount.target for mount in mounts]
     taken = set(covered)
-    for found, read_only in facts.passes:
+    passes = [(PASS, f"pass_through {found.path!r}", found, read_only) for found, read_only in facts.passes]
+    passes += _agents_passes(facts, covered)
+    for action, what, found, read_only in passes:
         if any(paths.is_below(found.path, target) for target in covered) and found.path not in taken:
             taken.add(found.path)
-            passed = Mount(PASS, f"pass_through {found.path!r}", found, read_only)
+            passed = Mount(action, what, found, read_only)
             passed.source = found
             mounts.append(passed)
     mounts.sort(key=lambda mount: len(mount.covers.levels))
     _find_parents(mounts)
     _check_shared_sources(mounts)
     return mounts
+
+
+def _agents_passes(facts: Facts, covered: "list[str]") -> "list[tuple[str, str, Resolved, bool]]":
+    """What the agent has mounted below a covered path stays visible there."""
+    passes = []
+    for path, found in facts.agents_paths.items():
+        if any(paths.is_below(path, other) for other in facts.agents_paths):
+            continue  # it goes along with what it is mounted in
+        if isinstance(found, Resolved):
+            passes.append((AGENTS, f"the agent's mount {path!r}", found, False))
+        elif any(paths.is_below(path, target) for target in covered):
+            raise found
+    return passes
 
 
 def _volume_mount(volume: Volume, facts: Facts) -> Mount:

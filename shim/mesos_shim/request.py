@@ -29,6 +29,7 @@ class LaunchRequest:
     __slots__ = (
         "agent_ids",
         "agent_namespaces",
+        "agents_paths",
         "by_agent",
         "command",
         "config",
@@ -86,6 +87,8 @@ class LaunchRequest:
         self.agent_namespaces = 0
         # A directory that must stay visible in the container: mesos-executor runs our program from there.
         self.launcher: str | None = None
+        # What it mounts on itself, outside of the sandbox: as it is before that, or why that cannot be told.
+        self.agents_paths: dict[str, Resolved | ShimError] = {}
         self.keep_fds: list[int] = []
         self.on_unenforceable: str | None = None
         self.json = False

@@ -164,10 +164,10 @@ def _is_bare(fd: int, owner: "int | None" = None) -> bool:
     return status.st_uid in (posix.geteuid(), owner) and not status.st_mode & 0o5077 and is_empty(fd)
 
 
-def _finish_level(child: int, made: bool, wanted: "Status | None", plan: "Plan") -> None:
+def _finish_level(child: int, made: bool, wanted: "Status | None", plan: "Plan", wanted_fd: int = -1) -> None:
     """Dress a directory on the way to another, if it is ours; also one that a launch left bare when it was killed."""
     if made or _is_bare(child, None if wanted is None else wanted.uid):
-        _dress(child, wanted, plan)
+        _dress(child, wanted, plan, wanted_fd)
 
 
 def is_empty(fd: int) -> bool:
@@ -176,11 +176,14 @@ def is_empty(fd: int) -> bool:
         return next(entries, None) is None
 
 
-def enter_or_copy(fd: int, name: str, level: Status, what: str, plan: "Plan") -> int:
-    """The directory `name`, as a step on the way to a mount point; made as a copy of `level` where it is not there."""
+def enter_or_copy(fd: int, name: str, level: Status, what: str, plan: "Plan", level_fd: int = -1) -> int:
+    """The directory `name`, as a step on the way to a mount point; made as a copy of `level` where it is not there.
+
+    `level_fd` is a descriptor of what is copied, where its path leads elsewhere by now.
+    """
     try:
         child, made = _enter_or_make(fd, name, [name], what, plan)
-        _finish_level(child, made, level, plan)
+        _finish_level(child, made, level, plan, level_fd)
     except OSError as error:
         raise ShimError(f"{what}: the mount point {level.path!r}: {reason(error)}") from None
     return child

@@ -256,7 +256,7 @@ def start(
 
 def stand_beside(made: Plan) -> None:
     """Be who waits for the container: its record names us, and its orphans are ours."""
-    made.supervisor = {"pid": posix.getpid(), "start_time": record.start_time("self") or 0}
+    made.supervisor = {"pid": record.host_pid(), "start_time": record.start_time("self") or 0}
     _adopt_orphans()
 
 

@@ -11,7 +11,7 @@ from . import execute, linux, paths, sandbox_dirs
 from .config import bytes_of
 from .errors import ShimError, reason
 from .identity import open_as
-from .plan import HIDE, KEEP, PASS, TMPFS, Mount, Plan, mirrored_levels
+from .plan import AGENTS, HIDE, KEEP, PASS, TMPFS, Mount, Plan, mirrored_levels
 from .resolve import OPEN_STEP, S_IFDIR, S_IFLNK, S_IFMT, Resolved, Status
 
 if False:  # for the type checker alone: no launch imports typing
@@ -101,9 +101,20 @@ def enter(plan: Plan, framework: bool) -> int:
     execute.stop_imports()
     leave_host(plan)
     try:
+        if plan.before is not None:
+            plan.before()
+        if plan.shared:
+            _refuse_shared(plan)
         return _enter(plan, framework)
     except OSError as error:
         raise ShimError(f"making the view: {reason(error)}") from None
+
+
+def _refuse_shared(plan: Plan) -> None:
+    from .agent import propagation
+
+    for mount in plan.mounts:
+        propagation.refuse_shared(mount.target, mount.what)
 
 
 def _enter(plan: Plan, framework: bool) -> int:
@@ -147,7 +158,15 @@ def leave_host(plan: Plan) -> None:
     # With a pid namespace the parent has made the user namespace already, to have the right to it.
     new_user = plan.new_user_namespace and "pid" not in plan.namespaces
     flags = linux.CLONE_NEWNS | (linux.CLONE_NEWIPC if "ipc" in plan.namespaces else 0)
+    if plan.left_host:
+        return
     unshare(flags | (linux.CLONE_NEWUSER if new_user else 0), plan)
+    plan.left_host = True
+    if plan.shared:
+        from .agent import propagation
+
+        propagation.make_slaves_but(plan.shared)
+        return
     try:
         # Slave, not private: what the host mounts later (autofs, NFS) still arrives (Slurm bug 12567).
         linux.mount(None, "/", None, linux.MS_SLAVE | linux.MS_REC)
@@ -266,6 +285,8 @@ def _open(mount: Mount, plan: Plan, sandbox: int, framework: bool) -> Opened:
         opened.source = sandbox
     elif mount.action == PASS:
         opened.source = _open_passed(mount, plan)
+    elif mount.action == AGENTS:
+        opened.source = _open_path(mount.target, OPEN_STEP)
     elif mount.source is not None:
         as_task = plan if framework else None
         opened.source = _open_judged(mount.source, mount.what, mount.source.path, as_task)
@@ -378,7 +399,9 @@ def _make_mount_point(mount: Mount, parent: Mount, root: int, plan: Plan) -> Non
                 if parent.fresh:
                     sandbox_dirs.make_file(fd, name, mount.what, plan)
                 return
-            child = _make_level(fd, name, levels[depth], parent, mount, plan)
+            # What the agent has mounted there hides the directory that the mount point is a copy of.
+            hidden = mount.covers.fd if last and mount.action == AGENTS else -1
+            child = _make_level(fd, name, levels[depth], parent, mount, plan, hidden)
             posix.close(fd)
             fd = child
     except OSError as error:
@@ -387,9 +410,9 @@ def _make_mount_point(mount: Mount, parent: Mount, root: int, plan: Plan) -> Non
         posix.close(fd)
 
 
-def _make_level(fd: int, name: str, level: Status, parent: Mount, mount: Mount, plan: Plan) -> int:
+def _make_level(fd: int, name: str, level: Status, parent: Mount, mount: Mount, plan: Plan, level_fd: int) -> int:
     if parent.fresh:
-        return sandbox_dirs.enter_or_copy(fd, name, level, mount.what, plan)
+        return sandbox_dirs.enter_or_copy(fd, name, level, mount.what, plan, level_fd)
     try:
         return sandbox_dirs.step(fd, name, _DIRECTORY, within_mount=False)
     except OSError as error:
@@ -404,7 +427,9 @@ def _clone(plan: Plan, opened: "list[Opened]", mounts: Mounts) -> None:
         if descriptors.tree >= 0:
             continue
         # Private: else a mount that arrives later from the host below a read-only volume is writable.
-        propagation = linux.MS_SLAVE if mount.propagation else linux.MS_PRIVATE
+        # The sandbox is writable, and an agent mounts and unmounts persistent volumes in it while the container runs.
+        follows = mount.propagation or mount.action in (KEEP, AGENTS)
+        propagation = linux.MS_SLAVE if follows else linux.MS_PRIVATE
         try:
             descriptors.tree = mounts.clone(descriptors.source, mount.read_only, propagation, mount.restrictions)
         except OSError as error:

@@ -37,14 +37,3 @@ def test_no_new_privileges(agent: Agent) -> None:
     task = agent.run("grep NoNewPrivs /proc/self/status > status")
     assert task.wait_end()["state"] == "TASK_FINISHED"
     assert task.read("status").split() == ["NoNewPrivs:", "1"]
-
-
-def test_mounts_of_another_isolator_without_the_packaged_helper_are_refused_by_name(
-    start_agent: Callable[..., Agent],
-) -> None:
-    """The agent's own namespaces/pid wants a new /proc mounted, which only Mesos's own helper does."""
-    agent = start_agent(flags={"isolation": "posix/cpu,posix/mem,filesystem/linux,namespaces/pid"})
-    task = agent.run(command="touch started")
-    assert task.wait_executor() != 0
-    assert not (task.sandbox / "started").exists()
-    assert any("mounts" in line for line in agent.said_by_helper())

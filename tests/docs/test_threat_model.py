@@ -13,7 +13,7 @@ SECTIONS = re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]
 
 def test_every_threat_has_defence_place_and_tests() -> None:
     *threats, last = SECTIONS
-    assert [int(section.split(".")[0]) for section in threats] == list(range(1, 24))
+    assert [int(section.split(".")[0]) for section in threats] == list(range(1, 25))
     for section in threats:
         assert "\n- Where: `" in section, section[:60]
         assert re.search(r"\n- Tests: .*`\w+/test_\w+\.py::test_", section), section[:60]

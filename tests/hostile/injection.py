@@ -15,7 +15,17 @@ from pathlib import Path
 
 # Calls that cannot fail, for which the C library has no way to report an error (their man pages say so); signals are
 # blocked and let through again by the library itself, which does not look.
-NEVER_FAIL = ("getpid", "gettid", "geteuid", "getuid", "getegid", "getgid", "exit_group", "rt_sigprocmask")
+NEVER_FAIL = (
+    "getpid",
+    "gettid",
+    "geteuid",
+    "getuid",
+    "getegid",
+    "getgid",
+    "exit_group",
+    "rt_sigprocmask",
+    "rt_sigpending",
+)
 # The memory of the interpreter, which dies without it (CPython does not survive a failing brk): not calls of ours.
 MEMORY = ("brk", "mmap", "munmap", "mprotect", "futex", "madvise")
 

@@ -406,11 +406,17 @@ def test_root_runs_nothing_in_such_a_view_for_a_debug_container(
             assert "root runs nothing in this container's view" in err
 
 
+def of_an_older_release(agent: Agent) -> None:
+    """The container as an older release would have launched it, or Mesos' own helper."""
+    (agent.runtime / "mesos-shim.view").unlink()
+
+
 def test_a_view_of_which_nothing_is_recorded(agent: Agent, closed: Path, open_tmp: Path) -> None:
     """The parent's process says whether it may gain rights; for root's commands that is not enough."""
     agent.hold(wire.container_info(wire.volume(str(closed), "mine")))
     first = {"shell": True, "value": f"touch {open_tmp}/ran"}
     with running(agent) as debug:
+        of_an_older_release(agent)
         record = agent.shim.state_dir / "containers/c1.json"
         (agent.runtime / "pid").write_text(str(json.loads(record.read_text())["pid"]))
         record.unlink()
@@ -424,6 +430,7 @@ def test_a_pid_that_was_given_anew_is_no_parent(agent: Agent) -> None:
     """The record outlives its process where the helper was killed: whoever has that pid now is a stranger."""
     agent.hold(wire.container_info(wire.volume("/tmp", "tmp")))
     with running(agent) as debug:
+        of_an_older_release(agent)
         record = agent.shim.state_dir / "containers/c1.json"
         value = json.loads(record.read_text())
         assert end(debug.start("echo joined", user="nobody"))[1] == "joined\n"
@@ -437,6 +444,7 @@ def test_a_pid_that_was_given_anew_is_no_parent(agent: Agent) -> None:
 def test_a_record_that_is_not_roots_names_no_parent(agent: Agent) -> None:
     agent.hold(wire.container_info(wire.volume("/tmp", "tmp")))
     with running(agent) as debug:
+        of_an_older_release(agent)
         record = agent.shim.state_dir / "containers/c1.json"
         os.chown(record, NOBODY, NOBODY)
         _, out, err = end(debug.start("echo joined", user="nobody"))
@@ -447,6 +455,7 @@ def test_a_record_that_is_not_roots_names_no_parent(agent: Agent) -> None:
 def test_a_record_that_others_could_have_put_there_names_no_parent(agent: Agent) -> None:
     agent.hold(wire.container_info(wire.volume("/tmp", "tmp")))
     with running(agent) as debug:
+        of_an_older_release(agent)
         record = agent.shim.state_dir / "containers/c1.json"
         record.parent.chmod(0o757)
         _, out, err = end(debug.start("echo joined", user="nobody"))
@@ -464,6 +473,7 @@ def test_a_record_that_others_could_have_put_there_names_no_parent(agent: Agent)
 def test_a_file_above_the_records_is_no_record(agent: Agent) -> None:
     agent.hold(wire.container_info(wire.volume("/tmp", "tmp")))
     with running(agent) as debug:
+        of_an_older_release(agent)
         containers = agent.shim.state_dir / "containers"
         (containers / "c1.json").rename(agent.shim.state_dir / "c1.json")
         containers.rename(agent.shim.state_dir / "moved")
@@ -476,6 +486,7 @@ def test_an_older_releases_record_does_not_say(agent: Agent, closed: Path) -> No
     """It is read all the same: no_new_privs is in it, whether root may run something is not."""
     agent.hold(wire.container_info(wire.volume(str(closed), "mine")))
     with running(agent) as debug:
+        of_an_older_release(agent)
         record = agent.shim.state_dir / "containers/c1.json"
         value = json.loads(record.read_text())
         del value["not_as_root"]
@@ -549,10 +560,15 @@ def test_a_debug_container_joins_no_view_that_the_task_made(agent: Agent, shim: 
     inner = f"mkdir his; mount --bind his {open_tmp}/etc && touch ready; exec sleep 60"
     parent = agent.start(f"exec unshare -Urm sh -c '{inner}'", user="nobody")
     wait_for((agent.sandbox / "ready").exists, "the task's own view")
+    (agent.sandbox / "his/here").touch()
     debug = Agent(open_tmp, shim, container="c1/debug")
     debug.hold(None, container_class=2)
+    # The helper has not moved with it.
+    look = f"ls {open_tmp}/etc; ls -d /tmp"
+    assert end(debug.start(look, user="nobody"))[1:] == ("/tmp\n", "")
+    of_an_older_release(agent)
     _, out, err = end(debug.start("echo joined", user="nobody"))
     assert "joined" not in out
-    assert "has left the view that it was launched in" in err
+    assert "is not in the view that it was launched in" in err
     parent.terminate()
     parent.communicate()

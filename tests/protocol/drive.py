@@ -25,6 +25,8 @@ class Agent:
     shim: Shim
     container: str = "c1"
     files: dict[str, bytes] = field(default_factory=dict)
+    # More variables for its helper: the agent's own, and what only some launches have.
+    more: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.work_dir = self.root / "work"
@@ -82,6 +84,7 @@ class Agent:
             "MESOS_CONTAINERIZER_PIPE_WRITE": str(writing),
             "MESOS_CONTAINERIZER_RUNTIME_DIRECTORY": str(self.runtime),
             "MESOS_CONTAINERIZER_UNSHARE_NAMESPACE_MNT": "false",
+            **self.more,
         }
 
     def start_021(

@@ -266,18 +266,9 @@ def test_debug_container_joins_its_parents_recorded_view(agent: Agent, open_tmp:
     finally:
         parent.terminate()
         end(parent)
-    # The parent has ended, its record is gone, and the agent has no pid of it: there is no view to join.
     status, out, err = end(debug.start("echo started"))
     assert (status, out) == (1, "")
-    assert "no recorded view" in err
-
-
-def test_rootfs_is_refused_by_its_name(agent: Agent) -> None:
-    """An image's root file system would make our paths another file system's."""
-    agent.hold(None)
-    status, out, err = end(agent.start("echo started", rootfs="/images/x"))
-    assert (status, out, agent.status) == (1, "", str(1 << 8))
-    assert "rootfs" in err
+    assert "the parent container c1 has ended: there is no pid" in err
 
 
 def test_what_we_do_not_do_is_refused_by_its_name_without_a_packaged_helper(agent: Agent) -> None:
@@ -301,26 +292,28 @@ def test_an_empty_message_is_a_present_one(agent: Agent, name: str) -> None:
 
 
 def test_hand_over_to_a_packaged_helper_played_by_a_script(agent: Agent, open_tmp: Path) -> None:
-    """Our volumes are attached first, their entries are gone from `mounts`, others stay, and the byte is there."""
+    """What the agent asks to be mounted is, our volumes instead of its plain ones, and the byte is there again."""
     packaged = open_tmp / "packaged"
     packaged.write_text(
         "#!/bin/sh\n"
         'test "$1" = launch || exit 9\n'
         "printf '%s' \"$MESOS_CONTAINERIZER_LAUNCH_INFO\" > info\n"
         "head -c 1 < /proc/self/fd/$MESOS_CONTAINERIZER_PIPE_READ | wc -c\n"
-        "stat -c %a /tmp; echo $$\n"
+        "stat -c %a /tmp; stat -f -c %T /srv; echo $$\n"
     )
     packaged.chmod(0o755)
-    agent.shim.configure(default_container_info=PRIVATE_TMP, packaged_helper=str(packaged))
-    agent.hold(None)
+    agent.shim.configure(packaged_helper=str(packaged))
+    agent.hold(wire.container_info(wire.volume("/tmp", "tmp")))
     ours = {"flags": 20480, "source": str(agent.sandbox / "tmp"), "target": "/tmp"}
-    other = {"flags": 0, "source": "proc", "target": "/proc", "type": "proc"}
-    process = agent.start("true", mounts=[ours, other], seccomp_profile={"x": 1})
+    other = {"flags": 0, "source": "tmpfs", "target": "/srv", "type": "tmpfs"}
+    process = agent.start("true", mounts=[ours, other], clone_namespaces=[131072], seccomp_profile={"x": 1})
     status, out, err = end(process)
     assert (status, err) == (0, "")
-    assert out.split() == ["1", "1777", str(process.pid)]
+    assert out.split() == ["1", "1777", "tmpfs", str(process.pid)]
     info = json.loads((agent.sandbox / "info").read_text())
-    assert info["mounts"] == [other]
+    assert "mounts" not in info
+    # Else it would have the mounts that are shared with the host made slaves of it.
+    assert info["clone_namespaces"] == []
     assert info["seccomp_profile"] == {"x": 1}
 
 
@@ -330,13 +323,12 @@ def test_hand_over_to_a_packaged_helper_played_by_a_script(agent: Agent, open_tm
         {"flags": 0, "source": "tmpfs", "target": "/tmp", "type": "tmpfs"},
         {"flags": 20480, "source": "/usr/share", "target": "/tmp/"},
         {"flags": 20480 | 32 | 1, "source": "SANDBOX/tmp", "target": "/tmp"},  # read-only: a remount of it
-        {"target": "/tmp"},
+        {"target": "/tmp", "flags": 1 << 18},
     ],
 )
 def test_another_isolators_mount_on_a_volumes_target_is_refused(agent: Agent, mount: dict[str, object]) -> None:
     """Only the very bind that filesystem/shared asks for is ours to leave out."""
-    agent.shim.configure(default_container_info=PRIVATE_TMP, packaged_helper="/usr/bin/env")
-    agent.hold(None)
+    agent.hold(wire.container_info(wire.volume("/tmp", "tmp")))
     mount = {key: str(agent.sandbox) + value[7:] if value == "SANDBOX/tmp" else value for key, value in mount.items()}
     status, out, err = end(agent.start("echo started", mounts=[mount]))
     assert (status, out, agent.status) == (1, "", str(1 << 8))

@@ -29,6 +29,22 @@ def volume(container_path: str, host_path: str, mode: int = 1) -> bytes:
     return data(1, container_path) + data(2, host_path) + number(3, mode)
 
 
+def from_host(container_path: str, path: str, mode: int = 1, propagation: int | None = None) -> bytes:
+    """Volume with a HOST_PATH source; propagation 1 is HOST_TO_CONTAINER, 2 is BIDIRECTIONAL."""
+    inner = data(1, path) + (data(2, number(1, propagation)) if propagation is not None else b"")
+    return data(1, container_path) + number(3, mode) + data(5, number(1, 4) + data(5, inner))
+
+
+def from_sandbox(container_path: str, path: str, kind: int = 1, mode: int = 1) -> bytes:
+    """Volume with a SANDBOX_PATH source; kind 1 is SELF, 2 is PARENT."""
+    return data(1, container_path) + number(3, mode) + data(5, number(1, 2) + data(3, number(1, kind) + data(2, path)))
+
+
+def secret(container_path: str, mode: int = 2) -> bytes:
+    """Volume with a SECRET source, whose content the agent has resolved."""
+    return data(1, container_path) + number(3, mode) + data(5, number(1, 3) + data(4, number(1, 2)))
+
+
 def container_info(*volumes: bytes, kind: int = 2) -> bytes:
     """ContainerInfo; kind 2 is MESOS."""
     return number(1, kind) + b"".join(data(2, item) for item in volumes)

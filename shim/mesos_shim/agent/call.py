@@ -41,9 +41,11 @@ _OF_0X = ("commands", "directory", "sandbox")
 class Call:
     """The flags as given. `fault` is what is wrong with the call: said once the status file is open."""
 
-    __slots__ = ("fault", "from_arguments", "values")
+    __slots__ = ("arguments", "fault", "from_arguments", "values")
 
     def __init__(self) -> None:
+        # As they came, after `launch`.
+        self.arguments: list[str] = []
         self.values: dict[str, str] = {}
         self.from_arguments: set[str] = set()
         self.fault: str | None = None
@@ -163,6 +165,7 @@ def read(arguments: "list[str]") -> Call:
     (threats 15).
     """
     call = Call()
+    call.arguments = arguments
     for argument in arguments:
         name, equals, value = argument.partition("=")
         name = name.lower()

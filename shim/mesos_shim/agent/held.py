@@ -29,13 +29,15 @@ _VOLUME_FIELDS = {4: "image"}
 class Held:
     """The parts of ContainerConfig or ExecutorInfo that a launch needs."""
 
-    __slots__ = ("container_class", "container_info", "directory", "executor_id", "framework_id")
+    __slots__ = ("container_class", "container_info", "directory", "executor_id", "framework_id", "rootfs")
 
     def __init__(self) -> None:
         self.directory: str | None = None
         self.executor_id: str | None = None
         self.framework_id: str | None = None
         self.container_class: int | None = None
+        # Of an image: the container's own, or with a command executor its task's.
+        self.rootfs: str | None = None
         # In the JSON form, not yet judged; None where the agent has none.
         self.container_info: dict[str, object] | None = None
 
@@ -72,6 +74,7 @@ def container_config(data: bytes, where: str) -> Held:
     found = protobuf.fields(data, where)
     held = Held()
     held.directory = protobuf.text(found, 3, where)
+    held.rootfs = protobuf.text(found, 5, where)
     held.container_class = protobuf.number(found, 14, where)
     executor = protobuf.message(found, 8, where)
     if executor is not None:

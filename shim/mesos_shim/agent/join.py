@@ -1,12 +1,14 @@
-"""A DEBUG container joins its parent's view: the namespaces of a process that the agent or our record names.
+"""A DEBUG container joins its parent's view: the namespaces of a process that the agent, or we, say stands in it.
 
-It plans no mounts, so what the parent's were judged to need holds for it (threats 8): the parent's record says it.
+It plans no mounts, so what the parent's were judged to need holds for it (threats 8): what we keep of the parent says
+it. Whom to join comes from files of the agent's and ours in its runtime directory, which are always there.
 """
 
 import posix
 
 from .. import execute, jsontext, linux, plan, record
 from ..errors import ShimError, reason
+from . import view_record
 
 # What the child joins, and what its parent must (setns(2): a pid namespace is entered by children only).
 IN_CHILD = ("ipc", "mnt")
@@ -22,7 +24,7 @@ class Parent:
         self.name = name
         self.pid = pid
         self.started = started
-        # What is recorded of its view, where it has one of its own.
+        # The inode of its view, where that is known.
         self.mount_namespace: object = None
         self.no_new_privs = False
         self.not_as_root: str | None = None
@@ -31,18 +33,58 @@ class Parent:
         self.covered = False
 
 
-def find(container_ids: "list[str]", runtime: str, state: str) -> Parent:
-    """The parent of the container `container_ids` (outermost id first)."""
+def find(container_ids: "list[str]", runtime: str, state: str, target: "int | None" = None) -> Parent:
+    """The parent of the container `container_ids` (outermost id first).
+
+    `target` is whom the agent names (NAMESPACE_MNT_TARGET): the parent's helper, or a task of its command executor that
+    has an image's root file system.
+    """
     if len(container_ids) < 2:
         raise ShimError("a DEBUG container without a parent")
     name = ".".join(container_ids[:-1])
-    parent = _recorded(name, state)
-    if parent is None:
-        # A parent launched before the shim was installed: its helper stands in its view, and the agent knows its pid.
-        parent = _checkpointed(name, runtime[: -len("/containers/" + container_ids[-1])] + "/pid")
-    if parent is None:
+    above = runtime[: -len("/containers/" + container_ids[-1])]
+    kept = view_record.read(above)
+    if kept is not None and target in (None, kept.helper[0]):
+        return _kept(name, kept)
+    # Launched by an older release, whose helper is back on the host while its record names the command.
+    parent = _recorded(name, state) if kept is None else None
+    if parent is not None:
+        return parent
+    pid = _checkpointed(above + "/pid") if target is None else target
+    if pid is None:
         raise ShimError(f"the parent container {name} has no recorded view, and the agent no pid of it")
+    return _unknown(name, pid)
+
+
+def _kept(name: str, kept: view_record.View) -> Parent:
+    parent = Parent(name, *kept.anchor)
+    parent.mount_namespace = kept.mount_namespace
+    parent.uid, parent.covered = kept.uid, kept.covered
+    parent.no_new_privs, parent.not_as_root = kept.no_new_privs, kept.not_as_root
     return parent
+
+
+def _unknown(name: str, pid: int) -> Parent:
+    """A container that the packaged helper launched: the process that the agent names stands in its view."""
+    parent = Parent(name, pid, record.start_time(pid))
+    if _is_ours(pid):
+        raise ShimError(
+            f"the parent container {name}, pid {pid}, was launched by mesos-shim, and nothing says which view it has: "
+            "it has just been started, or was launched by an older release without a record"
+        )
+    parent.no_new_privs = _has_no_new_privs(pid)
+    why = f"nothing is recorded of what covers what in the view of {name}"
+    parent.not_as_root = why
+    return parent
+
+
+def _is_ours(pid: int) -> bool:
+    """Whether a helper of ours runs there: an interpreter, which Mesos' own never is. Unreadable counts as such."""
+    try:
+        program = posix.readlink(f"/proc/{pid}/exe")
+    except OSError:
+        return True
+    return program.rpartition("/")[2].startswith("python")
 
 
 def inherit(parent: Parent, made: plan.Plan) -> None:
@@ -56,25 +98,48 @@ def inherit(parent: Parent, made: plan.Plan) -> None:
 
 def enter(parent: Parent, kinds: "tuple[str, ...]" = IN_CHILD) -> None:
     """Enter namespaces of the parent."""
-    pid, name = parent.pid, parent.name
-    opened = []
+    opened = open_namespaces(parent, kinds)
+    execute.stop_imports()
     try:
+        for fd in opened:
+            linux.setns(fd, 0)
+            posix.close(fd)
+    except OSError as error:
+        raise ShimError(f"joining the view of {parent.name}, pid {parent.pid}: {reason(error)}") from None
+
+
+def check(parent: Parent) -> None:
+    """Refuse a parent whose view cannot be joined; for the packaged helper, which joins it itself."""
+    for fd in open_namespaces(parent, IN_CHILD):
+        posix.close(fd)
+
+
+def open_namespaces(parent: Parent, kinds: "tuple[str, ...]") -> "list[int]":
+    """Descriptors of those namespaces of the parent that are not ours, of a user namespace of our making first.
+
+    Raises ShimError unless all of them are what they were when the parent was launched.
+    """
+    pid, name = parent.pid, parent.name
+    opened: list[int] = []
+    try:
+        ours = posix.stat("/proc/self/ns/user").st_ino
+        users = _own_user_namespace(parent, ours) if posix.geteuid() else None
+        allowed = {ours} if users is None else {ours, posix.fstat(users).st_ino}
         for kind in kinds:
             fd = posix.open(f"/proc/{pid}/ns/{kind}", posix.O_RDONLY | posix.O_CLOEXEC)
-            # Its own pid namespace nobody may join again.
             inode = posix.fstat(fd).st_ino
+            if kind == "mnt" and parent.mount_namespace not in (None, inode):
+                raise ShimError(
+                    f"the parent container {name}, pid {pid}, is not in the view that it was launched in: "
+                    "it has just been started, or has left it"
+                )
+            # Its own pid namespace nobody may join again.
             if inode == posix.stat(f"/proc/self/ns/{kind}").st_ino:
-                if kind == "mnt" and parent.mount_namespace not in (None, inode):
-                    # Its helper stands for it in the record until there is the command, and is back on the host then.
-                    raise ShimError(
-                        f"the parent container {name}, pid {pid}, is not in the view that it was launched in: "
-                        "it has just been started, or has left it"
-                    )
                 posix.close(fd)
                 continue
             opened.append(fd)
             owner = linux.owning_user_namespace(fd)
-            foreign = posix.fstat(owner).st_ino != posix.stat("/proc/self/ns/user").st_ino
+            foreign = posix.fstat(owner).st_ino not in allowed
             posix.close(owner)
             if foreign:
                 # The task's own, made after its launch: what it mounted there would be root's /etc to us.
@@ -82,18 +147,25 @@ def enter(parent: Parent, kinds: "tuple[str, ...]" = IN_CHILD) -> None:
                     f"the parent container {name}, pid {pid}, has left the view that it was launched in: "
                     f"its {kind} namespace is of a user namespace of its own"
                 )
+    except FileNotFoundError:
+        raise ShimError(f"the parent container {name} has ended: there is no pid {pid}") from None
     except OSError as error:
         raise ShimError(f"the parent container {name}, pid {pid}: {reason(error)}") from None
     # Looked at after the descriptors were opened: a pid that was reused in between has another start time.
-    if parent.started is not None and record.start_time(pid) != parent.started:
+    if parent.started is None or record.start_time(pid) != parent.started:
         raise ShimError(f"the parent container {name} has ended: pid {pid} is another process by now")
-    execute.stop_imports()
-    try:
-        for fd in opened:
-            linux.setns(fd, 0)
-            posix.close(fd)
-    except OSError as error:
-        raise ShimError(f"joining the view of {name}, pid {pid}: {reason(error)}") from None
+    if users is not None and opened:
+        opened.insert(0, users)  # it gives the right to the others
+    return opened
+
+
+def _own_user_namespace(parent: Parent, ours: int) -> "int | None":
+    """Without root the helper made one, for which it is known by the view in it; None where it made none."""
+    fd = posix.open(f"/proc/{parent.pid}/ns/user", posix.O_RDONLY | posix.O_CLOEXEC)
+    if parent.mount_namespace is None or posix.fstat(fd).st_ino == ours:
+        posix.close(fd)
+        return None
+    return fd
 
 
 def _recorded(name: str, state: str) -> "Parent | None":
@@ -137,23 +209,17 @@ def _recorded(name: str, state: str) -> "Parent | None":
     return parent
 
 
-def _checkpointed(name: str, path: str) -> "Parent | None":
+def _checkpointed(path: str) -> "int | None":
+    """The pid in an agent's file, None where there is none."""
     try:
-        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW | posix.O_NONBLOCK)
     except OSError:
         return None
     try:
         text = posix.read(fd, 32).strip()
     finally:
         posix.close(fd)
-    if not text.isdigit():
-        return None
-    pid = int(text)
-    parent = Parent(name, pid, record.start_time(pid))
-    parent.no_new_privs = _has_no_new_privs(pid)
-    why = f"nothing is recorded of what covers what in the view of {name}"
-    parent.not_as_root = why
-    return parent
+    return int(text) if text.isdigit() else None
 
 
 def _has_no_new_privs(pid: int) -> bool:

@@ -12,14 +12,13 @@ from .. import beside, execute, paths, plan, record, request, supervise
 from .. import config as configuration
 from .. import launch as launch_module
 from ..errors import ShimError, reason
-from . import held, isolator_commands, launch_info, packaged, setup
+from . import held, isolator_commands, launch_info, packaged, setup, untouched, view_record
 
-if False:  # for the type checker alone: only a DEBUG container joins
-    from . import call, join
+if False:  # for the type checker alone
+    from . import call, filesystem, join
 
 _EXIT_FAILURE = 1
-_MS_BIND = 0x1000
-_MS_REC = 0x4000
+_CLONE_NEWNS = 0x20000
 
 # What we do ourselves, and what the agent has done by the time it starts us.
 _OURS = {
@@ -29,6 +28,7 @@ _OURS = {
     "user",
     "working_directory",
     "mounts",
+    "file_operations",
     "pre_exec_commands",
     "supplementary_groups",
     "task_supplementary_groups",
@@ -48,16 +48,18 @@ class Launch:
         "config",
         "container_ids",
         "debug",
+        "directory",
         "given",
         "held",
         "info",
         "isolators",
         "known",
-        "mounts",
         "needs_packaged",
         "parent",
         "request",
         "runtime",
+        "setup",
+        "target",
         "warnings",
     )
 
@@ -79,7 +81,12 @@ class Launch:
         self.debug = False
         # Of a DEBUG container, once there is a plan: whose view it joins.
         self.parent: join.Parent | None = None
-        self.mounts: list[dict[str, object]] = []
+        # Whom an agent with filesystem/linux names as being in the view that is to be joined.
+        self.target = _target(given)
+        # What the agent has set up besides a mount namespace; None where there is nothing.
+        self.setup: filesystem.Setup | None = None
+        # The runtime directory, for what is kept there of this container's view.
+        self.directory: int | None = None
         self.isolators = isolator_commands.Sorted()
         self.agents_directory = "/"
         self.needs_packaged: str | None = None
@@ -106,9 +113,9 @@ def launch(given: "call.Call", config_path: str) -> int:
     try:
         signals = supervise.hold_signals(supervise.FORWARDED_FOR_AGENT)
         given.check()
-        info = given.launch_info()
+        work = _read(given, given.launch_info(), config_path)
+        _leave_untouched(work, signals)
         signals = _wait_for_agent(given.descriptor("pipe_read"), given.descriptor("pipe_write"), signals)
-        work = _read(given, info, config_path)
         if work.needs_packaged is not None:
             _hand_over(work, signals)
         wait_status, failed = _run(work, signals, status)
@@ -122,15 +129,15 @@ def launch(given: "call.Call", config_path: str) -> int:
 def _become(given: "call.Call", config_path: str) -> int:
     """For an agent that waits for the command itself (before 1.1); comes back only with an error."""
     given.check()
-    info = given.launch_info()
+    work = _read(given, given.launch_info(), config_path)
+    _leave_untouched(work, None)
     reading = given.descriptor("pipe_read")
     setup.close_agents_end(given.descriptor("pipe_write"))
     setup.has_agents_byte(reading)
-    work = _read(given, info, config_path)
     if work.needs_packaged is not None:
         _hand_over(work, None)
     made, place = _plan(work)
-    process = launch_info.Process(info, searches=False)
+    process = launch_info.Process(work.info, searches=False)
     if launch_module.needs_parent(work.request):
         signals = supervise.hold_signals(supervise.FORWARDED_FOR_AGENT)
         made.command = process.command.argv
@@ -144,6 +151,13 @@ def _become(given: "call.Call", config_path: str) -> int:
         supervise.end_as(_wait(made, place, child, [], signals))
     _become_command(work, made, place, process, None)
     return _EXIT_FAILURE
+
+
+def _leave_untouched(work: Launch, signals: "supervise.Signals | None") -> None:
+    """Hand an image's launch over before anything of it is taken."""
+    image = untouched.reason_for(work.info, work.held)
+    if image is not None:
+        untouched.hand_over(work.config, work.request, work.given.arguments, signals, image)
 
 
 def _wait_for_agent(reading: int, writing: int, signals: supervise.Signals) -> supervise.Signals:
@@ -169,6 +183,16 @@ class EarlySignal(Exception):  # noqa: N818 (no error: the agent's way of callin
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
+
+
+def _target(given: "call.Call") -> "int | None":
+    """Whom the agent names as being in the view that is to be joined."""
+    text = given.get("namespace_mnt_target")
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 10:
+        raise ShimError(f"{given.called('namespace_mnt_target')}: {text!r} is no pid")
+    return int(text)
 
 
 def _raise_early(number: int, frame: object) -> None:
@@ -222,10 +246,6 @@ def _read(given: "call.Call", info: "dict[str, object]", config_path: str) -> La
     config = configuration.read(config_path, required=False)
     runtime = given.get("runtime_directory")
     work = Launch(config, given, info, runtime)
-    if info.get("rootfs") is not None:
-        raise ShimError(
-            "ContainerLaunchInfo.rootfs: an image's root file system; filesystem/shared has the host's only"
-        )
     asked = work.request
     asked.config = config
     asked.isolation = config.isolation
@@ -236,7 +256,8 @@ def _read(given: "call.Call", info: "dict[str, object]", config_path: str) -> La
     _find_held(work, directory)
     asked.groups = launch_info.groups(info)
     asked.executor_id, asked.framework_id = work.held.executor_id, work.held.framework_id
-    work.debug = work.held.container_class == held.DEBUG
+    # Only DEBUG containers are told whom to join; before 1.5 nothing else says that it is one.
+    work.debug = work.held.container_class == held.DEBUG or work.target is not None
     # A DEBUG container works in its parent's sandbox; what the agent holds as its directory is for its output.
     asked.sandbox, asked.sandbox_named = directory, given.names_directory
     if not work.debug and work.held.directory:
@@ -249,10 +270,11 @@ def _read(given: "call.Call", info: "dict[str, object]", config_path: str) -> La
     asked.agent_ids = work.container_ids
     for flag in setup.numbers(info.get("clone_namespaces"), "ContainerLaunchInfo.clone_namespaces"):
         asked.agent_namespaces |= flag
-    work.mounts = setup.objects(info.get("mounts"), "ContainerLaunchInfo.mounts")
     _sort_commands(work)
     if not work.debug:
         _choose(work)
+    if runtime is not None:
+        work.directory = view_record.open_directory(runtime)
     work.needs_packaged = _needs_packaged(work)
     return work
 
@@ -300,20 +322,22 @@ def _agents_directory() -> str:
 
 
 def _choose(work: Launch) -> None:
-    enforced = () if work.given.of_0x else _enforced(work.info)
-    setup.choose(work.request, work.held.container_info, "ContainerInfo", enforced)
+    """Whose volumes this launch has: those that the agent has set up stay the agent's."""
+    asked, info = work.request, work.held.container_info
+    done = False
+    if asked.agent_namespaces or any(work.info.get(name) for name in ("mounts", "file_operations")):
+        from . import filesystem  # most agents ask for nothing
+
+        work.setup = filesystem.Setup(work.info, asked.sandbox or "/", len(work.container_ids))
+        done = info is not None and filesystem.has_done_volumes(work.setup, asked, info)
+        if done:
+            filesystem.leave_to_agent(asked)
+    if not done:
+        setup.choose(asked, info, "ContainerInfo", () if work.given.of_0x else _enforced(work.info))
     if not work.known:
-        pairs = [_plain_bind(mount) for mount in work.mounts]
-        found = [pair for pair in pairs if pair is not None] + work.isolators.binds
-        if found and None not in pairs:
-            work.request.info = setup.as_given(found, paths.normal(work.request.sandbox or "/"))
-            work.request.origin = request.FRAMEWORK
-        elif not found:
-            work.warnings.append(
-                "the agent tells no ContainerInfo (Mesos before 1.5 keeps one only where the framework checkpoints): "
-                "a framework's own volumes are not known here"
-            )
-    work.mounts = _of_others(work)
+        _take_as_given(work)
+    if work.setup is not None and (info is not None or asked.origin == request.FRAMEWORK):
+        filesystem.replace_plain(work.setup, asked)
 
 
 def _enforced(info: "dict[str, object]") -> "tuple[str, ...]":
@@ -327,35 +351,19 @@ def _enforced(info: "dict[str, object]") -> "tuple[str, ...]":
     return tuple(fields)
 
 
-def _of_others(work: Launch) -> "list[dict[str, object]]":
-    """The launch info's mounts without those that its filesystem/shared asks for, plainly: our volumes replace them.
-
-    Another isolator's mount on the target of a volume is refused: one of the two would be lost in silence.
-    """
-    volumes = work.request.info.volumes if work.request.info is not None else []
-    by_target = {volume.container_path: volume for volume in volumes}
-    others = []
-    for mount in work.mounts:
-        volume = by_target.get(paths.normal(str(mount.get("target"))))
-        if volume is None:
-            others.append(mount)
-            continue
-        sandbox = (work.request.sandbox or "") + "/" if volume.relative else ""
-        pair = _plain_bind(mount)
-        if pair is None or paths.normal(pair[0]) != paths.normal(sandbox + volume.host_path):
-            raise ShimError(
-                f"ContainerLaunchInfo.mounts: {mount.get('source')!r} on {volume.container_path!r}: "
-                f"{volume.place} is mounted there already; take one of them away"
-            )
-    return others
-
-
-def _plain_bind(mount: "dict[str, object]") -> "tuple[str, str] | None":
-    """Source and target of what is a bind mount and nothing more, or None."""
-    source, target = mount.get("source"), mount.get("target")
-    if set(mount) == {"flags", "source", "target"} and mount["flags"] in (_MS_BIND, _MS_BIND | _MS_REC):
-        return str(source), str(target)
-    return None
+def _take_as_given(work: Launch) -> None:
+    """The volumes behind plain mounts alone, where the agent holds no ContainerInfo."""
+    mounts = work.setup.mounts if work.setup is not None else []
+    if not mounts and not work.isolators.binds:
+        work.warnings.append(
+            "the agent tells no ContainerInfo (Mesos before 1.5 keeps one only where the framework checkpoints): "
+            "a framework's own volumes are not known here"
+        )
+        return
+    if all(mount.is_plain_bind for mount in mounts):
+        pairs = [(mount.source or "", mount.target) for mount in mounts] + work.isolators.binds
+        work.request.info = setup.as_given(pairs, paths.normal(work.request.sandbox or "/"))
+        work.request.origin = request.FRAMEWORK
 
 
 def _needs_packaged(work: Launch) -> "str | None":
@@ -364,10 +372,6 @@ def _needs_packaged(work: Launch) -> "str | None":
         # An empty message is a present one: effective_capabilities of {} takes them all away.
         if name not in _OURS and value not in (None, []):
             return name
-    if work.mounts:
-        return "mounts"
-    if work.given.get("namespace_mnt_target"):
-        return "namespace_mnt_target"
     return "unshare_namespace_mnt" if work.given.is_true("unshare_namespace_mnt") else None
 
 
@@ -376,19 +380,20 @@ def _hand_over(work: Launch, signals: "supervise.Signals | None") -> None:
     what = f"ContainerLaunchInfo.{work.needs_packaged}"
     if work.config.packaged_helper is None:
         packaged.exec_packaged(work.config, ["launch"], what)
-    if launch_module.needs_parent(work.request):
-        names = ", ".join(work.request.isolation)
-        raise ShimError(
-            f"{what}: the packaged helper does it, and leaves no parent of ours for {names}: "
-            "take cgroups and namespaces/pid out of our isolation and give them to the agent's"
-        )
+    untouched.check_no_parent(work.request, what)
     made, place = _plan(work)
     setup.check_view_for_root(made, what)
-    made.apart = False  # nothing is recorded of it, and the helper makes the namespaces that the agent names
+    made.apart = made.before is not None  # the helper makes the namespaces that the agent names
     if signals is not None:
         _let_signals_be(signals)
-    _enter(work, made)
-    launch_module.settle(work.request, made, place)  # a DEBUG container that joins this view asks what it was judged
+    if work.parent is not None and work.target is not None:
+        from . import join
+
+        join.check(work.parent)  # it joins the view itself, from outside of it: in an image's it would not be found
+        work.given.values["namespace_mnt_target"] = str(work.parent.pid)
+    else:
+        _enter(work, made)
+    launch_module.settle(work.request, made, place)
     launch_module.warn(made.warnings)
     try:
         _become_packaged(work, made, signals, what)
@@ -398,9 +403,10 @@ def _hand_over(work: Launch, signals: "supervise.Signals | None") -> None:
 
 
 def _become_packaged(work: Launch, made: plan.Plan, signals: "supervise.Signals | None", what: str) -> None:
-    info = dict(work.info)
-    if work.mounts or "mounts" in info:
-        info["mounts"] = work.mounts
+    info = {name: value for name, value in work.info.items() if name not in ("mounts", "file_operations")}
+    if made.own_view and "clone_namespaces" in info:  # else it would make mounts slaves that are shared with the host
+        flags = setup.numbers(info["clone_namespaces"], "ContainerLaunchInfo.clone_namespaces")
+        info["clone_namespaces"] = [flag for flag in flags if flag != _CLONE_NEWNS]
     if "pre_exec_commands" in info:
         items = setup.objects(info["pre_exec_commands"], work.commands_where)
         info["pre_exec_commands"] = [items[index] for index in work.isolators.kept]
@@ -423,11 +429,18 @@ def _plan(work: Launch) -> "tuple[plan.Plan, record.Place | None]":
     if work.debug:
         asked.info = None
         asked.isolation = ()
+    if work.setup is not None:
+        from . import filesystem
+
+        asked.agents_paths = filesystem.covered(work.setup)
     made = launch_module.make_plan(asked, [] if work.debug else private_directories(work))
+    if work.setup is not None:
+        filesystem.prepare(work.setup, made)
     if work.debug:
         from . import join
 
-        work.parent = join.find(work.container_ids, work.runtime or "", record.state_dir(work.config.state_dir))
+        state = record.state_dir(work.config.state_dir)
+        work.parent = join.find(work.container_ids, work.runtime or "", state, work.target)
         join.inherit(work.parent, made)
     if work.isolators.mounts and not work.debug:
         made.apart = True  # what an isolator mounts, 0.21's agent would have had on the host as well
@@ -437,13 +450,22 @@ def _plan(work: Launch) -> "tuple[plan.Plan, record.Place | None]":
 
 def _enter(work: Launch, made: plan.Plan) -> None:
     """This process in the container's view of the file system, and in its sandbox."""
+    if work.parent is not None or work.setup is not None:
+        # The view's /proc may be one of a pid namespace.
+        made.first = record.first()
+        made.pid_namespace = record.pid_namespace(made.first["pid"])
+    stays = "pid" not in made.namespaces and work.parent is None
+    helper = (made.supervisor["pid"], made.supervisor["start_time"]) if made.supervisor else view_record.myself()
+    anchor = helper if stays else view_record.myself()
     if work.parent is not None:
         from . import join
 
-        made.first = record.first()  # its parent's /proc may be one of a pid namespace
         join.enter(work.parent)
     else:
         launch_module.prepare(work.request, made)
+    if work.directory is not None:
+        covered = bool(made.mounts) or made.before is not None or work.parent is not None
+        view_record.write(work.directory, made, helper, anchor, covered)
 
 
 def private_directories(work: Launch) -> "list[str]":
@@ -474,11 +496,23 @@ def _run(work: Launch, signals: supervise.Signals, status: int) -> "tuple[int, b
         from . import join
 
         join.enter(work.parent, join.IN_PARENT)
+    elif made.own_view and "pid" not in made.namespaces:
+        _leave_host(work, made)
     process = launch_info.Process(work.info)
     if process.terminal:
         launch_info.take_terminal()
     child = _start(work, made, place, process, signals)
     return _wait(made, place, child, [status], signals), child.failed
+
+
+def _leave_host(work: Launch, made: plan.Plan) -> None:
+    """The helper in the view as well, as Mesos' own is: an agent takes its helper for where the container is."""
+    from .. import view
+
+    try:
+        view.leave_host(made)
+    except view.Unenforceable as error:
+        launch_module.without_view(work.request, made, str(error))
 
 
 def _wait(

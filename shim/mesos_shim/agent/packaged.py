@@ -22,7 +22,7 @@ def exec_packaged(config: configuration.Config, arguments: "list[str]", what: st
         if _same_as_ours(status):
             raise ShimError(f"packaged_helper {path!r} is this program itself; name the packaged one")
         execute.restore_signals()
-        posix.execve(path, ["mesos-containerizer", *arguments], posix.environ)  # noqa: S606
+        posix.execve(path, ["mesos-containerizer", *arguments], execute.environment())  # noqa: S606
     except OSError as error:
         raise ShimError(f"packaged_helper {path!r}: {reason(error)}") from None
 
