@@ -69,6 +69,10 @@ def _find(request: LaunchRequest, user: Identity, private: "list[str]") -> Facts
         from . import passes
 
         passes.find(items, facts, trusted)
+    if (facts.work_dir or _covers(facts, facts.sandbox.path)) and work_dir_of(facts.sandbox.path) is not None:
+        from . import linked
+
+        linked.find(request, facts, trusted)
     return facts
 
 

@@ -33,7 +33,13 @@ NOSUID, NODEV, NOEXEC = 0x2, 0x4, 0x8
 _RESTRICTIONS = (("nosuid", NOSUID), ("nodev", NODEV), ("noexec", NOEXEC))
 
 # The closed list of calls whose failure warns; every other failure refuses the launch (threats 17).
-BEST_EFFORT = ("record", "mark", "label of a launch without root", "entry of pass_through")
+BEST_EFFORT = (
+    "record",
+    "mark",
+    "label of a launch without root",
+    "entry of pass_through",
+    "what a link in the sandbox leads to",
+)
 
 
 class Mount:
@@ -89,6 +95,7 @@ class Facts:
     __slots__ = (
         "agents_paths",
         "bases",
+        "linked",
         "own",
         "passes",
         "private",
@@ -110,6 +117,8 @@ class Facts:
         self.volumes: list[Volume] = []
         self.tmpfs: list[Tmpfs] = []
         self.agents_paths: dict[str, Resolved | ShimError] = {}
+        # Where links lead that the agent has put into the sandbox.
+        self.linked: list[Resolved] = []
         self.targets: dict[str, Resolved] = {}
         self.volume_sources: dict[str, Resolved] = {}
         self.work_dir: Resolved | None = None
@@ -236,6 +245,7 @@ def arrange(facts: Facts, volumes: "list[Volume]", tmpfs: "list[Tmpfs]") -> "lis
     covered = [mount.target for mount in mounts]
     taken = set(covered)
     passes = [(PASS, f"pass_through {found.path!r}", found, read_only) for found, read_only in facts.passes]
+    passes += [(PASS, f"persistent volume {found.path!r}", found, False) for found in facts.linked]
     passes += _agents_passes(facts, covered)
     for action, what, found, read_only in passes:
         if any(paths.is_below(found.path, target) for target in covered) and found.path not in taken:

@@ -43,6 +43,7 @@ class LaunchRequest:
         "json",
         "keep_fds",
         "launcher",
+        "linked_paths",
         "mem",
         "on_unenforceable",
         "origin",
@@ -89,6 +90,8 @@ class LaunchRequest:
         self.launcher: str | None = None
         # What it mounts on itself, outside of the sandbox: as it is before that, or why that cannot be told.
         self.agents_paths: dict[str, Resolved | ShimError] = {}
+        # Where in the sandbox, below its top, it has put links.
+        self.linked_paths: list[str] = []
         self.keep_fds: list[int] = []
         self.on_unenforceable: str | None = None
         self.json = False

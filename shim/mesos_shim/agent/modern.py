@@ -333,6 +333,8 @@ def _choose(work: Launch) -> None:
         if done:
             filesystem.leave_to_agent(asked)
     if not done:
+        if info is not None and len(work.container_ids) > 1:
+            info = setup.without_linked(info, asked.linked_paths)
         setup.choose(asked, info, "ContainerInfo", () if work.given.of_0x else _enforced(work.info))
     if not work.known:
         _take_as_given(work)
