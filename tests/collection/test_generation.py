@@ -48,11 +48,11 @@ def test_forward_and_back(host, tmp_path):
 
     foreseen = host(check=True, flags={"gc_delay": "2days"})
     assert foreseen["changed"] and foreseen["actions"] == ["flags"] and not host.prefix.exists()
-    first = host(flags={"gc_delay": "2days"}, config_text='{"hide_work_dir": true}\n')
+    first = host(flags={"gc_delay": "2days"}, config={"hide_work_dir": True})
     assert (first["generation"], first["before"]["generation"], first["pending"]) == (1, 0, False)
     assert first["actions"] == ["config", "flags"] and first["same_agent"]
     assert tree(host.flags_dir) == {"gc_delay": "2days\n"}
-    assert not host(flags={"gc_delay": "2days"}, config_text='{"hide_work_dir": true}\n')["changed"]
+    assert not host(flags={"gc_delay": "2days"}, config={"hide_work_dir": True})["changed"]
     second = host(flags={"gc_delay": "3days"})
     assert second["generation"] == 2 and second["before"]["generation"] == 1
 
@@ -201,7 +201,7 @@ def test_old_generations_go(host):
 
 @pytest.mark.parametrize("at", ["flags", "record"])
 def test_a_failure_in_the_middle_puts_everything_back(host, monkeypatch, at):
-    host(flags={"gc_delay": "1days"}, config_text="{}\n")
+    host(flags={"gc_delay": "1days"}, config={})
     before, state = tree(host.flags_dir), host.state
 
     def full(*args, **kwargs):
@@ -212,7 +212,7 @@ def test_a_failure_in_the_middle_puts_everything_back(host, monkeypatch, at):
             patch.setattr(change.FlagChange, "make", full)
         else:
             patch.setattr(generations.Store, "record", full)
-        failed = host(flags={"gc_delay": "2days"}, config_text='{"hide_work_dir": true}\n')
+        failed = host(flags={"gc_delay": "2days"}, config={"hide_work_dir": True})
     assert failed["failed"]
     wanted = "somewhere: No space left on device: make room there (df -h, df -i), then run it again; flags, release and"
     assert failed["msg"] == wanted + " configuration were put back"
@@ -238,8 +238,8 @@ def test_where_nothing_can_be_put_back_the_next_run_knows(host, monkeypatch):
 @pytest.mark.parametrize("way", ["finish", "take back"])
 def test_a_kill_at_any_step_is_finished_or_taken_back(tmp_path, way):
     """Killed before each rename, link and removal in turn, until one run comes through."""
-    old = {"flags": {"gc_delay": "1days", "attributes": {"rack": "a"}}, "config_text": "{}\n"}
-    new = {"flags": {"gc_delay": "2days", "attributes": {"rack": "a"}}, "config_text": '{"hide_work_dir": true}\n'}
+    old = {"flags": {"gc_delay": "1days", "attributes": {"rack": "a"}}, "config": {}}
+    new = {"flags": {"gc_delay": "2days", "attributes": {"rack": "a"}}, "config": {"hide_work_dir": True}}
     for step in range(100):
         root = tmp_path / str(step)
         root.mkdir()

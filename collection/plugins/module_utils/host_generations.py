@@ -21,7 +21,11 @@ from ansible_collections.mesos.containerizer.plugins.module_utils.flag_change im
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_effects import INCOMPATIBLE
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_table import FLAGS
 from ansible_collections.mesos.containerizer.plugins.module_utils.host_python import choose
-from ansible_collections.mesos.containerizer.plugins.module_utils.shim_installation import Installation, InstallError
+from ansible_collections.mesos.containerizer.plugins.module_utils.shim_installation import (
+    Installation,
+    InstallError,
+    configuration,
+)
 from ansible_collections.mesos.containerizer.plugins.module_utils.system_errors import said
 
 # What the shim keeps below its state directory.
@@ -52,6 +56,13 @@ class Host:
         self.store = generations.Store(prefix)
         self.prefix = prefix
 
+        config = self.params["config"]
+        # The text of the configuration that is wanted, None to leave what is there.
+        self.config = (
+            None
+            if config is None
+            else self.planner.config_text(configuration(config, self.params["default_container_info"]))
+        )
     # What lies on the host now.
 
     def _found(self, unit):
@@ -162,7 +173,7 @@ class Host:
             good=base, pending=number, last=number, restarted=False, agent_id=agent_id, same_agent=same_agent
         )
         try:
-            self._switch(change, drop_in, unit, found["config"], self.params["config_text"])
+            self._switch(change, drop_in, unit, found["config"], self.config)
             self._record(number, change.path, unit, base, change)
         except Exception as error:
             try:
@@ -187,7 +198,7 @@ class Host:
             actions.append("unit")
         if params["release"] is not None and self.planner.activate(params["release"]):
             actions.append("release")
-        if params["config_text"] is not None and found["config"] != params["config_text"]:
+        if self.config is not None and found["config"] != self.config:
             actions.append("config")
         if change.drift:
             actions.append("flags")
@@ -196,7 +207,7 @@ class Host:
     def _diff(self, change, found, drop_in, unit):
         params = self.params
         release = params["release"] or found["release"]
-        config = found["config"] if params["config_text"] is None else params["config_text"]
+        config = found["config"] if self.config is None else self.config
         diff = self.planner.diff(found["release"], release, found["config"], config)
         diff.append(change.diff())
         if unit:

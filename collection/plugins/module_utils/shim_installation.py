@@ -61,7 +61,7 @@ class Installation:
             if staged or not self.check_mode:
                 self.validate(home, text)
                 self._explain(home, text)
-        return dict(self._described(name, [] if staged else ["stage"], self.current()), config_text=text, diff=[])
+        return dict(self._described(name, [] if staged else ["stage"], self.current()), diff=[])
 
     def converge(self, release, archive, config, keep):
         """Makes a release and a configuration the current ones. None: the archive is needed first."""

@@ -30,7 +30,7 @@ attributes:
 options:
   state:
     description:
-      - V(active) makes O(flags), O(release), O(config_text) and the drop-in the host's, and restarts the agent where
+      - V(active) makes O(flags), O(release), O(config) and the drop-in the host's, and restarts the agent where
         that is needed.
       - V(confirmed) says that the pending generation is good, and removes old ones.
       - V(restored) takes the host back, from a pending generation to the last good one, else to the one before.
@@ -66,9 +66,14 @@ options:
   release:
     description: Name of a staged release. Default leaves the current one.
     type: str
-  config_text:
-    description: The configuration's text, as M(mesos.containerizer.shim_release) returned it. Default leaves it alone.
-    type: str
+  config:
+    description:
+      - Configuration of the shim, as M(mesos.containerizer.shim_release) takes it. Default leaves it alone.
+    type: dict
+  default_container_info:
+    description: The default ContainerInfo, in place of the one in O(config), where it is not empty.
+    type: dict
+    default: {}
   helpers_dir:
     description: Directory of the packaged Mesos helpers, as for M(mesos.containerizer.shim_release).
     type: path
@@ -264,7 +269,8 @@ def main():
             "validator": {"type": "path"},
             "prefix": {"type": "path", "default": "/opt/mesos-shim"},
             "release": {"type": "str"},
-            "config_text": {"type": "str"},
+            "config": {"type": "dict"},
+            "default_container_info": {"type": "dict", "default": {}},
             "helpers_dir": {"type": "path"},
             "python": {"type": "path"},
             "service": {"type": "str"},

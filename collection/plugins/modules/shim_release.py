@@ -131,11 +131,6 @@ config_path:
   returned: success
   type: str
   sample: /etc/mesos-shim/config.json
-config_text:
-  description: The configuration as it is to lie on the host.
-  returned: success and O(state=staged)
-  type: str
-  sample: "{}\n"
 python:
   description: Interpreter that the release runs with.
   returned: success
