@@ -87,13 +87,20 @@ def played():
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             answer = Handler.answers.get(self.path)
-            self.send_response(404 if answer is None else 200)
+            Handler.asked.append(self.path)
+            Handler.told = self.headers["Authorization"]
+            if Handler.leads:
+                self.send_response(302)
+                self.send_header("Location", Handler.leads + self.path)
+            else:
+                self.send_response(404 if answer is None else 200)
             self.end_headers()
             self.wfile.write(json.dumps(answer).encode())
 
         def log_message(self, *args):
             pass
 
+    Handler.asked, Handler.told, Handler.leads = [], None, None
     container = {"container_id": "c-1", "status": {"executor_pid": os.getpid()}}
     Handler.answers = {
         "/slave(1)/health": {},
@@ -156,6 +163,84 @@ def test_the_gate_waits_for_what_comes_late(shim, open_tmp, played):
     late = played.answers.pop("/slave(1)/health")
     threading.Timer(0.3, lambda: played.answers.update({"/slave(1)/health": late})).start()
     assert gate(shim, open_tmp, url=played.url, probe=False, timeout=30)["problems"] == []
+
+
+LISTEN = """
+import socket, sys
+listening = socket.create_server(("127.0.0.1", 0))
+print(listening.getsockname()[1], flush=True)
+while True:
+    connection, _ = listening.accept()
+    connection.settimeout(2)
+    try:
+        print("told:", connection.recv(65536), flush=True)
+        connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\n{}")
+    except OSError as error:
+        print("silence:", error, flush=True)
+    connection.close()
+"""
+
+
+@pytest.fixture
+def stranger():
+    """A process of another user that has taken the agent's port; stranger() is what it was told first."""
+    command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-Ic", LISTEN]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        port = int(process.stdout.readline())
+        process.url = f"http://127.0.0.1:{port}"
+        yield process
+        process.kill()
+
+
+SECRET = {"url_username": "ops", "url_password": "sesame"}
+
+
+def test_who_has_taken_the_agents_port_is_told_nothing(shim, open_tmp, stranger):
+    result = gate(shim, open_tmp, url=stranger.url, probe=False, timeout=0, **SECRET)
+    assert "is answered by a process of uid 65534" in result["msg"] and "nothing was sent" in result["msg"]
+    assert stranger.stdout.readline() in ("told: b''\n", "silence: timed out\n")
+
+
+@pytest.mark.parametrize("whose", ["own", "child", "other", "down"])
+def test_only_the_units_own_process_is_asked(shim, open_tmp, played, monkeypatch, whose):
+    """Also where the unit's main process is a shell around the agent."""
+    with subprocess.Popen(["sleep", "100"]) as other:
+        pid = {"own": os.getpid(), "child": os.getppid(), "other": other.pid, "down": 0}[whose]
+        monkeypatch.setattr(service.Service, "status", lambda self: {"active": True, "enabled": True, "pid": pid})
+        result = gate(
+            shim, open_tmp, url=played.url, service="mesos-slave", probe=False, timeout=0, ignore_flags=["isolation"]
+        )
+        other.kill()
+    if whose in ("own", "child"):
+        assert result["problems"] == [] and result["agent_id"] == "S1"
+        return
+    says = {
+        "other": "that is not of the unit mesos-slave.service",
+        "down": "the unit mesos-slave.service is not running",
+    }
+    assert says[whose] in result["msg"] and "nothing was sent" in result["msg"]
+    assert played.asked == []
+
+
+def test_a_password_goes_nowhere_else(shim, open_tmp, played, stranger):
+    """Not where an answer of the agent leads, either."""
+    played.leads = stranger.url
+    result = gate(shim, open_tmp, url=played.url, probe=False, timeout=0, **SECRET)
+    assert "HTTP 302" in result["msg"]
+    assert played.asked == ["/slave(1)/health"] and played.told == "Basic b3BzOnNlc2FtZQ=="
+    stranger.kill()
+    assert stranger.stdout.read() == ""
+
+
+def test_where_nobody_can_tell_who_answers_nothing_is_sent(shim, open_tmp, played, monkeypatch, tmp_path):
+    sockets = import_module(f"{PLUGINS}.module_utils.agent_socket")
+    monkeypatch.setattr(sockets, "_TABLES", (str(tmp_path / "absent"),))
+    result = gate(shim, open_tmp, url=played.url, probe=False, timeout=0, **SECRET)
+    assert "so nobody can tell who answers" in result["msg"] and played.asked == []
+    (tmp_path / "empty").touch()
+    monkeypatch.setattr(sockets, "_TABLES", (str(tmp_path / "empty"),))
+    result = gate(shim, open_tmp, url=played.url, probe=False, timeout=0, **SECRET)
+    assert "127.0.0.1 is no address of this host" in result["msg"] and played.asked == []
 
 
 def test_usage_of_a_running_container(shim, sandbox):

@@ -4,11 +4,16 @@
 
 from __future__ import annotations
 
+import base64
+import http.client
 import json
+import ssl
+from urllib.parse import urlsplit
 
 from ansible.module_utils.urls import open_url
 from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import without_passwords
 from ansible_collections.mesos.containerizer.plugins.module_utils.agent_service import start_time
+from ansible_collections.mesos.containerizer.plugins.module_utils.agent_socket import StrangerError, refuse_strangers
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import effective
 
 
@@ -48,29 +53,33 @@ class Api:
             raise ApiError("%s%s: answered no JSON" % (self.shown, path)) from error
 
     def post(self, path, data):
-        """Sends JSON to a path. Raises ApiError."""
-        self._open(path, data)
+        """Sends JSON to a path and returns what is answered. Raises ApiError."""
+        return self._open(path, data)
 
     def _open(self, path, data):
         try:
-            answer = open_url(
-                self.url + path,
-                method="GET" if data is None else "POST",
-                data=data,
-                headers=None if data is None else {"Content-Type": "application/json"},
-                timeout=self.timeout,
-                use_proxy=False,
-                url_username=self.user,
-                url_password=self.password,
-                force_basic_auth=self.user is not None,
-                http_agent="mesos.containerizer",
-            )
-            return answer.read()
+            return self._answer(path, data)
         except Exception as error:  # of the socket, of HTTP, of TLS: all of them mean no answer
             said = b" ".join(error.read().split())[:300].decode("utf-8", "replace") if hasattr(error, "read") else ""
             reason = getattr(error, "reason", None) or error
             reason = without_passwords(str(reason))
             raise ApiError("%s%s: %s%s" % (self.shown, path, reason, ": " + said if said else "")) from error
+
+    def _answer(self, path, data):
+        answer = open_url(
+            self.url + path,
+            method="GET" if data is None else "POST",
+            data=data,
+            headers=None if data is None else {"Content-Type": "application/json"},
+            timeout=self.timeout,
+            use_proxy=False,
+            use_netrc=False,
+            url_username=self.user,
+            url_password=self.password,
+            force_basic_auth=self.user is not None,
+            http_agent="mesos.containerizer",
+        )
+        return answer.read()
 
     def _first(self, *paths):
         for path in paths[:-1]:
@@ -104,6 +113,65 @@ class Api:
             pid = (item.get("status") or {}).get("executor_pid") or 0
             found[identity] = {"pid": pid, "start_time": (start_time(pid) or 0) if pid else 0}
         return found
+
+
+class AgentApi(Api):
+    """The same of this host's agent, and of nobody else.
+
+    By http only a connection that the agent's own process has accepted is written to (agent_socket), by https only one
+    with a certificate for that name. Nothing is sent on where an answer leads to.
+    """
+
+    def __init__(self, url, user=None, password=None, service=None):
+        super().__init__(url, user, password)
+        self.service = service
+
+    def _answer(self, path, data):
+        where = urlsplit(self.url)
+        user, password = (self.user, self.password) if self.user is not None else (where.username, where.password)
+        headers = {"User-Agent": "mesos.containerizer"}
+        if user is not None:
+            word = "%s:%s" % (user, password or "")
+            headers["Authorization"] = "Basic " + base64.b64encode(word.encode("utf-8")).decode("ascii")
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        connection = self._connected(where)
+        try:
+            connection.request("GET" if data is None else "POST", where.path + path, body=data, headers=headers)
+            answer = connection.getresponse()
+            said = answer.read()
+        finally:
+            connection.close()
+        if answer.status // 100 != 2:
+            shown = b" ".join(said.split())[:300].decode("utf-8", "replace")
+            raise ApiError("HTTP %d %s%s" % (answer.status, answer.reason, ": " + shown if shown else ""))
+        return said
+
+    def _connected(self, where):
+        """A connection that is known to be the agent's; nothing has been sent on it yet."""
+        if where.scheme == "https":
+            context = ssl.create_default_context()
+            connection = http.client.HTTPSConnection(where.hostname, where.port, timeout=self.timeout, context=context)
+            connection.connect()
+            return connection
+        if where.scheme != "http" or not where.hostname:
+            raise ApiError("no address of an agent: give it as http://HOST:PORT or https://HOST:PORT")
+        connection = http.client.HTTPConnection(where.hostname, where.port, timeout=self.timeout)
+        try:
+            connection.connect()
+            refuse_strangers(connection.sock, self.service)
+        except StrangerError as error:
+            connection.close()
+            raise ApiError("%s; nothing was sent" % error) from error
+        return connection
+
+
+def agent(params, settings, service=None):
+    """The agent of this host by a module's parameters: where its flags say that it listens, or url does.
+
+    service: its unit, where there is one; see agent_socket.refuse_strangers.
+    """
+    return AgentApi(params["url"] or address(settings), params["url_username"], params["url_password"], service)
 
 
 def alive(containers):

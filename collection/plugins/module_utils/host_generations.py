@@ -15,7 +15,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils import (
     generations,
     shim_timers,
 )
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_api import Api, ApiError, address, alive
+from ansible_collections.mesos.containerizer.plugins.module_utils.agent_api import ApiError, agent, alive
 from ansible_collections.mesos.containerizer.plugins.module_utils.agent_refusals import refuse_choices
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_change import FlagChange
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_effects import INCOMPATIBLE
@@ -110,8 +110,8 @@ class Host:
         if not result["changed"] or self.check_mode:
             return result
         # Asked before anything is switched; who does not answer has nothing that could be compared.
-        url = params["url"] or address({n: s[-1] for n, s in change.state.flags.items()})
-        agent_id, containers = self._ask(url) if service else (None, {})
+        settings = {n: s[-1] for n, s in change.state.flags.items()}
+        agent_id, containers = self._ask(settings, service) if service else (None, {})
         if not (actions or pending):
             service.enable(True)
             result.update(self._restart(service, containers, agent_id) if restart else {}, restarted=restart)
@@ -297,8 +297,8 @@ class Host:
 
     # The agent.
 
-    def _ask(self, url):
-        api = Api(url, self.params["url_username"], self.params["url_password"])
+    def _ask(self, settings, service):
+        api = agent(self.params, settings, service)
         try:
             return api.state().get("id") or None, api.containers()
         except ApiError:
@@ -383,8 +383,8 @@ class Host:
         if not result["changed"] or self.check_mode:
             return result
         service = agent_service.Service(self.module.run_command, unit) if unit else None
-        url = params["url"] or address({name: items[-1] for name, items in settings.items()})
-        agent_id, containers = self._ask(url) if service else (None, {})
+        settings = {name: items[-1] for name, items in settings.items()}
+        agent_id, containers = self._ask(settings, service) if service else (None, {})
         if pending is not None:
             agent_id = store.state.get("agent_id")
         with store.lock():

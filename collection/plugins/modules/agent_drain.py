@@ -44,6 +44,9 @@ options:
     description: The agent's flags directory, which says where it answers.
     type: path
     required: true
+  service:
+    description: The agent's unit. Only what one of its processes answers is believed.
+    type: str
   url:
     description: Address of the agent's HTTP endpoints. Default is what its flags C(ip) and C(port) say.
     type: str
@@ -96,8 +99,9 @@ import os
 import time
 
 from ansible_collections.mesos.containerizer.plugins.module_utils import flag_directory
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_api import Api, ApiError, MasterError, address
+from ansible_collections.mesos.containerizer.plugins.module_utils.agent_api import Api, ApiError, MasterError, agent
 from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import SecretiveModule
+from ansible_collections.mesos.containerizer.plugins.module_utils.agent_service import Service, ServiceError
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_table import FLAGS
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import FlagError
 from ansible_collections.mesos.containerizer.plugins.module_utils.generations import Store
@@ -132,12 +136,13 @@ def run(module):
     params = module.params
     settings = {n: items[-1] for n, items in flag_directory.read(os.path.normpath(params["path"]), FLAGS).flags.items()}
     access = (params["url_username"], params["url_password"])
-    agent = Api(params["url"] or address(settings), *access)
-    machine = machine_of(agent.state())
+    service = Service(module.run_command, params["service"]) if params["service"] else None
+    api = agent(params, settings, service)
+    machine = machine_of(api.state())
     if params["state"] == "empty":
         deadline = time.monotonic() + params["timeout"]
         while True:
-            running = sorted(agent.containers())
+            running = sorted(api.containers())
             if not running or module.check_mode:
                 return {"changed": False, "machine": machine, "containers": running}
             if time.monotonic() > deadline:
@@ -187,6 +192,7 @@ def main():
             "state": {"type": "str", "choices": ["scheduled", "empty", "unscheduled"], "required": True},
             "master": {"type": "str", "required": True},
             "path": {"type": "path", "required": True},
+            "service": {"type": "str"},
             "url": {"type": "str"},
             "url_username": {"type": "str"},
             "url_password": {"type": "str", "no_log": True},
@@ -197,7 +203,7 @@ def main():
     )
     try:
         module.exit_json(**run(module))
-    except (ApiError, FlagError) as error:
+    except (ApiError, FlagError, ServiceError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg="%s: %s" % (error.filename or "agent_drain", error.strerror or error))

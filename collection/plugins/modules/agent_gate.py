@@ -134,7 +134,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils.agent_api impo
     Api,
     ApiError,
     MasterError,
-    address,
+    agent,
     alive,
 )
 from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import SecretiveModule
@@ -230,8 +230,8 @@ def run(module):
             % ", ".join(params["lost_containers"])
         )
     if params["service"] or params["url"]:
-        api = Api(params["url"] or address(settings), params["url_username"], params["url_password"])
         service = Service(module.run_command, params["service"]) if params["service"] else None
+        api = agent(params, settings, service)
         facts, found = wait(params, settings, api, service)
         problems += found
     if params["probe"] and not module.check_mode:
