@@ -185,4 +185,4 @@ def play(playbook, *arguments, cwd, as_user=None):
         env.update(PYTHONPATH=str(site), HOME=str(cwd), TMPDIR=str(cwd))
         env.pop("XDG_RUNTIME_DIR", None)
     command += [f"playbooks/{playbook}.yml", *arguments]
-    return Playbook(subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=100, check=False))
+    return Playbook(subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300, check=False))

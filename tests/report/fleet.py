@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-GETCONF = ["_NPROCESSORS_ONLN                  8", "_PHYS_PAGES                        4194304", "PAGESIZE 4096", "X"]
 DOCTOR_OK = [{"check": "kernel", "state": "ok", "message": "Linux 6.1", "remedy": ""}]
 
 
@@ -59,9 +58,13 @@ def host(
     return {
         "mesos_agent_drift": [],
         "mesos_report_flags": {"flags": {name: value for name, value in flags.items() if value is not None}},
-        "mesos_report_current": {"stat": {"exists": True, "lnk_target": f"releases/{release}"}},
-        "mesos_report_host": {"stdout_lines": GETCONF},
-        "mesos_report_doctor": {"stdout": json.dumps(doctor or DOCTOR_OK)},
+        "mesos_report_host": {
+            "release": release,
+            "cpus": 8,
+            "memory": 16 << 30,
+            "findings": doctor or DOCTOR_OK,
+            "doctor_error": "",
+        },
         "mesos_report_before": {"containers": before},
         "mesos_report_after": {"containers": after},
         **more,
@@ -95,5 +98,5 @@ def fleet() -> dict[str, dict[str, object]]:
         ),
         "agent-04.example.net": host([batch]),
         "agent-05.example.net": host([loose, cron], doctor=degraded),
-        "agent-06.example.net": {"mesos_report_current": {"unreachable": True, "msg": "timed out"}},
+        "agent-06.example.net": {"mesos_report_host": {"unreachable": True, "msg": "timed out"}},
     }

@@ -123,7 +123,7 @@ def many(count: int) -> dict[str, dict[str, object]]:
     loose = [(fleets.container(number, f"loose-{number}", 1.0, 10, mode="usage-only"), 0.1) for number in (2, 1, 3)]
     drift = ["flag gc_delay", "flag isolation"]
     fleet = {f"differs-{number:02}": fleets.host(loose, mesos_agent_drift=drift) for number in range(count)}
-    fleet |= {f"gone-{number}": {"mesos_report_current": {"unreachable": True}} for number in range(2)}
+    fleet |= {f"gone-{number}": {"mesos_report_host": {"unreachable": True}} for number in range(2)}
     return fleet | {"other": fleets.host([], mesos_agent_drift=["flag master"]), "good": fleets.host([])}
 
 
@@ -157,7 +157,7 @@ def test_a_command_is_whole(tmp_path: Path) -> None:
         ["ansible-playbook", *inventory, "mesos.containerizer.site", "--limit", "other", *look],
     ]
     (broken,) = judged({"a b": {**SEEN, "mesos_report_error": "x"}})["attention"]
-    assert broken["command"] == "ansible-playbook mesos.containerizer.verify --limit 'a b'"
+    assert broken["command"] == r"ansible-playbook mesos.containerizer.verify --limit '~^a\U00000020b$'"
     text = page_of(many(30), tmp_path).read_text()
     assert commands_of(text) == [
         item["command"] for item in judged(many(30), "inventory.yml")["attention"] if item["command"]
@@ -186,20 +186,38 @@ def test_cpu_is_what_was_used_between_the_looks() -> None:
     assert first["memory"] == 16 << 30
 
 
+@pytest.mark.parametrize("name", ["plain-1.example_x", "a b", "x,other", "y:other", "!plain", "~.*", "*", "ä", "a[0]"])
+def test_a_name_in_a_command_means_that_host_alone(name: str) -> None:
+    manager = pytest.importorskip("ansible.inventory.manager")
+    loader = pytest.importorskip("ansible.parsing.dataloader").DataLoader()
+    (broken,) = judged({name: {**SEEN, "mesos_report_error": "x"}})["attention"]
+    inventory = manager.InventoryManager(loader, sources=[], parse=False)
+    for known in (name, "other", "plain", "a", "b", "a0"):
+        inventory.add_host(known) if known not in inventory.hosts else None
+    assert [host.name for host in inventory.get_hosts(shlex.split(broken["command"])[-1])] == [name]
+
+
+def test_a_container_of_which_no_memory_is_known_is_shown() -> None:
+    fleet = fleets.fleet()
+    (statistics,) = (item["statistics"] for item in fleet["agent-04.example.net"]["mesos_report_after"]["containers"])
+    del statistics["mem_rss_bytes"]
+    assert not [item for item in judged(fleet)["attention"] if item["level"] == "full"]
+
+
 def test_a_container_that_was_seen_once_has_no_cpu_use() -> None:
     fleet = fleets.fleet()
     fleet["agent-01.example.net"]["mesos_report_before"] = {"containers": []}
     assert {item["cpu"] for item in judged(fleet)["hosts"][0]["containers"]} == {None}
 
 
-SEEN: dict[str, object] = {"mesos_report_current": {"stat": {}}, "mesos_report_host": {"rc": 1}}
+HOST: dict[str, object] = {"release": None, "cpus": None, "memory": None, "findings": [], "doctor_error": ""}
+SEEN: dict[str, object] = {"mesos_report_host": HOST, "mesos_report_flags": {"flags": {}}}
 LITTLE: dict[str, dict[str, object]] = {
-    "other-doctor": {**SEEN, "mesos_report_doctor": {"stdout": "[1]"}},
-    "failed-doctor": {**SEEN, "mesos_report_doctor": {"failed": True, "stdout": "", "stderr": "internal error"}},
+    "no-host": {**SEEN, "mesos_report_host": {"failed": True, "msg": "x answers what shim_host_info never does"}},
     "nothing": {},
-    "went-away": {"mesos_report_current": {"stat": {"exists": True}}},
-    "no-shim": {**SEEN, "mesos_report_current": {"stat": {"exists": False}}},
-    "no-doctor": {**SEEN, "mesos_report_doctor": {"stdout": "no JSON"}},
+    "went-away": {"mesos_report_host": HOST},
+    "no-shim": SEEN,
+    "no-doctor": {**SEEN, "mesos_report_host": {**HOST, "doctor_error": "no JSON"}},
     "no-usage": {**SEEN, "mesos_report_after": {"failed": True, "msg": "cannot be run"}},
     "no-flags": {**SEEN, "mesos_report_flags": {"failed": True, "msg": "x"}},
     "no-answer": {**SEEN, "mesos_report_error": "a\nb"},
@@ -212,8 +230,7 @@ def test_hosts_of_which_little_is_known_are_shown_all_the_same(tmp_path: Path) -
         "nothing": "unreachable",
         "went-away": "unreachable",
         "no-shim": "ok",
-        "other-doctor": "broken",
-        "failed-doctor": "broken",
+        "no-host": "broken",
         "no-doctor": "broken",
         "no-usage": "broken",
         "no-flags": "broken",
@@ -248,7 +265,7 @@ def test_a_strangers_words_stay_words(tmp_path: Path) -> None:
     known = fleet["agent-01.example.net"]
     known["mesos_report_flags"]["flags"]["attributes"] = {evil: evil}
     known["mesos_agent_drift"] = [evil]
-    known["mesos_report_doctor"]["stdout"] = json.dumps([{"check": evil, "state": "broken", "message": evil}])
+    known["mesos_report_host"]["findings"] = [{"check": evil, "state": "broken", "message": evil}]
     for item in known["mesos_report_after"]["containers"]:
         item.update(executor_id=evil, mode=evil, isolation=[evil])
     text = page_of(fleet, tmp_path).read_text()

@@ -15,15 +15,22 @@ import tempfile
 from ansible import constants as C
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.common.validation import check_type_dict
-from ansible.plugins.action import ActionBase
+from ansible.parsing.mod_args import ModuleArgsParser
+from ansible.template import Templar
 from ansible_collections.mesos.containerizer.plugins.module_utils.shim_installation import (
     InstallError,
     blamed,
     configuration,
     unpack,
 )
+from ansible_collections.mesos.containerizer.plugins.plugin_utils.checked_action import (
+    CheckedAction,
+    disbelieved,
+)
 from ansible_collections.mesos.containerizer.plugins.plugin_utils.release_archive import archives
+from ansible_collections.mesos.containerizer.plugins.plugin_utils.without_facts import variables
 
+# They name files of the controller, and what is in them runs there.
 _OWN_ARGUMENTS = ("archive", "archive_sha256", "psutil_wheel")
 _MAPS = {"config": "mesos_shim_config", "default_container_info": "mesos_agent_default_container_info"}
 
@@ -66,34 +73,57 @@ def _map(name, value):
         raise AnsibleActionFail(f"{_MAPS[name]}: not a map, nor JSON of one: {error}") from error
 
 
-class ActionModule(ActionBase):
+def _unless_omitted(value, known):
+    """What a template has given; None where that is nothing. Before 2.19 omit is a text that only Ansible knows."""
+    return value if value and value != known.get("omit") else None
+
+
+class ActionModule(CheckedAction):
     """The controller's half of mesos.containerizer.shim_release."""
 
     TRANSFERS_FILES = False  # hardly ever: the directory for it is made when it is needed
 
     def run(self, tmp=None, task_vars=None):
-        result = super().run(tmp, task_vars)
+        result = super(CheckedAction, self).run(tmp, task_vars)
         args = dict(self._task.args)
         for name in _MAPS:
             args[name] = _map(name, args.get(name))
-        own = {name: args.pop(name, None) or None for name in _OWN_ARGUMENTS}
+        own = self._own({name: args.pop(name, None) or None for name in _OWN_ARGUMENTS}, task_vars)
         try:
             found = archives(own["archive"], own["archive_sha256"], own["psutil_wheel"])
         except AnsibleError as error:
             raise AnsibleActionFail(str(error)) from error
         args["releases"] = {where: {"name": a.name, "sha256": a.sha256} for where, a in found.items()}
-        result.update(self._ask(args, task_vars))
+        result.update(self.ask(args, task_vars, needed=True))
         wanted = result.pop("archive_needed", None)
+        if wanted not in (None, *found):
+            raise disbelieved(task_vars, f"asks for a release for {wanted!r}: there is none")
         if wanted or "stage" in result.get("actions", ()):
             # No release there that could judge it: the same code does here, before anything on the host changes.
             own = args.get("default_container_info")
             _judge(next(iter(found.values())).content, configuration(args.get("config") or {}, own), bool(own))
         if wanted:
-            result.update(self._ask({**args, "archive": self._send(found[wanted].content)}, task_vars))
+            result.update(self.ask({**args, "archive": self._send(found[wanted].content)}, task_vars))
         return result
 
-    def _ask(self, args, task_vars):
-        return self._execute_module("mesos.containerizer.shim_release", module_args=args, task_vars=task_vars)
+    def _own(self, given, task_vars):
+        """Which files of the controller are meant, by what the operator has written and no host has said.
+
+        The task's arguments have been templated with the host's facts, which go before the inventory.
+        """
+        written = ModuleArgsParser(task_ds=self._task.get_ds()).parse(skip_action_validation=True)[1]
+        known = variables(task_vars["hostvars"], task_vars["inventory_hostname"], self._task)
+        templar, own = Templar(self._loader, variables=known), {}
+        for name, value in given.items():
+            if value and name not in written:
+                raise AnsibleActionFail(f"{name}: give it in the task itself, not in module_defaults")
+            try:
+                own[name] = _unless_omitted(templar.template(written.get(name)), known)
+            except AnsibleError as error:
+                raise AnsibleActionFail(
+                    f"{name}: it names a file of the controller, and no fact of a host may decide which: {error}"
+                ) from error
+        return own
 
     def _send(self, content):
         remote = self._connection._shell.join_path(self._connection._shell.tmpdir or self._make_tmp_path(), "release")

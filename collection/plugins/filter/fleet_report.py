@@ -46,13 +46,14 @@ _value:
   type: dict
 """
 
-import json
+import re
 import shlex
 import time
 
 # Worst first: a host that cannot be seen, a container without isolation, a difference, a weakness.
 LEVELS = ("unreachable", "broken", "usage-only", "drift", "full", "degraded")
 FULL = 0.9
+SHORTEST = 0.001  # seconds between two looks of which one can be compared with the other
 # So many names are read at a glance.
 NAMES = 4
 # What a person can paste where the report was run, by level: with the inventory's options and the hosts' names.
@@ -69,7 +70,7 @@ def fleet_report(names, hostvars, inventory=()):
     attention = _together(hosts)
     options = "".join(" -i " + shlex.quote(str(source)) for source in inventory)
     for item in attention:
-        whom = shlex.quote(",".join(host["name"] for host in item["hosts"]))
+        whom = shlex.quote(",".join(_pattern(host["name"]) for host in item["hosts"]))
         item["command"] = COMMANDS[item["kind"]] % (options, whom) if item["kind"] in COMMANDS else ""
         shown = [host["name"] for host in item["hosts"]]
         item["line"] = "%s: %s" % (_listed(shown), item["text"])
@@ -89,6 +90,14 @@ def fleet_report(names, hostvars, inventory=()):
         "containers": len(containers),
         "enforced": sum(container["mode"] == "enforced" for container in containers),
     }
+
+
+def _pattern(name):
+    """What means this host and no other where Ansible reads patterns: names with a comma, a colon or a star do not."""
+    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        return name
+    # No character that a list of patterns is divided by.
+    return "~^%s$" % "".join(c if re.match(r"[A-Za-z0-9_]", c) else "\\U%08x" % ord(c) for c in name)
 
 
 def _together(hosts):
@@ -142,33 +151,24 @@ def _host(name, known):
 
 def _reachable(known):
     """Whether the host was there from the first look to the last: one that goes in between leaves the play."""
-    looks = [known.get("mesos_report_current"), known.get("mesos_report_host")]
-    return all(look and not look.get("unreachable") for look in looks) and not looks[0].get("failed")
+    looks = [known.get("mesos_report_host"), known.get("mesos_report_flags")]
+    return all(look and not look.get("unreachable") for look in looks)
 
 
 def _fill(host, known):
-    stat = (known.get("mesos_report_current") or {}).get("stat") or {}
-    if stat.get("exists"):
-        host["release"] = str(stat.get("lnk_target") or "").rpartition("/")[2] or None
-    read = known.get("mesos_report_flags") or {}
+    seen = known["mesos_report_host"]
+    if seen.get("failed"):
+        _unknown(host, "host", seen.get("msg"))
+    elif seen["doctor_error"]:
+        # Who cannot say how he is, is not well.
+        _unknown(host, "doctor", seen["doctor_error"])
+    host["release"], host["doctor"] = seen.get("release"), seen.get("findings") or []
+    host["cpus"], host["memory"] = seen.get("cpus"), seen.get("memory")
+    read = known["mesos_report_flags"]
     if read.get("failed"):
         _unknown(host, "flags", read.get("msg"))
     flags = read.get("flags") or {}
     host["flags"] = {str(flag): _value(value) for flag, value in sorted(flags.items())}
-    system = {}
-    for line in (known.get("mesos_report_host") or {}).get("stdout_lines") or []:
-        words = line.split()
-        if len(words) == 2 and words[1].isdigit():
-            system[words[0]] = int(words[1])
-    host["cpus"] = system.get("_NPROCESSORS_ONLN")
-    if "_PHYS_PAGES" in system and "PAGESIZE" in system:
-        host["memory"] = system["_PHYS_PAGES"] * system["PAGESIZE"]
-    doctor = known.get("mesos_report_doctor") or {}
-    host["doctor"] = _findings(doctor.get("stdout"))
-    if host["doctor"] is None or doctor.get("failed"):
-        # Who cannot say how he is, is not well.
-        _unknown(host, "doctor", doctor.get("stderr") or doctor.get("msg"))
-        host["doctor"] = host["doctor"] or []
     before = {item["container_id"]: item for item in (known.get("mesos_report_before") or {}).get("containers") or []}
     after = known.get("mesos_report_after") or {}
     for item in after.get("containers") or []:
@@ -181,15 +181,6 @@ def _fill(host, known):
 def _unknown(host, what, why):
     """The first thing that could not be asked, unless there is an error already."""
     host["error"] = host["error"] or " ".join(("%s: %s" % (what, why or "no answer that can be read")).split())
-
-
-def _findings(text):
-    """The doctor's findings; None where that is not what the host has said."""
-    try:
-        value = json.loads(text or "[]")
-    except ValueError:
-        return None
-    return value if isinstance(value, list) and all(isinstance(item, dict) for item in value) else None
 
 
 def _value(value):
@@ -227,7 +218,7 @@ def _container(item, before, host):
 def _rate(after, before):
     """CPUs in use between the two looks, None where there was only one."""
     passed = after.get("timestamp", 0) - before.get("timestamp", after.get("timestamp", 0))
-    if passed <= 0 or "cpus_user_time_secs" not in after or "cpus_user_time_secs" not in before:
+    if passed < SHORTEST or "cpus_user_time_secs" not in after or "cpus_user_time_secs" not in before:
         return None
     spent = sum(after.get(name, 0) - before.get(name, 0) for name in ("cpus_user_time_secs", "cpus_system_time_secs"))
     return max(0.0, spent / passed)
@@ -250,7 +241,7 @@ def _attention(host):
         found.append(_item("drift", text, "What would change; without --check --diff it is done:"))
     found += _unisolated(host["containers"])
     for container in host["containers"]:
-        if container["memory_limit"] and container["memory_share"] >= FULL:
+        if container["memory_limit"] and (container["memory_share"] or 0) >= FULL:
             text = "%s uses %d%% of its memory limit" % (_name(container), round(100 * container["memory_share"]))
             found.append(_item("full", text, "It needs a higher limit, or a look at what grows."))
     for finding in host["doctor"]:

@@ -1,0 +1,54 @@
+# Copyright the mesos-shim authors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller's half of the modules: nothing of a host's answer goes on but what its module returns."""
+
+from __future__ import annotations
+
+import re
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.unsafe_proxy import wrap_var
+from ansible_collections.mesos.containerizer.plugins.plugin_utils import host_answers
+
+_HUNG_UP = re.compile(r"(Shared c|C)onnection to .* closed")
+
+
+class CheckedAction(ActionBase):
+    """Runs the task's module, and takes its answer only where it is one of that module's."""
+
+    _supports_check_mode = True
+    _supports_async = False  # what is asked later does not come by here
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        result.update(self.ask(self._task.args, task_vars))
+        return result
+
+    def ask(self, args, task_vars, needed=False):
+        """The module's answer. Raises AnsibleActionFail where it is none; `needed`: see host_answers.wrong."""
+        module = self._task.action.rpartition(".")[2]
+        answer = self._execute_module("mesos.containerizer." + module, module_args=args, task_vars=task_vars)
+        wrong = host_answers.wrong(module, answer, needed)
+        if wrong:
+            raise disbelieved(task_vars, f"answers what {module} never does: {wrong}")
+        if answer.get("failed"):
+            answer["msg"] = wrap_var("; ".join(filter(None, (answer.get("msg"), last_words(answer)))))
+        return answer
+
+
+def disbelieved(task_vars, what):
+    """The failure of a host that has said what it cannot; its words are no template, whatever is in them."""
+    advice = "Nothing that this host says can be believed: find out who else is root there"
+    return AnsibleActionFail(wrap_var(f"{task_vars['inventory_hostname']} {what}. {advice}"))
+
+
+def last_words(answer):
+    """The last line that a module, or what should have started it, has left instead of an answer."""
+    for stream in ("module_stderr", "module_stdout"):
+        lines = [line.strip() for line in str(answer.get(stream) or "").splitlines()]
+        lines = [line for line in lines if line and not _HUNG_UP.fullmatch(line.rstrip("."))]
+        if lines:
+            return lines[-1]
+    return ""
