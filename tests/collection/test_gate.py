@@ -276,15 +276,19 @@ def test_the_summary_names_every_host():
         "h22": {"mesos_agent_rollout": {"state": "failed", "why": "one\n two", "switched": {}}},
         "h3": {"mesos_agent_rollout": {"state": "begun", "began": 1.0}},
         "h4": {},
+        "h5": {"mesos_agent_rollout": {}},
     }
     said = summary.rollout_summary(list(hostvars), hostvars)
-    assert [" ".join(line.split()) for line in said[:4]] == [
+    assert [" ".join(line.split()) for line in said[:5]] == [
         "h1 done 1 (a) -> 2 (b), flags: gc_delay, restarted 4.2 s",
         "h22 failed: one two",
         "h3 died",
-        "h4 not started",
+        "h4 not looked at",
+        "h5 not started",
     ]
-    assert said[4] == "4 hosts: 1 died, 1 done, 1 failed, 1 not started"
+    assert said[5] == "5 hosts: 1 died, 1 done, 1 failed, 1 not looked at, 1 not started"
+    (_, count) = summary.rollout_summary(["h4"], hostvars, "3")
+    assert count == "1 host: 1 not looked at, and 3 of the group that --limit leaves out"
     resumed = {**switched, "after": {"generation": None, "release": "b"}, "changed_flags": [], "restarted": False}
     resumed["actions"] = ["resume"]
     foreseen = {"h1": {"mesos_agent_rollout": {"state": "would change", "switched": resumed}}}

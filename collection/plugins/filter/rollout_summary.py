@@ -12,7 +12,7 @@ version_added: 0.1.0
 author: The mesos-shim authors (@mesos-shim)
 description:
   - One line for each host; what it was taken from, what to, how long it took, and why it stopped.
-positional: hostvars
+positional: hostvars, left_out
 options:
   _input:
     description: Names of the hosts, in the order in which they were to be taken.
@@ -23,12 +23,16 @@ options:
     description: The variables of all hosts.
     type: dict
     required: true
+  left_out:
+    description: How many hosts of the group are left out on purpose.
+    type: int
+    default: 0
 """
 
 EXAMPLES = r"""
 - name: Say what became of each host
   ansible.builtin.debug:
-    msg: "{{ ansible_play_hosts_all | mesos.containerizer.rollout_summary(hostvars) }}"
+    msg: "{{ groups.mesos_agents | mesos.containerizer.rollout_summary(hostvars | mesos.containerizer.without_facts) }}"
 """
 
 RETURN = r"""
@@ -58,12 +62,20 @@ def _what(switched):
     return text + (", which a stopped run had begun" if "resume" in (switched.get("actions") or []) else "")
 
 
-def rollout_summary(names, hostvars):
+def _state(done):
+    """How a host ended, by what the rollout has recorded of it; None: nobody has looked at it."""
+    if done is None:
+        return "not looked at"
+    state = done.get("state") or "not started"
+    return "died" if state == "begun" else state
+
+
+def rollout_summary(names, hostvars, left_out=0):
     """One line a host, and how many of each kind."""
     rows, counts = [], {}
     for name in names:
-        done = hostvars[name].get("mesos_agent_rollout") or {"state": "not started"}
-        state = "died" if done["state"] == "begun" else done["state"]
+        done = hostvars[name].get("mesos_agent_rollout")
+        state, done = _state(done), done or {}
         counts[state] = counts.get(state, 0) + 1
         took = "%.1f s" % (done["ended"] - done["began"]) if done.get("ended") and done.get("began") else ""
         why = " ".join(str(done.get("why") or "").split())
@@ -74,7 +86,9 @@ def rollout_summary(names, hostvars):
         line = "%s  %s  %s  %s" % (name.ljust(widths[0]), state.ljust(widths[1]), what.ljust(widths[2]), took)
         lines.append(line.rstrip() + (": " + why if why else ""))
     hosts = "1 host" if len(rows) == 1 else "%d hosts" % len(rows)
-    return lines + ["%s: %s" % (hosts, ", ".join("%d %s" % (counts[s], s) for s in sorted(counts)))]
+    left_out = int(left_out)  # before 2.19 a number that was calculated arrives as text
+    rest = ", and %d of the group that --limit leaves out" % left_out if left_out else ""
+    return lines + ["%s: %s%s" % (hosts, ", ".join("%d %s" % (counts[s], s) for s in sorted(counts)), rest)]
 
 
 class FilterModule:

@@ -17,6 +17,7 @@ import os
 import re
 import stat
 
+from ansible_collections.mesos.containerizer.plugins.module_utils import public_paths
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import BACKUP_NAME, FlagError, Setting
 
 PART_FLAGS = ("attributes", "resources")
@@ -201,7 +202,7 @@ class Replacement:
         self.fd = -1
 
     def __enter__(self):
-        os.makedirs(self.parent, 0o755, exist_ok=True)
+        public_paths.make(self.parent)
         self.fd = os.open(self.parent, os.O_RDONLY | os.O_DIRECTORY)
         fcntl.flock(self.fd, fcntl.LOCK_EX)
         return self

@@ -25,7 +25,7 @@ import stat
 import tempfile
 import time
 
-from ansible_collections.mesos.containerizer.plugins.module_utils import flag_directory
+from ansible_collections.mesos.containerizer.plugins.module_utils import flag_directory, public_paths
 
 FLAGS, CONFIG, DROP_IN, ABOUT = "flags", "config.json", "drop-in.conf", "generation.json"
 _DRAINED = "drained.json"
@@ -42,7 +42,7 @@ class Store:
     @contextlib.contextmanager
     def lock(self):
         """One run at a time."""
-        os.makedirs(os.path.dirname(self.path), 0o755, exist_ok=True)
+        public_paths.make(os.path.dirname(self.path))
         os.makedirs(self.path, 0o700, exist_ok=True)
         fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -108,7 +108,7 @@ class Store:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
             return
-        os.makedirs(os.path.dirname(self.path), 0o755, exist_ok=True)
+        public_paths.make(os.path.dirname(self.path))
         os.makedirs(self.path, 0o700, exist_ok=True)
         write_file(path, json.dumps({"start": start}) + "\n", 0o600)
 

@@ -13,6 +13,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils import (
     agent_service,
     flag_directory,
     generations,
+    public_paths,
     shim_timers,
 )
 from ansible_collections.mesos.containerizer.plugins.module_utils.agent_api import ApiError, agent, alive
@@ -55,7 +56,6 @@ class Host:
         self.planner = Installation(module.run_command, True, prefix, python, self.params["helpers_dir"])
         self.store = generations.Store(prefix)
         self.prefix = prefix
-
         config = self.params["config"]
         # The text of the configuration that is wanted, None to leave what is there.
         self.config = (
@@ -63,6 +63,7 @@ class Host:
             if config is None
             else self.planner.config_text(configuration(config, self.params["default_container_info"]))
         )
+
     # What lies on the host now.
 
     def _found(self, unit):
@@ -98,22 +99,32 @@ class Host:
         found = self._found(unit)
         drop_in = agent_service.drop_in_text(self.prefix) if unit and params["drop_in"] else None
         actions = self._planned(change, found, drop_in)
+        closed = self.planner.closed() if params["release"] is not None else []
         service = agent_service.Service(self.module.run_command, unit) if unit else None
         status = service.status() if service else {}
         waking = [name for name, key in (("enable", "enabled"), ("start", "active")) if service and not status[key]]
         pending = store.state["pending"] is not None
         unfinished = pending and not store.state.get("restarted")
         restart = bool(service) and ("start" in waking or change.restart_required or "unit" in actions or unfinished)
-        done = actions + waking + (["resume"] if pending else []) + (["restart"] if restart else [])
+        done = (
+            actions
+            + (["modes"] if closed else [])
+            + waking
+            + (["resume"] if pending else [])
+            + (["restart"] if restart else [])
+        )
         result = self._result(change, found, done, params["release"] or found["release"])
+        result["closed_paths"] = closed
         result["diff"] = self._diff(change, found, drop_in, unit)
         if not result["changed"] or self.check_mode:
             return result
+        public_paths.hold(closed)
         # Asked before anything is switched; who does not answer has nothing that could be compared.
         settings = {n: s[-1] for n, s in change.state.flags.items()}
         agent_id, containers = self._ask(settings, service) if service else (None, {})
         if not (actions or pending):
-            service.enable(True)
+            if service:
+                service.enable(True)
             result.update(self._restart(service, containers, agent_id) if restart else {}, restarted=restart)
             result["after"]["generation"] = store.state["good"]
             return result
@@ -291,7 +302,7 @@ class Host:
             with contextlib.suppress(OSError):
                 os.rmdir(os.path.dirname(path))  # only if nobody else has a drop-in there
         else:
-            os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+            public_paths.make(os.path.dirname(path))
             generations.write_file(path, text, 0o644)
         agent_service.Service(self.module.run_command, unit).reload()
 

@@ -17,6 +17,8 @@ import shutil
 import tarfile
 import tempfile
 
+from ansible_collections.mesos.containerizer.plugins.module_utils import public_paths
+
 DEFAULT_PREFIX = "/opt/mesos-shim"
 _PACKAGED_HELPERS = ("/usr/libexec/mesos", "/usr/local/libexec/mesos")
 _UNPACKING = ".unpack-"
@@ -84,6 +86,11 @@ class Installation:
                 self.write_config(after)
             if self.activate(name):
                 actions.append("activate")
+            closed = self.closed()
+            if closed:
+                actions.append("modes")
+                if not self.check_mode:
+                    public_paths.hold(closed)
             if (staged or not self.check_mode) and self.prune(name, keep):
                 actions.append("prune")
         return dict(self._described(name, actions, previous), diff=self.diff(previous, name, before, after))
@@ -117,6 +124,13 @@ class Installation:
             },
         ]
 
+    def closed(self):
+        """What of the installation others cannot enter or read, though every task's user must."""
+        own = [self.prefix, self.releases, os.path.join(self.prefix, "bin"), os.path.dirname(self.config_path)]
+        if self.prefix != DEFAULT_PREFIX:
+            own.append(os.path.join(self.prefix, "etc"))
+        return public_paths.closed(sorted(own) + [self.config_path])
+
     def current(self):
         """The name of the release in use, None where there is none."""
         try:
@@ -130,7 +144,7 @@ class Installation:
         if self.check_mode:
             yield
             return
-        os.makedirs(self.releases, 0o755, exist_ok=True)
+        public_paths.make(self.releases)
         fd = os.open(self.releases, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
@@ -229,7 +243,7 @@ class Installation:
                 os.unlink(self.config_path)
             return
         directory = os.path.dirname(self.config_path)
-        os.makedirs(directory, 0o755, exist_ok=True)
+        public_paths.make(directory)
         fd, new = tempfile.mkstemp(prefix=".config-", dir=directory)
         try:
             with os.fdopen(fd, "w", encoding="utf-8") as stream:

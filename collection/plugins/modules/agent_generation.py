@@ -201,6 +201,12 @@ foreign_files:
   type: list
   elements: str
   sample: [isolation.rpmnew]
+closed_paths:
+  description: What of the installation other users could not enter or read, because of a umask for example.
+  returned: O(state=active)
+  type: list
+  elements: str
+  sample: [/etc/mesos-shim]
 restart_required:
   description: As of M(mesos.containerizer.agent_flags).
   returned: O(state=active)

@@ -152,6 +152,7 @@ ANSWERS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
         {
             **_FLAGS,
             "actions": each(text),
+            "closed_paths": each(text),
             "generation": maybe(whole),
             "before": _PLACE,
             "after": _PLACE,

@@ -1,0 +1,49 @@
+# Copyright the mesos-shim authors
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+"""Directories that every task's user must be able to enter, whatever the umask of the account that makes them.
+
+sudo and login shells may have a umask of 077 (sudoers(5), umask): what they make is closed to everybody else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+
+_ENTER, _READ = 0o055, 0o044
+
+
+def make(path):
+    """Makes a directory and what is missing on the way to it, each of mode 0755."""
+    if os.path.isdir(path):
+        return
+    above = os.path.dirname(path)
+    if above != path:
+        make(above)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+        os.chmod(path, 0o755)  # noqa: S103 (see above)
+
+
+def closed(paths):
+    """Those of them that others cannot enter, or read where they are files; what is not there is not closed."""
+    found = []
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            status = os.lstat(path)
+            wanted = _ENTER if stat.S_ISDIR(status.st_mode) else _READ
+            if not stat.S_ISLNK(status.st_mode) and status.st_mode & wanted != wanted:
+                found.append(path)
+    return found
+
+
+def hold(paths):
+    """Opens them to everybody."""
+    for path in paths:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            mode = os.fstat(fd).st_mode
+            os.fchmod(fd, stat.S_IMODE(mode) | (_ENTER if stat.S_ISDIR(mode) else _READ))
+        finally:
+            os.close(fd)

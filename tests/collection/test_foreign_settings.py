@@ -1,0 +1,161 @@
+"""Fleets that somebody else has set up: other names, other settings of Ansible, other sudoers."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from .conftest import Fleet, Host, clone_to, play, tree
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture
+def own(public_dir):
+    """A fleet whose checkout may be changed."""
+    return Fleet(public_dir, clone_to(public_dir / "clone"))
+
+
+def configure(fleet: Fleet, line: str) -> None:
+    """A line of the user's own ansible.cfg."""
+    path = fleet.checkout / "ansible.cfg"
+    path.write_text(path.read_text().replace("[defaults]\n", f"[defaults]\n{line}\n"))
+
+
+def state(host: Host) -> dict[str, object]:
+    return json.loads((host.prefix / "generations/state.json").read_text())
+
+
+def test_names_of_hosts_are_no_patterns(own):
+    """Each of these would mean other hosts where hosts are named in a pattern."""
+    names = ("plain", "a b", "x,outside", "y:outside", "!plain", "~.*", "*")
+    hosts = {name: own.host(f"h{number}") for number, name in enumerate((*names, "outside"))}
+    inventory = {
+        "mesos_agents": {"hosts": {name: hosts[name].variables for name in names}},
+        "mesos_agents_canary": {"hosts": {"a b": {}, "outside": {}}},
+        "others": {"hosts": {"outside": hosts["outside"].variables}},
+    }
+    path = own.root / "inventory.json"
+    path.write_text(json.dumps(inventory))
+    waves = json.dumps({"mesos_agent_rollout_waves": [1, "100%"]})
+    for playbook in ("rollout", "rollback"):
+        done = play(playbook, "-i", str(path), "-e", waves, cwd=own.checkout)
+        assert done.code == 0 and f"{len(names)} hosts: {len(names)} done" in done.text, done.text
+        there = playbook == "rollout"
+        assert all((hosts[name].root / "etc/mesos-slave").exists() == there for name in names)
+        first = re.search(r'"(.*?) +done ', done.text)
+        assert first and first[1] == "a b"
+        assert tree(hosts["outside"].root) == {}
+
+
+@pytest.mark.parametrize("playbook", ["rollout", "site"])
+def test_any_errors_fatal_of_the_user_leaves_nothing_half_done(own, playbook):
+    configure(own, "any_errors_fatal = true")
+    hosts = {name: own.host(name) for name in "ab"}
+    bad = {"mesos_agent_url": "http://127.0.0.1:9", "mesos_agent_gate_timeout": 0}
+    waves = {"mesos_agent_rollout_waves": ["100%"]}
+    done = own.site({hosts["a"]: {**waves, **bad}, hosts["b"]: waves}, playbook=playbook)
+    assert done.code != 0 and "taken back to generation 0" in done.text, done.text
+    assert not (hosts["a"].root / "etc/mesos-slave").exists()
+    assert [state(hosts[name])["pending"] for name in "ab"] == [None, None]
+    assert (hosts["b"].root / "etc/mesos-slave/launcher_dir").exists()
+    if playbook == "rollout":
+        assert "2 hosts: 1 done, 1 failed" in done.text
+
+
+ROLES = """\
+- hosts: mesos_agents
+  gather_facts: false
+  any_errors_fatal: true
+  roles: [mesos.containerizer.mesos_shim, mesos.containerizer.mesos_agent]
+"""
+
+
+def test_any_errors_fatal_of_the_users_own_play_takes_back_what_is_pending(own):
+    (own.checkout / "playbooks/roles.yml").write_text(ROLES)
+    hosts = {name: own.host(name) for name in "ab"}
+    # b's agent answers late: its gate still waits when a has failed.
+    bad = {"mesos_agent_url": "http://127.0.0.1:9", "mesos_agent_gate_timeout": 0}
+    done = own.site({hosts["a"]: bad, hosts["b"]: {**bad, "mesos_agent_gate_timeout": 1}}, playbook="roles")
+    assert done.code != 0, done.text
+    for host in hosts.values():
+        assert state(host)["pending"] is None
+        assert not (host.root / "etc/mesos-slave").exists()
+
+
+def pipelined(text: str) -> bool:
+    """Whether the modules went through a pipe (of a run with -vvv)."""
+    return "AnsiballZ_" not in text
+
+
+@pytest.mark.parametrize(
+    ("given", "setting", "expected"),
+    [
+        ({}, None, True),
+        ({"ansible_pipelining": False}, None, False),
+        ({}, "[connection]\npipelining = false", False),
+        ({"ansible_pipelining": True}, "[connection]\npipelining = false", True),
+    ],
+)
+def test_pipelining_is_the_operators(own, given, setting, expected):
+    if setting:
+        path = own.checkout / "ansible.cfg"
+        path.write_text(f"{path.read_text()}\n{setting}\n")
+    done = own.site(own.host("h"), "-vvv", "--check", playbook="usage", **given)
+    assert "container_usage_info" in done.text and pipelined(done.text) == expected, done.text
+
+
+TTY = """\
+#!/bin/sh
+if [ $# -eq 0 ]; then
+  echo 'sudo: sorry, you must have a tty to run sudo' >&2
+  exit 1
+fi
+exec /usr/bin/python3 "$@"
+"""
+MASKED = '#!/bin/sh\numask 077\nexec /usr/bin/python3 "$@"\n'
+
+
+def interpreter(directory: Path, text: str) -> str:
+    path = directory / "python"
+    path.write_text(text)
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_sudoers_that_want_a_terminal_are_named_and_obeyed(own):
+    host = own.host("h")
+    python = {"ansible_python_interpreter": interpreter(own.root, TTY)}
+    done, ended = own.rollout({host: python})
+    assert ended["h"][0] == "refused" and "you must have a tty to run sudo" in ended["h"][1], done.text
+    done, ended = own.rollout({host: {**python, "ansible_pipelining": False}})
+    assert done.code == 0 and ended["h"][0] == "done", done.text
+
+
+@pytest.mark.parametrize("umask", ["site", "roles"])
+def test_a_umask_closes_nothing_and_what_is_closed_is_opened(own, umask):
+    (own.checkout / "playbooks/roles.yml").write_text(ROLES)
+    host = own.host("h")
+    masked = {"ansible_python_interpreter": interpreter(own.root, MASKED)}
+    assert own.site(host, playbook=umask, **masked).code == 0
+    public = [
+        host.prefix,
+        *(host.prefix / name for name in ("bin", "etc", "etc/mesos-shim", "releases", "current/lib")),
+    ]
+    public += [host.root / "etc", host.root / "etc/mesos-slave", host.prefix / "launcher"]
+    assert {path: oct(path.stat().st_mode & 0o777) for path in public} == dict.fromkeys(public, "0o755")
+    config = host.prefix / "etc/mesos-shim"
+    config.chmod(0o700)
+    drift = own.site(host, playbook="verify", **masked)
+    assert f"drift: {config} is closed to other users" in drift.text, drift.text
+    foreseen = own.site(host, "--check", playbook=umask, **masked)
+    assert foreseen.recap("changed") == 1 and config.stat().st_mode & 0o777 == 0o700, foreseen.text
+    again = own.site(host, playbook=umask, **masked)
+    assert again.code == 0 and again.recap("changed") == 1 and config.stat().st_mode & 0o777 == 0o755, again.text
+    assert state(host)["good"] == 1
+    assert own.site(host, playbook="verify", **masked).code == 0
+    assert os.access(config, os.X_OK)
