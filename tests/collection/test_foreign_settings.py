@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from .conftest import Fleet, Host, clone_to, play, tree
+from .test_gate import played  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -75,16 +77,18 @@ ROLES = """\
 """
 
 
-def test_any_errors_fatal_of_the_users_own_play_takes_back_what_is_pending(own):
+def test_any_errors_fatal_of_the_users_own_play_takes_back_what_is_pending(own, played):  # noqa: F811
+    """a is gone during its gate, so Ansible ends the play for b too, whose own gate is passed and not confirmed."""
     (own.checkout / "playbooks/roles.yml").write_text(ROLES)
     hosts = {name: own.host(name) for name in "ab"}
-    # b's agent answers late: its gate still waits when a has failed.
-    bad = {"mesos_agent_url": "http://127.0.0.1:9", "mesos_agent_gate_timeout": 0}
-    done = own.site({hosts["a"]: bad, hosts["b"]: {**bad, "mesos_agent_gate_timeout": 1}}, playbook="roles")
-    assert done.code != 0, done.text
-    for host in hosts.values():
-        assert state(host)["pending"] is None
-        assert not (host.root / "etc/mesos-slave").exists()
+    liar = shutil.copy(Path(__file__).with_name("liar.py"), own.root)
+    (own.root / "lies.json").write_text(json.dumps({"agent_gate": {"unreachable": True, "msg": "gone"}}))
+    asked = {"mesos_agent_url": played.url, "mesos_agent_gate_probe": False}
+    asked["mesos_agent_gate_ignore_flags"] = ["isolation", "launcher_dir", "work_dir"]
+    done = own.site({hosts["a"]: {**asked, "ansible_python_interpreter": liar}, hosts["b"]: asked}, playbook="roles")
+    assert done.code != 0 and "any_errors_fatal ends the play for all" in done.failure(hosts["b"]), done.text
+    assert state(hosts["b"])["pending"] is None
+    assert not (hosts["b"].root / "etc/mesos-slave").exists()
 
 
 def pipelined(text: str) -> bool:
@@ -159,3 +163,14 @@ def test_a_umask_closes_nothing_and_what_is_closed_is_opened(own, umask):
     assert state(host)["good"] == 1
     assert own.site(host, playbook="verify", **masked).code == 0
     assert os.access(config, os.X_OK)
+
+
+@pytest.mark.parametrize("playbook", ["site", "rollout", "rollback", "verify", "uninstall", "usage"])
+def test_a_run_of_other_tags_goes_past_an_imported_playbook(own, playbook):
+    web = {"hosts": "mesos_agents", "gather_facts": False, "tags": "web", "tasks": [{"ansible.builtin.debug": {}}]}
+    plays = [{"ansible.builtin.import_playbook": f"{playbook}.yml"}, web]
+    (own.checkout / "playbooks/tagged.yml").write_text(json.dumps(plays))
+    hosts = {own.host(name): {} for name in "ab"}
+    done = own.site(hosts, "--tags", "web", playbook="tagged")
+    assert done.code == 0 and done.text.count('"msg": "Hello world!"') == 2, done.text
+    assert all(tree(host.root) == {} for host in hosts)

@@ -9,7 +9,6 @@ item without its id, a number that is none, which would end a page or a summary 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 
 Check = Callable[[object, str], None]
@@ -39,7 +38,7 @@ def flag(value: object, at: str) -> None:
 def number(value: object, at: str) -> None:
     """A number that can be calculated with: finite, and no larger than a counter of the kernel's."""
     wrong = isinstance(value, bool) or not isinstance(value, (int, float))
-    if wrong or not math.isfinite(value) or abs(value) > _LARGEST:
+    if wrong or not -_LARGEST <= value <= _LARGEST:  # nor not-a-number, which is on neither side
         raise AnswerError(f"{at} is {_said(value)}, not a number that can be")
 
 
