@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import importlib.util
 import json
 import os
@@ -10,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import termios
 from pathlib import Path
 
 import pytest
@@ -27,6 +30,18 @@ needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux mo
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.SIG_DFL)
+
+
+def _leave_terminal() -> None:
+    """Tests are at no terminal, whoever runs them: a launch of another user's would get one of its own there."""
+    if os.getsid(0) != os.getpid():
+        with contextlib.suppress(OSError):
+            fd = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
+            fcntl.ioctl(fd, termios.TIOCNOTTY)
+            os.close(fd)
+
+
+_leave_terminal()
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses

@@ -1,13 +1,13 @@
 """`mesos-shim enter ID -- COMMAND`: a command inside a running container's view, as its user.
 
-The namespaces are opened first and the process's start time is compared afterwards: what was opened is then the
-container's, whoever has its pid by the time it is joined.
+What is joined is judged first (namespaces.py). What is root's stays outside: the terminal (terminal.py), the session
+keyring, the environment, every descriptor above 2.
 """
 
 import os
 import sys
 
-from . import execute, identity, linux, options, record, registry, supervise
+from . import execute, identity, linux, namespaces, options, registry, supervise, terminal
 from .errors import ShimError, one_line, reason
 from .isolators import cgroup
 from .registry import Entry
@@ -19,15 +19,18 @@ HELP = """\
 usage: mesos-shim enter ID [--config FILE] -- COMMAND [ARG...]
 
 Runs COMMAND in the namespaces, the cgroups and the sandbox of a running
-container, as its user, with the caller's environment. Ends as COMMAND ends.
-'mesos-shim ps' lists the ids.
+container, as its user. At a terminal it gets a terminal of its own. Root's
+environment stays outside, but for TERM, LANG and the like: HOME, USER, SHELL
+and PATH are those of a login. Ends as COMMAND ends. 'mesos-shim ps' lists the
+ids.
 
 example: mesos-shim enter run-1a2b3c4d5e6f -- sh
 """
 
-# A user namespace first: it gives the right to the others. Those that the shim never makes are joined too, where the
-# container's process has them.
-_KINDS = ("user", "mnt", "pid", "ipc", "net", "uts", "cgroup", "time")
+# What a login shell leaves alone (su(1), --login), and what says in which words and colours to speak.
+_KEPT = (b"TERM", b"COLORTERM", b"NO_COLOR", b"LANG", b"LANGUAGE", b"TZ")
+_PATH = b"/usr/local/bin:/usr/bin:/bin"
+_PATH_OF_ROOT = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def main(arguments: "list[str]", config_path: str) -> int:
@@ -44,9 +47,12 @@ def main(arguments: "list[str]", config_path: str) -> int:
     if not processes.LINUX:
         raise ShimError("enter: a container has no view of its own on this system; run the command in its sandbox")
     entry, process = _find(options.state_dir(given, config_path), operands[0])
-    found = _open_namespaces(entry, process)
+    variables = _environment(entry)
+    terminal.separate(entry.uid)
+    what = f"enter: container {entry.container_id!r}"
+    found = namespaces.open_those_of(what, process.pid, process.start, namespaces.KINDS, entry.namespaces, entry.uid)
     _join_groups(entry)
-    return _run(entry, found, command)
+    return _run(entry, found, command, variables)
 
 
 def _find(state: str, container_id: str) -> "tuple[Entry, Process]":
@@ -67,42 +73,21 @@ def _find(state: str, container_id: str) -> "tuple[Entry, Process]":
     return entry, members.one(entry)
 
 
-def _open_namespaces(entry: Entry, process: Process) -> "dict[str, int]":
-    """Descriptors of those namespaces of the process that are not ours."""
-    pid = process.pid
-    if record.start_time(pid) != process.start:
-        raise ShimError(f"enter: container {entry.container_id!r} has just ended")
-    found = {}
-    for kind in _KINDS:
-        ours = _inode(f"/proc/self/ns/{kind}")
-        if ours is None:
-            continue  # a kind that this kernel does not have
-        try:
-            fd = os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            raise ShimError(f"enter: container {entry.container_id!r} has just ended") from None
-        except OSError as error:
-            raise ShimError(f"enter: pid {pid} of {entry.container_id!r}: {kind} namespace: {reason(error)}") from None
-        if os.fstat(fd).st_ino == ours:
-            if kind == "mnt" and entry.namespaces.get("mnt", ours) != ours:
-                # A 1.x agent's helper stands for the command in the record until there is one.
-                raise ShimError(
-                    f"enter: pid {pid} of {entry.container_id!r} is not in the view that it was launched in: "
-                    "it has just been started, try again, or has left it"
-                )
-            os.close(fd)
-        else:
-            found[kind] = fd
-    if record.start_time(pid) != process.start:
-        raise ShimError(f"enter: container {entry.container_id!r} has just ended; pid {pid} is another's by now")
-    return found
+def _environment(entry: Entry) -> "dict[bytes, bytes]":
+    """The command's variables: an ordinary caller's own; of root's those alone that a login would keep."""
+    variables = execute.environment()
+    if os.geteuid() != 0:
+        return variables
+    import pwd  # here, not in the container's view
 
-
-def _inode(path: str) -> "int | None":
+    kept = {name: value for name, value in variables.items() if name in _KEPT or name.startswith(b"LC_")}
+    kept[b"PATH"] = _PATH if entry.uid else _PATH_OF_ROOT
     try:
-        return os.stat(path).st_ino
-    except OSError:
-        return None
+        account = pwd.getpwuid(entry.uid)
+    except KeyError:
+        return {**kept, b"HOME": b"/"}
+    name, home, shell = map(os.fsencode, (account.pw_name, account.pw_dir, account.pw_shell))
+    return {**kept, b"HOME": home, b"SHELL": shell or b"/bin/sh", b"USER": name, b"LOGNAME": name}
 
 
 def _join_groups(entry: Entry) -> None:
@@ -114,8 +99,9 @@ def _join_groups(entry: Entry) -> None:
             sys.stderr.write(f"mesos-shim: warning: {one_line(str(error))}: it will not count as the container's\n")
 
 
-def _run(entry: Entry, found: "dict[str, int]", command: "list[str]") -> int:
+def _run(entry: Entry, found: "dict[str, int]", command: "list[str]", variables: "dict[bytes, bytes]") -> int:
     signals = supervise.hold_signals()
+    execute.stop_imports()
     try:
         if "user" in found:
             # Its uids mean nothing inside: become the user outside, whose namespace it is.
@@ -124,41 +110,44 @@ def _run(entry: Entry, found: "dict[str, int]", command: "list[str]") -> int:
             linux.setns(fd, 0)
     except OSError as error:
         raise ShimError(f"enter: joining the namespaces of {entry.container_id!r}: {reason(error)}") from None
-    if "pid" not in found:
+
+    def finish(_: int = 0) -> None:
         supervise.release_signals(signals)
-        _finish(entry, "user" in found, command)
+        _finish(entry, "user" in found)
+        execute.command(command, variables)
+
+    if "pid" not in found:
+        finish()
     # A process does not change its own pid namespace, only its children's (setns(2)).
-    child = supervise.fork(lambda _: _inside(entry, "user" in found, command, signals), "mesos-shim")
+    child = supervise.fork(finish, "mesos-shim")
     execute.close_others([])
     return supervise.exit_code(supervise.wait(child))
-
-
-def _inside(entry: Entry, is_user: bool, command: "list[str]", signals: supervise.Signals) -> None:
-    supervise.release_signals(signals)
-    _finish(entry, is_user, command)
 
 
 def _become(entry: Entry) -> None:
     gid = entry.uid if entry.gid is None else entry.gid
     if os.geteuid() == 0:
+        execute.leave_session_keyring()
         identity.become(identity.Identity(entry.uid, gid, entry.groups, switch=True))
     elif entry.uid != os.geteuid():
         raise ShimError(f"enter: {entry.container_id!r} runs as uid {entry.uid}; only root or that user can enter it")
 
 
-def _finish(entry: Entry, is_user: bool, command: "list[str]") -> None:
-    """Inside: the user's ids, the sandbox, the command."""
-    execute.keep_only([])
-    execute.restore_signals()
-    if entry.no_new_privs:
-        linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
-    if not is_user:
-        _become(entry)
-    # As the user: he may have put a link in the sandbox's place, and root would follow it where he may not go.
+def _finish(entry: Entry, is_user: bool) -> None:
+    """Inside: the user's ids, the sandbox."""
+    try:
+        execute.keep_only([])
+        execute.restore_signals()
+        if entry.no_new_privs:
+            linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+        if not is_user:
+            _become(entry)
+    except OSError as error:
+        raise ShimError(f"enter: becoming uid {entry.uid} of {entry.container_id!r}: {reason(error)}") from None
+    # As the user: they may have put a link in the sandbox's place, and root would follow it where they may not go.
     try:
         os.chdir(entry.sandbox)
     except OSError as error:
         sys.stderr.write(f"mesos-shim: warning: sandbox {one_line(entry.sandbox)}: {reason(error)}; starting in /\n")
         sys.stderr.flush()
         os.chdir("/")
-    execute.command(command, execute.environment())

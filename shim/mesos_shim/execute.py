@@ -60,6 +60,21 @@ def restore_signals() -> None:
     _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
 
 
+def leave_session_keyring() -> None:
+    """Have an empty session keyring in the place of the caller's, for another user's command. Raises ShimError.
+
+    It is made as root, whose share of keys is large (keyrings(7), root_maxkeys): a user could fill their own. A kernel
+    without keyrings has nothing to leave, and a filter that forbids keyctl(2) forbids it to the command as well.
+    """
+    if sys.platform != "linux":
+        return
+    try:
+        linux.new_session_keyring()
+    except OSError as error:
+        if error.errno not in linux.ABSENT:
+            raise ShimError(f"giving the command a session keyring of its own: {reason(error)}") from None
+
+
 def keep_only(keep: "list[int]") -> None:
     """Let no descriptor above 2 into the command but those of `keep` (threats 9). Raises OSError."""
     try:

@@ -309,6 +309,7 @@ def _drop(request: LaunchRequest, made: plan.Plan, become: "Callable[[identity.I
             doing = "setting no_new_privs"
             set_no_new_privs()
         if made.user.switch:
+            execute.leave_session_keyring()
             doing = f"becoming uid {made.user.uid}"
             become(made.user)
     except OSError as error:

@@ -71,6 +71,28 @@ PR_CAP_AMBIENT_CLEAR_ALL = 4
 # include/uapi/linux/nsfs.h: _IOR(0xb7, 0x5, __u64), Linux 6.11
 NS_GET_MNTNS_ID = 0x8008B705
 NS_GET_USERNS = 0xB701  # _IO(0xb7, 0x1), Linux 4.9
+NS_GET_OWNER_UID = 0xB704  # _IO(0xb7, 0x4), Linux 4.11
+
+KEYCTL_JOIN_SESSION_KEYRING = 1  # include/uapi/linux/keyctl.h
+
+# Of keyctl(2), which is older than the numbers that all architectures share (arch/*/…/syscall*.tbl): by what uname(2)
+# says and whether we have 64 bits. The others have that of include/uapi/asm-generic/unistd.h.
+_KEYCTL = {
+    ("x86_64", True): 250,
+    ("x86_64", False): 288,
+    ("i", False): 288,  # i386 to i686
+    ("arm", False): 311,
+    ("aarch64", False): 311,
+    ("ppc", True): 271,
+    ("ppc", False): 271,
+    ("s390", True): 280,
+    ("s390", False): 280,
+    ("mips", True): 5241,
+    ("mips", False): 4282,
+    ("sparc", True): 283,
+    ("sparc", False): 283,
+}
+_KEYCTL_GENERIC = 219
 
 _SYS_OPEN_TREE = 428
 _SYS_MOVE_MOUNT = 429
@@ -238,6 +260,18 @@ def prctl(option: int, argument: int) -> None:
     _check(_function("prctl")(option, argument, 0, 0, 0))
 
 
+def new_session_keyring() -> None:
+    """An empty session keyring for this process and what it becomes, in the place of the one it has (keyctl(2))."""
+    _check(_syscall(_keyctl(posix.uname().machine, sys.maxsize > 2**32), KEYCTL_JOIN_SESSION_KEYRING, None))
+
+
+def _keyctl(machine: str, is_64: bool) -> int:
+    for (name, bits), number in _KEYCTL.items():
+        if bits == is_64 and machine.startswith(name):
+            return number
+    return _KEYCTL_GENERIC
+
+
 def file_system_type(fd: int) -> int:
     """The magic number of the file system of `fd` (fstatfs(2), include/uapi/linux/magic.h)."""
     buffer = bytearray(_STATFS_SIZE)
@@ -252,6 +286,13 @@ def file_system_type(fd: int) -> int:
 def owning_user_namespace(fd: int) -> int:
     """A descriptor of the user namespace that owns the namespace `fd` (ioctl_ns(2), NS_GET_USERNS)."""
     return _check(_function("ioctl")(fd, NS_GET_USERNS))
+
+
+def owner_of(fd: int) -> int:
+    """The uid, as we see it, of the user who made the user namespace `fd` (ioctl_ns(2), NS_GET_OWNER_UID)."""
+    buffer = bytearray(8)  # a uid_t, which has 4 of them
+    _check(_function("ioctl")(fd, NS_GET_OWNER_UID, _address(buffer)))
+    return int.from_bytes(buffer[:4], sys.byteorder)
 
 
 def mount_namespace_id(fd: int) -> int:

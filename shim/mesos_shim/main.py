@@ -5,6 +5,9 @@ import sys
 
 from .errors import ShimError, fail, reason, unexpected
 
+if False:  # for the type checker alone: no launch imports typing
+    from .request import LaunchRequest
+
 
 def main(config: str = "/etc/mesos-shim/config.json", agent: bool = False) -> None:
     """Run `mesos-shim` (or, with `agent`, `mesos-containerizer`) with the configuration at `config`; never returns."""
@@ -49,12 +52,36 @@ def _run(arguments: "list[str]", config: str) -> int:
         raise ShimError("run: --json: the command's output is its own; 'explain --json' prints the plan")
     if not asked.command:
         raise ShimError("run: no command; it goes after '--'")
+    if asked.user is not None and sys.platform == "linux" and _at_terminal():
+        _leave_terminal(asked)
     if launch.needs_parent(asked):
         from . import supervise
 
         return supervise.run(asked)
     launch.run(asked, [])
     return 125  # exec does not return
+
+
+def _at_terminal() -> bool:
+    """Whether the command could reach a terminal of the caller's: as its controlling one, or by a descriptor."""
+    if posix.isatty(0) or posix.isatty(1) or posix.isatty(2):
+        return True
+    try:
+        posix.close(posix.open("/dev/tty", posix.O_RDWR | posix.O_NOCTTY | posix.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
+def _leave_terminal(asked: "LaunchRequest") -> None:
+    """Go on at a terminal of the command's own, where it is another user's than the caller's."""
+    from . import identity
+
+    user = identity.of_user(asked.user, asked.user_named)
+    if user.uid != posix.geteuid():
+        from . import terminal
+
+        terminal.separate(user.uid)
 
 
 def _leave(name: str, status: int) -> None:

@@ -1,5 +1,6 @@
-"""The fixture that starts containers."""
+"""The fixtures that start containers, and programs at terminals."""
 
 from ..containers import start
+from ..terminals import terminal
 
-__all__ = ["start"]
+__all__ = ["start", "terminal"]

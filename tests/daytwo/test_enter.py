@@ -11,6 +11,10 @@ from typing import Any
 
 import pytest
 
+from mesos_shim import enter as module
+from mesos_shim import namespaces, record
+from mesos_shim.errors import ShimError
+
 from ..conftest import NOBODY, PYTHON, Shim, needs_root
 from ..containers import Starter, alive, children_of, running, wait_for
 from ..isolators.test_cgroups import needs_cgroups
@@ -30,10 +34,6 @@ def enter(shim: Shim, *words: object, name: str = "c1", **keywords: Any) -> str:
     done = shim.run("enter", name, "--", *words, **keywords)
     assert (done.returncode, done.stderr) == (0, ""), done
     return done.stdout.rstrip("\n")
-
-
-def namespaces(text: str) -> list[str]:
-    return text.split()
 
 
 def test_into_every_namespace(start: Starter, shim: Shim, open_tmp: Path) -> None:
@@ -161,44 +161,47 @@ def test_a_reused_pid_is_not_entered(start: Starter, shim: Shim) -> None:
     assert "container 'old' has ended; 'mesos-shim gc' clears what it left" in done.stderr
 
 
+def opened(shim: Shim, name: str = "c1", **other: Any) -> dict[str, int]:
+    """What `enter` opens of the container, whose process may be said to be an`other`."""
+    entry, process = module._find(str(shim.state_dir), name)
+    pid, start = other.get("pid", process.pid), other.get("start", process.start)
+    return namespaces.open_those_of("it", pid, start, namespaces.KINDS, entry.namespaces, entry.uid)
+
+
 def test_a_pid_that_is_reused_while_it_is_opened_is_not_entered(
     start: Starter, shim: Shim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The start time is compared after the namespaces were opened: here it changes between the two."""
-    from mesos_shim import enter as module
-    from mesos_shim import record
-    from mesos_shim.errors import ShimError
-
-    start()
-    entry, process = module._find(str(shim.state_dir), "c1")
-    answers = iter([record.start_time(process.pid), 123456789])
-    monkeypatch.setattr(record, "start_time", lambda *_: next(answers))
-    with pytest.raises(ShimError, match=r"has just ended; pid .* is another's by now"):
-        module._open_namespaces(entry, process)
-
-
-def test_a_container_that_ends_while_it_is_entered(start: Starter, shim: Shim) -> None:
-    from mesos_shim import enter as module
-    from mesos_shim.errors import ShimError
-
     container = start()
-    entry, process = module._find(str(shim.state_dir), "c1")
-    container.end()
-    with pytest.raises(ShimError, match="has just ended"):
-        module._open_namespaces(entry, process)
+    answers = iter([container.record["start_time"], 123456789])
+    monkeypatch.setattr(record, "start_time", lambda *_: next(answers))
+    with pytest.raises(ShimError, match=r"it, pid \d+, has ended"):
+        opened(shim)
+
+
+def test_a_container_that_ends_while_it_is_entered(start: Starter, shim: Shim, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At each moment: what is asked is asked of that one process, whoever has its pid."""
+    real = namespaces._open
+    for kind in ("mnt", "uts", "time"):
+        container = start(name=kind)
+
+        def end_first(process: int, each: str, found: dict[str, int], of: Any = container, at: str = kind) -> None:
+            if each == at:
+                of.end()
+            real(process, each, found)
+
+        monkeypatch.setattr(namespaces, "_open", end_first)
+        with pytest.raises(ShimError, match=r"it, pid \d+, has ended"):
+            opened(shim, kind)
 
 
 def test_a_pid_of_an_orphan_that_was_reused_before_it_is_opened_is_not_entered(start: Starter, shim: Shim) -> None:
     """Also of a process that the container left behind it is known when that was started."""
-    from mesos_shim import enter as module
-    from mesos_shim.errors import ShimError
-
     container = start()
     container.do("left = subprocess.Popen(['sleep', '60'])")
     left = int(container.do("answer = left.pid"))
-    entry, process = module._find(str(shim.state_dir), "c1")
-    with pytest.raises(ShimError, match="has just ended"):
-        module._open_namespaces(entry, process._replace(pid=left, start=process.start - 1))
+    with pytest.raises(ShimError, match=r"it, pid \d+, has ended"):
+        opened(shim, pid=left, start=record.start_time(left) - 1)
     container.do("left.kill(); left.wait()")
 
 

@@ -437,7 +437,7 @@ def test_a_pid_that_was_given_anew_is_no_parent(agent: Agent) -> None:
         record.write_text(json.dumps({**value, "start_time": value["start_time"] - 1}))
         _, out, err = end(debug.start("echo joined", user="nobody"))
         assert (out, debug.status) == ("", "256")
-        assert f"has ended: pid {value['pid']} is another process by now" in err
+        assert f"the parent container c1, pid {value['pid']}, has ended" in err
         record.write_text(json.dumps(value))
 
 

@@ -420,6 +420,8 @@ def _become_packaged(work: Launch, made: plan.Plan, signals: "supervise.Signals 
     arguments = work.given.again(info, reading, writing)
     if signals is not None:
         supervise.release_signals(signals)
+    if made.user.switch:
+        execute.leave_session_keyring()
     if made.no_new_privs is not None:
         launch_module.set_no_new_privs()
     packaged.exec_packaged(work.config, arguments, what)
