@@ -6,10 +6,13 @@ from . import linux, paths, policy
 from .config import PassThrough
 from .container_info import Volume, forbidden_target
 from .errors import ShimError, reason
-from .identity import Identity
+from .identity import Identity, with_rights_of
 from .plan import NODEV, NOEXEC, NOSUID, Facts
 from .request import FRAMEWORK, LaunchRequest, sandbox_path
 from .resolve import S_IFDIR, Missing, Resolved, Status, resolve, trusted_uids
+
+if False:  # for the type checker alone: no launch imports typing
+    from typing import Callable
 
 # File systems that are the kernel's own voice (include/uapi/linux/magic.h): nothing is mounted over a part of them,
 # or a task could lie to every program that asks the kernel (runc CVE-2019-16884, CVE-2025-31133).
@@ -50,18 +53,14 @@ def _find(request: LaunchRequest, user: Identity, private: "list[str]") -> Facts
     facts = Facts(sandbox(request, trusted), user)
     facts.agents_paths = request.agents_paths
     if request.config.private_directories and "filesystem/shared" in request.isolation:
-        _find_private(request, facts, trusted)
+        _find_operators(lambda: _find_private(request, facts, trusted), request, user)
         private = private + [base.path for base in facts.bases.values()]
-    for volume in request.info.volumes if request.info is not None else []:
-        place = f"{volume.place}.container_path"
-        if _is_ours(facts, volume.container_path, place, trusted):
-            facts.volumes.append(volume)
-            if not volume.relative:
-                facts.volume_sources[volume.host_path] = _source(volume, request, trusted, private)
-    for item in request.config.tmpfs:
-        if _is_ours(facts, item.container_path, "configuration: tmpfs", trusted):
-            facts.tmpfs.append(item)
-    _find_work_dir(request, facts, trusted)
+    if request.origin == FRAMEWORK:
+        # What is said of a path, its task's user could have seen (threats 33).
+        with_rights_of(user, lambda: _find_volumes(request, facts, trusted, private))
+    else:
+        _find_operators(lambda: _find_volumes(request, facts, trusted, private), request, user)
+    _find_operators(lambda: _find_configured(request, facts, trusted), request, user)
     items = request.config.pass_through
     if request.launcher is not None and _covers(facts, request.launcher):
         items = [*items, PassThrough(request.launcher, True)]
@@ -94,6 +93,40 @@ def _find_private(request: LaunchRequest, facts: Facts, trusted: "tuple[int, ...
 
             facts.bases[item.base] = base = private_dirs.base(item.base, trusted)
             _refuse_the_kernels(base, private_dirs.WHAT, item.base)
+
+
+def _find_operators(find: "Callable[[], None]", request: LaunchRequest, user: Identity) -> None:
+    """Find what the operator or the caller named. Under an agent a failure is told as the task's user would meet it.
+
+    For it goes to the task's stderr, and of root's directories no more than that is the task's to know.
+    """
+    try:
+        return find()
+    except ShimError as error:
+        if request.sandbox_named == "--sandbox":  # an agent gives no options of ours
+            raise
+        try:
+            with_rights_of(user, find)
+        except ShimError as seen:
+            if str(seen) != str(error):
+                raise ShimError(f"{seen}; as root, 'mesos-shim explain' tells more") from None
+        raise
+
+
+def _find_volumes(request: LaunchRequest, facts: Facts, trusted: "tuple[int, ...]", private: "list[str]") -> None:
+    for volume in request.info.volumes if request.info is not None else []:
+        place = f"{volume.place}.container_path"
+        if _is_ours(facts, volume.container_path, place, trusted):
+            facts.volumes.append(volume)
+            if not volume.relative:
+                facts.volume_sources[volume.host_path] = _source(volume, request, trusted, private)
+
+
+def _find_configured(request: LaunchRequest, facts: Facts, trusted: "tuple[int, ...]") -> None:
+    for item in request.config.tmpfs:
+        if _is_ours(facts, item.container_path, "configuration: tmpfs", trusted):
+            facts.tmpfs.append(item)
+    _find_work_dir(request, facts, trusted)
 
 
 def sandbox(request: LaunchRequest, trusted: "tuple[int, ...]") -> Resolved:

@@ -28,7 +28,7 @@ def main(arguments: "list[str]", config_path: str) -> int:
     entries, warnings = registry.read_all(state)
     known = Counters(state, locked=False).known(entries)
     members = membership.find(entries, processes.table() if entries else {}, known)
-    for warning in warnings + members.unseen():
+    for warning in warnings + members.unseen() + registry.whose(state):
         sys.stderr.write(f"mesos-shim: warning: {one_line(warning)}\n")
     running = [entry for entry in entries if members.alive(entry)]
     if "--json" in given:

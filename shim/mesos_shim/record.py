@@ -12,6 +12,7 @@ from .errors import ShimError, reason
 from .plan import BIND, TMPFS, Plan, source_path
 
 VERSION = 1
+STATE_OF_ROOT = "/run/mesos-shim" if sys.platform == "linux" else "/var/run/mesos-shim"
 _DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 
 
@@ -21,7 +22,7 @@ def state_dir(configured: "str | None") -> str:
         return configured
     uid = posix.geteuid()
     if uid == 0:
-        return "/run/mesos-shim" if sys.platform == "linux" else "/var/run/mesos-shim"
+        return STATE_OF_ROOT
     given = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
     base = given if given.startswith("/") else f"/run/user/{uid}"
     return base + "/mesos-shim"
@@ -48,16 +49,34 @@ def open_place(state: str) -> Place:
         except FileNotFoundError:
             continue
         if depth > len(parts) - 2:  # ours: nobody else may put records there
-            _check_owner(fd, path)
+            status = _check_owner(fd, path)
+            if depth == len(parts) and status.st_mode & 0o077:
+                _close_to_others(fd, path)
         return Place(state, fd, parts[depth:])
     raise FileNotFoundError(2, f"no directory {paths.join(parts[:-2])}")
 
 
-def _check_owner(fd: int, path: str) -> None:
+def _close_to_others(fd: int, path: str) -> None:
+    """Records of releases before 0.3 were for all to read, and when `enter` reads them for all to see (inotify(7)).
+
+    The state directory itself is closed where its name says that it is ours: another may serve others as well.
+    """
+    posix.fchmod(fd, 0o700)
+    parent = posix.open("..", _DIRECTORY, dir_fd=fd)
+    try:
+        if paths.split(path)[-2] == "mesos-shim":
+            _check_owner(parent, path)
+            posix.fchmod(parent, 0o700)
+    finally:
+        posix.close(parent)
+
+
+def _check_owner(fd: int, path: str) -> "posix.stat_result":
     status = posix.fstat(fd)
     if status.st_uid != posix.geteuid() or status.st_mode & 0o022:
         posix.close(fd)
         raise PermissionError(1, f"{path} belongs to uid {status.st_uid} with mode {status.st_mode & 0o7777:04o}")
+    return status
 
 
 def write(place: Place, record: "dict[str, object]", named: bool = False) -> None:
@@ -68,14 +87,14 @@ def write(place: Place, record: "dict[str, object]", named: bool = False) -> Non
     fd = place.fd
     for name in place.missing:
         try:
-            posix.mkdir(name, 0o755, dir_fd=fd)
+            posix.mkdir(name, 0o700, dir_fd=fd)
         except FileExistsError:
             pass
         child = posix.open(name, _DIRECTORY, dir_fd=fd)
         posix.close(fd)
         place.fd = fd = child
         _check_owner(fd, name)
-        posix.fchmod(fd, 0o755)  # whatever the caller's umask
+        posix.fchmod(fd, 0o700)  # whatever the caller's umask
     place.missing = []
     name = f"{record['container_id']}.json"
     # Of two launches with one name only one has this file, and judges and replaces what is there: no lock is needed.
@@ -95,7 +114,7 @@ def write(place: Place, record: "dict[str, object]", named: bool = False) -> Non
         data = jsontext.dump(record).encode("ascii") + b"\n"
         if posix.write(file, data) != len(data):
             raise OSError(28, "no space left for the record")
-        posix.fchmod(file, 0o644)
+        posix.fchmod(file, 0o600)
         posix.rename(temporary, name, src_dir_fd=fd, dst_dir_fd=fd)
     except BaseException:
         posix.unlink(temporary, dir_fd=fd)

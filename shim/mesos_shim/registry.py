@@ -15,6 +15,10 @@ _MAX_PID = 1 << 31
 MODES = ("enforced", "usage-only")
 
 
+class Closed(ShimError):
+    """Another user's records, which are that user's and root's to read."""
+
+
 class Entry:
     """One record, judged: every field has the type that its reader expects."""
 
@@ -205,6 +209,10 @@ def open_directory(state: str, name: str = "containers") -> "int | None":
         fd = os.open(path, _DIRECTORY)
     except FileNotFoundError:
         return None
+    except PermissionError as error:
+        raise Closed(
+            f"{path}: {reason(error)}: these are another user's records; ask as that user, or as root"
+        ) from None
     except OSError as error:
         raise ShimError(f"{path}: {reason(error)}") from None
     status = os.fstat(fd)
@@ -214,6 +222,14 @@ def open_directory(state: str, name: str = "containers") -> "int | None":
             f"{path}: owned by uid {status.st_uid}, mode {status.st_mode & 0o7777:04o}: others can write records there"
         )
     return fd
+
+
+def whose(state: str) -> "list[str]":
+    """What is to be said of containers that are not looked for: an ordinary user's list is not the host's."""
+    roots = record.STATE_OF_ROOT
+    if os.geteuid() == 0 or state != record.state_dir(None) or not os.path.isdir(roots):
+        return []
+    return [f"only the containers of uid {os.geteuid()} are looked for; root's are in {roots}, for root to see"]
 
 
 def read_all(state: str, damaged: "dict[str, str] | None" = None) -> "tuple[list[Entry], list[str]]":

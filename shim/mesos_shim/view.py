@@ -10,7 +10,7 @@ import posix
 from . import execute, linux, paths, sandbox_dirs
 from .config import bytes_of
 from .errors import ShimError, reason
-from .identity import open_as
+from .identity import open_as, with_rights_of
 from .plan import AGENTS, HIDE, KEEP, PASS, TMPFS, Mount, Plan, mirrored_levels
 from .resolve import OPEN_STEP, S_IFDIR, S_IFLNK, S_IFMT, Resolved, Status
 
@@ -124,7 +124,7 @@ def _enter(plan: Plan, framework: bool) -> int:
     if not plan.isolates:
         return sandbox
     mounts = Mounts()
-    _create(plan, opened, sandbox, mounts)
+    _create(plan, opened, sandbox, mounts, framework)
     _clone(plan, opened, mounts)
     for mount, descriptors in zip(plan.mounts, opened):
         _attach(mount, descriptors, plan, opened, mounts)
@@ -331,7 +331,7 @@ def _leave_out(plan: Plan, opened: "list[Opened]") -> None:
         del plan.mounts[index], opened[index]
 
 
-def _create(plan: Plan, opened: "list[Opened]", sandbox: int, mounts: Mounts) -> None:
+def _create(plan: Plan, opened: "list[Opened]", sandbox: int, mounts: Mounts, framework: bool) -> None:
     # A source inside another's comes after it, as its target does (plan.arrange).
     for mount, descriptors in zip(plan.mounts, opened):
         if mount.base is not None:
@@ -344,7 +344,10 @@ def _create(plan: Plan, opened: "list[Opened]", sandbox: int, mounts: Mounts) ->
             descriptors.source = descriptors.tree = _new_tmpfs(mount, plan, mounts)
     for mount in plan.mounts:
         if mount.parent is not None:
-            _make_mount_point(mount, plan.mounts[mount.parent], opened[mount.parent].source, plan)
+            parent, root = plan.mounts[mount.parent], opened[mount.parent].source
+            if framework and not parent.fresh:
+                _look_for_mount_point(mount, parent, root, plan)
+            _make_mount_point(mount, parent, root, plan)
 
 
 def _source(mount: Mount) -> sandbox_dirs.Source:
@@ -385,6 +388,11 @@ def _inodes(size: str) -> "str | None":
     if size.endswith("%"):
         return None
     return str(max(1024, bytes_of(size) // 4096))
+
+
+def _look_for_mount_point(mount: Mount, parent: Mount, root: int, plan: Plan) -> None:
+    """Refuse it where the task's user could not find it in a framework's source, and so may not learn of it."""
+    with_rights_of(plan.user, lambda: _make_mount_point(mount, parent, root, plan))
 
 
 def _make_mount_point(mount: Mount, parent: Mount, root: int, plan: Plan) -> None:

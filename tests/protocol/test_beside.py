@@ -27,6 +27,9 @@ from ..hostile.pausing import between
 from . import wire
 from .drive import Agent, end, record, wait_until_named
 
+# Which of its calls of that name lends the ids: the first two look for what the framework named as its task's user.
+LEND = 3
+
 pytestmark = needs_root
 
 STATUS = {"shell": False, "value": "/bin/cat", "arguments": ["cat", "/proc/self/status"]}
@@ -177,7 +180,7 @@ def test_the_record_is_there_before_the_command(agent: Agent) -> None:
         seen.append(record(agent))
 
     # The last call before the child is made.
-    assert between(words, agent.root, "setresuid", 1, look).returncode == 0
+    assert between(words, agent.root, "setresuid", LEND, look).returncode == 0
     (found,) = seen
     assert found["pid"] == found["supervisor"]["pid"]
     with running(agent) as (helper, pid):
@@ -201,7 +204,7 @@ def test_its_user_cannot_look_into_the_helper_that_lends_him_its_ids(agent: Agen
             )
             seen.append(b"PermissionError" in done.stderr)
 
-    assert between(words, agent.root, "setresuid", 1, attack).returncode == 0
+    assert between(words, agent.root, "setresuid", LEND, attack).returncode == 0
     # Its effective and its saved ids stay root's: nobody but root may trace it.
     assert seen == [[str(NOBODY), "0", "0", "0"], True, True, True, True]
 
@@ -238,14 +241,14 @@ def test_a_command_that_is_not_there_leaves_nothing(agent: Agent) -> None:
 def test_a_helper_that_cannot_have_its_ids_back_ends_the_command(agent: Agent) -> None:
     """It would be the task's user's to stop and to kill as long as the command runs."""
     words = words_of(agent, {"shell": True, "value": "exec sleep 1000"})
-    strace = ["strace", "-qqq", "-o", os.devnull, "-e", "inject=setresuid:error=EPERM:when=2", "--", *words]
+    strace = ["strace", "-qqq", "-o", os.devnull, "-e", f"inject=setresuid:error=EPERM:when={LEND + 1}", "--", *words]
     done = subprocess.run(strace, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout, agent.status) == (1, "", "256")
     assert done.stderr.startswith("mesos-containerizer: coming back from the command's ids: ")
     assert list((agent.shim.state_dir / "containers").iterdir()) == []
 
 
-@pytest.mark.parametrize(("call", "number"), [("setresuid", 2), ("renameat", 2), ("chdir", 1)])
+@pytest.mark.parametrize(("call", "number"), [("setresuid", LEND + 1), ("renameat", 2), ("chdir", 1)])
 def test_a_helper_that_is_killed_beside_its_command_hides_nothing(agent: Agent, call: str, number: int) -> None:
     """What it had started is still the container, whomever the record names; then gc clears it."""
     words = words_of(agent, {"shell": True, "value": "echo $$; exec sleep 1000"})

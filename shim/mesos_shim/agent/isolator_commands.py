@@ -11,11 +11,14 @@ src/slave/containerizer/mesos/isolators of 0.25, 0.28, 1.0, 1.2 and 1.4.
 
 import posix
 
+from .. import identity
 from ..errors import ShimError
 from . import setup
 
 if False:  # for the type checker alone: no launch imports typing
     from typing import Callable
+
+    from ..request import LaunchRequest
 
 _BIND = "mount -n --bind "
 _AND = " && "
@@ -48,11 +51,17 @@ class Sorted:
 
 
 def sort(
-    commands: "list[setup.Command]", held: "dict[str, object] | None", known: bool, sandbox: "str | None", where: str
+    commands: "list[setup.Command]",
+    held: "dict[str, object] | None",
+    known: bool,
+    sandbox: "str | None",
+    where: str,
+    asked: "LaunchRequest | None" = None,
 ) -> Sorted:
     """Sort the isolators' `commands`. `held` is the ContainerInfo as the agent holds it, if that is `known` at all.
 
-    Without a `sandbox` its volumes are not attached by this launch, and replace nothing.
+    Without a `sandbox` its volumes are not attached by this launch, and replace nothing. Paths are looked for with the
+    rights of the user who is `asked` for.
     """
     result = Sorted()
     volumes = _volumes(held)
@@ -64,7 +73,7 @@ def sort(
             if known and (text in ours or text == _AND.join(ours)):
                 continue  # our volumes take its place
             if not known and text.startswith(_BIND):
-                result.binds.extend(_pairs(text, where))
+                result.binds.extend(_pairs(text, where, asked))
                 continue
             _refuse_a_frameworks(text, volumes, known, f"{where}[{index}]")
         result.kept.append(index)
@@ -103,7 +112,7 @@ def _refuse_a_frameworks(text: str, volumes: "list[tuple[str, str]]", known: boo
                 )
 
 
-def _pairs(text: str, where: str) -> "list[tuple[str, str]]":
+def _pairs(text: str, where: str, asked: "LaunchRequest | None") -> "list[tuple[str, str]]":
     """Source and target of what is unmistakably a bind mount between two existing paths; anything else is refused."""
     result = []
     for part in text.split(_AND):
@@ -111,17 +120,19 @@ def _pairs(text: str, where: str) -> "list[tuple[str, str]]":
         if len(words) != 5 or not part.startswith(_BIND) or not all(_PLAIN.issuperset(word) for word in words[3:]):
             raise ShimError(f"{where}: {part!r} is not plainly 'mount -n --bind SOURCE TARGET'; it is not run")
         for path in words[3:]:
-            if not _exists(path):
+            if not _exists(path, asked):
                 raise ShimError(f"{where}: {part!r}: {path!r} does not exist")
         result.append((words[3], words[4]))
     return result
 
 
-def _exists(path: str) -> bool:
+def _exists(path: str, asked: "LaunchRequest | None") -> bool:
+    """Whether it may be there, as far as the task's user sees; what they may not see is judged where all paths are."""
+    user = identity.current() if asked is None else identity.of_user(asked.user, asked.user_named, asked.own_as_is)
     try:
-        posix.lstat(path)
-    except OSError:
-        return False
+        identity.with_rights_of(user, lambda: posix.lstat(path))
+    except OSError as error:
+        return path.startswith("/") and not isinstance(error, (FileNotFoundError, NotADirectoryError))
     return path.startswith("/")
 
 

@@ -308,7 +308,12 @@ def _sort_commands(work: Launch) -> None:
     if not commands:
         return
     work.isolators = isolator_commands.sort(
-        commands, work.held.container_info, work.known, None if work.debug else work.request.sandbox, where
+        commands,
+        work.held.container_info,
+        work.known,
+        None if work.debug else work.request.sandbox,
+        where,
+        work.request,
     )
     work.agents_directory = _agents_directory()
 

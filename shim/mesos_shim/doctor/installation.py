@@ -167,7 +167,7 @@ def _state(config: Config) -> Finding:
 
 def _state_remedy(config: Config, path: str) -> str:
     if os.geteuid() == 0:
-        return f"install -d -m 0755 -o root {path}"
+        return f"install -d -m 0700 -o root {path}"
     if config.state_dir is not None:
         return "leave state_dir out of the configuration: each user's records then lie in his own run directory"
     return f"loginctl enable-linger, or set XDG_RUNTIME_DIR to a directory of your own (now {path})"
@@ -177,6 +177,8 @@ def _ended(config: Config) -> "list[Finding]":
     state = record.state_dir(config.state_dir)
     try:
         entries, warnings = registry.read_all(state)
+    except registry.Closed as error:
+        return [Finding("containers", DEGRADED, str(error), "as root: mesos-shim doctor")]
     except ShimError as error:
         directory = f"{state}/containers"
         return [Finding("containers", BROKEN, str(error), f"chown root {directory} && chmod go-w {directory}")]

@@ -46,7 +46,7 @@ def take(state: str) -> Sample:
     # Not under the counters' lock, for which others wait: a disk can be large.
     for item in used:
         warnings += statistics.measure(item.entry, item.statistics)
-    warnings += members.unseen()
+    warnings += members.unseen() + registry.whose(state)
     for warning in (counters.warning, processes.reader_warning() if used else None):
         if warning is not None:
             warnings.append(warning)
