@@ -42,9 +42,7 @@ def at(request: pytest.FixtureRequest, terminal: AT, start: Starter, shim: Shim,
 
 
 def test_another_terminal_of_the_same_size(at: AT) -> None:
-    there = at(
-        "sh", "-c", 'tty; stty size; stty -g; trap "stty size; exit 3" WINCH; echo ready; while :; do sleep 0.1; done'
-    )
+    there = at("sh", "-c", 'tty; stty size; trap "stty size; exit 3" WINCH; echo ready; while :; do sleep 0.1; done')
     name = there.read("\n")
     assert name.startswith("/dev/pts/")
     assert name.strip() != there.name
@@ -95,7 +93,7 @@ def test_a_lot_of_input_comes_whole(at: AT) -> None:
 
 
 def test_the_key_that_interrupts(at: AT) -> None:
-    there = at("sh", "-c", "echo ready; sleep 60; echo not reached")
+    there = at("sh", "-c", "echo ready; exec sleep 60")
     there.read("ready\n")
     there.type("\3")
     assert there.rest() == "^C"
@@ -228,7 +226,7 @@ def test_in_a_pipe_the_keyboard_is_the_readers_until_the_command_reads(shell: Te
     shell.type("hello\r")
     shell.read("got hello\n")
     shell.read(PROMPT)
-    shell.type("inside sh -c 'echo one; sleep 60' | (read x; read y </dev/tty; echo $x $y)\r")
+    shell.type("inside sh -c 'echo one; exec sleep 60' | (read x; read y </dev/tty; echo $x $y)\r")
     shell.type("two\r")
     shell.read("one two\n")
     shell.type("\3")

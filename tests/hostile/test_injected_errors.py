@@ -37,7 +37,7 @@ class Scene:
         self.sandbox = self.root / "sandbox"
         self.sandbox.mkdir()
         for name in ("state", "state/containers", "place", "place/inner", "shm"):
-            (self.root / name).mkdir()
+            (self.root / name).mkdir(mode=0o700 if name.startswith("state") else 0o777)
         self.config: dict[str, object] = {"state_dir": str(self.root / "state")}
         self.before_words: list[str] = []
         self.options: list[str] = []
@@ -265,7 +265,9 @@ LONG = [
 def test_every_call_of_other_plans(shim: Shim, mounts_stay: None, plan: str) -> None:
     if plan in HELPERS:
         shim.configure(framework_volumes="all")
-        (shim.state_dir / "containers").mkdir(parents=True)  # there from the first: it is the installed shim's own
+        (shim.state_dir / "containers").mkdir(
+            0o700, parents=True
+        )  # there from the first: it is the installed shim's own
     inject_everywhere(shim, plan)
     if plan in HELPERS:
         # Of launches that were refused no record is left (of those that started and ended, gc clears theirs).
