@@ -4,6 +4,7 @@ A forked copy of the interpreter costs a third of a bare one's start: most of wh
 copied page by page. posix_spawn(3) lends the memory to the child until it is the command (vfork(2)), which leaves no
 code of ours to run in between; so this process becomes what the command is to be, as far as there is a way back.
 What has none (a namespace of pids or users, cgroups) or is the child's alone is left to supervise.start, which forks.
+So are the ids of another user, who for a moment could signal, stop and kill a helper that had them (threats 23).
 
 This process stays in the command's view, as Mesos' own helper does: an agent has its pid, and takes that for where the
 container is. Who stays uses what is open already, and no path but those in /proc.
@@ -13,8 +14,7 @@ import _signal
 import posix
 import sys
 
-from . import identity, launch, record, supervise
-from .errors import ShimError, reason
+from . import launch, record, supervise
 from .plan import Plan
 from .request import LaunchRequest
 
@@ -29,6 +29,7 @@ def possible(made: Plan, signals: supervise.Signals) -> bool:
     """Whether the command of this plan can be started so."""
     return (
         sys.platform == "linux"
+        and not made.user.switch
         and not made.new_user_namespace
         and not made.namespaces
         and not any(group.ours for group in made.cgroups)
@@ -64,10 +65,6 @@ def start(
     nothing runs, and that the host is as it was.
     """
     supervise.stand_beside(made)
-    try:
-        ours = identity.real_ids() if made.user.switch else None
-    except OSError as error:
-        raise ShimError(f"what the helper has to come back to from the command's ids: {reason(error)}") from None
     pid = 0
     try:
         enter()
@@ -75,29 +72,20 @@ def start(
         made.first = {"pid": posix.getpid(), "start_time": made.supervisor["start_time"] or None}
         launch.settle(request, made, place)
         said = len(made.warnings)
-        try:
-            pid = launch.finish(
-                request,
-                made,
-                variables,
-                path,
-                identity.lend,
-                lambda *what: posix.posix_spawn(
-                    *what, setsigmask=signals.mask, setsigdef=signals.forwarded, resetids=made.user.switch
-                ),
-            )
-        finally:
-            if ours is not None:
-                identity.take_back(ours)
+        pid = launch.finish(
+            request,
+            made,
+            variables,
+            path,
+            lambda *what: posix.posix_spawn(*what, setsigmask=signals.mask, setsigdef=signals.forwarded),
+        )
         launch.name_in_record(made, pid)
         posix.chdir("/")  # no core of ours in the sandbox
         launch.warn(made.warnings[said:])
-    except BaseException as error:
+    except BaseException:
         if pid:
             posix.kill(pid, _signal.SIGKILL)
             posix.waitpid(pid, 0)
         launch.give_up(made)
-        if isinstance(error, OSError):
-            raise ShimError(f"coming back from the command's ids: {reason(error)}; nothing runs") from None
         raise
     return supervise.Child(pid, None)

@@ -108,10 +108,15 @@ def stop_imports() -> None:
 
 
 def close_others(keep: "list[int]") -> None:
-    """Close every descriptor above 2 but those of `keep`: for a process that stays beside the command.
+    """Close every descriptor above 2 but those of `keep`, and go to `/`: for a process that stays beside the command.
 
-    Its pipes would never end otherwise, and the host's file systems stay busy.
+    Its pipes would never end otherwise, and the host's file systems stay busy. A core of ours, with root's memory in
+    it, would lie in the sandbox (core(5)).
     """
+    try:
+        posix.chdir("/")
+    except OSError:
+        pass  # whoever may not search it stays where a core of that user's may lie
     for prepare in before_closing:
         prepare()
     first = 3

@@ -1,13 +1,12 @@
 """The task's user: uid, gid and groups, as the kernel will see them."""
 
 import posix
+import sys
 
 from .errors import ShimError, reason
 
 if False:  # for the type checker alone: no launch imports typing
     from typing import Any, Callable
-
-_EINVAL = 22
 
 
 class Identity:
@@ -64,7 +63,14 @@ def of_user(name: "str | None", where: str, own_as_is: bool = False) -> Identity
 
 
 def become(identity: Identity) -> None:
-    """Take the ids on for good; a failure of any call refuses the launch."""
+    """Take the ids on for good, and no right of the caller's along. Raises OSError or ShimError: then nothing may run.
+
+    The kernel takes a process's capabilities at that only where no securebit says otherwise, and leaves the inheritable
+    ones in any case (capabilities(7)): a unit's `SecureBits=` and `AmbientCapabilities=` would be the task's.
+    """
+    to_another = sys.platform == "linux" and identity.uid != 0
+    if to_another:
+        _clear_securebits()
     posix.setgroups(identity.groups)
     if not hasattr(posix, "setresuid"):  # macOS: where root calls these, they set the saved ids too
         posix.setgid(identity.gid)
@@ -72,47 +78,38 @@ def become(identity: Identity) -> None:
         return
     posix.setresgid(identity.gid, identity.gid, identity.gid)
     posix.setresuid(identity.uid, identity.uid, identity.uid)
+    if to_another:
+        _drop_capabilities()
 
 
-def lend(identity: Identity) -> None:
-    """Take the ids on as real ones, which a child started with POSIX_SPAWN_RESETIDS makes its effective ones.
-
-    Those of this process stay: it keeps its rights, nobody of that user can trace it, and `take_back` undoes it. The
-    saved ones, which the child has from us, become its effective ones when it is the command (execve(2)).
-    """
-    if identity.uid != 0:
-        _clear_ambient()
-    posix.setgroups(identity.groups)
-    posix.setresgid(identity.gid, -1, -1)
-    posix.setresuid(identity.uid, -1, -1)
-
-
-def _clear_ambient() -> None:
-    """No capability survives the exec: the kernel clears these where all three ids are left, and one is not yet."""
+def _clear_securebits() -> None:
     from . import linux
 
+    bits = linux.prctl(linux.PR_GET_SECUREBITS)
+    if not bits:
+        return
     try:
-        linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_CLEAR_ALL)
+        linux.prctl(linux.PR_SET_SECUREBITS, 0)
     except OSError as error:
-        if error.errno != _EINVAL:  # Linux before 4.3 has none
-            raise
+        raise ShimError(
+            f"the caller's securebits {bits:#x} cannot be cleared ({reason(error)}), and with them the command would "
+            "keep rights of root's: take SecureBits= out of the caller's unit"
+        ) from None
 
 
-def real_ids() -> "tuple[list[int], int, int]":
-    """What `lend` changes of this process: groups, gid, uid."""
-    return posix.getgroups(), posix.getgid(), posix.getuid()
+def _drop_capabilities() -> None:
+    """Empty all sets but the bounding one, which says what set-id programs may gain, and look whether they are."""
+    from . import linux
 
-
-def take_back(ids: "tuple[list[int], int, int]") -> None:
-    """Have the real ids and the groups again that were ours."""
-    groups, gid, uid = ids
-    posix.setresuid(uid, -1, -1)
-    posix.setresgid(gid, -1, -1)
-    posix.setgroups(groups)
+    linux.set_capabilities(0, 0, 0)
+    # An ambient one is always permitted and inheritable too: without those there is none.
+    left = linux.capabilities(), linux.prctl(linux.PR_GET_SECUREBITS)
+    if left != ((0, 0, 0), 0):
+        raise ShimError(f"rights of the caller's are left to the command: capabilities and securebits {left}")
 
 
 def open_as(identity: Identity, opener: "Callable[[str, int], int]", path: str, flags: int) -> int:
-    """Open `path` by `opener` with the task user's rights, so that a 0700 parent keeps him out (threats 19)."""
+    """Open `path` by `opener` with the task user's rights, so that a 0700 parent keeps them out (threats 19)."""
     fd: int = with_rights_of(identity, lambda: opener(path, flags))
     return fd
 
@@ -120,17 +117,21 @@ def open_as(identity: Identity, opener: "Callable[[str, int], int]", path: str, 
 def with_rights_of(identity: Identity, act: "Callable[[], Any]") -> "Any":
     """What `act` returns, done with the rights of that user where we are root: it finds what they could find.
 
-    Our real and saved ids stay root's, so nobody of that user can trace this process or send it a signal.
+    By the ids of file access alone (setfsuid(2)): a process whose effective ids are the user's is the user's to
+    renice and to put on other processors.
     """
     if posix.geteuid() != 0 or identity.uid == 0:
         return act()
-    groups, gid = posix.getgroups(), posix.getegid()
+    from . import linux
+
+    groups, gid, rights = posix.getgroups(), posix.getegid(), linux.capabilities()
     posix.setgroups(identity.groups)
     try:
-        posix.setegid(identity.gid)
-        posix.seteuid(identity.uid)
+        linux.set_file_ids(identity.uid, identity.gid)
+        # Not left to the kernel, which with SECBIT_NO_SETUID_FIXUP would let us open everything.
+        linux.set_capabilities(0, rights[1], rights[2])
         return act()
     finally:
-        posix.seteuid(0)
-        posix.setegid(gid)
+        linux.set_capabilities(*rights)
+        linux.set_file_ids(0, gid)
         posix.setgroups(groups)

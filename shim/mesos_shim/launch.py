@@ -279,26 +279,25 @@ def finish(
     made: plan.Plan,
     variables: "dict[bytes, bytes] | None" = None,
     path: "str | None" = None,
-    become: "Callable[[identity.Identity], None]" = identity.become,
     start: "Callable[..., int]" = posix.execve,
 ) -> int:
     """The last steps, in an order that cannot be changed: say the warnings, drop rights, become the command.
 
-    `variables` and `path` where they are not the caller's environment and the command's first word. `become` takes
-    the user's ids on; `start` where the command is to be a child, whose pid is returned (execute.command).
+    `variables` and `path` where they are not the caller's environment and the command's first word; `start` where the
+    command is to be a child, whose pid is returned (execute.command).
     """
     try:
         warn(made.warnings)
         if variables is None:
             variables = execute.environment()
-        _drop(request, made, become)
+        _drop(request, made)
         return execute.command(made.command, variables, path, start)
     except BaseException:
         give_up(made)
         raise
 
 
-def _drop(request: LaunchRequest, made: plan.Plan, become: "Callable[[identity.Identity], None]") -> None:
+def _drop(request: LaunchRequest, made: plan.Plan) -> None:
     """Everything that the command must not have of ours; the ids last, because there may be no way back from them."""
     doing = "closing descriptors that are not the command's"
     try:
@@ -311,7 +310,7 @@ def _drop(request: LaunchRequest, made: plan.Plan, become: "Callable[[identity.I
         if made.user.switch:
             execute.leave_session_keyring()
             doing = f"becoming uid {made.user.uid}"
-            become(made.user)
+            identity.become(made.user)
     except OSError as error:
         raise ShimError(f"{doing}: {reason(error)}") from None
 

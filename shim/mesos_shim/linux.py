@@ -63,10 +63,12 @@ _EBADF = 9
 
 # include/uapi/linux/prctl.h
 PR_SET_PDEATHSIG = 1
+PR_GET_SECUREBITS = 27
+PR_SET_SECUREBITS = 28
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
-PR_CAP_AMBIENT = 47
-PR_CAP_AMBIENT_CLEAR_ALL = 4
+
+_CAPABILITY_VERSION = 0x20080522  # include/uapi/linux/capability.h, _LINUX_CAPABILITY_VERSION_3
 
 # include/uapi/linux/nsfs.h: _IOR(0xb7, 0x5, __u64), Linux 6.11
 NS_GET_MNTNS_ID = 0x8008B705
@@ -255,9 +257,38 @@ def close_range(first: int, last: int, flags: int) -> None:
     _check(_syscall(_SYS_CLOSE_RANGE, first, last, flags))
 
 
-def prctl(option: int, argument: int) -> None:
+def prctl(option: int, argument: int = 0) -> int:
     """prctl(2) with one argument; the others must be 0 for the options that we use."""
-    _check(_function("prctl")(option, argument, 0, 0, 0))
+    return _check(_function("prctl")(option, argument, 0, 0, 0))
+
+
+def _capability_header() -> bytes:
+    return _CAPABILITY_VERSION.to_bytes(4, sys.byteorder) + bytes(4)  # pid 0: this thread
+
+
+def capabilities() -> "tuple[int, int, int]":
+    """This thread's effective, permitted and inheritable capabilities, as bits (capget(2))."""
+    data = bytearray(24)  # twice the three sets, 32 bits each: the lower half first
+    _check(_function("capget")(_capability_header(), _address(data)))
+    words = [int.from_bytes(data[start : start + 4], sys.byteorder) for start in range(0, 24, 4)]
+    return words[0] | words[3] << 32, words[1] | words[4] << 32, words[2] | words[5] << 32
+
+
+def set_capabilities(effective: int, permitted: int, inheritable: int) -> None:
+    """Set them (capset(2)); an ambient one that is no longer both permitted and inheritable goes too."""
+    sets = (effective, permitted, inheritable)
+    words = [bits >> shift & 0xFFFFFFFF for shift in (0, 32) for bits in sets]
+    data = b"".join(word.to_bytes(4, sys.byteorder) for word in words)
+    _check(_function("capset")(_capability_header(), data))
+
+
+def set_file_ids(uid: int, gid: int) -> None:
+    """The ids by which this thread opens files, and those alone (setfsuid(2)). Raises OSError where it may not."""
+    for name, wanted in (("setfsgid", gid), ("setfsuid", uid)):
+        change = _function(name)
+        change(wanted)
+        if change(-1) & 0xFFFFFFFF != wanted:  # they tell nothing but the id before; -1 is nobody's
+            raise OSError(1, posix.strerror(1))
 
 
 def new_session_keyring() -> None:

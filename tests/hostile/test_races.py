@@ -5,32 +5,46 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from ..conftest import NOBODY, SOAK, Shim, needs_root
 from ..launching import host_mounts, info, volume
+from ..protocol import wire
+from ..protocol.drive import Agent, end
 
 pytestmark = [needs_root, pytest.mark.scaled, pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")]
 
 LAUNCHES = 2000 if SOAK else 100
+MANY = 10_000 if SOAK else 100
 CANARY = "root's own secret"
 
 Racer = Callable[..., "subprocess.Popen[bytes]"]
 
 
-@pytest.fixture(scope="session")
-def racer_program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The compiled racer, where its user can run it."""
-    path = Path("/var/tmp") / f"mesos-shim-racer-{os.getpid()}"
-    source = Path(__file__).with_name("racer.c")
+@contextmanager
+def compiled(name: str) -> Iterator[Path]:
+    """The program of that name, where its user can run it."""
+    path = Path("/var/tmp") / f"mesos-shim-{name}-{os.getpid()}"
+    source = Path(__file__).with_name(f"{name}.c")
     subprocess.run(["gcc", "-O2", "-Wall", "-Werror", "-o", str(path), str(source)], check=True)
-    yield path
-    path.unlink()
+    try:
+        yield path
+    finally:
+        path.unlink()
+
+
+@pytest.fixture(scope="session")
+def racer_program() -> Iterator[Path]:
+    """The compiled racer."""
+    with compiled("racer") as path:
+        yield path
 
 
 @pytest.fixture
@@ -286,6 +300,44 @@ def test_a_target(shim: Shim, sandbox: Path, open_tmp: Path, roots: Path, race: 
     assert snapshot(roots) == before
     assert not [reason for reason in reasons if not reason.startswith("mesos-shim: ")]
     assert ran >= LAUNCHES // 20, reasons
+
+
+@pytest.fixture
+def signals() -> Iterator[Callable[[str], None]]:
+    """Start the signaller as a user."""
+    started: list[subprocess.Popen[bytes]] = []
+    with compiled("signaller") as program:
+
+        def start(user: str) -> None:
+            words = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "nice", str(program)]
+            started.append(subprocess.Popen(words, stdout=subprocess.PIPE))
+            assert started[0].stdout is not None
+            assert started[0].stdout.read(1) == b"s"
+
+        yield start
+        for process in started:
+            process.kill()
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+
+
+def test_signals_at_the_helper(shim: Shim, open_tmp: Path, signals: Callable[[str], None]) -> None:
+    """The task's user may end the task, by the signal of its choice, and never the helper (threat 23)."""
+    user = "games"  # who has no other process on a test host
+    agent = Agent(open_tmp, shim)
+    agent.hold(wire.container_info(wire.volume("/tmp", "tmp")))
+    shutil.chown(agent.sandbox, user)
+    signals(user)
+    hit = 0
+    for _ in range(MANY):
+        code, _, err = end(agent.start("exec sleep 1000", user=user))  # the signals end it
+        assert code == 0, (code, err)  # not by a signal
+        assert agent.status is not None
+        assert int(agent.status) & 0x7F in (signal.SIGABRT, signal.SIGSEGV, signal.SIGSYS, signal.SIGKILL)
+        hit += 1
+    assert hit == MANY
+    assert [path.name for path in agent.sandbox.iterdir() if "core" in path.name] == []
 
 
 def test_nothing_is_left_mounted() -> None:

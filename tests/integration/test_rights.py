@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from ..conftest import NOBODY, Shim, needs_root
 from ..containers import wait_for
 from ..launching import ACCESS, acl_for, launch, refused, said, volume
 from ..protocol import wire
-from ..protocol.drive import Agent, end, wait_until_named
+from ..protocol.drive import PIPE, Agent, end, wait_until_named, with_byte
 
 pytestmark = needs_root
 
@@ -572,3 +573,91 @@ def test_a_debug_container_joins_no_view_that_the_task_made(agent: Agent, shim: 
     assert "is not in the view that it was launched in" in err
     parent.terminate()
     parent.communicate()
+
+
+# Whoever becomes another user has none of the caller's capabilities, whatever the caller's unit says of them.
+
+LENT = ("--inh-caps", "+dac_override,+chown", "--ambient-caps", "+dac_override,+chown")
+KEPT = ("setpriv", "--securebits", "+no_setuid_fixup", *LENT)
+SETS = "grep '^Cap[IPEA]\\|^Uid' /proc/self/status; head -n1 /etc/shadow"
+NO_SETS = "".join(f"Cap{name}:\t{0:016x}\n" for name in ("Inh", "Prm", "Eff", "Amb"))
+UIDS = "Uid:" + 4 * f"\t{NOBODY}" + "\n"
+LIMIT = {"rlimits": {"rlimits": [{"type": "RLMT_CORE", "soft": 0, "hard": 0}]}}
+
+
+def ways(agent: Agent) -> dict[str, list[str]]:
+    """Every way of ours to become another user, as words that print the command's sets."""
+    run = [str(agent.shim.program), "run", "--sandbox", str(agent.sandbox), "--user", "nobody"]
+    legacy = {
+        "command": json.dumps({"value": SETS}),
+        "directory": str(agent.sandbox),
+        "user": "nobody",
+        "pipe_read": str(PIPE[0]),
+        "pipe_write": str(PIPE[1]),
+    }
+    legacy_words = [f"--{name}={value}" for name, value in legacy.items()]
+    return {
+        "run": [*run, "--", "/bin/sh", "-c", SETS],
+        "run --supervise": [*run, "--supervise", "--", "/bin/sh", "-c", SETS],
+        "1.x": agent.words(SETS, user="nobody"),
+        "1.x with a limit": agent.words(SETS, user="nobody", **LIMIT),
+        "0.21": with_byte(agent.root, str(agent.shim.helper), "launch", *legacy_words),
+    }
+
+
+WAYS = ("run", "run --supervise", "1.x", "1.x with a limit", "0.21")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_no_capability_of_the_callers_is_another_users(agent: Agent, way: str) -> None:
+    """SecureBits= and AmbientCapabilities= of the caller's unit: the kernel would leave its sets as they are."""
+    os.chown(agent.sandbox, NOBODY, NOBODY)
+    setpriv = ["setpriv", "--securebits", "+no_setuid_fixup", *LENT, "--reuid", "nobody", "sh", "-c", SETS]
+    assert "root:" in subprocess.run(setpriv, capture_output=True, text=True, check=True).stdout  # the attack's ground
+    done = subprocess.run([*KEPT, *ways(agent)[way]], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == UIDS + NO_SETS, done
+    assert "Permission denied" in done.stderr
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_inheritable_set_is_emptied_too(agent: Agent, way: str) -> None:
+    """No securebit is needed for it: a program with file capabilities would have what is in it."""
+    os.chown(agent.sandbox, NOBODY, NOBODY)
+    words = ["setpriv", *LENT[:2], *ways(agent)[way]]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == UIDS + NO_SETS, done
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_securebits_that_are_locked_are_refused(agent: Agent, way: str) -> None:
+    os.chown(agent.sandbox, NOBODY, NOBODY)
+    locked = ["setpriv", "--securebits", "+no_setuid_fixup,+no_setuid_fixup_locked", *LENT, *ways(agent)[way]]
+    done = subprocess.run(locked, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (125 if way.startswith("run") else 1, ""), done
+    assert "securebits 0xc cannot be cleared" in done.stderr
+
+
+def test_the_bounding_set_stays_the_callers(agent: Agent) -> None:
+    """It says what set-id programs may gain: sudo and ping work in a private /tmp."""
+    os.chown(agent.sandbox, NOBODY, NOBODY)
+    before = Path("/proc/self/status").read_text()
+    (bounding,) = [line for line in before.splitlines() if line.startswith("CapBnd")]
+    assert end(agent.start("grep ^CapBnd /proc/self/status", user="nobody"))[1].rstrip() == bounding
+
+
+def test_a_frameworks_source_is_opened_without_the_callers_capabilities(
+    agent: Agent, closed: Path, open_tmp: Path
+) -> None:
+    """With SECBIT_NO_SETUID_FIXUP a change of ids leaves CAP_DAC_OVERRIDE; and nobody may renice us meanwhile."""
+    kept = open_tmp / "kept/inner"
+    kept.mkdir(parents=True)
+    kept.parent.chmod(0o700)
+    os.chown(agent.sandbox, NOBODY, NOBODY)
+    agent.shim.configure(framework_volumes="all")
+    agent.hold(wire.container_info(wire.volume(str(closed), str(kept))))
+    log = agent.root / "calls"
+    strace = ["strace", "-qqq", "-f", "-o", str(log), "-e", "trace=setreuid,setresuid,setuid,setregid,setresgid"]
+    words = [*strace, "--", "setpriv", "--securebits", "+no_setuid_fixup", *agent.words("true", user="nobody")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert (agent.status, "Permission denied" in done.stderr) == ("256", True), done
+    assert log.read_text() == ""

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from ..conftest import NOBODY, PYTHON, Shim, needs_root
-from ..containers import SECONDS, Starter, alive, running, wait_for
+from ..containers import SECONDS, Starter, alive, children_of, running, wait_for
 from .test_cgroups import WHY
 
 SIGNALS = [
@@ -135,6 +135,20 @@ def test_the_parent_keeps_no_descriptor(start: Starter, shim: Shim, sandbox: Pat
     ready, _, _ = select.select([reading], [], [], SECONDS)
     assert ready and os.read(reading, 1) == b""
     os.close(reading)
+
+
+@needs_root
+@pytest.mark.parametrize("isolation", ["filesystem/shared", "namespaces/pid"])
+def test_the_parent_leaves_the_sandbox(start: Starter, sandbox: Path, isolation: str) -> None:
+    """The supervisor and a pid namespace's init: a core of theirs, with root's memory, would lie where they stand."""
+    container = start("--supervise", "--isolation", isolation)
+    stay = [container.process.pid]
+    if isolation == "namespaces/pid":
+        stay += children_of(container.process.pid)
+        assert len(stay) == 2
+    for pid in stay:
+        wait_for(lambda pid=pid: os.readlink(f"/proc/{pid}/cwd") == "/", f"{pid} stands in /")
+    assert container.do("answer = os.getcwd()") == str(sandbox)
 
 
 def test_the_parent_sleeps(start: Starter) -> None:

@@ -7,7 +7,7 @@ import os
 import platform
 from typing import Callable, Optional
 
-from .. import isolators, linux
+from .. import identity, isolators, linux
 from ..config import Config
 from ..errors import ShimError
 from ..isolators import cgroup
@@ -133,9 +133,7 @@ def _namespace_remedy(code: int) -> str:
 
 def _user_namespaces() -> Finding:
     def call() -> None:
-        os.setgroups([])
-        os.setgid(_NOBODY)
-        os.setuid(_NOBODY)
+        identity.become(identity.Identity(_NOBODY, _NOBODY, [], switch=True))
         _own_view(user=True)()
 
     code = _attempt(call)
