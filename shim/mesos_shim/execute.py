@@ -102,7 +102,14 @@ before_leaving: "list[Callable[[], None]]" = []
 
 
 def stop_imports() -> None:
-    """Have all code that is still to come from the bundle, never from a view that is not the host's (boot.py)."""
+    """Have all code that is still to come from the bundle, never from a view that is not the host's (boot.py).
+
+    Without a bundle (another interpreter than the one that this was staged by, an installed wheel) from memory.
+    """
+    if not before_leaving:
+        from . import unbundled
+
+        before_leaving.append(unbundled.stop_imports)
     for stop in before_leaving:
         stop()
 

@@ -9,7 +9,7 @@ from .errors import ShimError, reason
 from .identity import Identity, with_rights_of
 from .plan import NODEV, NOEXEC, NOSUID, Facts
 from .request import FRAMEWORK, LaunchRequest, sandbox_path
-from .resolve import S_IFDIR, Missing, Resolved, Status, resolve, trusted_uids
+from .resolve import S_IFDIR, Missing, Resolved, Status, resolve, trusted_uids, user_behind
 
 if False:  # for the type checker alone: no launch imports typing
     from typing import Callable
@@ -145,6 +145,7 @@ def sandbox(request: LaunchRequest, trusted: "tuple[int, ...]") -> Resolved:
         except OSError as error:
             raise ShimError(f"the current directory {path!r}: {reason(error)}; give --sandbox DIR") from None
         found = Resolved(path, fd, posix.fstat(fd), _levels(path), None)
+        found.users_own = user_behind(fd, found.status, trusted, f"the current directory {path!r}") is not None
     if found.kind != S_IFDIR:
         raise ShimError(f"{request.sandbox_named}: {path!r} is not a directory")
     return found

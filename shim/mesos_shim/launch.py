@@ -73,7 +73,7 @@ def make_plan(request: LaunchRequest, private: "list[str]") -> plan.Plan:
             from . import private_dirs  # loaded when the bases were judged
 
             found.own = private_dirs.name_for(result.container_id)
-        result.mounts = plan.arrange(found, volumes, found.tmpfs)
+        result.mounts = plan.arrange(found, volumes, found.tmpfs, request.origin == FRAMEWORK)
         # A user namespace, which others would need for it, changes what set-uid programs can do.
         result.apart = FILESYSTEM_SHARED in request.isolation and posix.geteuid() == 0
     result.new_user_namespace = result.own_view and posix.geteuid() != 0

@@ -8,7 +8,7 @@ from .config import PrivateDirectory, Tmpfs
 from .container_info import Volume
 from .errors import ShimError
 from .identity import Identity
-from .resolve import S_IFDIR, S_IFREG, S_IFSOCK, Resolved, Status
+from .resolve import S_IFDIR, S_IFREG, S_IFSOCK, S_ISVTX, Resolved, Status
 
 if False:  # for the type checker alone: no launch imports typing
     from typing import Callable
@@ -31,6 +31,8 @@ PRIVATE = ".private"
 # As mount(2), mount_setattr(2) and, for a file system that is there already, statvfs(3) have them.
 NOSUID, NODEV, NOEXEC = 0x2, 0x4, 0x8
 _RESTRICTIONS = (("nosuid", NOSUID), ("nodev", NODEV), ("noexec", NOEXEC))
+# How well something is kept from others than its owner: they replace what is in it; they add to it; they do neither.
+OPEN, STICKY, CLOSED = range(3)
 
 # The closed list of calls whose failure warns; every other failure refuses the launch (threats 17).
 BEST_EFFORT = (
@@ -49,6 +51,7 @@ class Mount:
         "action",
         "base",
         "covers",
+        "kept",
         "noexec",
         "parent",
         "propagation",
@@ -76,6 +79,8 @@ class Mount:
         # Of a private directory: bytes that are counted (0: none), and NOSUID and so on.
         self.quota = 0
         self.restrictions = 0
+        # How well it is kept from everybody but root, in whom alone a set-id program and root itself may trust.
+        self.kept = CLOSED
         self.parent: int | None = None
 
     @property
@@ -222,9 +227,12 @@ class Plan:
         return bool(self.mounts or self.namespaces or self.before)
 
 
-def arrange(facts: Facts, volumes: "list[Volume]", tmpfs: "list[Tmpfs]") -> "list[Mount]":
-    """The mounts for these volumes: parents before children, the sandbox kept visible, nothing twice."""
-    mounts = [_volume_mount(volume, facts) for volume in volumes]
+def arrange(facts: Facts, volumes: "list[Volume]", tmpfs: "list[Tmpfs]", framework: bool = False) -> "list[Mount]":
+    """The mounts for these volumes: parents before children, the sandbox kept visible, nothing twice.
+
+    With `framework` the volumes are a framework's choice.
+    """
+    mounts = [_volume_mount(volume, facts, framework) for volume in volumes]
     taken = {mount.target for mount in mounts}
     # The operator's own words about a path yield to a ContainerInfo that names the same one.
     if facts.private:
@@ -272,12 +280,14 @@ def _agents_passes(facts: Facts, covered: "list[str]") -> "list[tuple[str, str, 
     return passes
 
 
-def _volume_mount(volume: Volume, facts: Facts) -> Mount:
+def _volume_mount(volume: Volume, facts: Facts, framework: bool) -> Mount:
     covers = facts.targets[volume.container_path]
     mount = Mount(BIND, volume.place, covers, volume.read_only)
     mount.propagation = volume.propagation and not volume.read_only
     if volume.relative:
         mount.source_parts = paths.split(volume.host_path)
+        # A directory that we make looks like what it covers, but a user can have an empty one in the place of /etc.
+        mount.kept = OPEN if facts.sandbox.users_own else STICKY
         if covers.kind != S_IFDIR:
             raise ShimError(
                 f"{volume.place}: {volume.container_path!r} is a file; a relative host_path makes a directory, "
@@ -285,6 +295,7 @@ def _volume_mount(volume: Volume, facts: Facts) -> Mount:
             )
         return mount
     mount.source = facts.volume_sources[volume.host_path]
+    mount.kept = OPEN if framework else kept_by_root(mount.source)
     if mount.source.kind not in (S_IFDIR, S_IFREG):
         raise ShimError(f"{volume.place}.host_path: {volume.host_path!r} is neither a directory nor a regular file")
     if mount.source.kind != covers.kind:
@@ -318,6 +329,7 @@ def _private_mount(item: PrivateDirectory, facts: Facts) -> Mount:
     mount.base = None if item.base is None else facts.bases[item.base]
     # An archive's own tmp/ in the sandbox must not be in the way.
     mount.source_parts = [PRIVATE if mount.base is None else facts.own, *paths.split(covers.path)]
+    mount.kept = OPEN if mount.base is None and facts.sandbox.users_own else STICKY
     mount.quota = item.quota
     # What it covers may be mounted so that no program there is set-uid, or that none can be started.
     mount.restrictions = facts.restrictions.get(item.container_path, 0)
@@ -370,43 +382,49 @@ def _check_shared_sources(mounts: "list[Mount]") -> None:
 
 
 def why_no_new_privs(mounts: "list[Mount]", user: Identity) -> "str | None":
-    """The first volume that could feed a set-uid program files of the user's own making, or None (threats 8)."""
-    if user.uid == 0:
-        return None
+    """The first volume that could feed a set-id program what the task's user could not, or None (threats 8, 24).
+
+    Root's own files can feed it as well, one in the place of another: whose choice a source is counts, too.
+    """
     for mount in mounts:
-        if mount.action != BIND:
-            continue
-        if mount.covers.writable_by(user):
-            continue
-        if _his(mount, user):
-            return f"{mount.target} is not the user's to write, but what covers it is"
+        if mount.kept < _kept_from(user, mount.covers):
+            return f"{mount.target} is covered by what others than root could have chosen or can change"
     return None
-
-
-def _his(mount: Mount, user: Identity) -> bool:
-    source = mount.source
-    if source is None:
-        return True  # in the sandbox, which is his to rename; in a base it is held to the same
-    # Its owner can make it writable whenever he likes, and one user's task may do another's bidding.
-    return source.controller is not None or source.status.st_uid != 0 or source.writable_by(user)
 
 
 def why_not_as_root(mounts: "list[Mount]", user: Identity) -> "str | None":
     """The first volume that could feed what root itself runs in this view, or None.
 
-    A directory that we made is empty and root's where it covers one of root's; what the task's user brings is not.
+    A directory that we made is empty and root's where it covers one of root's; what anybody else brings is not.
     """
-    if user.uid == 0:
-        return None
     for mount in mounts:
-        if (
-            mount.action == BIND
-            and mount.source is not None
-            and _his(mount, user)
-            and not mount.covers.writable_by(user)
-        ):
-            return f"{mount.target} is covered by {mount.source.path}, which is the task user's to change"
+        ours = mount.source is None and mount.kept > OPEN
+        if not ours and mount.kept < _kept_from(user, mount.covers):
+            source = mount.source.path if mount.source is not None else "a directory on a user's own file system"
+            return f"{mount.target} is covered by {source}, which others than root could have chosen or can change"
     return None
+
+
+def kept_by_root(source: Resolved) -> int:
+    """How well a volume's source is kept from everybody but root; who owns it can make it writable at any time."""
+    if source.users_own or source.controller is not None or source.status.st_uid != 0:
+        return OPEN
+    if source.writable_by_strangers():
+        return STICKY if _is_sticky(source) else OPEN
+    return CLOSED
+
+
+def _kept_from(user: Identity, covered: Resolved) -> int:
+    """How well what is covered was kept from the task's user."""
+    if user.uid == 0:
+        return OPEN
+    if not covered.writable_by(user):
+        return CLOSED
+    return STICKY if _is_sticky(covered) and covered.status.st_uid != user.uid else OPEN
+
+
+def _is_sticky(found: Resolved) -> bool:
+    return found.kind == S_IFDIR and bool(found.status.st_mode & S_ISVTX)
 
 
 def mirrored_levels(mount: Mount) -> "list[Status] | None":

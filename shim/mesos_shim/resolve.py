@@ -13,7 +13,7 @@ import posix
 
 from . import paths
 from .errors import ShimError, reason
-from .linux import O_PATH
+from .linux import O_PATH, file_system_type
 
 if False:  # for the type checker alone: no launch imports typing
     from . import acl
@@ -25,6 +25,8 @@ S_IFREG = 0o100000
 S_IFLNK = 0o120000
 S_IFSOCK = 0o140000
 S_ISVTX = 0o1000
+
+_FUSE = 0x65735546  # include/uapi/linux/magic.h, FUSE_SUPER_MAGIC
 
 _NO_ACCESS_LIST = (61, 95, 38)  # ENODATA, ENOTSUP, ENOSYS
 
@@ -50,7 +52,7 @@ class Status:
 class Resolved:
     """A path that was walked: where it leads without links, what is there, and who controls it."""
 
-    __slots__ = ("acl", "controller", "fd", "levels", "path", "status")
+    __slots__ = ("acl", "controller", "fd", "levels", "path", "status", "users_own")
 
     def __init__(
         self, path: str, fd: int, status: "posix.stat_result", levels: "list[Status]", controller: "int | None"
@@ -64,12 +66,21 @@ class Resolved:
         self.controller = controller
         # The access list, where it can matter: with one, the mode's group bits are its mask.
         self.acl: acl.Access | None = None
+        # Whether a program of an unprivileged user's answers for its file system: then `status` says what that likes.
+        self.users_own = False
 
     def writable_by(self, user: "Identity") -> bool:
         """Whether `user` may write it."""
         if self.acl is not None:
             return self.acl.lets_write(user, self.status.st_uid, self.status.st_gid)
         return user.owns_or_in(self.status.st_uid, self.status.st_gid, self.status.st_mode)
+
+    def writable_by_strangers(self) -> bool:
+        """Whether anyone but its owner, root and root's group may write it."""
+        mode = self.status.st_mode
+        if mode & 0o002 or (mode & 0o020 and self.status.st_gid != 0):
+            return True
+        return self.acl is not None and self.acl.strangers_write((0,), 0)
 
     @property
     def kind(self) -> int:
@@ -137,6 +148,7 @@ def _walk(way: "list[str]", what: str, trusted: "tuple[int, ...]", nested: bool)
     """The end of the way; or, where a trusted link is met, the way that it makes, to be walked from the root."""
     levels: list[Status] = []
     controller: int | None = None
+    users_own = False
     fd = posix.open("/", OPEN_STEP)
     try:
         status = posix.fstat(fd)
@@ -150,12 +162,17 @@ def _walk(way: "list[str]", what: str, trusted: "tuple[int, ...]", nested: bool)
                 posix.close(parent)
             status = posix.fstat(fd)
             controller = _judge(parent_status, writable, status, controller, trusted, here, what, nested)
+            if status.st_dev != parent_status.st_dev:
+                behind = user_behind(fd, status, trusted, f"{what}: {here!r}")
+                users_own = behind is not None
+                controller = behind if controller is None else controller
             if status.st_mode & S_IFMT == S_IFLNK:
                 if controller is not None:
                     raise ShimError(f"{what}: {here!r} is a symbolic link that uid {controller} could have made")
                 return _through_link(fd, way, depth, here, what)
             levels.append(Status(status, here))
         found = Resolved(paths.join(way), fd, status, levels, controller)
+        found.users_own = users_own
         if status.st_mode & 0o020:
             found.acl = _access(fd)
         fd = -1
@@ -214,6 +231,25 @@ def _judge(
             "chmod o-w,g-w or +t it"
         )
     return None if child.st_uid in trusted else child.st_uid
+
+
+def user_behind(fd: int, status: "posix.stat_result", trusted: "tuple[int, ...]", where: str) -> "int | None":
+    """The unprivileged uid whose program answers for the file system of `fd`, or None (threats 29).
+
+    Raises ShimError where it says that its top is somebody else's.
+    """
+    if file_system_type(fd) != _FUSE:
+        return None
+    from . import fuse
+
+    uid = fuse.mounter(status.st_dev, where)
+    if uid in trusted:
+        return None
+    if status.st_uid != uid:
+        raise ShimError(
+            f"{where} is a file system of uid {uid}'s own (FUSE), which says that it is uid {status.st_uid}'s"
+        )
+    return uid
 
 
 def _own_group() -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from ..conftest import PYTHON, Shim, needs_root
 
 pytestmark = needs_root
@@ -20,9 +22,11 @@ def execve(path, arguments, variables):
         posix.write(1, str(error).encode())
     posix._exit(0)
 posix.execve = execve
-with open(sys.argv[1]) as file:
+with open(sys.argv[2]) as file:
     text = file.read()
-del sys.argv[0]
+if sys.argv[1] == "modules":
+    text = text.replace("sys.hexversion >> 16 ==", "0 ==")
+del sys.argv[:2]
 exec(text)
 """
 _PLANTED = """
@@ -33,14 +37,19 @@ def getregentry():
 """
 
 
-def test_nothing_is_imported_from_the_view(shim: Shim, sandbox: Path, open_tmp: Path) -> None:
-    """A volume over the standard library, where the operator's framework_volumes allow such paths."""
+@pytest.mark.parametrize("loaded_from", ["bundle", "modules"])
+def test_nothing_is_imported_from_the_view(shim: Shim, sandbox: Path, open_tmp: Path, loaded_from: str) -> None:
+    """A volume over the standard library, where the operator's framework_volumes allow such paths.
+
+    Also where the shim runs by another interpreter than the one that its bundle was made for.
+    """
     encodings = subprocess.run(
         [PYTHON, "-ISc", "import encodings; print(encodings.__path__[0])"], capture_output=True, text=True, check=True
     ).stdout.strip()
     planted = open_tmp / "planted"
     planted.mkdir()
     (planted / "idna.py").write_text(_PLANTED)
-    words = [PYTHON, "-ISBc", _ASK, str(shim.program), "run", "--volume", f"{planted}:{encodings}", "--", "/bin/true"]
+    launch = ["run", "--volume", f"{planted}:{encodings}", "--", "/bin/true"]
+    words = [PYTHON, "-ISBc", _ASK, loaded_from, str(shim.program), *launch]
     done = subprocess.run(words, cwd=sandbox, capture_output=True, text=True, check=False, timeout=60)
     assert (done.stdout, done.stderr, done.returncode) == ("unknown encoding: idna", "", 0)

@@ -14,12 +14,17 @@ from ..conftest import Shim, install, needs_root
 pytestmark = needs_root
 
 
-@pytest.fixture
-def covered() -> Iterator[Shim]:
-    """A shim installed below the very /tmp that its volumes cover."""
+@pytest.fixture(params=["bundle", "modules"])
+def covered(request: pytest.FixtureRequest) -> Iterator[Shim]:
+    """A shim installed below the very /tmp that its volumes cover; with another interpreter's bundle, too."""
     prefix = Path(tempfile.mkdtemp(prefix="mesos-shim-covered-", dir="/tmp"))
     prefix.chmod(0o755)
-    yield Shim(install(prefix))
+    shim = Shim(install(prefix))
+    if request.param == "modules":
+        text = shim.program.read_text()
+        assert "sys.hexversion >> 16 ==" in text
+        shim.program.resolve().write_text(text.replace("sys.hexversion >> 16 ==", "0 =="))
+    yield shim
     shutil.rmtree(prefix)
 
 

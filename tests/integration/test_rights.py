@@ -69,9 +69,10 @@ def test_a_set_id_program_cannot_use_a_covered_etc(shim: Shim, sandbox: Path, op
         (NOBODY, 0o755, None, "no_new_privs"),
         (0, 0o777, None, "no_new_privs"),
         (0, 0o775, acl_for(NOBODY, 7), "no_new_privs"),  # his by an access list
-        (0, 0o775, acl_for(1234, 7), "plain"),  # another's
+        (0, 0o775, acl_for(1234, 7), "no_new_privs"),  # another's, who may do his bidding
+        (0, 0o775, acl_for(0, 7), "plain"),
     ],
-    ids=["root's", "his", "everybody's", "his by a list", "another's by a list"],
+    ids=["root's", "his", "everybody's", "his by a list", "another's by a list", "root's by a list"],
 )
 def test_an_absolute_source_that_is_his(
     shim: Shim, sandbox: Path, open_tmp: Path, closed: Path, owner: int, mode: int, access: bytes | None, expected: str
@@ -309,9 +310,9 @@ def test_root_runs_nothing_over_which_the_user_lays_his_own(agent: Agent, his_ov
 def test_what_he_could_write_anyway_keeps_nobody_from_running_there(
     agent: Agent, his_over_roots: Path, open_tmp: Path, closed: Path
 ) -> None:
-    """His source over a directory such as /tmp, and a fresh directory over root's: nothing of his lies over root's."""
+    """His source over a directory of everybody's, and a fresh one over root's: nothing of his lies over root's."""
     (open_tmp / "wide").mkdir()
-    (open_tmp / "wide").chmod(0o1777)
+    (open_tmp / "wide").chmod(0o777)
     volumes = (wire.volume(str(open_tmp / "wide"), str(his_over_roots)), wire.volume(str(closed), "fresh"))
     agent.hold(wire.container_info(*volumes))
     first = {"shell": True, "value": f"touch {open_tmp}/ran"}
@@ -346,9 +347,11 @@ def test_the_packaged_helper_has_the_users_reach_and_no_new_privs(
     kept.mkdir(parents=True)
     (kept / "canary").touch()
     kept.parent.chmod(0o700)
-    agent.hold(wire.container_info(wire.volume(str(closed), str(kept))))
+    (open_tmp / "wide").mkdir()
+    (open_tmp / "wide").chmod(0o777)
+    agent.hold(wire.container_info(wire.volume(str(open_tmp / "wide"), str(kept))))
     _, out, err = end(agent.start("true", masked_paths=["/x"], user="nobody"))
-    assert (out, "Permission denied" in err) == ("", True)
+    assert (out, "Permission denied" in err) == ("", True), err
 
 
 # A DEBUG container plans no mounts of its own: what was judged of its parent's view has to hold for it too.
@@ -393,6 +396,10 @@ def test_a_debug_container_of_another_user_was_not_judged(agent: Agent, closed: 
     with running(agent, user="root") as debug:
         assert end(debug.start(NNP, user="root"))[1].split() == ["plain"]
         assert end(debug.start(NNP, user="nobody"))[1].split() == ["no_new_privs"]
+        first = {"shell": True, "value": "true"}
+        _, out, err = end(debug.start("echo started", user="nobody", pre_exec_commands=[first]))
+        assert out == ""
+        assert "root runs nothing in this container's view: the view of c1 was judged for root" in err
 
 
 def test_root_runs_nothing_in_such_a_view_for_a_debug_container(
@@ -661,3 +668,114 @@ def test_a_frameworks_source_is_opened_without_the_callers_capabilities(
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
     assert (agent.status, "Permission denied" in done.stderr) == ("256", True), done
     assert log.read_text() == ""
+
+
+# Root's own files can do harm, too, in the places of others; and whose are those that somebody else may change?
+
+
+@pytest.mark.parametrize(
+    ("group", "mode", "expected"),
+    [(0, 0o775, "plain"), (4242, 0o775, "no_new_privs"), (4242, 0o755, "plain"), (4242, 0o1775, "no_new_privs")],
+)
+def test_a_source_that_a_group_may_change(
+    shim: Shim, sandbox: Path, open_tmp: Path, closed: Path, group: int, mode: int, expected: str
+) -> None:
+    """A member of it does the task user's bidding."""
+    source = open_tmp / "source"
+    source.mkdir()
+    os.chown(source, 0, group)
+    source.chmod(mode)
+    assert rights(shim, sandbox, [volume(source, closed)]) == expected
+
+
+@pytest.mark.parametrize(
+    ("owner", "mode", "expected"),
+    [
+        (0, 0o1777, "plain"),  # as the /tmp that it covers
+        (0, 0o755, "plain"),
+        (0, 0o777, "no_new_privs"),
+        (NOBODY, 0o1777, "no_new_privs"),  # whose owner replaces what root has put there
+        (1234, 0o1777, "no_new_privs"),
+    ],
+)
+def test_what_covers_a_sticky_directory_keeps_what_it_kept(
+    shim: Shim, sandbox: Path, open_tmp: Path, owner: int, mode: int, expected: str
+) -> None:
+    """A set-id program trusts what is root's in /tmp."""
+    source = open_tmp / "source"
+    source.mkdir()
+    source.chmod(mode)
+    os.chown(source, owner, 0)
+    assert rights(shim, sandbox, [volume(source, "/tmp")]) == expected
+
+
+@pytest.fixture
+def swapped(agent: Agent, open_tmp: Path) -> list[dict[str, object]]:
+    """Two files of root's, such as pam_unix.so and pam_permit.so, and the second over the first, by a framework."""
+    modules = open_tmp / "security"
+    modules.mkdir()
+    (modules / "pam_unix.so").write_text("asks")
+    (modules / "pam_permit.so").write_text("permits")
+    os.chown(agent.sandbox, NOBODY, NOBODY)
+    agent.shim.configure(framework_volumes="all")
+    source, target = modules / "pam_permit.so", modules / "pam_unix.so"
+    agent.hold(wire.container_info(wire.volume(str(target), str(source))))
+    return [volume(source, target)]
+
+
+def test_roots_own_file_over_roots_lends_no_rights(
+    agent: Agent, open_tmp: Path, swapped: list[dict[str, object]]
+) -> None:
+    """The attack itself: a set-uid program that asks what it is told to ask."""
+    su = open_tmp / "su"
+    shutil.copy("/bin/bash", su)
+    su.chmod(0o4755)
+    asks = f"{su} -pc 'cat {open_tmp}/security/pam_unix.so; echo; id -u'"
+    assert end(agent.start(asks, user="nobody"))[1].split() == ["permits", str(NOBODY)]
+    agent.hold(wire.container_info(wire.volume("/tmp", "tmp")))
+    assert end(agent.start(asks, user="nobody"))[1].split() == ["asks", "0"]
+    done = launch(agent.shim, agent.sandbox, swapped, asks, options=("--user", "nobody"))
+    assert said(done).split() == ["permits", "0"]  # who is root may have it so
+
+
+def test_root_runs_nothing_over_which_a_framework_lays_roots_own(
+    agent: Agent, open_tmp: Path, swapped: list[dict[str, object]]
+) -> None:
+    first = {"shell": True, "value": f"touch {open_tmp}/ran"}
+    _, out, err = end(agent.start("echo started", pre_exec_commands=[first], user="nobody"))
+    assert (out, agent.status, (open_tmp / "ran").exists()) == ("", "256", False)
+    assert "root runs nothing in this container's view" in err
+
+
+def test_the_packaged_helper_is_the_one_that_was_judged(agent: Agent, packaged: Path, open_tmp: Path) -> None:
+    """An operator's own volume over its name: what is executed was opened before; and it starts in /."""
+    tells = "pwd; grep CapInh /proc/self/status; echo $MESOS_CONTAINERIZER_LAUNCH_INFO"
+    packaged.write_text(f"#!/bin/sh\necho judged; {tells}\n")
+    other = open_tmp / "other"
+    other.write_text("#!/bin/sh\necho covered\n")
+    other.chmod(0o755)
+    os.chown(agent.sandbox, NOBODY, NOBODY)
+    given = {"type": "MESOS", "volumes": [volume(other, packaged), volume("tmp", "/tmp")]}
+    agent.shim.configure(packaged_helper=str(packaged), default_container_info=given)
+    agent.hold(None)
+    words = agent.words("true", masked_paths=["/x"], user="nobody", working_directory=None)
+    done = subprocess.run([*KEPT, *words], capture_output=True, text=True, check=False, timeout=60)
+    *first, last = done.stdout.splitlines()
+    assert (first, done.stderr) == (["judged", "/", "CapInh:\t0000000000000000"], "")
+    assert json.loads(last)["working_directory"] == str(agent.sandbox)
+
+
+@pytest.mark.parametrize("what", ["directory", "group", "file"])
+def test_a_packaged_helper_that_others_can_replace(agent: Agent, packaged: Path, what: str) -> None:
+    """As runc: nothing on the way to what root executes may be a user's to rename."""
+    if what == "directory":
+        os.chown(packaged.parent, NOBODY, NOBODY)
+        os.chown(packaged, NOBODY, NOBODY)
+    elif what == "group":
+        packaged.chmod(0o775)
+    else:
+        os.chown(packaged, NOBODY, NOBODY)
+    agent.shim.configure(packaged_helper=str(packaged))
+    _, out, err = end(agent.start("true", masked_paths=["/x"]))
+    assert (out, agent.status) == ("", "256")
+    assert f"packaged_helper '{packaged}': others than root can write it" in err

@@ -297,7 +297,7 @@ def test_hand_over_to_a_packaged_helper_played_by_a_script(agent: Agent, open_tm
     packaged.write_text(
         "#!/bin/sh\n"
         'test "$1" = launch || exit 9\n'
-        "printf '%s' \"$MESOS_CONTAINERIZER_LAUNCH_INFO\" > info\n"
+        f"printf '%s' \"$MESOS_CONTAINERIZER_LAUNCH_INFO\" > {agent.sandbox}/info\n"
         "head -c 1 < /proc/self/fd/$MESOS_CONTAINERIZER_PIPE_READ | wc -c\n"
         "stat -c %a /tmp; stat -f -c %T /srv; echo $$\n"
     )

@@ -42,8 +42,10 @@ def noted(function):
 posix.execve, posix._exit = noted(posix.execve), noted(posix._exit)
 sys.path.insert(0, {lib!r})
 sys.setprofile(note)
+from mesos_shim import execute
 from mesos_shim.main import main
 
+execute.before_leaving.append(lambda: None)  # a bundle's way to stop imports; without one all modules are read
 main({config!r}, {agent})
 """
 

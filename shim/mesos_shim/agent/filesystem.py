@@ -168,6 +168,7 @@ def _feeds_root(mount: MountInfo, made: Setup, user: Identity) -> "str | None":
         inside = made.sandboxes.has(source)
         bind = plan.Mount(plan.BIND, mount.where, covers)
         bind.source = None if inside else resolve(source, mount.where, trusted_uids())
+        bind.kept = plan.OPEN if bind.source is None else plan.kept_by_root(bind.source)
     except ShimError as error:
         return None if user.uid == 0 else f"it cannot be told whose the mount is ({error})"
     if plan.why_no_new_privs([bind], user) is None:

@@ -94,6 +94,9 @@ def inherit(parent: Parent, made: plan.Plan) -> None:
     elif parent.covered and made.user.uid not in (0, parent.uid):
         made.no_new_privs = f"the view of {parent.name} was judged for another user"
     made.not_as_root = parent.not_as_root
+    if made.not_as_root is None and parent.covered and parent.uid == 0 and made.user.uid != 0:
+        # Whose task has nothing to gain: nobody asked whose files it lays over root's.
+        made.not_as_root = f"the view of {parent.name} was judged for root"
 
 
 def enter(parent: Parent, kinds: "tuple[str, ...]" = IN_CHILD) -> None:

@@ -385,8 +385,7 @@ def _needs_packaged(work: Launch) -> "str | None":
 def _hand_over(work: Launch, signals: "supervise.Signals | None") -> None:
     """Attach our volumes, take their entries out of the launch info, and become the packaged helper."""
     what = f"ContainerLaunchInfo.{work.needs_packaged}"
-    if work.config.packaged_helper is None:
-        packaged.exec_packaged(work.config, ["launch"], what)
+    program = packaged.open_packaged(work.config, what)
     untouched.check_no_parent(work.request, what)
     made, place = _plan(work)
     setup.check_view_for_root(made, what)
@@ -403,13 +402,13 @@ def _hand_over(work: Launch, signals: "supervise.Signals | None") -> None:
     launch_module.settle(work.request, made, place)
     launch_module.warn(made.warnings)
     try:
-        _become_packaged(work, made, signals, what)
+        _become_packaged(work, made, signals, program)
     except BaseException:
         launch_module.give_up(made)
         raise
 
 
-def _become_packaged(work: Launch, made: plan.Plan, signals: "supervise.Signals | None", what: str) -> None:
+def _become_packaged(work: Launch, made: plan.Plan, signals: "supervise.Signals | None", program: int) -> None:
     info = {name: value for name, value in work.info.items() if name not in ("mounts", "file_operations")}
     if made.own_view and "clone_namespaces" in info:  # else it would make mounts slaves that are shared with the host
         flags = setup.numbers(info["clone_namespaces"], "ContainerLaunchInfo.clone_namespaces")
@@ -417,6 +416,14 @@ def _become_packaged(work: Launch, made: plan.Plan, signals: "supervise.Signals 
     if "pre_exec_commands" in info:
         items = setup.objects(info["pre_exec_commands"], work.commands_where)
         info["pre_exec_commands"] = [items[index] for index in work.isolators.kept]
+    try:
+        if info.get("working_directory") is None and not work.given.by_arguments:
+            info["working_directory"] = posix.getcwd()
+        # Root's program does not start in a user's directory: an empty element of LD_LIBRARY_PATH would name that.
+        if info.get("working_directory") is not None:
+            posix.chdir("/")
+    except OSError as error:
+        raise ShimError(f"leaving the sandbox for the packaged helper: {reason(error)}") from None
     # It waits for the agent's byte, which we have read: a pipe of our own holds another.
     reading, writing = posix.pipe()
     posix.write(writing, b"\0")
@@ -427,9 +434,10 @@ def _become_packaged(work: Launch, made: plan.Plan, signals: "supervise.Signals 
         supervise.release_signals(signals)
     if made.user.switch:
         execute.leave_session_keyring()
+    packaged.drop_inheritable()
     if made.no_new_privs is not None:
         launch_module.set_no_new_privs()
-    packaged.exec_packaged(work.config, arguments, what)
+    packaged.become(work.config, program, arguments)
 
 
 def _plan(work: Launch) -> "tuple[plan.Plan, record.Place | None]":

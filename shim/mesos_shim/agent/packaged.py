@@ -4,27 +4,72 @@ import posix
 import sys
 
 from .. import config as configuration
-from .. import execute
+from .. import execute, linux
 from ..errors import ShimError, reason
+from ..resolve import S_IFMT, S_IFREG, resolve, trusted_uids
+
+_READ = posix.O_RDONLY | posix.O_CLOEXEC
 
 
 def exec_packaged(config: configuration.Config, arguments: "list[str]", what: str) -> None:
     """Become the packaged helper that the configuration names, or refuse by `what` it was needed for."""
+    become(config, open_packaged(config, what), arguments)
+
+
+def open_packaged(config: configuration.Config, what: str) -> int:
+    """Its program, judged: before a volume can cover its name, and what is judged is what is executed."""
     path = config.packaged_helper
     if path is None:
         raise ShimError(
             f"{what}: needs the packaged mesos-containerizer; name its path as packaged_helper in the configuration"
         )
+    trusted = trusted_uids()
     try:
-        status = posix.stat(path)
-        if status.st_uid not in (0, posix.geteuid()) or status.st_mode & 0o022:
+        found = resolve(path, "packaged_helper", trusted) if sys.platform == "linux" else None
+        fd = posix.open(path, _READ) if found is None else found.fd
+        status = posix.fstat(fd)
+        if status.st_mode & S_IFMT != S_IFREG:
+            raise ShimError(f"packaged_helper {path!r} is no regular file")
+        others = found is not None and (found.controller is not None or found.users_own)
+        if others or status.st_uid not in trusted or status.st_mode & 0o022:
             raise ShimError(f"packaged_helper {path!r}: others than root can write it")
         if _same_as_ours(status):
             raise ShimError(f"packaged_helper {path!r} is this program itself; name the packaged one")
-        execute.restore_signals()
-        posix.execve(path, ["mesos-containerizer", *arguments], execute.environment())  # noqa: S606
+        return fd
     except OSError as error:
         raise ShimError(f"packaged_helper {path!r}: {reason(error)}") from None
+
+
+def become(config: configuration.Config, fd: int, arguments: "list[str]") -> None:
+    """Become the program `fd` of the configuration's packaged helper."""
+    try:
+        execute.restore_signals()
+        program: int | str = str(config.packaged_helper)
+        if sys.platform == "linux":
+            # The interpreter of a script is given the descriptor's name (fexecve(3), bugs).
+            posix.set_inheritable(fd, _is_script(fd))
+            program = fd
+        posix.execve(program, ["mesos-containerizer", *arguments], execute.environment())  # noqa: S606
+    except OSError as error:
+        raise ShimError(f"packaged_helper {config.packaged_helper!r}: {reason(error)}") from None
+
+
+def drop_inheritable() -> None:
+    """Leave our caller's inheritable and ambient capabilities, which its change of ids would hand to the command."""
+    if posix.geteuid() == 0:
+        effective, permitted, _ = linux.capabilities()
+        linux.set_capabilities(effective, permitted, 0)
+
+
+def _is_script(fd: int) -> bool:
+    try:
+        readable = posix.open(f"/proc/self/fd/{fd}", _READ)
+    except OSError:
+        return False  # a program that may be executed and not read
+    try:
+        return posix.read(readable, 2) == b"#!"
+    finally:
+        posix.close(readable)
 
 
 def _same_as_ours(status: "posix.stat_result") -> bool:
