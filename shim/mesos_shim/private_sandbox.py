@@ -3,8 +3,9 @@
 import posix
 import sys
 
-from . import identity, paths, tree
+from . import identity, tree
 from .errors import ShimError, reason
+from .linux import O_PATH
 from .request import LaunchRequest
 from .resolve import S_IFDIR, Resolved, resolve, trusted_uids, would_be
 
@@ -15,6 +16,7 @@ _PLACES = ("/var/tmp", "/tmp")  # noqa: S108
 # What stands for a name that only a launch chooses.
 _UNKNOWN = "mesos-shim-XXXXXXXXXXXXXXXX"
 _EACCES, _EROFS = 13, 30
+_DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
 
 
 def planned(request: LaunchRequest) -> Resolved:
@@ -57,38 +59,51 @@ class Sandbox:
         owner = identity.of_user(request.user, request.user_named)
         why = ""
         for place in _PLACES:
-            path = f"{place}/mesos-shim-{posix.urandom(8).hex()}"
+            self._name = f"mesos-shim-{posix.urandom(8).hex()}"
             try:
-                posix.mkdir(path, 0o700)
+                self._make(place, owner)
             except OSError as error:
                 why = reason(error)
                 continue
-            try:
-                if owner.switch:
-                    posix.chown(path, owner.uid, owner.gid)
-                self._open(path)
-            except OSError as error:
-                why = reason(error)
-                _discard(path)
-                continue
-            request.sandbox = path
+            request.sandbox = f"{place}/{self._name}"
             return
         raise _nowhere(why)
 
-    def _open(self, path: str) -> None:
-        parts = paths.split(path)
-        status = posix.lstat(path)
-        self._inode = (status.st_dev, status.st_ino)
-        self._name = parts[-1]
-        self._parent = posix.open(paths.join(parts[:-1]), posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    def _make(self, place: str, owner: identity.Identity) -> None:
+        parent = posix.open(place, _DIRECTORY)
+        try:
+            posix.mkdir(self._name, 0o700, dir_fd=parent)
+            try:
+                fd = posix.open(self._name, _DIRECTORY | posix.O_NOFOLLOW, dir_fd=parent)
+                try:
+                    self._inode = _inode(posix.fstat(fd))
+                    if owner.switch:
+                        posix.fchown(fd, owner.uid, owner.gid)
+                finally:
+                    posix.close(fd)
+            except OSError:
+                _discard(self._name, parent)
+                raise
+        except OSError:
+            posix.close(parent)
+            raise
+        self._parent = parent
 
     def judged(self, found: Resolved) -> None:
-        """Remember the sandbox as the launch found it."""
-        if self._parent < 0:
-            try:
-                self._open(found.path)
-            except OSError as error:
-                raise ShimError(f"--rm: {found.path!r}: {reason(error)}") from None
+        """Remember the sandbox as the launch found it, whatever has its name by now."""
+        if self._parent >= 0:
+            if _inode(found.status) != self._inode:
+                raise ShimError(f"--rm: {found.path!r} was replaced while the launch was being prepared")
+            return
+        self._inode = _inode(found.status)
+        above, _, self._name = found.path.rpartition("/")
+        try:
+            if found.fd >= 0 and sys.platform == "linux":
+                self._parent = posix.open("..", O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC, dir_fd=found.fd)
+            else:
+                self._parent = posix.open(above or "/", _DIRECTORY)
+        except OSError as error:
+            raise ShimError(f"--rm: {found.path!r}: {reason(error)}") from None
 
     def descriptors(self) -> "list[int]":
         """What must stay open until the end."""
@@ -99,9 +114,13 @@ class Sandbox:
         return None if self._parent < 0 else tree.remove(self._parent, self._name, self._inode)
 
 
-def _discard(path: str) -> None:
+def _inode(status: "posix.stat_result") -> "tuple[int, int]":
+    return status.st_dev, status.st_ino
+
+
+def _discard(name: str, parent: int) -> None:
     """Take the directory away that was made a moment ago; its new owner may have put something there."""
     try:
-        posix.rmdir(path)
+        posix.rmdir(name, dir_fd=parent)
     except OSError:
         return

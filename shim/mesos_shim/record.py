@@ -213,6 +213,8 @@ def describe(plan: Plan, executor_id: "str | None", framework_id: "str | None") 
         "mode": plan.mode,
         "isolation": list(plan.isolation),
         "sandbox": plan.sandbox.path,
+        # Which directory that was: its user can give the name to another.
+        "sandbox_inode": [plan.sandbox.status.st_dev, plan.sandbox.status.st_ino],
         "uid": plan.user.uid,
         "gid": plan.user.gid,
         "groups": plan.user.groups,

@@ -42,6 +42,7 @@ class Entry:
         "quotas",
         "remove",
         "sandbox",
+        "sandbox_inode",
         "start_time",
         "supervisor",
         "uid",
@@ -67,6 +68,8 @@ class Entry:
             raise ShimError(f"mode: {self.mode!r} is not one of {', '.join(MODES)}")
         self.isolation = fields.texts("isolation")
         self.sandbox: str = fields.path("sandbox")
+        # Device and inode; None in records of releases that did not say.
+        self.sandbox_inode = _inode(value, "sandbox_inode", fields)
         self.uid: int = fields.number("uid", 0, 1 << 32)
         self.gid: int | None = fields.number_or_none("gid", 0, 1 << 32)
         self.groups = fields.numbers("groups", 0, 1 << 32)
@@ -80,8 +83,7 @@ class Entry:
         supervisor = _Fields(fields.mapping("supervisor")).all_numbers()
         self.supervisor = (supervisor.get("pid", 0), supervisor.get("start_time", 0)) if supervisor else None
         # With --rm: device and inode of the sandbox.
-        inode = fields.numbers("remove", 0, 1 << 64) if value.get("remove") is not None else []
-        self.remove = (inode[0], inode[1]) if len(inode) == 2 else None
+        self.remove = _inode(value, "remove", fields)
         # Of its own outside of the sandbox, with device and inode; and the sizes that are counted, by path.
         self.private = [_own_directory(item) for item in fields.objects("private")]
         self.quotas = _Fields(fields.mapping("quotas")).all_numbers()
@@ -102,6 +104,11 @@ class Entry:
             "isolation": self.isolation,
             "volumes": self.volumes,
         }
+
+
+def _inode(value: "dict[str, object]", name: str, fields: "_Fields") -> "tuple[int, int] | None":
+    found = fields.numbers(name, 0, 1 << 64) if value.get(name) is not None else []
+    return (found[0], found[1]) if len(found) == 2 else None
 
 
 def _volume(item: "dict[str, object]") -> "dict[str, object]":

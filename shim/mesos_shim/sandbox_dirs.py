@@ -295,29 +295,44 @@ def _note_looks(fd: int, plan: "Plan") -> None:
 def _dress(fd: int, wanted: "Status | None", plan: "Plan", wanted_fd: int = -1) -> None:
     """Owner, group, mode, access lists and label of `wanted` (None: root's 0755, no list) for the directory `fd`.
 
-    `wanted_fd` is its descriptor where the caller has one.
+    `wanted_fd` is its descriptor where the caller has one. Root's first of all: an owner of before could give it a list
+    again behind each that we take away. Another owner last, who may change it from then on.
     """
-    root = posix.geteuid() == 0
-    if wanted is None:
-        for name in _ACCESS_LISTS:  # inherited ones
-            _write(fd, name, None)
-        if root:
-            posix.fchown(fd, 0, 0)
-        posix.fchmod(fd, 0o755)
-        return
-    opened = -1
-    try:
-        if wanted_fd < 0:
-            wanted_fd = opened = _open_level(wanted)
-        for name in _ACCESS_LISTS:
-            _write(fd, name, _read_path(wanted_fd, name))
-        _copy_label(fd, _read_path(wanted_fd, _LABEL), root, plan)
-    finally:
-        if opened >= 0:
-            posix.close(opened)
-    if root:  # others can give nothing away: what they make stays theirs
-        posix.fchown(fd, wanted.uid, wanted.gid)
-    posix.fchmod(fd, wanted.mode & 0o7777)
+    root = posix.geteuid() == 0  # others can give nothing away: what they make stays theirs
+    if root:
+        posix.fchown(fd, 0, 0)
+        posix.fchmod(fd, 0o700)
+    lists: dict[str, bytes | None] = dict.fromkeys(_ACCESS_LISTS)
+    label, mode = None, 0o755
+    if wanted is not None:
+        mode = wanted.mode & 0o7777
+        opened = _open_level(wanted) if wanted_fd < 0 else -1
+        try:
+            source = opened if wanted_fd < 0 else wanted_fd
+            lists = {name: _read_path(source, name) for name in _ACCESS_LISTS}
+            label = _read_path(source, _LABEL)
+        finally:
+            if opened >= 0:
+                posix.close(opened)
+    for name, value in lists.items():
+        _write(fd, name, value)
+    _copy_label(fd, label, root, plan)
+    posix.fchmod(fd, mode)
+    if root:
+        _check_looks(fd, mode, lists)
+        if wanted is not None and (wanted.uid, wanted.gid) != (0, 0):
+            posix.fchown(fd, wanted.uid, wanted.gid)
+
+
+def _check_looks(fd: int, mode: int, lists: "dict[str, bytes | None]") -> None:
+    """Whether the file system did as it was told, while nobody but root may change it again. Raises ShimError."""
+    status = posix.fstat(fd)
+    looks = (status.st_uid, status.st_gid, status.st_mode & 0o7777, {name: _read(fd, name) for name in lists})
+    if looks != (0, 0, mode, lists):
+        raise ShimError(
+            f"the file system of the sandbox does not keep what a directory was given: uid {looks[0]}, gid {looks[1]}, "
+            f"mode {looks[2]:04o} instead of root's, {mode:04o}, or another access list"
+        )
 
 
 def _copy_label(fd: int, label: "bytes | None", root: bool, plan: "Plan") -> None:

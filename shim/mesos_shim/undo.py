@@ -40,8 +40,6 @@ def _unmake(directory: int, name: str) -> None:
 
 
 def _undress(fd: int, uid: int, gid: int, mode: int, attributes: "dict[str, bytes | None]") -> None:
-    posix.fchown(fd, uid, gid)
-    posix.fchmod(fd, mode & 0o7777)
     for name, value in attributes.items():
         try:
             if value is not None:
@@ -50,6 +48,8 @@ def _undress(fd: int, uid: int, gid: int, mode: int, attributes: "dict[str, byte
                 posix.removexattr(fd, name)
         except OSError:
             continue  # there is none to remove
+    posix.fchmod(fd, mode & 0o7777)
+    posix.fchown(fd, uid, gid)
 
 
 def _detach(tree: int) -> None:

@@ -341,7 +341,7 @@ def test_a_record_is_there_as_a_whole_or_not_at_all(shim: Shim, sandbox: Path, o
     seen: list[list[str]] = []
     program = words(shim, [volume("a", open_tmp / "place")], "true")
     # The last call on the file before it gets its name.
-    done = between(program, sandbox, "fchmod", 2, lambda: seen.append(os.listdir(containers)))
+    done = between(program, sandbox, "fchmod", 3, lambda: seen.append(os.listdir(containers)))
     assert done.returncode == 0
     assert [name[:1] for name in seen[0]] == ["."]
     assert [name[:1] for name in os.listdir(containers)] == ["r"]

@@ -140,8 +140,7 @@ class Scene:
         agent.runtime = self.runtime
         agent.hold(wire.container_info(wire.volume("/tmp", "tmp"), wire.volume("/opt", str(self.root / "place"), 2)))
         self.sandbox = agent.sandbox
-        os.chown(self.sandbox, NOBODY, NOBODY)
-        return agent.words(f"echo {STARTED}", user="nobody")
+        return agent.words(f"echo {STARTED}", user="root")
 
     def state(self) -> dict[str, object]:
         """Everything that a launch could leave behind here."""

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from mesos_shim.isolators import disk_du
+
 from ..conftest import NOBODY, SOAK, Shim, needs_root
-from ..launching import host_mounts, info, volume
+from ..launching import give, host_mounts, info, volume
 from ..protocol import wire
 from ..protocol.drive import Agent, end
 
@@ -338,6 +340,104 @@ def test_signals_at_the_helper(shim: Shim, open_tmp: Path, signals: Callable[[st
         hit += 1
     assert hit == MANY
     assert [path.name for path in agent.sandbox.iterdir() if "core" in path.name] == []
+
+
+def test_a_sandbox_that_goes_with_its_command(shim: Shim, open_tmp: Path, race: Racer) -> None:
+    """--rm: what is removed is what was judged, whatever has its name by then."""
+    home = his(open_tmp / "home")
+    names = {home / "sandbox", home / "roots"}
+    for path in names:
+        path.mkdir()
+    (home / "roots/precious").write_text(CANARY)
+    (home / "roots").chmod(0o700)
+    secret = os.open(home / "roots", os.O_RDONLY)
+    give(home / "sandbox")
+    race(home / "sandbox", home / "roots")
+    options = ["--rm", "--sandbox", str(home / "sandbox"), "--user", "nobody"]
+    ran = 0
+    for _ in range(MANY):
+        done = shim.run("run", *options, "--", "/bin/true", cwd="/")
+        assert os.listdir(secret) == ["precious"], done.stderr
+        assert "internal error" not in done.stderr, done.stderr
+        assert done.returncode in (0, 125), done
+        ran += done.returncode == 0
+        for path in names:  # of the two names the removed one, which is either
+            if not path.exists():
+                path.mkdir()
+                give(path)
+    os.close(secret)
+    assert MANY // 20 <= ran < MANY
+
+
+def test_a_list_that_the_owner_puts_back(shim: Shim, sandbox: Path, open_tmp: Path) -> None:
+    """An empty directory of the user's becomes root's: its access list must not be set again in between (threat 4)."""
+    closed = open_tmp / "etc"
+    closed.mkdir()
+    give(sandbox)
+    mine = sandbox / "mine"
+    ran = 0
+    with compiled("aclracer") as program:
+        words = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", program, str(NOBODY), str(mine)]
+        with subprocess.Popen(words, stdout=subprocess.PIPE) as racer:
+            assert racer.stdout is not None
+            assert racer.stdout.read(1) == b"s"
+            for _ in range(MANY):
+                mine.mkdir()
+                give(mine)
+                done, reasons = launches(
+                    shim, sandbox, [volume("mine", closed)], f'test -z "$(ls -A {closed})"', count=1
+                )
+                ran += done
+                assert reasons == []
+                status = mine.stat()
+                assert (status.st_uid, status.st_mode & 0o7777) == (0, 0o755)
+                assert "system.posix_acl_access" not in os.listxattr(mine)
+                mine.rmdir()
+            racer.kill()
+    assert ran == MANY
+
+
+def test_the_disk_of_another(open_tmp: Path, race: Racer) -> None:
+    """disk/du asks again and again for a sandbox by its name, as root."""
+    home = his(open_tmp / "home")
+    sandbox = his(home / "sandbox")
+    (open_tmp / "roots").mkdir(mode=0o700)
+    (open_tmp / "roots/sandbox").mkdir()
+    (open_tmp / "roots/sandbox/large").write_bytes(bytes(1 << 20))
+    (home / "link").symlink_to(open_tmp / "roots/sandbox")
+    status = sandbox.stat()
+    race(sandbox, home / "link")
+    seen = {disk_du.used(str(sandbox), (str(sandbox), (status.st_dev, status.st_ino))) for _ in range(50 * MANY)}
+    assert seen == {None, status.st_blocks * 512}
+
+
+def test_the_directory_of_a_debug_container(shim: Shim, open_tmp: Path, race: Racer) -> None:
+    """Root enters it for the user: a link in its place must not lead where the user may not go."""
+    (open_tmp / "roots/inner").mkdir(parents=True)
+    (open_tmp / "roots/inner/canary").write_text(CANARY)
+    (open_tmp / "roots").chmod(0o700)
+    agent = Agent(open_tmp, shim)
+    agent.hold(wire.container_info(wire.volume("/tmp", "tmp")))
+    give(agent.sandbox)
+    work = his(agent.sandbox / "work")
+    (agent.sandbox / "link").symlink_to(open_tmp / "roots/inner")
+    parent = agent.start("echo ready; exec sleep 100000", user="nobody")
+    try:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "ready\n"
+        debug = Agent(open_tmp, shim, container="c1/debug")
+        debug.hold(None, container_class=2)
+        race(work, agent.sandbox / "link")
+        ran = 0
+        for _ in range(MANY):
+            _, out, err = end(debug.start("cat canary; pwd", user="nobody", working_directory=str(work)))
+            assert CANARY not in out
+            assert "internal error" not in err
+            ran += out == f"{work}\n" or out == f"{agent.sandbox}/link\n"
+        assert MANY // 20 <= ran < MANY
+    finally:
+        parent.terminate()
+        end(parent)
 
 
 def test_nothing_is_left_mounted() -> None:

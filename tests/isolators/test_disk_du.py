@@ -81,7 +81,8 @@ def test_the_disk_is_walked_when_the_counters_are_free_again(
 ) -> None:
     start("--isolation", "filesystem/shared,disk/du")
 
-    def used(path: str) -> int:
+    def used(path: str, pin: object) -> int:
+        assert pin == (path, (os.stat(path).st_dev, os.stat(path).st_ino))
         with (shim.state_dir / "usage.lock").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return 4096

@@ -605,4 +605,4 @@ def _enter_view(work: Launch, made: plan.Plan, process: launch_info.Process) -> 
 def _enter_directory(work: Launch, made: plan.Plan, process: launch_info.Process) -> None:
     directory = process.directory
     if directory is not None and (work.debug or paths.normal(directory) != made.sandbox.path):
-        setup.change_directory(directory)
+        setup.change_directory(directory, nested=len(work.container_ids) > 1)

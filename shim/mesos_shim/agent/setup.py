@@ -6,6 +6,7 @@ from .. import container_info, jsontext, paths, plan
 from ..container_info import ContainerInfo, Volume
 from ..errors import ShimError, reason
 from ..request import FRAMEWORK, OPERATOR, LaunchRequest
+from ..resolve import resolve, trusted_uids
 
 if False:  # for the type checker alone: no launch imports typing
     from typing import Callable
@@ -218,12 +219,18 @@ def _exec(item: Command, directory: str) -> None:
         posix._exit(127)
 
 
-def change_directory(path: str) -> None:
-    """Enter the working directory inside the new view."""
+def change_directory(path: str, nested: bool = True) -> None:
+    """Enter the working directory inside the new view, walked and judged as a sandbox is (resolve.py).
+
+    We are root still, and the task's user may put a link in the place of what is theirs.
+    """
+    found = resolve(path, "working_directory", trusted_uids(), nested)
     try:
-        posix.chdir(path)
+        posix.fchdir(found.fd)
     except OSError as error:
         raise ShimError(f"working_directory {path!r}: {reason(error)}") from None
+    finally:
+        posix.close(found.fd)
 
 
 def parse_json(text: bytes, where: str) -> "dict[str, object]":

@@ -8,11 +8,18 @@ the directory that we came from; else the way is walked again from the top.
 
 import os
 import stat
+import sys
+
+from .. import paths
+from ..errors import ShimError
+from ..resolve import resolve, trusted_uids
 
 if False:  # for the type checker alone
     from ..registry import Entry
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# What lies on the way need not be readable (O_PATH is not on macOS).
+_SEARCH = _OPEN | getattr(os, "O_PATH", 0)
 # No descriptor is left, to us or on the host: what was not looked at is not nothing.
 _EXHAUSTED = (24, 23)  # EMFILE, ENFILE
 
@@ -33,10 +40,11 @@ def measure(entry: "Entry", found: "dict[str, object]") -> None:
 
     Nothing of what is gone or not ours to look into. Raises OSError without descriptors.
     """
-    sizes = [used(entry.sandbox), *(used(path, links=False) for path, _ in entry.private)]
+    sandbox = (entry.sandbox, entry.sandbox_inode)
+    sizes = [used(entry.sandbox, sandbox), *(used(path, (path, inode)) for path, inode in entry.private)]
     if any(size is not None for size in sizes):
         found["disk_used_bytes"] = sum(size or 0 for size in sizes)
-    counted = [(path, limit, used(path, links=False)) for path, limit in entry.quotas.items()]
+    counted = [(path, limit, used(path, _pin(path, sandbox))) for path, limit in entry.quotas.items()]
     if counted:
         found["disk_statistics"] = [
             {"source": {"type": "PATH", "path": {"root": path}}, "limit_bytes": limit, "used_bytes": size}
@@ -55,12 +63,18 @@ def over(entry: "Entry", found: "dict[str, object]") -> "list[str]":
     return grown
 
 
-def used(path: str, links: bool = True) -> "int | None":
+def _pin(path: str, sandbox: "tuple[str, tuple[int, int] | None]") -> "tuple[str, tuple[int, int] | None] | None":
+    """What is known of a private directory: that it lies in the sandbox, or that root made it elsewhere."""
+    return sandbox if paths.is_below(path, sandbox[0]) else None
+
+
+def used(path: str, pin: "tuple[str, tuple[int, int] | None] | None" = None) -> "int | None":
     """Bytes below `path`, None where it is not there. No link is followed and no mount entered.
 
-    Without `links` none is followed on the way to it either: in a sandbox the task's user could have made it.
+    `pin` is a directory on the way, or `path` itself, and which it was: whoever may rename it may have put another's in
+    its place. Where that is not known (an older release's record) the way may lead through nothing of that kind.
     """
-    top = _open(path) if links else _open_way(path)
+    top = _resolved(path) if pin is None or pin[1] is None else _open_way(path, pin)
     if top is None:
         return None
     try:
@@ -156,27 +170,41 @@ class _Walk:
             return
 
 
-def _open(name: str, directory: "int | None" = None) -> "int | None":
+def _open_way(path: str, pin: "tuple[str, tuple[int, int] | None]") -> "int | None":
+    """The directory `path`, through no link at all and through the very directory of `pin`."""
+    parts = paths.split(path)
+    fd: int | None = os.open("/", _SEARCH)
+    for depth, name in enumerate(parts):
+        above, fd = fd, _open(name, fd, _OPEN if depth == len(parts) - 1 else _SEARCH)
+        os.close(above)  # type: ignore[arg-type]
+        if fd is None:
+            return None
+        if paths.join(parts[: depth + 1]) == pin[0] and _inode(fd) != pin[1]:
+            os.close(fd)
+            return None
+    return fd
+
+
+def _resolved(path: str) -> "int | None":
+    if sys.platform != "linux":
+        return _open(path)
+    try:
+        found = resolve(path, "the sandbox", trusted_uids())
+    except ShimError:
+        return None
+    try:
+        return _open(".", found.fd)
+    finally:
+        os.close(found.fd)
+
+
+def _open(name: str, directory: "int | None" = None, flags: int = _OPEN) -> "int | None":
     """The directory `name`, None where it is gone, is none, or is not ours to look into."""
     try:
-        return os.open(name, _OPEN, dir_fd=directory)
+        return os.open(name, flags, dir_fd=directory)
     except OSError as error:
         _gone(error)
         return None
-
-
-def _open_way(path: str) -> "int | None":
-    """As `_open`, of an absolute path, through no link."""
-    fd = _open("/")
-    for name in [part for part in path.split("/") if part]:
-        if fd is None:
-            return None
-        try:
-            child = _open(name, fd)
-        finally:
-            os.close(fd)
-        fd = child
-    return fd
 
 
 def _gone(error: OSError) -> None:
