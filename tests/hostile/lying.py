@@ -1,8 +1,8 @@
 """A FUSE file system whose answers are lies: the kernel's protocol spoken by hand (include/uapi/linux/fuse.h, 7.31).
 
 Run as `python lying.py FD UID`: it answers on the open /dev/fuse FD. Its top says that it is UID's; everything in it
-that is looked for is there, root's, 0755, an empty directory with every attribute that it was once given, except for
-`tool`, which is a program that says who runs it.
+that is looked for is there, root's, 0755, an empty directory that keeps modes and attributes; except
+for `tool`, a program that says who runs it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class Lies:
     def __init__(self, uid: int) -> None:
         self.uid = uid
         self.nodes: dict[tuple[int, bytes], int] = {}
+        self.modes: dict[int, int] = {}
         self.attributes: dict[tuple[int, bytes], bytes] = {}
 
     def answer(self, opcode: int, node: int, body: bytes) -> bytes | int:
@@ -38,6 +39,8 @@ class Lies:
             child = self.nodes.setdefault((node, name), len(self.nodes) + 2 + (_TOOL if name == b"tool" else 0))
             return struct.pack("<QQQQII", child, 0, 0, 0, 0, 0) + self._attr(child)
         if opcode in (_GETATTR, _SETATTR):
+            if opcode == _SETATTR and body[0] & 1:  # FATTR_MODE
+                self.modes[node] = struct.unpack_from("<I", body, 68)[0] & 0o7777
             return struct.pack("<QII", 0, 0, 0) + self._attr(node)
         if opcode in (_OPEN, _OPENDIR):
             return struct.pack("<QII", 0, 0, 0)
@@ -64,8 +67,9 @@ class Lies:
 
     def _attr(self, node: int) -> bytes:
         kind, size = (stat.S_IFREG, len(_PROGRAM)) if node >= _TOOL else (stat.S_IFDIR, 0)
+        mode = self.modes.get(node, 0o755)
         owner = self.uid if node == 1 else 0
-        return struct.pack("<6Q10I", node, size, 0, 0, 0, 0, 0, 0, 0, kind | 0o755, 2, owner, owner, 0, 4096, 0)
+        return struct.pack("<6Q10I", node, size, 0, 0, 0, 0, 0, 0, 0, kind | mode, 2, owner, owner, 0, 4096, 0)
 
 
 def main() -> None:
