@@ -9,8 +9,9 @@ import posix
 
 from . import linux
 from .errors import ShimError, reason
+from .wary import mount_id, read_all
 
-_ELOOP, _EXDEV = 40, 18
+_EXDEV, _ENOTDIR, _ELOOP = 18, 20, 40
 _S_IFMT, _S_IFLNK, _S_IFDIR = 0o170000, 0o120000, 0o040000
 
 # mount(2): a remount sets exactly the flags that it is given, so those that are there must be given again.
@@ -38,36 +39,25 @@ def step_without_link(fd: int, name: str, flags: int) -> int:
 
 
 def step_within_mount(fd: int, name: str, flags: int) -> int:
-    """As `step_without_link`, with RESOLVE_NO_XDEV."""
-    child = step_without_link(fd, name, flags)
+    """What openat2 with RESOLVE_BENEATH, NO_SYMLINKS and NO_XDEV does for one component."""
+    # Whose mount it is comes first: a file system that is never to be entered may never answer either.
+    child = posix.open(name, linux.O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=fd)
     try:
         if mount_id(child) != mount_id(fd):
             raise OSError(_EXDEV, posix.strerror(_EXDEV))
+        kind = posix.fstat(child).st_mode & _S_IFMT
+        if kind == _S_IFLNK:
+            raise OSError(_ELOOP, posix.strerror(_ELOOP))
+        if flags & posix.O_DIRECTORY and kind != _S_IFDIR:
+            raise OSError(_ENOTDIR, posix.strerror(_ENOTDIR))
+        if flags & linux.O_PATH:
+            return child
+        opened = posix.open(f"/proc/self/fd/{child}", flags & ~posix.O_NOFOLLOW | posix.O_CLOEXEC)
     except BaseException:
         posix.close(child)
         raise
-    return child
-
-
-def mount_id(fd: int) -> int:
-    """The id of the mount that `fd` was opened on (proc_pid_fdinfo(5))."""
-    for line in _read(f"/proc/self/fdinfo/{fd}").splitlines():
-        if line.startswith(b"mnt_id:"):
-            return int(line[7:])
-    raise ShimError("/proc/self/fdinfo: no mnt_id; the kernel is older than 3.15")
-
-
-def _read(path: str) -> bytes:
-    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        chunks: list[bytes] = []
-        while True:
-            chunk = posix.read(fd, 1 << 16)
-            if not chunk:
-                return b"".join(chunks)
-            chunks.append(chunk)
-    finally:
-        posix.close(fd)
+    posix.close(child)
+    return opened
 
 
 # Where mounts are made. Nobody but root can rename it, nothing of a user's lies in it, and it is no volume's source
@@ -200,7 +190,7 @@ def restrict(tree: int, restrictions: int) -> None:
 
 def mount_lines() -> "list[list[bytes]]":
     """The fields of every mount of this namespace (proc_pid_mountinfo(5))."""
-    return [line.split(b" ") for line in _read("/proc/self/mountinfo").splitlines()]
+    return [line.split(b" ") for line in read_all("/proc/self/mountinfo").splitlines()]
 
 
 def _mounts() -> "list[tuple[int, int, str]]":

@@ -1,11 +1,12 @@
 """Finds what the configuration's `pass_through` names below a covered path, of root's and of the task's user's.
 
-Anybody may put entries there, so nothing about one ends a launch: what cannot be judged stays hidden, and that is said.
+Anybody may put entries there, so nothing about one ends a launch, nor makes it wait: what cannot be judged, or asked
+without the risk that nobody answers (wary.py), stays hidden, and that is said.
 """
 
 import posix
 
-from . import paths
+from . import paths, wary
 from .errors import ShimError, reason
 from .identity import Identity
 from .plan import PASSABLE, Facts
@@ -16,6 +17,8 @@ if False:  # for the type checker alone: no launch imports typing
 
 # More would cost a launch more descriptors than it may have.
 MAX_PASSES = 64
+# Of a directory where anybody may put names, so many are looked at: a million would take each launch a second.
+MAX_NAMES = 16384
 _WHAT = "configuration: pass_through"
 
 
@@ -42,14 +45,14 @@ def _paths(pattern: str, trusted: "tuple[int, ...]", hidden: "list[str]") -> "li
     parts = paths.split(pattern)
     directory, wanted = paths.join(parts[:-1]), parts[-1]
     try:
-        where = resolve(directory, _WHAT, trusted)
+        where = resolve(directory, _WHAT, trusted, take_step=wary.step)
     except Missing:
         return []
     except (ShimError, OSError) as error:
         hidden.append(_why(directory, error))
         return []
     try:
-        names = _names(where.fd, wanted) if any(mark in wanted for mark in "*?[") else [wanted]
+        names = _names(where, wanted, hidden) if any(mark in wanted for mark in "*?[") else [wanted]
     except OSError as error:
         hidden.append(_why(directory, error))
         return []
@@ -64,16 +67,23 @@ def _why(path: str, error: Exception) -> str:
     return str(error).replace(f"{_WHAT}: ", "", 1)
 
 
-def _names(fd: int, wanted: str) -> "list[str]":
+def _names(where: Resolved, wanted: str, hidden: "list[str]") -> "list[str]":
     from fnmatch import fnmatchcase  # only where the operator lists globs
 
-    readable = posix.open(f"/proc/self/fd/{fd}", posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    dotted = wanted.startswith(".")
+    found = []
+    readable = posix.open(f"/proc/self/fd/{where.fd}", posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
     try:
-        names = posix.listdir(readable)
+        with posix.scandir(readable) as entries:
+            for number, entry in enumerate(entries):
+                if number == MAX_NAMES:
+                    hidden.append(f"{where.path!r}: whatever comes after the first {MAX_NAMES} names in it")
+                    break
+                if fnmatchcase(entry.name, wanted) and (dotted or not entry.name.startswith(".")):
+                    found.append(entry.name)
     finally:
         posix.close(readable)
-    dotted = wanted.startswith(".")
-    return sorted(name for name in names if fnmatchcase(name, wanted) and (dotted or not name.startswith(".")))
+    return sorted(found)
 
 
 def _passable(path: str, facts: Facts, trusted: "tuple[int, ...]", hidden: "list[str]") -> "Resolved | None":
@@ -82,12 +92,16 @@ def _passable(path: str, facts: Facts, trusted: "tuple[int, ...]", hidden: "list
         hidden.append(f"{path!r}: the sandbox lies in it, and with it would other sandboxes")
         return None
     try:
-        if not _may_pass(posix.lstat(path), facts.user):
-            return None
-        found = resolve(path, _WHAT, trusted)
+        fd = wary.walk(path)
+        try:
+            if not _may_pass(posix.fstat(fd), facts.user):
+                return None
+        finally:
+            posix.close(fd)
+        found = resolve(path, _WHAT, trusted, take_step=wary.step)
     except (Missing, FileNotFoundError):
         return None
-    except (ShimError, OSError) as error:  # a FUSE mount of a user's answers nobody else, root neither
+    except (ShimError, OSError) as error:  # a FUSE mount of a user's, for example
         hidden.append(_why(path, error))
         return None
     if not _may_pass(found.status, facts.user):

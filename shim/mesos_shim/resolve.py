@@ -16,6 +16,8 @@ from .errors import ShimError, reason
 from .linux import O_PATH, file_system_type
 
 if False:  # for the type checker alone: no launch imports typing
+    from typing import Callable
+
     from . import acl
     from .identity import Identity
 
@@ -115,16 +117,23 @@ def trusted_uids() -> "tuple[int, ...]":
     return (0, posix.geteuid())
 
 
-def resolve(path: str, what: str, trusted: "tuple[int, ...]", nested: bool = False) -> Resolved:
+def resolve(
+    path: str,
+    what: str,
+    trusted: "tuple[int, ...]",
+    nested: bool = False,
+    take_step: "Callable[[int, str], int] | None" = None,
+) -> Resolved:
     """Walk the absolute `path`. Raises Missing where a component is absent, ShimError where a step is unsafe.
 
     `what` names the path's role in messages ("volume '/opt': host_path '/srv/x'", for example). With `nested`
     directories of root's may lie on the way through one user's, if its end is that user's again: so an agent makes the
-    sandbox of a nested container in its parent's (slave/paths.cpp, createSandboxDirectory).
+    sandbox of a nested container in its parent's (slave/paths.cpp, createSandboxDirectory). `take_step` opens the entry
+    of a directory where that is not to be done blindly (wary.py).
     """
     way = paths.split(path)
     for _ in range(MAX_LINKS):
-        result = _walk(way, what, trusted, nested)
+        result = _walk(way, what, trusted, nested, take_step or _step)
         if isinstance(result, Resolved):
             owner = result.status.st_uid
             if nested and result.controller not in (None, owner):
@@ -144,7 +153,9 @@ def would_be(
     return Resolved(path, parent.fd, status, [*parent.levels, Status(status, path)], controller)
 
 
-def _walk(way: "list[str]", what: str, trusted: "tuple[int, ...]", nested: bool) -> "Resolved | list[str]":
+def _walk(
+    way: "list[str]", what: str, trusted: "tuple[int, ...]", nested: bool, take_step: "Callable[[int, str], int]"
+) -> "Resolved | list[str]":
     """The end of the way; or, where a trusted link is met, the way that it makes, to be walked from the root."""
     levels: list[Status] = []
     controller: int | None = None
@@ -154,7 +165,7 @@ def _walk(way: "list[str]", what: str, trusted: "tuple[int, ...]", nested: bool)
         status = posix.fstat(fd)
         for depth, name in enumerate(way):
             here = paths.join(way[: depth + 1])
-            child = _open_step(fd, name, here, what)
+            child = _open_step(fd, name, here, what, take_step)
             try:
                 writable = controller is None and _others_write(fd, status, trusted)
             finally:
@@ -182,9 +193,13 @@ def _walk(way: "list[str]", what: str, trusted: "tuple[int, ...]", nested: bool)
             posix.close(fd)
 
 
-def _open_step(fd: int, name: str, here: str, what: str) -> int:
+def _step(fd: int, name: str) -> int:
+    return posix.open(name, OPEN_STEP, dir_fd=fd)
+
+
+def _open_step(fd: int, name: str, here: str, what: str, take_step: "Callable[[int, str], int]") -> int:
     try:
-        return posix.open(name, OPEN_STEP, dir_fd=fd)
+        return take_step(fd, name)
     except FileNotFoundError:
         raise Missing(f"{what}: {here!r} does not exist") from None
     except OSError as error:

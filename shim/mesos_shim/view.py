@@ -304,8 +304,10 @@ def _open_passed(mount: Mount, plan: Plan) -> int:
 
     Programs replace such files at any time (kinit does), so the owner counts and not the inode.
     """
+    from . import wary  # imported when the names were found
+
     try:
-        fd = _open_path(mount.target, OPEN_STEP)
+        fd = wary.walk(mount.target)
     except OSError as error:
         plan.warnings.append(f"{mount.what}: stays hidden: {reason(error)}")
         return -1

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ..conftest import NOBODY, Shim, needs_root
+from mesos_shim import passes, resolve
+
+from .. import fuse
+from ..conftest import CHECKOUT, NOBODY, PYTHON, Shim, needs_root
 from ..launching import info, launch, refused, said, volume
 
 pytestmark = needs_root
@@ -149,24 +154,75 @@ def test_more_names_than_can_be_passed_stay_hidden(shim: Shim, sandbox: Path, co
     assert "64 entries are passed already (and 7 more)" in told
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="needs /dev/fuse")
-def test_a_users_fuse_mount_stays_hidden(shim: Shim, sandbox: Path, covered: Path) -> None:
-    """Its file system answers nobody but him, root neither (fuse(4), allow_other)."""
-    (covered / "krb5cc_0").mkdir()
+def beside_fuse(shim: Shim, sandbox: Path, covered: Path, mounted: Path, *, answers_root: bool) -> str:
+    """What a launch with a private `covered` is told where a user's FUSE mount that never answers is over `mounted`."""
+    words = ["run", "--container-info", info(volume("tmp", covered)), "--", "/bin/ls", str(covered)]
+    command = [*fuse.over(mounted, answers_root=answers_root), str(shim.program), *words]
+    done = subprocess.run(command, cwd=sandbox, capture_output=True, text=True, check=False, timeout=20)
+    assert (done.returncode, done.stdout.split()) == (0, ["krb5cc_roots"])
+    return done.stderr
+
+
+@fuse.needs_fuse
+@pytest.mark.parametrize("answers_root", [True, False])
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch], ids=["directory", "file"])
+def test_a_users_fuse_mount_stays_hidden(
+    shim: Shim, sandbox: Path, covered: Path, make: Callable[[Path], None], answers_root: bool
+) -> None:
+    """Nobody's launch waits for an answer that may never come."""
+    make(covered / "krb5cc_0")
     os.chown(covered / "krb5cc_0", NOBODY, NOBODY)
     shim.configure(pass_through=[f"{covered}/krb5cc_*"])
-    # Nothing answers the requests: this one fails before it asks.
-    mount = (
-        "import ctypes, os, sys; fuse = os.open('/dev/fuse', os.O_RDWR); os.set_inheritable(fuse, True);"
-        f"data = f'fd={{fuse}},rootmode=40000,user_id={NOBODY},group_id={NOBODY}'.encode();"
-        f"assert not ctypes.CDLL(None).mount(b'fuse', b'{covered}/krb5cc_0', b'fuse', 6, data);"
-        "os.execv(sys.argv[1], sys.argv[1:])"
-    )
-    words = ["run", "--container-info", info(volume("tmp", covered)), "--", "/bin/ls", str(covered)]
-    alone = ["unshare", "-m", "/usr/bin/python3", "-c", mount, str(shim.program), *words]
-    done = subprocess.run(alone, cwd=sandbox, capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, done.stdout.split()) == (0, ["krb5cc_roots"])
-    assert f"stays hidden: '{covered}/krb5cc_0': Permission denied" in done.stderr
+    told = beside_fuse(shim, sandbox, covered, covered / "krb5cc_0", answers_root=answers_root)
+    assert f"stays hidden: '{covered}/krb5cc_0': a FUSE mount, which may never answer" in told
+
+
+@fuse.needs_fuse
+def test_a_directory_of_a_glob_that_a_user_mounted_over_stays_hidden(shim: Shim, sandbox: Path, covered: Path) -> None:
+    (covered / "sockets").mkdir()
+    os.chown(covered / "sockets", NOBODY, NOBODY)
+    shim.configure(pass_through=[f"{covered}/sockets/*", f"{covered}/sockets/one", f"{covered}/krb5cc_roots"])
+    told = beside_fuse(shim, sandbox, covered, covered / "sockets", answers_root=True)
+    assert told.count("a FUSE mount, which may never answer") == 2
+
+
+# What the view does with a name that was an ordinary directory when it was found.
+OPEN_PASSED = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from mesos_shim import plan, resolve, view
+found = resolve.resolve(sys.argv[2], "found", (0, %d))
+found.path = sys.argv[3]
+made = plan.Plan("c1", found, None)
+print(view._open_passed(plan.Mount(plan.PASS, "the name", found), made), made.warnings)
+"""
+
+
+@fuse.needs_fuse
+def test_a_fuse_mount_that_came_meanwhile_stays_hidden(covered: Path) -> None:
+    for name in ("krb5cc_0", "krb5cc_1"):
+        (covered / name).mkdir()
+        os.chown(covered / name, NOBODY, NOBODY)
+    words = ["-c", OPEN_PASSED % NOBODY, str(CHECKOUT / "shim"), str(covered / "krb5cc_1"), str(covered / "krb5cc_0")]
+    command = [*fuse.over(covered / "krb5cc_0"), PYTHON, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    assert done.stdout == "-1 ['the name: stays hidden: a FUSE mount, which may never answer']\n", done
+
+
+def test_a_million_names_are_not_looked_at(covered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any user can put as many into /tmp, and each launch would list them."""
+    monkeypatch.setattr(passes, "MAX_NAMES", 5)
+    for number in range(20):
+        (covered / f"krb5cc_{number:02}").write_text("")
+    looked: list[str] = []
+    monkeypatch.setattr(fnmatch, "fnmatchcase", lambda name, _: looked.append(name) or True)
+    hidden: list[str] = []
+    where = resolve.resolve(str(covered), "covered", (0,))
+    found = passes._names(where, "krb5cc_*", hidden)
+    os.close(where.fd)
+    assert len(looked) == 5
+    assert set(found) <= set(looked)
+    assert hidden == [f"'{covered}': whatever comes after the first 5 names in it"]
 
 
 def test_a_directory_that_a_user_made_a_link_stays_hidden(shim: Shim, sandbox: Path, covered: Path) -> None:
