@@ -14,7 +14,7 @@ import _signal
 import posix
 import sys
 
-from . import launch, record, supervise
+from . import launch, paths, record, supervise
 from .plan import Plan
 from .request import LaunchRequest
 
@@ -47,7 +47,7 @@ def _tells_failures() -> bool:
     except (ValueError, OSError):
         return True  # another C library's
     numbers = version.split(".")
-    return name != "glibc" or not all(map(str.isdigit, numbers)) or tuple(map(int, numbers)) >= _GLIBC
+    return name != "glibc" or not all(map(paths.is_number, numbers)) or tuple(map(int, numbers)) >= _GLIBC
 
 
 def start(

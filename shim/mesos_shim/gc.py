@@ -3,31 +3,41 @@
 Nothing is deleted on the launch path: where nobody waited for a container, or its supervisor was killed, its record
 stays, and perhaps its cgroups and, with --rm, its sandbox. A container counts as ended only if nothing of it runs: not
 the recorded process (with its start time), nobody in its mount namespace, no descendant, no member of its cgroups; and
-only where that can be told: not by who cannot see its processes, in another pid namespace.
+only where that can be told (usage/membership.py). A sandbox goes only if besides nobody holds its lock, as a
+supervisor does for as long as it runs, and nobody works in it.
+
+Every walk here is over what users may have made: it has a bound, and says so where it stops. One thing that goes wrong
+is said and does not keep the others from being cleared.
 """
 
+import collections
 import os
 import stat
 import sys
 import time
+from typing import Callable
 
-from . import leftovers, options, record, registry, tree
+from . import leftovers, linux, options, record, registry, sandbox_dirs, tree, wary
 from .config import Config
-from .errors import ShimError, one_line, reason
+from .errors import ShimError, one_line, reason, unexpected
 from .isolators import cgroup
 from .registry import Entry
 from .usage import membership, processes
 from .usage.counters import Counters
+from .usage.sight import Sight, look
 
 HELP = """\
-usage: mesos-shim gc [--dry-run] [--config FILE]
+usage: mesos-shim gc [--dry-run] [--keep-sandboxes] [--config FILE]
 
 Clears what containers that have ended left behind: their records, their
 cgroups, their private directories outside of the sandbox, and the sandboxes of
-'run --rm' whose supervisor was killed. Never touches what runs, follows no link
-and crosses no mount. What lies in a container's sandbox goes with it.
+'run --rm' whose supervisor was killed. Never touches what runs, or of which that
+cannot be told from here; follows no link and crosses no mount. What lies in a
+container's sandbox goes with it.
 
-  --dry-run  only say what would be cleared
+  --dry-run         only say what would be cleared
+  --keep-sandboxes  clear no directory, and no record that names one to be cleared:
+                    what is left takes no time, however much lies in them
 
 example: mesos-shim gc --dry-run
 """
@@ -35,13 +45,15 @@ example: mesos-shim gc --dry-run
 # A record that is being written has a temporary name for a few microseconds.
 _STALE_SECONDS = 60
 _DEPTH = 16
+_MAX_GROUPS = 100_000
 
 
 class Sweep:
     """One sweep: what was cleared, what could not be."""
 
-    def __init__(self, dry: bool) -> None:
+    def __init__(self, dry: bool, keep_sandboxes: bool = False) -> None:
         self.dry = dry
+        self.keep_sandboxes = keep_sandboxes
         self.tables = leftovers.MountTables()
         self.cleared = 0
         self.failed = 0
@@ -55,16 +67,27 @@ class Sweep:
             self.failed += 1
             sys.stderr.write(f"mesos-shim: gc: {one_line(what)}: {one_line(problem)}\n")
 
+    def apart(self, what: str, step: "Callable[..., None]", *arguments: object) -> None:
+        """Do one thing; whatever goes wrong in it is said of that alone."""
+        try:
+            step(*arguments, self)
+        except OSError as error:
+            self.clear(what, reason(error))
+        except ShimError as error:
+            self.clear(what, str(error))
+        except Exception as error:
+            self.clear(what, unexpected(error))
+
 
 def main(arguments: "list[str]", config_path: str) -> int:
     """Clear; 1 if something that should have gone stays."""
-    given, operands = options.parse(arguments, ("--config",), ("--dry-run",), "gc")
+    given, operands = options.parse(arguments, ("--config",), ("--dry-run", "--keep-sandboxes"), "gc")
     if options.asks_help(given, HELP):
         return 0
     options.none(operands, "gc")
     config = options.read_config(given, config_path)
     state = record.state_dir(config.state_dir)
-    sweep = Sweep("--dry-run" in given)
+    sweep = Sweep("--dry-run" in given, "--keep-sandboxes" in given)
     directory = registry.open_directory(state)
     if directory is not None:
         try:
@@ -74,7 +97,8 @@ def main(arguments: "list[str]", config_path: str) -> int:
             os.close(directory)
     if processes.LINUX:
         _groups(sweep)
-        _unrecorded(config, state, sweep)
+        if not sweep.keep_sandboxes:
+            _unrecorded(config, state, sweep)
     return 1 if sweep.failed else 0
 
 
@@ -95,38 +119,51 @@ def _records(state: str, directory: int, sweep: Sweep) -> None:
     members = membership.find(entries, processes.table(), known)
     for entry in entries:
         if members.ended(entry) and not _supervised(entry, members):
-            _ended(directory, entry, sweep)
+            sweep.apart(f"container {entry.container_id}", _ended, directory, entry)
+    for warning in members.unseen():
+        sys.stderr.write(f"mesos-shim: gc: {one_line(warning)}; nothing of theirs is cleared\n")
     for name, problem in damaged.items():
-        _damaged(directory, name, problem, sweep)
+        sweep.apart(name, _damaged, directory, name, problem)
 
 
 def _damaged(directory: int, name: str, problem: str, sweep: Sweep) -> None:
-    """A file that is no record: it tells nobody anything, so it goes, unless what can be read of it still runs.
+    """A file that is no record: it tells nobody anything, so it goes, unless what can be read of it may still run.
 
     Only we can put anything into this directory. What a newer release wrote is that release's to clear.
     """
     what = f"{name}, which is no record ({problem})"
     try:
-        value = registry.read_object(directory, name)[0]
-        version = value.get("version")
-        if isinstance(version, int) and version > record.VERSION:
-            sweep.clear(what, "a newer release wrote it")
-            return
-        pid, start = value.get("pid"), value.get("start_time")
-        if value.get("pid_namespace") not in (None, record.pid_namespace(record.host_pid())):
-            sweep.clear(what, "it is of another pid namespace, whose processes are not seen from here")
-            return
-        if isinstance(pid, int) and 0 < pid < 1 << 31 and start is not None and record.start_time(pid) == start:
-            sweep.clear(what, f"pid {pid} still runs")
-            return
+        why = _why_kept(registry.read_loosely(directory, name))
     except (OSError, ShimError):
-        pass
-    try:
-        sweep.clear(what, None if sweep.dry else _unlink(directory, name))
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        sweep.clear(what, reason(error))
+        why = None
+    if why is None:
+        try:
+            why = None if sweep.dry else _unlink(directory, name)
+        except FileNotFoundError:
+            return
+    sweep.clear(what, why)
+
+
+def _why_kept(value: "dict[str, object]") -> "str | None":
+    """What can be read of a file that is no record may be said of a container that runs."""
+    version = value.get("version")
+    if isinstance(version, int) and version > record.VERSION:
+        return "a newer release wrote it"
+    pid, start = value.get("pid"), value.get("start_time")
+    if not isinstance(pid, int) or not 0 < pid < 1 << 31 or start is None:
+        return None
+    sight = look()
+    namespace = value.get("pid_namespace")
+    if not sight.counts_pids_of(namespace if isinstance(namespace, int) else None):
+        return "it is of another pid namespace, whose processes are not seen from here"
+    if sight.hiding is not None:
+        return sight.hiding
+    found, times = record.start_time(pid, living=True), value.get("time_namespace")
+    if found == start:
+        return f"pid {pid} still runs"
+    if found is not None and not sight.counts_time_of(times if isinstance(times, int) else None):
+        return f"pid {pid} may be it: its start time was recorded in another time namespace"
+    return None
 
 
 def _unlink(directory: int, name: str) -> "str | None":
@@ -138,15 +175,17 @@ def _unlink(directory: int, name: str) -> "str | None":
 
 
 def _supervised(entry: Entry, members: membership.Members) -> bool:
-    """Whether a supervisor is still there to clear up itself."""
+    """Whether a supervisor is, or may be, still there to clear up itself."""
     if entry.supervisor is None:
         return False
     pid, start = entry.supervisor
     found = members.table.get(pid)
-    return found is not None and not found.zombie and found.start == start and entry.boot_id in (None, record.boot_id())
+    return found is not None and not found.zombie and found.start == start
 
 
 def _ended(directory: int, entry: Entry, sweep: Sweep) -> None:
+    if sweep.keep_sandboxes and (entry.private or entry.remove is not None):
+        return
     if not leftovers.clear_of(entry, sweep):
         return
     if entry.remove is not None and not _sandbox(entry, entry.remove, sweep):
@@ -168,35 +207,69 @@ def _ended(directory: int, entry: Entry, sweep: Sweep) -> None:
 
 
 def _sandbox(entry: Entry, inode: "tuple[int, int]", sweep: Sweep) -> bool:
-    """Remove the sandbox of a --rm, if it is still that very directory."""
+    """Remove the sandbox of a --rm, if it is still that very directory, and whether it is gone."""
     parent, _, name = entry.sandbox.rpartition("/")
+    what = f"sandbox {entry.sandbox}"
     try:
-        fd = _open_way(parent)
+        way = _open_way(parent)
     except FileNotFoundError:
         return True
     except OSError as error:
-        sweep.clear(f"sandbox {entry.sandbox}", reason(error))
+        sweep.clear(what, reason(error))
         return False
+    fd = -1
     try:
-        try:
-            status = os.stat(name, dir_fd=fd, follow_symlinks=False)
-        except FileNotFoundError:
-            return True
-        if not stat.S_ISDIR(status.st_mode) or (status.st_dev, status.st_ino) != inode:
+        fd = sandbox_dirs.step(way, name, linux.O_PATH)
+        if not _is(fd, inode):
             return True  # another's by now
-        problem = None if sweep.dry else tree.remove(fd, name, inode)
-        sweep.clear(f"sandbox {entry.sandbox}", problem)
-        return problem is None
+        problem = _why_in_use(fd, entry)
+        if problem is None and not sweep.dry:
+            problem = tree.remove(way, name, inode)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        problem = reason(error)
+    finally:
+        for each in (way, fd):
+            if each >= 0:
+                os.close(each)
+    sweep.clear(what, problem)
+    return problem is None
+
+
+def _is(fd: int, inode: "tuple[int, int]") -> bool:
+    status = os.fstat(fd)
+    return stat.S_ISDIR(status.st_mode) and (status.st_dev, status.st_ino) == inode
+
+
+def _why_in_use(directory: int, entry: Entry) -> "str | None":
+    """Why the sandbox is, or may be, in use, whatever /proc shows of its container. Raises OSError."""
+    fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        linux.flock(fd, linux.LOCK_EX | linux.LOCK_NB)
+    except BlockingIOError:
+        return "its lock is held, by its supervisor or another program: it may be in use"
     finally:
         os.close(fd)
+    for pid in processes.table():
+        if _works_in(pid, entry.sandbox):
+            return f"pid {pid} works in it"
+    return None
+
+
+def _works_in(pid: int, path: str) -> bool:
+    try:
+        return f"{os.readlink(f'/proc/{pid}/cwd')}/".startswith(f"{path}/")
+    except OSError:
+        return False  # it has ended, or is another's: the container's are known by then
 
 
 def _open_way(path: str) -> int:
-    """The directory `path`, through no link."""
-    fd = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """The directory `path`, through no link and no file system that a user answers for (wary.py). Raises OSError."""
+    fd = os.open("/", linux.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     for name in [part for part in path.split("/") if part]:
         try:
-            child = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+            child = wary.step(fd, name)
         finally:
             os.close(fd)
         fd = child
@@ -222,25 +295,35 @@ def _temporaries(directory: int, sweep: Sweep) -> None:
 
 def _groups(sweep: Sweep) -> None:
     """Groups whose maker has ended and in which nobody is: they say themselves who made them."""
+    sight = look()
+    if sight.hiding is not None:
+        return  # who made them may be there and not be shown
     for mount in _cgroup_mounts():
-        for path in _our_directories(mount):
+        for path in _our_directories(mount, sweep):
             try:
                 names = sorted(os.listdir(path))
             except OSError:
                 continue
             for name in names:
-                maker = cgroup.maker(name)
-                if maker is None or record.start_time(maker[0]) == maker[1]:
-                    continue
-                group = f"{path}/{name}"
-                if not cgroup.empty(group):
-                    continue
-                problem = None
-                if not sweep.dry and cgroup.remove([group]):
-                    problem = "cannot be removed"
-                    if not os.access(path, os.W_OK):
-                        continue  # another user's to clear
-                sweep.clear(f"cgroup {group}", problem)
+                sweep.apart(f"cgroup {path}/{name}", _group, sight, path, name)
+
+
+def _group(sight: Sight, path: str, name: str, sweep: Sweep) -> None:
+    maker = cgroup.maker(name)
+    if maker is None:
+        return
+    started = record.start_time(maker[0])
+    if started == maker[1] or (started is not None and not sight.counts_time_of(None)):
+        return
+    group = f"{path}/{name}"
+    if not cgroup.empty(group):
+        return
+    problem = None
+    if not sweep.dry and cgroup.remove([group]):
+        problem = "cannot be removed"
+        if not os.access(path, os.W_OK):
+            return  # another user's to clear
+    sweep.clear(f"cgroup {group}", problem)
 
 
 def _cgroup_mounts() -> "list[str]":
@@ -253,15 +336,20 @@ def _cgroup_mounts() -> "list[str]":
     return found
 
 
-def _our_directories(mount: str) -> "list[str]":
+def _our_directories(mount: str, sweep: Sweep) -> "list[str]":
     """The directories called mesos-shim in a hierarchy, wherever launches stood when they made them."""
-    found, pending = [], [(mount, 0)]
+    found: list[str] = []
+    pending, seen = collections.deque([(mount, 0)]), 0
     while pending:
-        path, depth = pending.pop()
+        path, depth = pending.popleft()  # the nearest first: users' groups lie deeper than the host's
         try:
             names = [item.name for item in os.scandir(path) if item.is_dir(follow_symlinks=False)]
         except OSError:
             continue
+        seen += len(names)
+        if seen > _MAX_GROUPS:
+            sweep.clear(f"cgroups below {mount}", f"there are more than {_MAX_GROUPS}: not all of them are looked at")
+            return found
         for name in names:
             if name == cgroup.DIRECTORY:
                 found.append(f"{path}/{name}")

@@ -59,6 +59,11 @@ RESOLVE_BENEATH = 0x8
 
 CLOSE_RANGE_CLOEXEC = 0x4
 
+# flock(2), the same on macOS
+LOCK_SH = 1
+LOCK_EX = 2
+LOCK_NB = 4
+
 _EBADF = 9
 
 # include/uapi/linux/prctl.h
@@ -255,6 +260,11 @@ def close_range(first: int, last: int, flags: int) -> None:
     """Act on every descriptor from `first` to `last` (close_range(2), Linux 5.9; with CLOEXEC 5.11)."""
     # The upper bound is unsigned: ~0 means all.
     _check(_syscall(_SYS_CLOSE_RANGE, first, last, flags))
+
+
+def flock(fd: int, operation: int) -> None:
+    """Lock the open file, or give the lock back (flock(2)); not every file system has such locks."""
+    _check(_function("flock")(fd, operation))
 
 
 def prctl(option: int, argument: int = 0) -> int:

@@ -56,3 +56,8 @@ def fault_relative(path: str) -> "str | None":
     if found is None and not split(path):
         return "is the sandbox itself"
     return found
+
+
+def is_number(name: str) -> bool:
+    """Whether the name is ASCII digits and nothing else: to str.isdigit() a `²`, which int() refuses, is one too."""
+    return name.isascii() and name.isdigit()

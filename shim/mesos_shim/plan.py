@@ -40,6 +40,7 @@ BEST_EFFORT = (
     "mark",
     "label of a launch without root",
     "entry of pass_through",
+    "lock of the sandbox",
     "what a link in the sandbox leads to",
 )
 
@@ -150,6 +151,7 @@ class Plan:
         "isolation",
         "left_host",
         "limits",
+        "lock",
         "made",
         "mode",
         "mounts",
@@ -212,6 +214,8 @@ class Plan:
         # Of the parent that stays: who it is, whether it removes the sandbox, where an init tells it the wait status.
         self.supervisor: dict[str, int] = {}
         self.remove = False
+        # A descriptor of the sandbox, locked for as long as that parent runs (supervise.hold).
+        self.lock: int | None = None
         # Over which a child tells that parent what it is to know.
         self.telling: int | None = None
         self.relay: int | None = None

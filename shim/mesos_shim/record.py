@@ -13,6 +13,7 @@ from .plan import BIND, TMPFS, Plan, source_path
 
 VERSION = 1
 STATE_OF_ROOT = "/run/mesos-shim" if sys.platform == "linux" else "/var/run/mesos-shim"
+_EFBIG, _EILSEQ = 27, 84
 _DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 
 
@@ -31,12 +32,14 @@ def state_dir(configured: "str | None") -> str:
 class Place:
     """The directory of records as far as it exists; what is missing is made when a record is written."""
 
-    __slots__ = ("fd", "missing", "path")
+    __slots__ = ("fd", "missing", "path", "replaceable")
 
     def __init__(self, path: str, fd: int, missing: "list[str]") -> None:
         self.path = path
         self.fd = fd
         self.missing = missing
+        # Which file is the record of a container that has ended, whose id is given anew.
+        self.replaceable: tuple[int, int] | None = None
 
 
 def open_place(state: str) -> Place:
@@ -110,8 +113,9 @@ def write(place: Place, record: "dict[str, object]", named: bool = False) -> Non
         ) from None
     try:
         if named:
-            check_unused(place, str(record["container_id"]), record["pid_namespace"])
+            _check_not_taken(place, str(record["container_id"]))
         data = jsontext.dump(record).encode("ascii") + b"\n"
+        _check_readable(data)
         if posix.write(file, data) != len(data):
             raise OSError(28, "no space left for the record")
         posix.fchmod(file, 0o600)
@@ -121,6 +125,17 @@ def write(place: Place, record: "dict[str, object]", named: bool = False) -> Non
         raise
     finally:
         posix.close(file)
+
+
+def _check_readable(data: bytes) -> None:
+    """Raise OSError for what registry.py would not read back: nobody would know of that container, nor be told so."""
+    if len(data) > jsontext.MAX_BYTES:
+        raise OSError(_EFBIG, f"it would have {len(data)} bytes, and no reader takes so many")
+    if b"\\ud" in data:  # a character above U+FFFF, or half of one, which stands for a byte that is no UTF-8
+        try:
+            jsontext.parse(data, "record")
+        except ShimError:
+            raise OSError(_EILSEQ, "a name in it, the sandbox's or a volume's, is no UTF-8") from None
 
 
 def remove(place: Place, plan: Plan) -> None:
@@ -164,21 +179,37 @@ def read(place: Place, container_id: str) -> "dict[str, object]":
     return record if isinstance(record, dict) else {}
 
 
-def check_unused(place: Place, container_id: str, ours: object = None) -> None:
-    """Refuse an id that a living container has; `ours` is the pid namespace of /proc, where it was asked already."""
-    record = {} if place.missing else read(place, container_id)
-    pid, namespace = record.get("pid"), record.get("pid_namespace")
-    if (
-        namespace is not None
-        and record.get("boot_id") == boot_id()
-        and namespace != (ours or pid_namespace(host_pid()))
-    ):
-        raise ShimError(
-            f"--container-id: {container_id!r} is that of a container in another pid namespace, whose end cannot be "
-            "seen from here; where it was launched, 'mesos-shim gc' frees it"
-        )
+def check_unused(place: Place, container_id: str) -> None:
+    """Refuse an id that a container has which runs, or may run, for all that can be seen from here."""
+    found = None if place.missing else _which(place, f"{container_id}.json")
+    if found is None:
+        return  # as most often: nobody has it
+    from . import taken
+
+    why = taken.why(place, container_id)
+    if why is not None:
+        raise ShimError(f"--container-id: {container_id!r} {why}")
+    place.replaceable = found
+
+
+def _check_not_taken(place: Place, container_id: str) -> None:
+    """Refuse an id that was free when we asked, if another container has been given it since."""
+    if _which(place, f"{container_id}.json") in (None, place.replaceable):
+        return
+    record = read(place, container_id)
+    pid = record.get("pid")
     if isinstance(pid, int) and record.get("start_time") == start_time(pid, living=True) is not None:
         raise ShimError(f"--container-id: {container_id!r} is in use by pid {pid}")
+    raise ShimError(f"--container-id: {container_id!r} has just been given to another container")
+
+
+def _which(place: Place, name: str) -> "tuple[int, int] | None":
+    """Which file has that name, None where none has."""
+    try:
+        status = posix.stat(name, dir_fd=place.fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def start_time(pid: "int | str", living: bool = False) -> "int | None":
@@ -193,9 +224,17 @@ def start_time(pid: "int | str", living: bool = False) -> "int | None":
             fields = posix.read(fd, 4096).rpartition(b")")[2].split()
         finally:
             posix.close(fd)
-        return None if living and fields[0] in b"ZX" else int(fields[19])
+        return None if living and is_zombie(fields) else int(fields[19])
     except (OSError, IndexError, ValueError):
         return None
+
+
+def is_zombie(fields: "list[bytes]") -> bool:
+    """Whether the process has ended, by the fields of its stat file from the state on.
+
+    Not where only its main thread has: that is shown as a zombie while the others run (field 20 counts them).
+    """
+    return fields[0] in b"ZX" and int(fields[17]) < 2
 
 
 def describe(plan: Plan, executor_id: "str | None", framework_id: "str | None") -> "dict[str, object]":
@@ -209,6 +248,7 @@ def describe(plan: Plan, executor_id: "str | None", framework_id: "str | None") 
         "framework_id": framework_id,
         **who,
         "pid_namespace": plan.pid_namespace or pid_namespace(who["pid"]),
+        "time_namespace": time_namespace(),
         "boot_id": boot_id(),
         "mode": plan.mode,
         "isolation": list(plan.isolation),
@@ -254,6 +294,14 @@ def pid_namespace(pid: object) -> "int | None":
     whose = "self" if pid == posix.getpid() else "1"
     try:
         return posix.stat(f"/proc/{whose}/ns/pid").st_ino
+    except OSError:
+        return None
+
+
+def time_namespace() -> "int | None":
+    """The inode of our time namespace, in which /proc tells us when processes started; None before Linux 5.6."""
+    try:
+        return posix.stat("/proc/self/ns/time").st_ino
     except OSError:
         return None
 

@@ -3,6 +3,7 @@
 Not on the launch path: `record` writes, this reads for `ps`, `usage`, `enter`, `gc` and `doctor`.
 """
 
+import json
 import os
 import stat
 
@@ -45,6 +46,7 @@ class Entry:
         "sandbox_inode",
         "start_time",
         "supervisor",
+        "time_namespace",
         "uid",
         "volumes",
         "written",
@@ -62,6 +64,8 @@ class Entry:
         self.start_time: int | None = fields.number_or_none("start_time", 0, 1 << 63)
         # In which `pid` is one; None in records of releases that did not say.
         self.pid_namespace: int | None = fields.number_or_none("pid_namespace", 0, 1 << 64)
+        # In which `start_time` was read; None before Linux 5.6, and in records of releases that did not say.
+        self.time_namespace: int | None = fields.number_or_none("time_namespace", 0, 1 << 64)
         self.boot_id = fields.text_or_none("boot_id")
         self.mode: str = fields.text("mode")
         if self.mode not in MODES:
@@ -247,23 +251,28 @@ def read_all(state: str, damaged: "dict[str, str] | None" = None) -> "tuple[list
     directory = open_directory(state)
     if directory is None:
         return [], []
-    entries: list[Entry] = []
-    warnings: list[str] = []
     try:
-        for name in sorted(os.listdir(directory)):
-            if name.startswith(".") or not name.endswith(".json"):
-                continue  # a record that is being written; gc clears what was left
-            try:
-                entries.append(read(directory, name))
-            except FileNotFoundError:
-                continue  # its container has just ended
-            except (ShimError, OSError) as error:
-                text = reason(error) if isinstance(error, OSError) else str(error)
-                warnings.append(f"{state}/containers/{name}: ignored: {text}")
-                if damaged is not None:
-                    damaged[name] = text
+        return read_from(directory, state, damaged)
     finally:
         os.close(directory)
+
+
+def read_from(directory: int, state: str, damaged: "dict[str, str] | None" = None) -> "tuple[list[Entry], list[str]]":
+    """As `read_all`, from the open directory of records."""
+    entries: list[Entry] = []
+    warnings: list[str] = []
+    for name in sorted(os.listdir(directory)):
+        if name.startswith(".") or not name.endswith(".json"):
+            continue  # a record that is being written; gc clears what was left
+        try:
+            entries.append(read(directory, name))
+        except FileNotFoundError:
+            continue  # its container has just ended
+        except (ShimError, OSError) as error:
+            text = reason(error) if isinstance(error, OSError) else str(error)
+            warnings.append(f"{state}/containers/{name}: ignored: {text}")
+            if damaged is not None:
+                damaged[name] = text
     return entries, warnings
 
 
@@ -287,6 +296,30 @@ def read_value(directory: int, name: str) -> "tuple[dict[str, object], float]":
 
 def read_object(directory: int, name: str) -> "tuple[dict[str, object], float]":
     """As `read_value`, of any version or of none."""
+    text, written = _text(directory, name, jsontext.MAX_BYTES)
+    value = jsontext.parse(text, "record")
+    if not isinstance(value, dict):
+        raise ShimError("not a JSON object")
+    return value, written
+
+
+# What an earlier release may have written without a look at its length.
+_LOOSE_BYTES = 16 * jsontext.MAX_BYTES
+
+
+def read_loosely(directory: int, name: str) -> "dict[str, object]":
+    """What can be read of a file that is no record, not judged; empty where that is nothing. Raises OSError, ShimError.
+
+    Releases up to 0.2.0 wrote names that are no UTF-8, which no reader of theirs takes, for containers that run.
+    """
+    try:
+        value = json.loads(_text(directory, name, _LOOSE_BYTES)[0])
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _text(directory: int, name: str, limit: int) -> "tuple[bytes, float]":
     fd = os.open(name, _FLAGS, dir_fd=directory)
     try:
         status = os.fstat(fd)
@@ -294,11 +327,8 @@ def read_object(directory: int, name: str) -> "tuple[dict[str, object], float]":
             raise ShimError("not a regular file")
         if status.st_uid not in (0, os.geteuid()):
             raise ShimError(f"belongs to uid {status.st_uid}")
-        if status.st_size > jsontext.MAX_BYTES:
+        if status.st_size > limit:
             raise ShimError(f"{status.st_size} bytes: no record is that long")
-        value = jsontext.parse(os.read(fd, jsontext.MAX_BYTES), "record")
+        return os.read(fd, limit), status.st_mtime
     finally:
         os.close(fd)
-    if not isinstance(value, dict):
-        raise ShimError("not a JSON object")
-    return value, status.st_mtime

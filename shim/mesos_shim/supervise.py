@@ -9,13 +9,15 @@ import _signal
 import posix
 import sys
 
-from . import execute, launch, record
+from . import execute, launch, linux, record
 from .errors import ShimError, fail, reason, unexpected
 from .plan import Plan
 from .request import LaunchRequest
 
 if False:  # for the type checker alone: no launch imports typing
-    from typing import Callable
+    from typing import Callable, Sequence
+
+    from . import private_sandbox
 
 # Caused by our own faults, or not to be caught: these are not for the command.
 _OURS = ("SIGKILL", "SIGSTOP", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGABRT", "SIGSYS")
@@ -196,22 +198,15 @@ def run(request: LaunchRequest) -> int:
         made.remove = request.remove
         signals = hold_signals()
         child = start(request, made, lambda: _become(request, made, place, signals), "mesos-shim")
-        kept = [request.status_fd, place.fd if place is not None else None, child.relay]
-        execute.close_others([fd for fd in kept if fd is not None] + (sandbox.descriptors() if sandbox else []))
+        keep_only(made, child, place, [request.status_fd, *(sandbox.descriptors() if sandbox else ())])
         if not child.failed:
             tell(request, _start(made, child))
         status = wait(child, measure=request.status_fd is not None)
-        left, killed = clear_away(made, child, place)
-        if left and sandbox is not None:
-            _warn(
-                f"--rm: the sandbox {made.sandbox.path} is not removed: processes of {made.container_id} still run; "
-                "'mesos-shim gc' removes it when they have ended"
-            )
-            sandbox = None
+        killed = clear_away(made, child, place, sandbox)
+        sandbox = None
     finally:
-        problem = sandbox.remove() if sandbox is not None else None
-        if problem is not None:
-            _warn(f"--rm: the sandbox is not removed: {problem}")
+        if sandbox is not None:
+            _remove(sandbox)
     if not child.failed:
         tell(request, _end(made, child, status, killed))
     return exit_code(status)
@@ -255,9 +250,32 @@ def start(
 
 
 def stand_beside(made: Plan) -> None:
-    """Be who waits for the container: its record names us, and its orphans are ours."""
+    """Be who waits for the container: its record names us, its orphans are ours, and we hold its sandbox."""
     made.supervisor = {"pid": record.host_pid(), "start_time": record.start_time("self") or 0}
     _adopt_orphans()
+    hold(made)
+
+
+def hold(made: Plan) -> None:
+    """Keep the sandbox locked for as long as this process runs, best effort.
+
+    gc, which asks for the lock, then knows without a look at /proc that we are here, and systemd-tmpfiles ages nothing
+    in it (tmpfiles.d(5)). Shared, for others may launch in the same sandbox. No command has the descriptor: it leads to
+    the host's view. So the lock says nothing of what lives on without us; nor does gc take it for that.
+    """
+    fd = -1
+    try:
+        fd = posix.open(".", posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC, dir_fd=made.sandbox.fd)
+        linux.flock(fd, linux.LOCK_SH | linux.LOCK_NB)
+        made.lock = fd
+    except OSError as error:
+        if fd >= 0:
+            posix.close(fd)
+        what = "nothing else keeps systemd-tmpfiles from it"
+        if made.remove:
+            made.remove = False  # gc could not know whether we still run
+            what += ", and gc will not remove it"
+        made.warnings.append(f"the sandbox {made.sandbox.path!r} is not locked: {reason(error)}; {what}")
 
 
 def fork(
@@ -289,8 +307,6 @@ def _adopt_orphans() -> None:
     """What the container leaves behind stays known, and counted, as long as we wait (PR_SET_CHILD_SUBREAPER)."""
     if sys.platform != "linux":
         return
-    from . import linux
-
     try:
         linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
     except OSError:
@@ -325,6 +341,12 @@ def _make_pid_namespace(request: LaunchRequest, made: Plan) -> "int | None":
     return relay
 
 
+def keep_only(made: Plan, child: Child, place: "record.Place | None", more: "Sequence[int | None]" = ()) -> None:
+    """Close what this process, which stays, does not need: all but what it clears away by, and `more`."""
+    kept = [place.fd if place is not None else None, child.relay, made.lock, *more]
+    execute.close_others([fd for fd in kept if fd is not None])
+
+
 def _child(become: "Callable[[int], None]", name: str, status: "int | None", writing: int) -> None:
     code = 125
     try:
@@ -339,16 +361,27 @@ def _child(become: "Callable[[int], None]", name: str, status: "int | None", wri
         posix._exit(code if status is None else status)
 
 
-def clear_away(made: Plan, child: Child, place: "record.Place | None") -> "tuple[bool, int | None]":
-    """After the command's end: its groups and its record, unless something of the container still runs.
+def clear_away(
+    made: Plan, child: Child, place: "record.Place | None", sandbox: "private_sandbox.Sandbox | None" = None
+) -> "int | None":
+    """After the command's end: its groups, its `sandbox` and its record, unless something of the container may run.
 
-    Returns whether that is so (its record is then gc's to remove), and how many processes were killed for memory.
+    What stays is gc's to remove, which the record tells it. Returns how many processes were killed for memory.
     """
-    left = place is not None and not child.failed and _lives_on(made, child, place)
+    left = not child.failed and _lives_on(made, child, place)
     killed = clear(made)
-    if place is not None and not left and _private_removed(made):
-        record.remove(place, made)
-    return left, killed
+    if not left:
+        gone = sandbox is None or _remove(sandbox) or not made.remove
+        if place is not None and _private_removed(made) and gone:
+            record.remove(place, made)
+    elif sandbox is not None:
+        after = "'mesos-shim gc' removes it when they have ended"
+        if not made.remove or _started(made, place) is None:
+            after = "remove it by hand when they have ended"
+        _warn(
+            f"--rm: the sandbox {made.sandbox.path} is not removed: processes of {made.container_id} still run; {after}"
+        )
+    return killed
 
 
 def _private_removed(made: Plan) -> bool:
@@ -363,8 +396,15 @@ def _private_removed(made: Plan) -> bool:
     return problem is None
 
 
-def _lives_on(made: Plan, child: Child, place: "record.Place") -> bool:
-    """Whether somebody is left in the container's groups, or an orphan of it that we have adopted."""
+def _remove(sandbox: "private_sandbox.Sandbox") -> bool:
+    problem = sandbox.remove()
+    if problem is not None:
+        _warn(f"--rm: the sandbox is not removed: {problem}")
+    return problem is None
+
+
+def _lives_on(made: Plan, child: Child, place: "record.Place | None") -> bool:
+    """Whether somebody is, or may be, left in the container's groups, or an orphan of it that we have adopted."""
     ours = [group.directory for group in made.cgroups if group.ours]
     if ours:
         from .isolators import cgroup
@@ -373,26 +413,35 @@ def _lives_on(made: Plan, child: Child, place: "record.Place") -> bool:
             return True
     if not child.left or sys.platform != "linux":
         return False
-    try:
-        since = record.read(record.reopened(place), made.container_id).get("start_time")
-    except OSError:
-        return False
-    if not isinstance(since, int):
-        return False  # no record that could be kept
+    started = _started(made, place)
+    left = _children()
+    if started is None or left is None:
+        return True  # children are left, and nobody tells us whose they are
     # Children from before our own exec are older than the container.
-    return any((record.start_time(pid, living=True) or 0) >= since for pid in _children())
+    return any((record.start_time(pid, living=True) or 0) >= started for pid in left)
 
 
-def _children() -> "list[str]":
-    """Our children's pids; none where the kernel does not list them (CONFIG_PROC_CHILDREN)."""
+def _started(made: Plan, place: "record.Place | None") -> "int | None":
+    """When the container's first process started, which its record says; None without one."""
+    if place is None:
+        return None
+    try:
+        found = record.read(record.reopened(place), made.container_id).get("start_time")
+    except OSError:
+        return None
+    return found if isinstance(found, int) else None
+
+
+def _children() -> "list[str] | None":
+    """Our children's pids; None where the kernel does not list them (CONFIG_PROC_CHILDREN)."""
     try:
         fd = posix.open(f"/proc/self/task/{record.host_pid()}/children", posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:
-        return []
+        return None
     try:
         return posix.read(fd, 1 << 20).decode("ascii", "replace").split()
     except OSError:
-        return []
+        return None
     finally:
         posix.close(fd)
 

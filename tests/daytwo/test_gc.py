@@ -60,7 +60,7 @@ def test_what_a_container_left_running_is_the_container(start: Starter, shim: Sh
 def test_a_reused_pid_does_not_keep_a_record(start: Starter, shim: Shim) -> None:
     container = start()
     forge(shim, "old", start_time=container.record["start_time"] - 1)
-    forge(shim, "other-boot", boot_id="00000000-0000-0000-0000-000000000000")
+    forge(shim, "other-boot", boot_id="00000000-0000-0000-0000-000000000000", pid=(1 << 22) + 1)
     assert gc(shim) == ["cleared record of old", "cleared record of other-boot"]
     assert running(shim) == ["c1"]
 

@@ -128,8 +128,8 @@ def test_the_parent_keeps_no_descriptor(start: Starter, shim: Shim, sandbox: Pat
     os.close(writing)
     directory = f"/proc/{container.process.pid}/fd"
     held = {os.readlink(f"{directory}/{fd}") for fd in os.listdir(directory)}
-    # Where its record is to be removed from; the first launch had to make that.
-    places = {str(shim.prefix), str(shim.state_dir), str(shim.state_dir / "containers")}
+    # Where its record is to be removed from, which the first launch had to make; and the sandbox, for its lock.
+    places = {str(shim.prefix), str(shim.state_dir), str(shim.state_dir / "containers"), str(sandbox)}
     assert {path for path in held if not path.startswith("pipe:")} <= places
     container.do(f"os.close({writing})")
     ready, _, _ = select.select([reading], [], [], SECONDS)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mesos_shim import registry
-from mesos_shim.usage import membership
+from mesos_shim.usage import membership, standing
 from mesos_shim.usage.processes import Process
+from mesos_shim.usage.sight import FIRST_PIDS, FIRST_TIMES, Sight
 
 BOOT = "boot-1"
 
@@ -34,6 +35,7 @@ class Host:
         self.table: dict[int, Process] = {}
         self.inodes: dict[int, int] = {}
         self.unique: dict[int, int] = {}
+        self.sight = Sight(BOOT, FIRST_PIDS, FIRST_TIMES, None)
         self.add(1, 0, 0)
 
     def add(
@@ -52,9 +54,9 @@ class Host:
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Host:
     found = Host()
-    monkeypatch.setattr(membership, "boot_id", lambda: BOOT)
-    monkeypatch.setattr(membership, "inode", found.inodes.get)
-    monkeypatch.setattr(membership, "unique_id", found.unique.get)
+    monkeypatch.setattr(membership, "look", lambda: found.sight)
+    monkeypatch.setattr(standing, "inode", found.inodes.get)
+    monkeypatch.setattr(standing, "unique_id", found.unique.get)
     return found
 
 
@@ -137,7 +139,7 @@ def test_a_debug_container_in_its_parents_namespace_keeps_its_own(host: Host) ->
 
 
 def test_members_of_the_group_belong(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(membership, "_cgroup_members", lambda item: {11, 77} if item.container_id == "a" else set())
+    monkeypatch.setattr(standing.Groups, "members", lambda _, item: {11, 77} if item.container_id == "a" else set())
     host.add(11, 1, 101)
     host.add(12, 11, 102)
     assert host.members(entry("a", 10, 100)) == {"a": [11, 12]}

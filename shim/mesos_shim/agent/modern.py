@@ -536,8 +536,7 @@ def _wait(
     made: plan.Plan, place: "record.Place | None", child: supervise.Child, keep: "list[int]", signals: supervise.Signals
 ) -> int:
     """Stay beside the command until it ends: its raw wait status. The descriptors `keep` stay open."""
-    kept = [*keep, place.fd if place is not None else None, child.relay]
-    execute.close_others([fd for fd in kept if fd is not None])
+    supervise.keep_only(made, child, place, keep)
     wait_status = supervise.wait(child, forwarded=signals.forwarded)
     supervise.clear_away(made, child, place)
     return wait_status

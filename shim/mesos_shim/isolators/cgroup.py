@@ -20,6 +20,8 @@ _SYSTEMD = "/run/systemd/system"  # sd_booted(3)
 _EBUSY = 16
 _WRITE = posix.O_WRONLY | posix.O_CLOEXEC
 _RETRIES = 50
+# Of one container: its user may be allowed to make groups in it.
+MAX_GROUPS = 20_000
 
 
 class Hierarchy:
@@ -254,7 +256,7 @@ def name_for(container_id: str) -> str:
 def maker(name: str) -> "tuple[int, int] | None":
     """Pid and start time of the process that made the group `name`, None for a name that is not ours."""
     pid, dash, start = name.rpartition("@")[2].partition("-")
-    if "@" in name and dash and pid.isdigit() and start.isdigit():
+    if "@" in name and dash and paths.is_number(pid) and paths.is_number(start):
         return int(pid), int(start)
     return None
 
@@ -338,10 +340,12 @@ def remove(directories: "list[str]") -> "list[str]":
 def tree(directory: str) -> "list[str]":
     """The group and all below it, outer before inner.
 
-    A list, not a recursion: whoever may make groups may nest them deeper than Python calls.
+    A list, not a recursion: whoever may make groups may nest them deeper than Python calls. Nor are more than
+    MAX_GROUPS looked at: the kernel refuses to remove a group around those that are left.
     """
-    pending, found = [directory], []
-    while pending:
+    pending = [directory]
+    found: list[str] = []
+    while pending and len(found) < MAX_GROUPS:
         here = pending.pop()
         found.append(here)
         try:
@@ -372,10 +376,13 @@ def _rmdir(directory: str) -> bool:
 
 
 def empty(directory: str) -> bool:
-    """Whether nobody is in the group or in one below it."""
-    pending = [directory]
+    """Whether nobody is in the group or in one below it, of which more than MAX_GROUPS are not looked at."""
+    pending, seen = [directory], 0
     while pending:
         here = pending.pop()
+        seen += 1
+        if seen > MAX_GROUPS:
+            return False
         try:
             if read(f"{here}/cgroup.procs").split():
                 return False
@@ -406,7 +413,7 @@ def values(path: str) -> "dict[str, int]":
     try:
         for line in read(path).splitlines():
             name, _, value = line.partition(" ")
-            if value.isdigit():
+            if paths.is_number(value):
                 found[name] = int(value)
     except OSError:
         pass
@@ -419,4 +426,4 @@ def number(path: str) -> "int | None":
         text = read(path).strip()
     except OSError:
         return None
-    return int(text) if text.isdigit() else None
+    return int(text) if paths.is_number(text) else None

@@ -4,14 +4,17 @@ A pid alone proves nothing, it is given away again: a recorded process counts wi
 was started in and the pid namespace that it was seen from. A mount namespace's inode is given away too, to the very
 next launch: it counts only where the kernel's unique id says the same (Linux 6.11), or while a known member with its
 start time still stands in it.
+
+There are three answers: a container runs, it has ended, or that cannot be told from here (`Members.hidden`, which says
+why). Whoever deletes something, or gives an id away, needs the second one.
 """
 
 import os
 
-from ..record import boot_id, host_pid, pid_namespace
 from ..registry import Entry
-from . import processes
+from . import processes, standing
 from .processes import Process
+from .sight import FIRST_PIDS, Sight, look
 
 # What a container was seen to consist of at an earlier look: pids with their start times.
 Known = "dict[str, list[tuple[int, float]]]"
@@ -25,8 +28,8 @@ class Members:
     def __init__(self, table: "dict[int, Process]") -> None:
         self.table = table
         self.by_id: dict[str, list[Process]] = {}
-        # Containers of which nothing is seen, and which may run all the same: ids.
-        self.hidden: set[str] = set()
+        # Containers of which nothing is seen, and which may run all the same: by id, why that cannot be told.
+        self.hidden: dict[str, str] = {}
         self._first_lives: set[str] = set()
 
     def of(self, entry: Entry) -> "list[Process]":
@@ -55,9 +58,27 @@ class Members:
 
     def unseen(self) -> "list[str]":
         """What is to be said of containers of which nothing can be told, as warnings."""
-        if not self.hidden:
-            return []
-        return [f"containers in other pid namespaces, of which nothing is seen from here: {len(self.hidden)}"]
+        by_reason: dict[str, list[str]] = {}
+        for name in sorted(self.hidden):
+            by_reason.setdefault(self.hidden[name], []).append(name)
+        warnings = []
+        for why, names in by_reason.items():
+            if why == OTHER_PIDS:
+                warnings.append(f"containers in other pid namespaces, of which nothing is seen from here: {len(names)}")
+                continue
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            warnings.append(f"whether {', '.join(names[:_NAMED])}{more} still run cannot be told from here: {why}")
+        return warnings
+
+
+# Of so many the ids are said.
+_NAMED = 5
+OTHER_PIDS = "another pid namespace's, of which nothing is seen from here"
+
+
+def same_boot(entry: Entry, boot: "str | None") -> bool:
+    """Whether the record may be of this boot: a boot whose id cannot be read is not another one."""
+    return None in (entry.boot_id, boot) or entry.boot_id == boot
 
 
 def is_first(entry: Entry, process: "Process | None", boot: "str | None") -> bool:
@@ -65,16 +86,16 @@ def is_first(entry: Entry, process: "Process | None", boot: "str | None") -> boo
     if process is None:
         return False
     if entry.start_time is not None and processes.LINUX:
-        return process.start == entry.start_time and entry.boot_id in (None, boot)
+        return process.start == entry.start_time and same_boot(entry, boot)
     # No start time on record (macOS): the record was written by the process itself, so it was there already.
     return not processes.LINUX and process.start <= entry.written + 1
 
 
 def find(entries: "list[Entry]", table: "dict[int, Process]", known: "dict[str, list[tuple[int, float]]]") -> Members:
     """Assign the processes of `table` to `entries`; `known` are members seen earlier."""
-    boot = boot_id()
-    foreign, gone = _foreign(entries, boot)
-    near = [entry for entry in entries if entry.container_id not in foreign]
+    sight = look()
+    boot = sight.boot
+    near = [entry for entry in entries if sight.counts_pids_of(entry.pid_namespace)]
     members = Members(table)
     owners: dict[int, Entry] = {}
     for entry in sorted(near, key=lambda item: item.written):  # of two with one process, the inner one has it
@@ -84,16 +105,17 @@ def find(entries: "list[Entry]", table: "dict[int, Process]", known: "dict[str, 
             members.note_first(entry, process)
     firsts = dict(owners)
     for entry in near:
-        if entry.boot_id in (None, boot):
+        if same_boot(entry, boot):
             for pid, start in known.get(entry.container_id, ()):
                 if pid in table and table[pid].start == start:
                     owners.setdefault(pid, entry)
     for pid, entry in _adopted(near, table, boot).items():
         owners.setdefault(pid, entry)
-    namespaces = _Namespaces(entries, owners, boot)
+    namespaces = standing.Namespaces(entries, owners, boot, same_boot)
+    groups = standing.Groups()
     for entry in entries:
-        for pid in _cgroup_members(entry):
-            if pid in table and entry.boot_id in (None, boot):
+        for pid in groups.members(entry):
+            if pid in table and same_boot(entry, boot):
                 owners.setdefault(pid, entry)
     settled: dict[int, Entry | None] = {}
     for process in table.values():
@@ -102,42 +124,39 @@ def find(entries: "list[Entry]", table: "dict[int, Process]", known: "dict[str, 
             members.by_id.setdefault(owner.container_id, []).append(process)
     for found in members.by_id.values():
         found.sort(key=lambda process: (process.start, process.pid))
-    members.hidden = {name for name in foreign - gone if not members.by_id.get(name)}
+    _doubt(entries, members, sight, namespaces, groups)
     return members
 
 
-# include/linux/proc_ns.h: the pid namespace of the boot, from which every process is seen.
-_PID_NAMESPACE_OF_ALL = 0xEFFFFFFC
+def _doubt(
+    entries: "list[Entry]", members: Members, sight: Sight, namespaces: standing.Namespaces, groups: standing.Groups
+) -> None:
+    """Of containers of which nothing is seen to live: whether that says that they have ended."""
+    used: standing.PidNamespaces | None = None
+    for entry in entries:
+        if members.alive(entry):
+            continue
+        why = sight.hiding
+        if why is None and not sight.counts_pids_of(entry.pid_namespace):
+            if used is None:
+                used = standing.PidNamespaces(members.table, sight.pids == FIRST_PIDS and os.geteuid() == 0)
+            why = OTHER_PIDS if used.may_hold(entry) else None
+        elif why is None:
+            why = _doubt_of_first(entry, members.table.get(entry.pid), sight)
+        why = why or namespaces.doubt(entry) or groups.doubt(entry)
+        if why is not None:
+            members.hidden[entry.container_id] = why
 
 
-def _foreign(entries: "list[Entry]", boot: "str | None") -> "tuple[set[str], set[str]]":
-    """Containers whose recorded pids are another pid namespace's than that of our /proc: here they mean nothing.
-
-    And those of them whose namespace has ended, and they with it: root sees that from the topmost one.
-    """
-    if not any(entry.pid_namespace is not None for entry in entries):
-        return set(), set()
-    ours = pid_namespace(host_pid())
-    found = {
-        entry.container_id: entry.pid_namespace
-        for entry in entries
-        if entry.pid_namespace not in (None, ours) and entry.boot_id in (None, boot)
-    }
-    if found and ours == _PID_NAMESPACE_OF_ALL and os.geteuid() == 0:
-        used = _pid_namespaces()
-        return set(found), {name for name, namespace in found.items() if namespace not in used}
-    return set(found), set()
-
-
-def _pid_namespaces() -> "set[int]":
-    found = set()
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                found.add(os.stat(f"/proc/{name}/ns/pid").st_ino)
-            except OSError:
-                continue  # a zombie has none
-    return found
+def _doubt_of_first(entry: Entry, process: "Process | None", sight: Sight) -> "str | None":
+    """Whether the process with the recorded pid, which is not taken for the recorded one, may be it all the same."""
+    if process is None or process.zombie or not processes.LINUX:
+        return None
+    if not sight.counts_time_of(entry.time_namespace):
+        return "its start time was recorded in another time namespace"
+    if process.start == entry.start_time:
+        return f"pid {entry.pid} started when it did, though another boot is recorded"
+    return None
 
 
 def _adopted(entries: "list[Entry]", table: "dict[int, Process]", boot: "str | None") -> "dict[int, Entry]":
@@ -147,7 +166,7 @@ def _adopted(entries: "list[Entry]", table: "dict[int, Process]", boot: "str | N
     """
     supervisors: dict[int, Entry] = {}
     for entry in entries:
-        if entry.supervisor is not None and entry.boot_id in (None, boot):
+        if entry.supervisor is not None and same_boot(entry, boot):
             pid, start = entry.supervisor
             if pid in table and table[pid].start == start:
                 supervisors[pid] = entry
@@ -164,7 +183,7 @@ def _owner(
     table: "dict[int, Process]",
     owners: "dict[int, Entry]",
     firsts: "dict[int, Entry]",
-    namespaces: "_Namespaces",
+    namespaces: "standing.Namespaces",
     settled: "dict[int, Entry | None]",
 ) -> "Entry | None":
     """The container of `process`, found by walking up to an ancestor whose own is settled, then down again."""
@@ -179,7 +198,7 @@ def _owner(
     for step in reversed(way):
         own = owners.get(step.pid)
         if own is None:
-            own = namespaces.owner(step.pid)
+            own = namespaces.owner(step)
             if own is not None and own.supervisor == (step.pid, step.start):
                 own = None  # a 1.x agent's helper stands in its container's view, and is none of its processes
             # A container that joined another's namespace (DEBUG) keeps its own descendants.
@@ -187,80 +206,3 @@ def _owner(
                 own = inherited
         settled[step.pid] = inherited = own
     return settled[process.pid]
-
-
-class _Namespaces:
-    """Containers by their mount namespaces."""
-
-    def __init__(self, entries: "list[Entry]", owners: "dict[int, Entry]", boot: "str | None") -> None:
-        self._by_inode: dict[int, list[Entry]] = {}
-        self._boot = boot
-        self._standing: set[tuple[int, str]] = set()
-        for entry in entries:
-            if "mnt" in entry.namespaces:
-                self._by_inode.setdefault(entry.namespaces["mnt"], []).append(entry)
-        for pid, entry in owners.items():
-            if "mnt" in entry.namespaces and inode(pid) == entry.namespaces["mnt"]:
-                self._standing.add((entry.namespaces["mnt"], entry.container_id))
-
-    def owner(self, pid: int) -> "Entry | None":
-        """The container in whose mount namespace the process is."""
-        if not self._by_inode:
-            return None
-        number = inode(pid)
-        for entry in self._by_inode.get(number or 0, ()):
-            unique = entry.namespaces.get("mnt_id")
-            if unique is not None:
-                if unique_id(pid) == unique:
-                    return entry
-            elif entry.boot_id in (None, self._boot) and (number, entry.container_id) in self._standing:
-                return entry
-        return None
-
-    def share(self, one: Entry, other: Entry, firsts: "dict[int, Entry]") -> bool:
-        """Whether the container `one`, which has no namespace of its own, runs in that of `other`."""
-        if one is other or "mnt" in one.namespaces:
-            return False
-        return one.pid in firsts and inode(one.pid) == other.namespaces.get("mnt")
-
-
-def inode(pid: int) -> "int | None":
-    """The inode of the process's mount namespace, None where it may not be seen."""
-    try:
-        text = os.readlink(f"/proc/{pid}/ns/mnt")
-    except OSError:
-        return None
-    digits = text[5:-1]  # mnt:[4026531841]
-    return int(digits) if digits.isdigit() else None
-
-
-def unique_id(pid: int) -> "int | None":
-    """The kernel's never reused id of the process's mount namespace, None where there is none to be had."""
-    from .. import linux
-
-    try:
-        fd = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        return linux.mount_namespace_id(fd)
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
-
-
-def _cgroup_members(entry: Entry) -> "set[int]":
-    """Every process in the container's cgroups and in those that it made below them."""
-    if not entry.cgroups:
-        return set()
-    found: set[int] = set()
-    for directory in set(entry.cgroups.values()):
-        for path, _, _ in os.walk(directory):
-            try:
-                with open(f"{path}/cgroup.procs", "rb") as file:
-                    found.update(int(line) for line in file.read().split())
-            except (OSError, ValueError):
-                continue
-    found.discard(0)  # a process of a pid namespace that is not ours to see
-    return found

@@ -10,6 +10,8 @@ from types import ModuleType
 from typing import NamedTuple, Optional
 
 from ..errors import ShimError
+from ..paths import is_number
+from ..record import is_zombie
 
 LINUX = sys.platform == "linux"
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -19,7 +21,10 @@ NO_PSUTIL = "psutil is missing: install it beside mesos_shim (lib/psutil of the 
 
 
 class Process(NamedTuple):
-    """A process as the pass found it. `start`: clock ticks since boot on Linux, seconds since 1970 elsewhere."""
+    """A process as the pass found it. `start`: clock ticks since boot on Linux, seconds since 1970 elsewhere.
+
+    One whose main thread has ended while others run is no zombie, though its state says so (pthread_exit(3) in main).
+    """
 
     pid: int
     parent: int
@@ -70,10 +75,10 @@ def _linux_table() -> "dict[int, Process]":
     except OSError:
         names = []
     for name in names:
-        if name.isdigit():
+        if is_number(name):
             fields = _stat(int(name))
             if fields is not None:
-                found[int(name)] = Process(int(name), int(fields[1]), int(fields[19]), fields[0] in b"ZX")
+                found[int(name)] = Process(int(name), int(fields[1]), int(fields[19]), is_zombie(fields))
     if not found:
         raise ShimError("/proc shows no process: mount proc there")
     return found
