@@ -13,14 +13,15 @@ UNITS = ("mesos-slave", "mesos-agent")
 # KillMode, Delegate: else systemd ends the executors with the agent, or takes their cgroups.
 # PrivateTmp: else the agent's /tmp is not the host's, and is deleted with everything in it when the agent stops.
 # ExecStartPre: an agent that comes back counts no groups and directories of containers that ended without it. With "-"
-# the agent starts all the same, with "+" root clears away whoever the agent runs as (systemd.service(5)).
+# the agent starts all the same, with "+" root clears away whoever the agent runs as (systemd.service(5)). Trees that
+# users have made stay, and nothing takes longer than the agent can wait: its start has a time-out.
 _DROP_IN = """\
 # Written by mesos.containerizer; do not edit.
 [Service]
 Delegate=yes
 KillMode=process
 PrivateTmp=no
-ExecStartPre="-+%s/bin/mesos-shim" gc
+ExecStartPre=-+/usr/bin/timeout -k 5 30 "%s/bin/mesos-shim" gc --keep-sandboxes
 """
 
 _PROPERTIES = ("LoadState", "ActiveState", "SubState", "UnitFileState", "MainPID", "KillMode", "Delegate", "PrivateTmp")
@@ -107,13 +108,16 @@ class Service:
 
 
 def start_time(pid):
-    """When a process started, in clock ticks since boot; None if there is none, or only its remains."""
+    """When a process started, in clock ticks since boot; None if there is none, or only its remains.
+
+    One whose main thread has ended while others run (field 20 counts them) is no remains, though its state says so.
+    """
     try:
         with open("/proc/%d/stat" % pid, "rb") as stream:
             fields = stream.read().rpartition(b")")[2].split()
     except (OSError, ValueError):
         return None
-    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+    return None if fields[0] in (b"Z", b"X") and int(fields[17]) < 2 else int(fields[19])
 
 
 def sealed_launcher(pid):

@@ -74,7 +74,7 @@ def number_of(name, lookup, what):
     if name is None:
         return None
     try:
-        return int(name) if name.isdigit() else lookup(name)
+        return int(name) if name.isascii() and name.isdigit() else lookup(name)
     except KeyError as error:
         raise FlagError("%s: the host knows no %s" % (what, name)) from error
 

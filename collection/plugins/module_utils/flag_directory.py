@@ -12,12 +12,11 @@ import collections
 import contextlib
 import ctypes
 import errno
-import fcntl
 import os
 import re
 import stat
 
-from ansible_collections.mesos.containerizer.plugins.module_utils import public_paths
+from ansible_collections.mesos.containerizer.plugins.module_utils import public_paths, run_lock
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import BACKUP_NAME, FlagError, Setting
 
 PART_FLAGS = ("attributes", "resources")
@@ -200,17 +199,23 @@ class Replacement:
         # remainder is found and cleared by the next one.
         self.staging = "." + self.name + ".agent_flags"
         self.fd = -1
+        self._locked = contextlib.ExitStack()
 
     def __enter__(self):
         public_paths.make(self.parent)
         self.fd = os.open(self.parent, os.O_RDONLY | os.O_DIRECTORY)
-        fcntl.flock(self.fd, fcntl.LOCK_EX)
+        try:
+            self._locked.enter_context(run_lock.lock(self.parent))
+        except BaseException:
+            os.close(self.fd)
+            raise
         return self
 
     def __exit__(self, *unused):
         with contextlib.suppress(FileNotFoundError):
             remove_tree(self.fd, self.staging)
         os.close(self.fd)
+        self._locked.close()
 
     def put(self, entries, kept, owner):
         """entries: what to write. kept: what is taken over as it is (see kept_entries). owner: mode, uid, gid."""

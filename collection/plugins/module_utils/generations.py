@@ -17,7 +17,6 @@ run is seen by the next one, which either finishes it or takes it back.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -25,7 +24,7 @@ import stat
 import tempfile
 import time
 
-from ansible_collections.mesos.containerizer.plugins.module_utils import flag_directory, public_paths
+from ansible_collections.mesos.containerizer.plugins.module_utils import flag_directory, public_paths, run_lock
 
 FLAGS, CONFIG, DROP_IN, ABOUT = "flags", "config.json", "drop-in.conf", "generation.json"
 _DRAINED = "drained.json"
@@ -44,13 +43,9 @@ class Store:
         """One run at a time."""
         public_paths.make(os.path.dirname(self.path))
         os.makedirs(self.path, 0o700, exist_ok=True)
-        fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+        with run_lock.lock(self.path):
             self.state = self._read_json("state.json") or self.state
             yield
-        finally:
-            os.close(fd)
 
     def _read_json(self, *names):
         try:
@@ -65,7 +60,9 @@ class Store:
             names = os.listdir(self.path)
         except FileNotFoundError:
             return []
-        return sorted(int(n) for n in names if n.isdigit() and os.path.exists(os.path.join(self.path, n, ABOUT)))
+        return sorted(
+            int(n) for n in names if n.isascii() and n.isdigit() and os.path.exists(os.path.join(self.path, n, ABOUT))
+        )
 
     def about(self, number):
         """What a generation was made of."""

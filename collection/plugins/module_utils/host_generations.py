@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 
 from ansible_collections.mesos.containerizer.plugins.module_utils import (
@@ -516,11 +517,27 @@ class Host:
         return out if code == 0 else None
 
     def _running_containers(self):
-        """Ids of the containers that the shim knows and that still run."""
+        """Ids of the containers that the shim knows and that still run, for all that can be told from here."""
+        program = os.path.join(self.prefix, "bin", "mesos-shim")
+        if not os.access(program, os.X_OK):
+            return []  # nothing that could have started one
         try:
-            return [item["container_id"] for item in json.loads(self._program("ps", "--json") or "[]")]
+            running = [item["container_id"] for item in json.loads(self._program("ps", "--json"))]
         except (ValueError, KeyError, TypeError):
-            return []
+            return ["%s ps does not tell" % program]
+        return running + sorted(self._untold() - set(running))
+
+    def _untold(self):
+        """Ids of the containers of which there is a record that gc would not clear."""
+        directory = os.path.join(self._state_dir() or "", "containers")
+        try:
+            names = {name[: -len(".json")] for name in os.listdir(directory) if re.match(r"[^.].*\.json\Z", name)}
+        except OSError:
+            return set()
+        program = os.path.join(self.prefix, "bin", "mesos-shim")
+        out = self.module.run_command([program, "gc", "--dry-run"])[1]  # 1 where something stays
+        cleared = re.findall(r"^would clear (?:record of (\S+)|(\S+)\.json, which is no record)", out, re.M)
+        return names - {one or other for one, other in cleared}
 
     def _state_dir(self):
         try:

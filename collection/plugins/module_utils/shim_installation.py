@@ -9,7 +9,6 @@ version that it installs.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -17,7 +16,7 @@ import shutil
 import tarfile
 import tempfile
 
-from ansible_collections.mesos.containerizer.plugins.module_utils import public_paths
+from ansible_collections.mesos.containerizer.plugins.module_utils import public_paths, run_lock
 
 DEFAULT_PREFIX = "/opt/mesos-shim"
 _PACKAGED_HELPERS = ("/usr/libexec/mesos", "/usr/local/libexec/mesos")
@@ -145,12 +144,8 @@ class Installation:
             yield
             return
         public_paths.make(self.releases)
-        fd = os.open(self.releases, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+        with run_lock.lock(self.releases):
             yield
-        finally:
-            os.close(fd)
 
     def _stage(self, archive, sha256, name):
         for left in os.listdir(self.releases):

@@ -29,6 +29,7 @@ ConditionFileIsExecutable={prefix}/bin/mesos-shim
 
 [Service]
 Type=oneshot
+TimeoutStartSec={seconds}
 {service}
 """
 
@@ -67,17 +68,17 @@ def wanted(prefix, gc, metrics_dir):
     if gc:
         # Seldom: what waits there is small, and a launch minds none of it.
         timer = "OnBootSec=1min\nOnUnitInactiveSec=10min\nRandomizedDelaySec=1min"
-        texts.update(_units(NAMES[0], prefix, _GC, "ExecStart=%s/bin/mesos-shim gc" % prefix, timer))
+        texts.update(_units(NAMES[0], prefix, _GC, "ExecStart=%s/bin/mesos-shim gc" % prefix, timer, 900))
     if metrics_dir:
         service = _WRITE.format(directory=metrics_dir, prefix=prefix, name=METRICS_FILE)
         timer = "OnBootSec=15\nOnUnitActiveSec=15\nAccuracySec=1"
-        texts.update(_units(NAMES[1], prefix, _METRICS, service, timer))
+        texts.update(_units(NAMES[1], prefix, _METRICS, service, timer, 300))
     return texts
 
 
-def _units(name, prefix, description, service, timer):
+def _units(name, prefix, description, service, timer, seconds):
     return {
-        name + ".service": _SERVICE.format(prefix=prefix, description=description, service=service),
+        name + ".service": _SERVICE.format(prefix=prefix, description=description, service=service, seconds=seconds),
         name + ".timer": _TIMER.format(prefix=prefix, description=description, timer=timer),
     }
 
