@@ -12,6 +12,7 @@ is said and does not keep the others from being cleared.
 
 import collections
 import os
+import random
 import stat
 import sys
 import time
@@ -46,6 +47,8 @@ example: mesos-shim gc --dry-run
 _STALE_SECONDS = 60
 _DEPTH = 16
 _MAX_GROUPS = 100_000
+_MAX_SECONDS = 300.0  # for all sandboxes
+_LAST = "~"  # behind every id
 
 
 class Sweep:
@@ -55,6 +58,7 @@ class Sweep:
         self.dry = dry
         self.keep_sandboxes = keep_sandboxes
         self.tables = leftovers.MountTables()
+        self.end = time.monotonic() + _MAX_SECONDS
         self.cleared = 0
         self.failed = 0
 
@@ -105,7 +109,7 @@ def main(arguments: "list[str]", config_path: str) -> int:
 def _unrecorded(config: Config, state: str, sweep: Sweep) -> None:
     """Private directories of which no record tells, in the bases of the configuration."""
     bases = sorted({item.base for item in config.private_directories if item.base is not None})
-    if not bases:
+    if not bases or look().hiding is not None:
         return
     recorded = {path for entry in registry.read_all(state)[0] for path, _ in entry.private}
     for base in bases:
@@ -117,9 +121,11 @@ def _records(state: str, directory: int, sweep: Sweep) -> None:
     entries, _ = registry.read_all(state, damaged)
     known = Counters(state, locked=False).known(entries)
     members = membership.find(entries, processes.table(), known)
-    for entry in entries:
-        if members.ended(entry) and not _supervised(entry, members):
-            sweep.apart(f"container {entry.container_id}", _ended, directory, entry)
+    ended = [entry for entry in entries if members.ended(entry) and not _supervised(entry, members)]
+    # Sandboxes last, for their owners decide how long each takes; and in no order, so that nobody's come always first.
+    random.shuffle(ended)
+    for entry in sorted(ended, key=lambda entry: entry.container_id if entry.remove is None else _LAST):
+        sweep.apart(f"container {entry.container_id}", _ended, directory, entry)
     for warning in members.unseen():
         sys.stderr.write(f"mesos-shim: gc: {one_line(warning)}; nothing of theirs is cleared\n")
     for name, problem in damaged.items():
@@ -223,6 +229,8 @@ def _sandbox(entry: Entry, inode: "tuple[int, int]", sweep: Sweep) -> bool:
         if not _is(fd, inode):
             return True  # another's by now
         problem = _why_in_use(fd, entry)
+        if time.monotonic() > sweep.end:
+            problem = f"stopped after {_MAX_SECONDS:g} s; the next gc goes on"
         if problem is None and not sweep.dry:
             problem = tree.remove(way, name, inode)
     except FileNotFoundError:

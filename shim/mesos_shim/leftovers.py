@@ -24,6 +24,9 @@ _NAME = re.compile(r"[^@/]+@([0-9]{1,10})-([0-9]{1,20})@([0-9a-f]{16})-([0-9]{1,
 _NOW = 1 << 63  # later than any start
 
 
+MOUNTED = "somebody still has it mounted"
+
+
 class MountTables:
     """Every mount table that can be read here, read when it is first asked for."""
 
@@ -40,7 +43,7 @@ class MountTables:
         if self._texts is None:
             self._texts = self._read()
         if any(name in text for text in self._texts):
-            return "somebody still has it mounted"
+            return MOUNTED
         made = _NAME.fullmatch(name)
         if made is None:
             return "no launch gives such a name"
@@ -119,9 +122,9 @@ def _unproven(made: "re.Match[str]", tables: MountTables) -> "Optional[str]":
     ours = record.boot_id()
     if ours is None or str(record.pid_namespace(record.host_pid())) != namespace:
         return "it is of another pid namespace, whose processes are not seen from here"
-    if private_dirs.boot_mark(ours) != boot:
-        return None
-    return tables.user_of(made.group(0))
+    used = tables.user_of(made.group(0))
+    # Another boot's, so none of ours can be its: but a container may be shown a boot id of its own.
+    return used if private_dirs.boot_mark(ours) == boot or used == MOUNTED else None
 
 
 def _remove(base: str, name: str, inode: "Optional[tuple[int, int]]", sweep: "Sweep") -> bool:

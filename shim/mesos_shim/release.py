@@ -10,6 +10,7 @@ import json
 import os
 import py_compile
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -73,7 +74,7 @@ def _write_programs(staging: Path, final: Path, config: Path) -> None:
     python = sys.executable
     if len(python) + len("#! -ISBXutf8") > _MAX_SHEBANG or " " in python:
         raise ReleaseError(f"interpreter {python!r}: its path is too long or has a space: no script can name it")
-    bundle = _bundle_module(staging)
+    bundle = _loaded("bundle", staging / "lib/mesos_shim/bundle.py")  # the archive's own
     (staging / "bin").mkdir()
     for name in PROGRAMS:
         agent = name == "mesos-containerizer"
@@ -81,16 +82,6 @@ def _write_programs(staging: Path, final: Path, config: Path) -> None:
         (staging / "lib" / f"{name}.bundle").write_bytes(packed.data)
         text = bundle.program(python, final / "lib", final / "lib" / f"{name}.bundle", packed.first, config, agent)
         (staging / "bin" / name).write_text(text, encoding="utf-8")
-
-
-def _bundle_module(staging: Path) -> "Any":
-    """The archive's own bundle.py: this file runs alone, without a package around it."""
-    spec = importlib.util.spec_from_file_location("bundle", staging / "lib/mesos_shim/bundle.py")
-    if spec is None or spec.loader is None:
-        raise ReleaseError(f"{staging}: lib/mesos_shim/bundle.py cannot be loaded")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _compile(lib: Path, final_lib: Path) -> None:
@@ -190,30 +181,112 @@ def prune(prefix: Path, keep: int, check: bool, needed: "tuple[str, ...]" = ()) 
 
 
 def in_use(prefix: Path) -> "set[str]":
-    """Releases that a running process was started from: a supervisor, an agent's helper."""
-    used = set()
+    """Releases that a running process was started from: a supervisor, an agent's helper.
+
+    All of them where that cannot be told: nothing that may be in use is removed.
+    """
+    if sys.platform != "linux":
+        return set()  # there is no /proc
+    used: set[str] = set()
+    end = time.monotonic() + _MAX_SECONDS
+    try:
+        names = [name for name in os.listdir("/proc") if name.isascii() and name.isdigit()]
+        for name in names:
+            used |= _used_by(prefix, Path("/proc") / name)
+            if time.monotonic() > end:
+                return set(releases(prefix))
+    except (OSError, ValueError, IndexError):
+        return set(releases(prefix))
+    hidden = "1" not in names  # proc(5), hidepid
+    return set(releases(prefix)) if hidden else {name for name in used if name}
+
+
+def _used_by(prefix: Path, process: Path) -> "set[str]":
+    """The releases that one process may have been started from. Raises OSError, ValueError, IndexError."""
     start = str(prefix / "releases") + "/"
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = [os.fsdecode(word) for word in (process / "cmdline").read_bytes().split(b"\0")[:3]]
-            script = next((word for word in words if word.startswith("/") and _below(prefix, word)), None)
-            if script is None:
-                continue
-            # Through a link the name says nothing of the release: what it has open or mapped would not either,
-            # so a process started by the link counts for the release its start fell into.
-            if script.startswith(start):
-                used.add(script[len(start) :].split("/")[0])
-            else:
-                ticks = int((process / "stat").read_text(errors="replace").rpartition(")")[2].split()[19])
-                used |= _current_at(prefix, ticks / os.sysconf("SC_CLK_TCK"))
-        except (OSError, ValueError, IndexError):
-            continue
-    return {name for name in used if name}
+    try:
+        words = [os.fsdecode(word) for word in (process / "cmdline").read_bytes().split(b"\0")[:3]]
+        script = next((word for word in words if word.startswith("/") and _below(prefix, word)), None)
+        if script is None:
+            return set()
+        # Through a link the name says nothing of the release: what it has open or mapped would not either,
+        # so a process started by the link counts for the release its start fell into.
+        if script.startswith(start):
+            return {script[len(start) :].split("/")[0]}
+        fields = (process / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return set()  # it has ended
+    return _current_at(prefix, int(fields[19]) / os.sysconf("SC_CLK_TCK"))
 
 
 def _below(prefix: Path, path: str) -> bool:
     """Whether a path leads into the prefix, by itself or by a link that an operator has made elsewhere."""
-    return path.startswith(f"{prefix}/") or os.path.realpath(path).startswith(f"{os.path.realpath(prefix)}/")
+    if path.startswith(f"{prefix}/"):
+        return True
+    target = _link_of_ours(path)
+    return target is not None and target.startswith(f"{os.path.realpath(prefix)}/")
+
+
+def _link_of_ours(path: str) -> "str | None":
+    """Where `path`, a word that anybody may have put into a command line, leads; None where it may not be followed.
+
+    Only through directories and links that nobody but root and we could have made, and onto no FUSE mount: whoever
+    could is not asked, for the answer may never come.
+    """
+    wary = _sibling("wary")
+    trusted, done = (0, os.geteuid()), "/"
+    pending = [part for part in reversed(path.split("/")) if part not in ("", ".")]
+    for _ in range(_MAX_STEPS):
+        if not pending:
+            return done
+        name = pending.pop()
+        if name == "..":
+            done = os.path.dirname(done)
+            continue
+        try:
+            status, link = _entry(wary, done, name)
+        except (OSError, ValueError):
+            return None
+        if link is not None and status.st_uid in trusted:
+            pending += [part for part in reversed(link.split("/")) if part not in ("", ".")]
+            done = "/" if link.startswith("/") else done
+        elif status.st_uid in trusted and (status.st_mode & stat.S_ISVTX or not status.st_mode & 0o022):
+            done = os.path.join(done, name)
+        else:
+            return None
+    return None
+
+
+def _entry(wary: "Any", directory: str, name: str) -> "tuple[os.stat_result, str | None]":
+    """Status of an entry, and where it leads if it is a link. Raises OSError, ValueError."""
+    parent = wary.walk(directory)
+    try:
+        fd = wary.step(parent, name)
+    finally:
+        os.close(parent)
+    try:
+        status = os.fstat(fd)
+        return status, os.readlink("", dir_fd=fd) if stat.S_ISLNK(status.st_mode) else None
+    finally:
+        os.close(fd)
+
+
+_MAX_STEPS = 64
+_MAX_SECONDS = 30.0  # for the command lines of all processes
+
+
+def _sibling(name: str) -> "Any":
+    """Another file of the release: this one runs alone, without a package around it."""
+    return _loaded(name, Path(__file__).parent / f"{name}.py")
+
+
+def _loaded(name: str, path: Path) -> "Any":
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ReleaseError(f"{path}: cannot be loaded")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 _ACTIVATIONS = "activations"  # in a release: a line for each time that it became the current one

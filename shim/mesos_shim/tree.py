@@ -3,17 +3,45 @@
 Descriptor-relative, one component at a time; never through a link, never across a mount; with two descriptors however
 deep it is, for a tree can be deeper than a process may have descriptors and longer than PATH_MAX. The way up is `..`,
 and believed only if it leads to the directory that we came from.
+
+Nothing is asked of what lies there but of its own file system, and only names are read of that: a mount's may never
+answer. And whoever adds to the tree as fast as it goes does not keep us for ever: there is a bound (`Bound`), and what
+is left then is left to the next time.
 """
 
 import posix
 import sys
+import time
 
-from . import linux, paths, sandbox_dirs
+from . import linux, sandbox_dirs
 from .errors import one_line, reason
 
 _OPEN = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC | posix.O_NONBLOCK
 _S_IFMT, _S_IFDIR = 0o170000, 0o040000
-_EACCES, _EXDEV = 13, 18
+_E2BIG, _EACCES, _EXDEV = 7, 13, 18
+
+
+MAX_SECONDS = 120.0
+MAX_ENTRIES = 10_000_000
+MAX_DEPTH = 100_000
+
+
+class Bound:
+    """How much one walk may look at, and for how long."""
+
+    def __init__(self) -> None:
+        self._end = time.monotonic() + MAX_SECONDS
+        self._entries = MAX_ENTRIES
+
+    def count(self, depth: int) -> None:
+        """One more entry, in a directory that deep. Raises OSError where it is enough."""
+        self._entries -= 1
+        if self._entries < 0:
+            raise OSError(_E2BIG, f"stopped after {MAX_ENTRIES} entries; the rest stays")
+        if depth > MAX_DEPTH:
+            raise OSError(_E2BIG, f"stopped {MAX_DEPTH} directories deep; the rest stays")
+        if time.monotonic() > self._end:
+            raise OSError(_E2BIG, f"stopped after {MAX_SECONDS:g} s; the rest stays")
 
 
 class _Level:
@@ -33,6 +61,7 @@ def remove(parent: int, name: str, inode: "tuple[int, int] | None" = None) -> "s
     None once it is gone; else the first reason why something stays. What can be removed is removed in any case.
     """
     problems: list[str] = []
+    bound = Bound()
     try:
         fd = _enter(parent, name)
     except FileNotFoundError:
@@ -42,8 +71,9 @@ def remove(parent: int, name: str, inode: "tuple[int, int] | None" = None) -> "s
     try:
         if inode is not None and _inode(fd) != inode:
             return f"{name!r} is another directory by now"
-        levels = [_Level(name, _inode(fd), _empty(fd, [name], problems))]
-        fd = _walk(fd, levels, problems)
+        levels = [_Level(name, _inode(fd), [])]
+        levels[0].pending = _empty(fd, levels, problems, bound)
+        fd = _walk(fd, levels, problems, bound)
     except OSError as error:
         problems.append(f"{name!r}: {reason(error)}")
     finally:
@@ -58,7 +88,7 @@ def remove(parent: int, name: str, inode: "tuple[int, int] | None" = None) -> "s
     return one_line(problems[0]) if problems else None
 
 
-def _walk(fd: int, levels: "list[_Level]", problems: "list[str]") -> int:
+def _walk(fd: int, levels: "list[_Level]", problems: "list[str]", bound: Bound) -> int:
     """From the top level down and up again until nothing is pending; the descriptor of where it ended."""
     while True:
         level = levels[-1]
@@ -74,7 +104,8 @@ def _walk(fd: int, levels: "list[_Level]", problems: "list[str]") -> int:
                 continue
             posix.close(fd)
             fd = child
-            levels.append(_Level(name, _inode(fd), _empty(fd, [*(item.name for item in levels[-3:]), name], problems)))
+            levels.append(_Level(name, _inode(fd), []))
+            levels[-1].pending = _empty(fd, levels, problems, bound)
             continue
         if len(levels) == 1:
             return fd
@@ -120,20 +151,24 @@ def _enter_elsewhere(fd: int, name: str) -> int:
     return child
 
 
-def _empty(fd: int, where: "list[str]", problems: "list[str]") -> "list[str]":
-    """Remove everything of the directory `fd` that is no directory; the names of those that are."""
+def _empty(fd: int, levels: "list[_Level]", problems: "list[str]", bound: Bound) -> "list[str]":
+    """Remove everything of the directory `fd`, the last of `levels`, that is no directory; the names of those that are.
+
+    Raises OSError where it is enough.
+    """
     directories = []
-    for name in posix.listdir(fd):
-        try:
-            status = posix.stat(name, dir_fd=fd, follow_symlinks=False)
-            if status.st_mode & _S_IFMT == _S_IFDIR:
-                directories.append(name)
-            else:
-                posix.unlink(name, dir_fd=fd)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            problems.append(f"{paths.join([*where, name])[1:]!r}: {reason(error)}")
+    with posix.scandir(fd) as entries:
+        for entry in entries:
+            bound.count(len(levels))
+            try:
+                if entry.is_dir(follow_symlinks=False):  # its directory says so; what is mounted over it is not asked
+                    directories.append(entry.name)
+                else:
+                    posix.unlink(entry.name, dir_fd=fd)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                problems.append(f"{_path(levels[-4:], entry.name)!r}: {reason(error)}")
     return directories
 
 

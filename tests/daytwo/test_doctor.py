@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from mesos_shim.doctor import installation
 from mesos_shim.isolators import cgroup
 
 from ..conftest import NOBODY, PYTHON, Shim, needs_root
@@ -157,6 +158,54 @@ def test_launcher_sealing_is_found_in_the_build(shim: Shim, open_tmp: Path, seal
     item = found["launcher sealing"] if sealed else found["agent"]
     assert item["state"] == state
     assert str(library) in item["message"]
+
+
+# In a mount namespace of its own it maps a file of the name of Mesos' library, and it calls itself an agent.
+IMPOSTOR = """
+import mmap, os, subprocess, sys
+path, ids = sys.argv[1], int(sys.argv[2])
+subprocess.run(["mount", "-t", "tmpfs", "none", os.path.dirname(path)], check=True)
+with open(path, "wb+") as file:
+    file.write(b"Failed to clone a sealed file '" * 200)
+    file.flush()
+    content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+open("/proc/self/comm", "w").write("mesos-agent")
+os.setgid(ids), os.setuid(ids)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("owner", [NOBODY, 0])
+def test_what_a_process_calls_a_library_is_opened_only_if_it_is_one(shim: Shim, open_tmp: Path, owner: int) -> None:
+    """A FIFO waits for a writer, a device may act, and anybody may call a process of theirs mesos-agent."""
+    path = open_tmp / "home/libmesos-1.11.0.so"
+    path.parent.mkdir()
+    os.mkfifo(path)
+    words = ["unshare", "-m", "--propagation", "private", PYTHON, "-c", IMPOSTOR, str(path), str(owner)]
+    impostor = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert impostor.stdout.readline() == b"ready\n"
+        done = shim.run("doctor", "--json", timeout=30)
+    finally:
+        impostor.communicate()
+    found = [item for item in json.loads(done.stdout) if str(path) in item["message"]]
+    assert [item for item in found if item["check"] == "launcher sealing"] == []
+    assert (found == []) == (owner == NOBODY)
+
+
+def test_only_a_regular_file_of_roots_is_looked_into(open_tmp: Path) -> None:
+    text = b"some words"
+    (open_tmp / "file").write_bytes(text)
+    (open_tmp / "link").symlink_to("file")
+    (open_tmp / "anothers").write_bytes(text)
+    os.chown(open_tmp / "anothers", NOBODY, NOBODY)
+    os.mkfifo(open_tmp / "fifo")
+    assert installation._contains(open_tmp / "file", text)
+    for name in ("link", "anothers", "fifo", "nothing"):
+        assert not installation._contains(open_tmp / name, text)
+    assert not installation._contains(Path("/dev/zero"), b"\0")
 
 
 def test_an_old_agent_cannot_be_defended_against_the_environment(shim: Shim, open_tmp: Path) -> None:

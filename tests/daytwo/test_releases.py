@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import CHECKOUT, PYTHON, install
+from .. import fuse
+from ..conftest import CHECKOUT, NOBODY, PYTHON, install, needs_root
 from ..containers import wait_for
 
 RELEASE = CHECKOUT / "shim/mesos_shim/release.py"
@@ -72,3 +73,105 @@ def test_a_release_that_a_process_runs_from_is_never_pruned(
     started.clear()
     assert release(prefix, "prune", "--keep", 2)["removed"] == ["0.1.0-a"]
     assert sorted(os.listdir(prefix / "releases")) == ["0.1.0-c", "0.1.0-d"]
+
+
+# Says that it is ready, and waits; the words behind it are what its command line shows.
+WAIT = "import sys; print('ready', flush=True); sys.stdin.read()"
+
+
+def prune_beside(prefix: Path, *words: object, before: tuple[str, ...] = ()) -> dict[str, object]:
+    """What prune says of all but the newest release while a process has `words` in its command line."""
+    liar = subprocess.Popen(
+        ["bash", "-c", f'exec -a "$1" {PYTHON} -c "$0"', WAIT, *map(str, words)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert liar.stdout.readline() == b"ready\n"
+        done = subprocess.run(
+            [*before, PYTHON, "-ISB", str(RELEASE), "prune", "--prefix", str(prefix), "--keep", "1"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+        )
+        return json.loads(done.stdout)
+    finally:
+        liar.communicate()
+
+
+@pytest.fixture
+def two(open_tmp: Path) -> Path:
+    """A prefix with an old release and the current one, as far as prune looks at them."""
+    prefix = open_tmp / "opt"
+    for age, name in enumerate(("0.1.0-b", "0.1.0-a")):
+        (prefix / "releases" / name / "bin").mkdir(parents=True)
+        (prefix / "releases" / name / "bin/mesos-shim").touch()
+        moment = time.time() - 1000 * (age + 1)
+        os.utime(prefix / "releases" / name, (moment, moment))
+    (prefix / "current").symlink_to("releases/0.1.0-b")
+    (prefix / "bin").mkdir()
+    (prefix / "bin/mesos-shim").symlink_to("../current/bin/mesos-shim")
+    return prefix
+
+
+@needs_root
+@fuse.needs_fuse
+@pytest.mark.parametrize("place", ["home/x", "home", "link/x", "/proc/2/exe"])
+def test_prune_asks_nothing_of_a_path_in_a_strangers_command_line(two: Path, open_tmp: Path, place: str) -> None:
+    """There a FUSE mount of theirs never answers."""
+    (open_tmp / "home").mkdir()
+    (open_tmp / "link").symlink_to(open_tmp / "home")
+    said = prune_beside(two, open_tmp / place, before=tuple(fuse.over(open_tmp / "home")))
+    assert said["removed"] == ["0.1.0-a"]
+
+
+@needs_root
+@pytest.mark.parametrize("made", ["users-link", "users-directory", "open-directory"])
+def test_prune_follows_no_way_that_a_user_could_have_made(two: Path, open_tmp: Path, made: str) -> None:
+    """A process of an old release by such a link would keep it, and anybody could have the host keep all."""
+    link = open_tmp / "way"
+    if made != "users-link":
+        link = open_tmp / "directory/way"
+        link.parent.mkdir()
+    link.symlink_to(two / "bin/mesos-shim")
+    if made == "open-directory":
+        link.parent.chmod(0o777)
+    else:
+        os.chown(link if made == "users-link" else link.parent, NOBODY, NOBODY, follow_symlinks=False)
+    from mesos_shim import release as module
+
+    assert module._link_of_ours(str(link)) is None
+    for path, target in ((open_tmp / "ours", two / "bin/mesos-shim"), (open_tmp / "ours2", Path("ours"))):
+        path.symlink_to(target)
+        assert module._below(two, str(path))
+
+
+@pytest.mark.parametrize("hidden", ["cmdline", "init", "list", "activations"])
+def test_nothing_is_pruned_where_it_cannot_be_told_what_is_in_use(
+    two: Path, monkeypatch: pytest.MonkeyPatch, hidden: str
+) -> None:
+    from mesos_shim import release as module
+
+    real, read = os.listdir, Path.read_bytes
+
+    def listdir(path: object = ".") -> list[str]:
+        if path != "/proc":
+            return real(path)  # type: ignore[type-var]
+        if hidden == "list":
+            raise PermissionError(1, "no")
+        return [name for name in real("/proc") if not (hidden == "init" and name == "1")]
+
+    def read_bytes(path: Path) -> bytes:
+        if hidden == "cmdline" and path == Path(f"/proc/{os.getpid()}/cmdline"):
+            raise PermissionError(13, "no")
+        if hidden == "activations" and path == Path(f"/proc/{os.getpid()}/cmdline"):
+            return b"/usr/bin/python3\0" + os.fsencode(two / "bin/mesos-shim")
+        return read(path)
+
+    if hidden == "activations":
+        (two / "releases/0.1.0-a/activations").write_text("damaged\n")
+    monkeypatch.setattr(os, "listdir", listdir)
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    assert module.in_use(two) == {"0.1.0-a", "0.1.0-b"}
+    assert module.prune(two, 1, check=False)["removed"] == []

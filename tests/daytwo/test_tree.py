@@ -8,14 +8,15 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from mesos_shim import tree
 
-from ..conftest import NOBODY, PYTHON, SOAK, needs_root
+from .. import fuse
+from ..conftest import CHECKOUT, NOBODY, PYTHON, SOAK, needs_root
 
 
 def remove(path: Path, inode: tuple[int, int] | None = None) -> str | None:
@@ -253,3 +254,72 @@ def test_the_way_up_is_not_believed_blindly(top: Path, tmp_path: Path, monkeypat
     assert problem is not None and "moved away" in problem
     assert (tmp_path / "elsewhere/precious").exists()
     assert (tmp_path / "elsewhere/b").exists()
+
+
+GROWING = """
+import os, sys
+os.chdir(sys.argv[1])
+print("ready", flush=True)
+while True:
+    try:
+        {step}
+    except OSError:
+        pass
+"""
+STEPS = {
+    "deeper": "os.mkdir('d'); os.chdir('d')",
+    "wider": "os.close(os.open(str(time.monotonic_ns()), os.O_CREAT))",
+}
+
+
+@pytest.mark.parametrize("bound", ["MAX_ENTRIES", "MAX_SECONDS", "MAX_DEPTH"])
+def test_each_bound_ends_the_walk_and_says_so(top: Path, monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
+    (top / "a/b/c/d").mkdir(parents=True)
+    for number in range(20):
+        (top / f"a/b/{number}").touch()
+    monkeypatch.setattr(tree, bound, {"MAX_ENTRIES": 5, "MAX_SECONDS": -1.0, "MAX_DEPTH": 2}[bound])
+    problem = remove(top)
+    assert problem is not None
+    assert "stopped" in problem
+    assert "the rest stays" in problem
+    monkeypatch.undo()
+    assert remove(top) is None
+    assert not top.exists()
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_tree_that_grows_ahead_ends_the_walk(top: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    monkeypatch.setattr(tree, "MAX_SECONDS", 1.0)
+    script = "import time\n" + GROWING.format(step=STEPS[step])
+    grower = subprocess.Popen([PYTHON, "-c", script, str(top)], stdout=subprocess.PIPE)
+    done: list[str | None] = []
+    try:
+        assert grower.stdout.readline() == b"ready\n"
+        walk = threading.Thread(target=lambda: done.append(remove(top)), daemon=True)
+        walk.start()
+        walk.join(60)
+        assert len(done) == 1  # whatever it could remove
+    finally:
+        grower.kill()
+        grower.wait()
+        grower.stdout.close()
+    monkeypatch.undo()
+    assert remove(top) is None
+
+
+@needs_root
+@fuse.needs_fuse
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch], ids=["directory", "file"])
+def test_a_mount_that_never_answers_is_not_asked(top: Path, make: Callable[[Path], None]) -> None:
+    (top / "in").mkdir()
+    make(top / "in/mounted")
+    script = (
+        "import os, sys; sys.path.insert(0, sys.argv[1]); from mesos_shim import tree\n"
+        "print(tree.remove(os.open(sys.argv[2], os.O_RDONLY), 'top'))"
+    )
+    words = [PYTHON, "-c", script, str(CHECKOUT / "shim"), str(top.parent)]
+    command = [*fuse.over(top / "in/mounted"), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    assert "in/mounted" in done.stdout, done
+    assert done.returncode == 0
+    assert (top / "in/mounted").exists()

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from .. import fuse
 from ..conftest import PYTHON, Shim, needs_root
 from ..containers import SECONDS, SERVANT, Container, Starter, alive, running, start, wait_for
 
@@ -365,3 +366,33 @@ def test_no_group_goes_where_its_maker_may_be_hidden(shim: Shim, monkeypatch: py
     monkeypatch.setattr(gc, "look", lambda: Sight(None, None, None, "hidden"))
     monkeypatch.setattr(gc, "_cgroup_mounts", lambda: sys.exit("looked for groups"))
     gc._groups(gc.Sweep(dry=False))
+
+
+@fuse.needs_fuse
+def test_gc_asks_no_fuse_mount_on_the_way_to_a_sandbox(start: Starter, shim: Shim, open_tmp: Path) -> None:
+    """Its owner has mounted it over a directory of theirs since; it never answers."""
+    sandbox = open_tmp / "home/sandbox"
+    sandbox.mkdir(parents=True)
+    container = start("--rm", "--sandbox", sandbox)
+    pid = container.record["pid"]
+    kill_supervisor(container)
+    end(pid)
+    command = [*fuse.over(open_tmp / "home"), str(shim.program), "gc"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"sandbox {sandbox}: a FUSE mount, which may never answer" in done.stderr
+    assert f"cleared sandbox {sandbox}" in shim.run("gc").stdout
+
+
+def test_gc_before_an_agents_start_keeps_sandboxes(start: Starter, shim: Shim, open_tmp: Path) -> None:
+    """An agent does not wait for as long as somebody's tree takes; the timer's gc finds it by its record."""
+    container = start("--rm", *volume(open_tmp))
+    start(name="c2").end()
+    record = container.record
+    kill_supervisor(container)
+    end(record["pid"])
+    done = shim.run("gc", "--keep-sandboxes")
+    assert "record of c1" not in done.stdout
+    assert "cleared record of c2" in done.stdout
+    assert (done.returncode, Path(record["sandbox"]).is_dir(), container.record) == (0, True, record)
+    assert f"cleared sandbox {record['sandbox']}" in shim.run("gc").stdout

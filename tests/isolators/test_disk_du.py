@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from mesos_shim import linux, sandbox_dirs
 from mesos_shim.isolators import disk_du
 from mesos_shim.usage import sample
 
-from ..conftest import Shim, needs_root
+from .. import fuse
+from ..conftest import CHECKOUT, PYTHON, Shim, needs_root
 from ..containers import Starter
 
 
@@ -42,14 +44,14 @@ def test_a_wide_and_a_deep_tree_take_few_descriptors(tmp_path: Path, few_descrip
 def test_without_descriptors_there_is_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sum of what could be opened would say that the sandbox is small."""
     (tmp_path / "a").mkdir()
-    real = os.open
+    real = sandbox_dirs.step
 
-    def exhausted(name: str, *arguments: object, **keywords: object) -> int:
+    def exhausted(fd: int, name: str, flags: int) -> int:
         if name == "a":
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        return real(name, *arguments, **keywords)  # type: ignore[arg-type]
+        return real(fd, name, flags)
 
-    monkeypatch.setattr(os, "open", exhausted)
+    monkeypatch.setattr(sandbox_dirs, "step", exhausted)
     with pytest.raises(OSError, match="Too many open files"):
         disk_du.used(str(tmp_path))
 
@@ -61,16 +63,16 @@ def test_a_directory_that_is_moved_away_meanwhile_costs_the_way_again(
         (tmp_path / f"top/{name}/inner").mkdir(parents=True)
     top = tmp_path / "top"
     expected = du(top)
-    real = os.listdir
+    real = os.scandir
     moved = []
 
-    def listdir(fd: int) -> list[str]:
+    def scandir(fd: int) -> Iterator[os.DirEntry[str]]:
         if not moved and os.readlink(f"/proc/self/fd/{fd}").endswith("/inner"):
             moved.append(Path(os.readlink(f"/proc/self/fd/{fd}")))
             moved[0].rename(tmp_path / "elsewhere")
         return real(fd)
 
-    monkeypatch.setattr(os, "listdir", listdir)
+    monkeypatch.setattr(os, "scandir", scandir)
     assert disk_du.used(str(top)) == expected
     assert moved
 
@@ -90,3 +92,50 @@ def test_the_disk_is_walked_when_the_counters_are_free_again(
     monkeypatch.setattr(disk_du, "used", used)
     (item,) = sample.take(str(shim.state_dir)).used
     assert item.statistics["disk_used_bytes"] == 4096
+
+
+@pytest.mark.parametrize("bound", ["MAX_ENTRIES", "MAX_SECONDS", "MAX_DEPTH"])
+def test_beyond_a_bound_there_is_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
+    """Whoever makes files faster than they are counted does not keep everybody's figures."""
+    (tmp_path / "a/b/c/d").mkdir(parents=True)
+    monkeypatch.setattr(disk_du, bound, {"MAX_ENTRIES": 2, "MAX_SECONDS": -1.0, "MAX_DEPTH": 2}[bound])
+    with pytest.raises(OSError, match=r"more than 2|not counted within"):
+        disk_du.used(str(tmp_path))
+
+
+def test_without_statx_the_figure_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/file").write_bytes(b"x" * 50000)
+    os.link(tmp_path / "a/file", tmp_path / "again")
+    before = disk_du.used(str(tmp_path))
+    monkeypatch.setattr(linux, "_statx", linux._absent)
+    assert disk_du.used(str(tmp_path)) == before == du(tmp_path)
+
+
+USED = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from mesos_shim.isolators import disk_du
+print(disk_du.used(sys.argv[2]))
+"""
+
+
+@needs_root
+@fuse.needs_fuse
+@pytest.mark.parametrize("where", ["directory", "file", "."])
+def test_a_mount_that_never_answers_is_not_asked(open_tmp: Path, where: str) -> None:
+    sandbox = open_tmp / "sandbox"
+    (sandbox / "directory").mkdir(parents=True)
+    (sandbox / "file").touch()
+    command = [*fuse.over(sandbox / where), PYTHON, "-c", USED, str(CHECKOUT / "shim"), str(sandbox)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    assert done.returncode == 0, done
+    assert (done.stdout == "None\n") == (where == ".")
+
+
+def test_no_link_on_the_way_is_followed(tmp_path: Path) -> None:
+    """A user may put one in the place of a directory above the sandbox, to have another's measured."""
+    (tmp_path / "real/sandbox").mkdir(parents=True)
+    (tmp_path / "way").symlink_to("real")
+    assert disk_du.used(str(tmp_path / "way/sandbox")) is None
+    assert disk_du.used(str(tmp_path / "real/sandbox")) is not None

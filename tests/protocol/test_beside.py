@@ -124,14 +124,14 @@ def test_the_helper_is_itself(agent: Agent, user: str) -> None:
 
 
 def test_nothing_of_the_view_stays_open_in_the_helper(agent: Agent) -> None:
-    """The container's mounts end with it: the helper keeps its status file and the directory of records."""
+    """The container's mounts end with it: it keeps its status file, the directory of records, the sandbox's lock."""
     with running(agent) as (helper, _):
 
         def kept() -> list[str]:
             names = sorted(map(int, os.listdir(f"/proc/{helper.pid}/fd")))
             return [os.readlink(f"/proc/{helper.pid}/fd/{name}") for name in names if name > 2]
 
-        expected = {str(agent.runtime / "status"), str(agent.shim.state_dir / "containers")}
+        expected = {str(agent.runtime / "status"), str(agent.shim.state_dir / "containers"), str(agent.sandbox)}
         wait_for(lambda: set(kept()) == expected, f"no more than {expected}")
 
 

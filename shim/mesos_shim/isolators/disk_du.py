@@ -4,13 +4,18 @@ Counted as du(1) counts: allocated blocks, each inode once, one file system.
 
 The walk has three descriptors open, however wide or deep the tree is. The way up is `..`, believed only if it leads to
 the directory that we came from; else the way is walked again from the top.
+
+It is a user's tree, looked at for all: it has a bound, beyond which there is no figure, and nothing in it is asked that
+may never answer: an attribute of what is mounted there is taken as the kernel has it at hand.
 """
 
 import os
 import stat
+import struct
 import sys
+import time
 
-from .. import paths
+from .. import linux, paths, sandbox_dirs, wary
 from ..errors import ShimError
 from ..resolve import resolve, trusted_uids
 
@@ -22,6 +27,12 @@ _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SEARCH = _OPEN | getattr(os, "O_PATH", 0)
 # No descriptor is left, to us or on the host: what was not looked at is not nothing.
 _EXHAUSTED = (24, 23)  # EMFILE, ENFILE
+
+
+MAX_SECONDS = 30.0
+MAX_ENTRIES = 5_000_000
+MAX_DEPTH = 100_000
+_E2BIG = 7
 
 
 class _Level:
@@ -73,6 +84,7 @@ def used(path: str, pin: "tuple[str, tuple[int, int] | None] | None" = None) -> 
 
     `pin` is a directory on the way, or `path` itself, and which it was: whoever may rename it may have put another's in
     its place. Where that is not known (an older release's record) the way may lead through nothing of that kind.
+    Raises OSError without descriptors, and where there is more than anyone will wait for.
     """
     top = _resolved(path) if pin is None or pin[1] is None else _open_way(path, pin)
     if top is None:
@@ -99,6 +111,17 @@ class _Walk:
         self._seen: set[int] = set()
         self._total = status.st_blocks * 512
         self._levels: list[_Level] = []
+        self._end = time.monotonic() + MAX_SECONDS
+        self._entries = 0
+
+    def _count(self) -> None:
+        self._entries += 1
+        if self._entries > MAX_ENTRIES:
+            raise OSError(_E2BIG, f"more than {MAX_ENTRIES} files")
+        if len(self._levels) > MAX_DEPTH:
+            raise OSError(_E2BIG, f"more than {MAX_DEPTH} directories deep")
+        if time.monotonic() > self._end:
+            raise OSError(_E2BIG, f"not counted within {MAX_SECONDS:g} s")
 
     def close(self) -> None:
         os.close(self._here)
@@ -125,25 +148,28 @@ class _Walk:
         pending: list[str] = []
         self._levels.append(_Level(name, _inode(fd), pending))
         try:
-            names = os.listdir(fd)
+            with os.scandir(fd) as entries:
+                for entry in entries:
+                    self._count()
+                    self._add(fd, entry.name, pending)
+        except OSError as error:
+            _gone(error)
+
+    def _add(self, fd: int, name: str, pending: "list[str]") -> None:
+        try:
+            links, mode, number, blocks, device = _status(fd, name)
         except OSError as error:
             _gone(error)
             return
-        for item in names:
-            try:
-                status = os.stat(item, dir_fd=fd, follow_symlinks=False)
-            except OSError as error:
-                _gone(error)
-                continue
-            if status.st_dev != self._device:
-                continue
-            if stat.S_ISDIR(status.st_mode):
-                pending.append(item)
-            elif status.st_nlink > 1:
-                if status.st_ino in self._seen:
-                    continue
-                self._seen.add(status.st_ino)
-            self._total += status.st_blocks * 512
+        if device != self._device:
+            return
+        if stat.S_ISDIR(mode):
+            pending.append(name)
+        elif links > 1:
+            if number in self._seen:
+                return
+            self._seen.add(number)
+        self._total += blocks * 512
 
     def _stand(self, fd: int) -> None:
         if fd != self._here:
@@ -170,38 +196,71 @@ class _Walk:
             return
 
 
+# In struct statx: nlink, mode, ino, blocks, dev_major, dev_minor (include/uapi/linux/stat.h).
+_STATX = struct.Struct("=16xI8xH2xQ8xQ80xII")
+
+
+def _status(fd: int, name: str) -> "tuple[int, int, int, int, int]":
+    """Number of links, mode, inode, blocks and device of an entry. Raises OSError."""
+    if sys.platform == "linux":
+        try:
+            *found, major, minor = _STATX.unpack_from(linux.status_at_hand(fd, name))
+            return (*found, os.makedev(major, minor))
+        except OSError as error:
+            if error.errno not in linux.ABSENT:
+                raise
+    status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+    return status.st_nlink, status.st_mode, status.st_ino, status.st_blocks, status.st_dev
+
+
 def _open_way(path: str, pin: "tuple[str, tuple[int, int] | None]") -> "int | None":
     """The directory `path`, through no link at all and through the very directory of `pin`."""
     parts = paths.split(path)
-    fd: int | None = os.open("/", _SEARCH)
-    for depth, name in enumerate(parts):
-        above, fd = fd, _open(name, fd, _OPEN if depth == len(parts) - 1 else _SEARCH)
-        os.close(above)  # type: ignore[arg-type]
-        if fd is None:
-            return None
-        if paths.join(parts[: depth + 1]) == pin[0] and _inode(fd) != pin[1]:
+    fd = os.open("/", _SEARCH)
+    try:
+        for depth, name in enumerate(parts):
+            child = _step(fd, name)
             os.close(fd)
-            return None
-    return fd
+            fd = child
+            if paths.join(parts[: depth + 1]) == pin[0] and _inode(fd) != pin[1]:
+                return None
+        return os.open(".", _OPEN, dir_fd=fd)
+    except OSError as error:
+        _gone(error)
+        return None
+    finally:
+        os.close(fd)
+
+
+def _step(fd: int, name: str) -> int:
+    return wary.step(fd, name) if sys.platform == "linux" else os.open(name, _SEARCH, dir_fd=fd)
 
 
 def _resolved(path: str) -> "int | None":
-    if sys.platform != "linux":
-        return _open(path)
     try:
+        if sys.platform != "linux":
+            return os.open(path, _OPEN)
         found = resolve(path, "the sandbox", trusted_uids())
     except ShimError:
         return None
+    except OSError as error:
+        _gone(error)
+        return None
     try:
-        return _open(".", found.fd)
+        return os.open(".", _OPEN, dir_fd=found.fd)
+    except OSError as error:
+        _gone(error)
+        return None
     finally:
         os.close(found.fd)
 
 
-def _open(name: str, directory: "int | None" = None, flags: int = _OPEN) -> "int | None":
-    """The directory `name`, None where it is gone, is none, or is not ours to look into."""
+def _open(name: str, directory: int) -> "int | None":
+    """The directory `name` of another, None where it is gone, is none or a mount, or is not ours to look into."""
     try:
-        return os.open(name, flags, dir_fd=directory)
+        if sys.platform != "linux" or name == "..":
+            return os.open(name, _OPEN, dir_fd=directory)
+        return sandbox_dirs.step(directory, name, _OPEN)
     except OSError as error:
         _gone(error)
         return None
@@ -209,7 +268,7 @@ def _open(name: str, directory: "int | None" = None, flags: int = _OPEN) -> "int
 
 def _gone(error: OSError) -> None:
     """Take the error for one of a tree that others change and protect, unless it is ours."""
-    if error.errno in _EXHAUSTED:
+    if error.errno in (*_EXHAUSTED, _E2BIG):
         raise error
 
 

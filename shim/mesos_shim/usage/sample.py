@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from .. import registry
+from ..errors import unexpected
 from ..registry import Entry
 from . import membership, processes, statistics
 from .counters import Counters
@@ -36,7 +37,11 @@ def take(state: str) -> Sample:
         used, ended = [], []
         for entry in entries:
             if members.alive(entry):
-                used.append(Used(entry, statistics.of(entry, members, counters)))
+                try:
+                    used.append(Used(entry, statistics.of(entry, members, counters)))
+                except Exception as error:  # whatever it is, the others are counted
+                    warnings.append(f"{entry.container_id}: not counted: {unexpected(error)}")
+                    counters.keep(entry)
             elif members.ended(entry):
                 ended.append(entry.container_id)
             else:
