@@ -6,7 +6,7 @@ it. Whom to join comes from files of the agent's and ours in its runtime directo
 
 import posix
 
-from .. import execute, jsontext, linux, plan, record
+from .. import execute, jsontext, linux, namespaces, plan, record
 from ..errors import ShimError, reason
 from . import view_record
 
@@ -25,7 +25,7 @@ class Parent:
         self.pid = pid
         self.started = started
         # The inode of its view, where that is known.
-        self.mount_namespace: object = None
+        self.mount_namespace: int | None = None
         self.no_new_privs = False
         self.not_as_root: str | None = None
         # For whom it was judged, and whether there was anything to judge; None and False where nothing is recorded.
@@ -118,57 +118,21 @@ def check(parent: Parent) -> None:
 
 
 def open_namespaces(parent: Parent, kinds: "tuple[str, ...]") -> "list[int]":
-    """Descriptors of those namespaces of the parent that are not ours, of a user namespace of our making first.
+    """Descriptors of those namespaces of the parent that are not ours, in the order in which to join them.
 
     Raises ShimError unless all of them are what they were when the parent was launched.
     """
-    pid, name = parent.pid, parent.name
-    opened: list[int] = []
-    try:
-        ours = posix.stat("/proc/self/ns/user").st_ino
-        users = _own_user_namespace(parent, ours) if posix.geteuid() else None
-        allowed = {ours} if users is None else {ours, posix.fstat(users).st_ino}
-        for kind in kinds:
-            fd = posix.open(f"/proc/{pid}/ns/{kind}", posix.O_RDONLY | posix.O_CLOEXEC)
-            inode = posix.fstat(fd).st_ino
-            if kind == "mnt" and parent.mount_namespace not in (None, inode):
-                raise ShimError(
-                    f"the parent container {name}, pid {pid}, is not in the view that it was launched in: "
-                    "it has just been started, or has left it"
-                )
-            # Its own pid namespace nobody may join again.
-            if inode == posix.stat(f"/proc/self/ns/{kind}").st_ino:
-                posix.close(fd)
-                continue
-            opened.append(fd)
-            owner = linux.owning_user_namespace(fd)
-            foreign = posix.fstat(owner).st_ino not in allowed
-            posix.close(owner)
-            if foreign:
-                # The task's own, made after its launch: what it mounted there would be root's /etc to us.
-                raise ShimError(
-                    f"the parent container {name}, pid {pid}, has left the view that it was launched in: "
-                    f"its {kind} namespace is of a user namespace of its own"
-                )
-    except FileNotFoundError:
-        raise ShimError(f"the parent container {name} has ended: there is no pid {pid}") from None
-    except OSError as error:
-        raise ShimError(f"the parent container {name}, pid {pid}: {reason(error)}") from None
-    # Looked at after the descriptors were opened: a pid that was reused in between has another start time.
-    if parent.started is None or record.start_time(pid) != parent.started:
-        raise ShimError(f"the parent container {name} has ended: pid {pid} is another process by now")
-    if users is not None and opened:
-        opened.insert(0, users)  # it gives the right to the others
-    return opened
-
-
-def _own_user_namespace(parent: Parent, ours: int) -> "int | None":
-    """Without root the helper made one, for which it is known by the view in it; None where it made none."""
-    fd = posix.open(f"/proc/{parent.pid}/ns/user", posix.O_RDONLY | posix.O_CLOEXEC)
-    if parent.mount_namespace is None or posix.fstat(fd).st_ino == ours:
-        posix.close(fd)
-        return None
-    return fd
+    what = f"the parent container {parent.name}"
+    if parent.started is None:
+        raise ShimError(f"{what}, pid {parent.pid}, has ended")
+    recorded = {} if parent.mount_namespace is None else {"mnt": parent.mount_namespace}
+    # The view says whose the others may be, so it is opened first, if it is to be joined or not. A rootless agent's
+    # helper has made a user namespace for it; below root nobody else's is joined.
+    wanted = ("mnt", *(kind for kind in kinds if kind != "mnt"))
+    found = namespaces.open_those_of(what, parent.pid, parent.started, wanted, recorded, posix.geteuid() or None)
+    if "mnt" not in kinds and "mnt" in found:
+        posix.close(found.pop("mnt"))
+    return list(found.values()) if set(found) - {"user"} else []
 
 
 def _recorded(name: str, state: str) -> "Parent | None":
@@ -199,8 +163,9 @@ def _recorded(name: str, state: str) -> "Parent | None":
     if not isinstance(pid, int) or not isinstance(started, int):
         raise ShimError(f"{path}: damaged: no container_id of that name, pid or start_time")
     parent = Parent(name, pid, started)
-    namespaces = value.get("namespaces")
-    parent.mount_namespace = namespaces.get("mnt") if isinstance(namespaces, dict) else None
+    held = value.get("namespaces")
+    inode = held.get("mnt") if isinstance(held, dict) else None
+    parent.mount_namespace = inode if isinstance(inode, int) else None
     uid = value.get("uid")
     parent.uid = uid if isinstance(uid, int) else None
     parent.covered = value.get("volumes") != [] or "." in name  # itself in another's view, perhaps
