@@ -264,6 +264,8 @@ class Agent:
             LIBPROCESS_PORT=str(self.port),
             MESOS_ALLOCATION_INTERVAL="50ms",  # the master's; its default of 1 s is what tests would wait for
         )
+        if "http_credentials" in self.flags:  # the master in the same process has another name for them
+            environment["MESOS_CREDENTIALS"] = self.flags["http_credentials"]
         with self.log_path.open("w") as log:
             self.process = subprocess.Popen(
                 host_command(self.freezer, self.build.python, "-B", str(HERE / "driver.py")),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,7 @@ from tests.conftest import Shim, needs_linux, needs_root
 
 from .conftest import PLUGINS, run_module
 
+container = import_module(f"{PLUGINS}.module_utils.probe_container")
 probe = import_module(f"{PLUGINS}.module_utils.probe_launch")
 service = import_module(f"{PLUGINS}.module_utils.agent_service")
 summary = import_module(f"{PLUGINS}.filter.rollout_summary")
@@ -52,8 +55,8 @@ def test_the_probe_passes_where_the_view_is_private(shim, open_tmp):
 )
 def test_the_probe_fails_where_it_is_not(shim, open_tmp, enforced, wanted, says):
     shim.configure(default_container_info=info(*enforced))
-    with pytest.raises(probe.ProbeError, match=says):
-        probe.run(str(shim.prefix / "launcher"), wanted, str(open_tmp))
+    with pytest.raises(container.ProbeError, match=says):
+        probe.run(str(shim.helper), [(1, 11)], wanted, str(open_tmp))
     assert list(open_tmp.iterdir()) == []
 
 
@@ -65,6 +68,101 @@ def test_a_launch_that_fails_says_why(shim, open_tmp):
     (open_tmp / "flags/launcher_dir").write_text(str(open_tmp))
     missing = gate(shim, open_tmp / "flags")
     assert f"{open_tmp}/mesos-containerizer is not there or not executable" in missing["msg"]
+
+
+def wrapped(shim: Shim, directory: Path, when: str, then: str) -> str:
+    """A helper that does other things at some calls."""
+    helper = directory / "mesos-containerizer"
+    helper.write_text(f'#!/bin/sh\nREAL={shim.helper}\nif {when}; then {then}; fi\nexec "$REAL" "$@"\n')
+    helper.chmod(0o755)
+    return str(helper)
+
+
+REFUSED = 'echo "mesos-containerizer: broken on purpose" >&2; exit 1'
+# What tells each version's call from those of all others, and a version that makes it.
+AGENTS = {
+    "0.21 to 0.22": ((0, 22), "--directory= --pipe_read=", "--help="),
+    "0.23 to 0.27": ((0, 23), "--directory= --help=", "--sandbox="),
+    "0.28": ((0, 28), "--sandbox= --commands=", "--directory="),
+    "1.0": ((1, 0), "--pre_exec_commands= --pipe_read=", "--runtime_directory="),
+    "1.1": ((1, 1), "--runtime_directory= --pre_exec_commands=", "--launch_info="),
+}
+EXECUTORS = {
+    "1.0": ((1, 0), "--command= --help=false", "--pipe_read="),
+    "1.2 and later": ((1, 4), "--launch_info= --help=false", "--pipe_read="),
+}
+
+
+def has(present: str, absent: str) -> str:
+    """A shell's condition on the arguments of a call."""
+    words = [f'case "$*" in *{word}*) true;; *) false;; esac' for word in present.split()]
+    return " && ".join([*words, f'case "$*" in *{absent}*) false;; *) true;; esac'])
+
+
+@pytest.mark.parametrize("versions", AGENTS)
+def test_a_helper_that_refuses_an_agent_fails_by_its_versions(shim, open_tmp, versions):
+    version, present, absent = AGENTS[versions]
+    helper = wrapped(shim, open_tmp, has(present, absent), REFUSED)
+    for known in ([version], []):  # one version, or none known: all are played
+        with pytest.raises(
+            container.ProbeError, match=rf"by the agent's call \(Mesos {versions}\) .* broken on purpose"
+        ):
+            probe.run(helper, known, [], str(open_tmp))
+    others = [other for name, (other, _, _) in AGENTS.items() if name != versions]
+    probe.run(helper, [*others, (1, 2)], [], str(open_tmp))
+
+
+def test_a_helper_that_refuses_the_agents_variables_fails_by_their_versions(shim, open_tmp):
+    helper = wrapped(shim, open_tmp, '[ -n "$MESOS_CONTAINERIZER_LAUNCH_INFO" ]', REFUSED)
+    with pytest.raises(container.ProbeError, match=r"by the agent's call \(Mesos 1.2 and later\) .* broken on purpose"):
+        probe.run(helper, [(1, 11)], [], str(open_tmp))
+    probe.run(helper, [(0, 21), (1, 1)], [], str(open_tmp))
+
+
+@pytest.mark.parametrize("versions", EXECUTORS)
+def test_a_helper_that_refuses_mesos_executor_fails_by_its_versions(shim, open_tmp, versions):
+    version, present, absent = EXECUTORS[versions]
+    helper = wrapped(shim, open_tmp, has(present, absent), REFUSED)
+    for known in ([version], []):
+        with pytest.raises(
+            container.ProbeError, match=rf"mesos-executor's call \(Mesos {versions}\).* broken on purpose"
+        ):
+            probe.run(helper, known, [], str(open_tmp))
+    probe.run(helper, [other for name, (other, _, _) in EXECUTORS.items() if name != versions], [], str(open_tmp))
+
+
+BY_EXECUTOR = '[ "$2" = --help=false ]'
+
+
+@pytest.mark.parametrize(
+    ("when", "then", "says"),
+    [
+        (BY_EXECUTOR, 'case "$PPID" in *) "$REAL" "$@"; exit $?;; esac', "did not become its command"),
+        (BY_EXECUTOR, "exit 0", "ended with 0 instead of 23"),
+        (
+            BY_EXECUTOR,
+            """exec "$REAL" "$1" "$2" "$(printf %s "$3" | sed 's/"name": "MESOS_SHIM_PROBE"/"name": "X"/')" "$4" """,
+            "not given its environment",
+        ),
+        # Only where mesos-executor is not root.
+        (f'[ "$(id -u)" != 0 ] && {BY_EXECUTOR}', REFUSED, "for nobody"),
+        (
+            '[ -n "$MESOS_CONTAINERIZER_LAUNCH_INFO" ]',
+            '"$REAL" "$@"; rm "$MESOS_CONTAINERIZER_RUNTIME_DIRECTORY/status"; exit 0',
+            "ended with status file None instead of 4352",
+        ),
+    ],
+)
+def test_a_helper_that_does_less_than_its_caller_needs_fails(shim, open_tmp, when, then, says):
+    with pytest.raises(container.ProbeError, match=says):
+        probe.run(wrapped(shim, open_tmp, when, then), [(1, 11)], [], str(open_tmp))
+
+
+def test_a_launch_that_does_not_end_is_ended(shim, open_tmp, monkeypatch):
+    monkeypatch.setattr(probe, "_SECONDS", 0.5)
+    helper = wrapped(shim, open_tmp, "true", "sleep 300")
+    with pytest.raises(container.ProbeError, match=r"the agent's call .* did not end within 0 seconds"):
+        probe.run(helper, [(1, 11)], [], str(open_tmp))
 
 
 def test_a_lost_container_and_a_silent_agent_fail_the_gate(shim, open_tmp):
@@ -97,10 +195,18 @@ def played():
             self.end_headers()
             self.wfile.write(json.dumps(answer).encode())
 
+        def do_POST(self):
+            call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            status, answer = Handler.calls.get(call["type"], (200, b""))
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(answer)
+
         def log_message(self, *args):
             pass
 
     Handler.asked, Handler.told, Handler.leads = [], None, None
+    Handler.calls = {}
     container = {"container_id": "c-1", "status": {"executor_pid": os.getpid()}}
     Handler.answers = {
         "/slave(1)/health": {},
@@ -157,6 +263,64 @@ def test_what_an_agent_says_is_judged(shim, open_tmp, played, said, args, proble
         assert result["problems"] == [] and result["agent_id"] in ("S1", None)
     else:
         assert problem in result["msg"]
+
+
+ENDED = b'{"type": "WAIT_CONTAINER", "wait_container": {"exit_status": %s}}'
+
+
+@pytest.mark.parametrize(
+    ("call", "answer", "says"),
+    [
+        (
+            "LAUNCH_CONTAINER",
+            (400, b"no such thing"),
+            "a launch through the agent: http://.*Bad Request: no such thing",
+        ),
+        ("LAUNCH_CONTAINER", (503, b"recovering"), "a launch through the agent: http://.*Unavailable: recovering"),
+        ("WAIT_CONTAINER", (200, ENDED % b"0"), "it ended with wait status 0 instead of 4352"),
+        ("WAIT_CONTAINER", (404, b"not here"), "a launch through the agent ended at once, 3 times: http://.*not here"),
+        # It says that all was well, and nothing was launched.
+        ("WAIT_CONTAINER", (200, ENDED % b"4352"), "the probe executor said null: nothing can be read from it"),
+        ("WAIT_CONTAINER", (200, ENDED % b'"4352"'), "the agent does not say how it ended"),
+        ("WAIT_CONTAINER", (200, ENDED % b"1e999"), "the agent does not say how it ended"),
+        ("WAIT_CONTAINER", (200, b""), "the agent does not say how it ended"),
+        ("WAIT_CONTAINER", (200, b'{"wait_container": []}'), "the agent does not say how it ended"),
+        ("WAIT_CONTAINER", (200, b"[]"), "answered no JSON object"),
+        ("WAIT_CONTAINER", (200, b"[" * 100_000), "answered no JSON object"),
+        ("WAIT_CONTAINER", (200, b"\xff"), "answered no JSON object"),
+    ],
+)
+def test_what_an_agent_says_of_a_probe_is_judged(shim, open_tmp, played, call, answer, says):
+    played.answers["/slave(1)/flags"]["flags"]["work_dir"] = str(open_tmp)
+    played.calls[call] = answer
+    result = gate(shim, open_tmp / "none", url=played.url, timeout=0)
+    assert result["failed"] and re.search(says, result["msg"]), result
+    assert list(open_tmp.iterdir()) == []
+
+
+@pytest.mark.parametrize("call", ["LAUNCH_CONTAINER", "WAIT_CONTAINER"])
+@pytest.mark.parametrize("status", [401, 403])
+def test_an_agent_that_forbids_a_probe_is_played_and_that_is_said(shim, open_tmp, played, call, status):
+    played.answers["/slave(1)/flags"]["flags"]["work_dir"] = str(open_tmp)
+    played.calls[call] = (status, b"not you")
+    result = gate(shim, open_tmp / "none", url=played.url, timeout=0)
+    assert (result["problems"], result["probe"]) == ([], "played")
+    assert "its calls were only played: http://" in result["probe_note"] and "not you" in result["probe_note"]
+    assert result["_warnings"] == result["probe_note"]
+
+
+@pytest.mark.parametrize(("version", "how"), [("1.4.3", "played"), ("0.21.2", "played"), (None, "played")])
+def test_an_agent_that_is_too_old_to_launch_is_played(shim, open_tmp, played, version, how):
+    played.answers["/slave(1)/state"]["version"] = version
+    played.calls["LAUNCH_CONTAINER"] = (500, b"it was asked")
+    result = gate(shim, open_tmp / "none", url=played.url, timeout=0)
+    assert (result["problems"], result["probe"], result["_warnings"]) == ([], how, "")
+
+
+@pytest.mark.parametrize("work_dir", [None, "work", ["/w"]])
+def test_an_agent_without_a_work_dir_is_not_believed(shim, open_tmp, played, work_dir):
+    played.answers["/slave(1)/flags"]["flags"]["work_dir"] = work_dir
+    assert "says that its work_dir is" in gate(shim, open_tmp / "none", url=played.url, timeout=0)["msg"]
 
 
 def test_the_gate_waits_for_what_comes_late(shim, open_tmp, played):

@@ -18,7 +18,11 @@ from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values im
 
 
 class ApiError(Exception):
-    """No usable answer, in one line."""
+    """No usable answer, in one line; `status` is HTTP's where there was one."""
+
+    def __init__(self, message, status=None):
+        super().__init__(message)
+        self.status = status
 
 
 def address(settings):
@@ -49,12 +53,26 @@ class Api:
             return None
         try:
             return json.loads(data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ApiError("%s%s: answered no JSON" % (self.shown, path)) from error
 
     def post(self, path, data):
         """Sends JSON to a path and returns what is answered. Raises ApiError."""
         return self._open(path, data)
+
+    def call(self, kind, **body):
+        """A call of the agent's operator API, and its answer as a map. Raises ApiError.
+
+        Source: include/mesos/v1/agent/agent.proto.
+        """
+        data = self.post("/slave(1)/api/v1", json.dumps({"type": kind, kind.lower(): body}))
+        try:
+            answer = json.loads(data) if data else {}
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict):
+            raise ApiError("%s: %s: answered no JSON object" % (self.shown, kind))
+        return answer
 
     def _open(self, path, data):
         try:
@@ -63,7 +81,8 @@ class Api:
             said = b" ".join(error.read().split())[:300].decode("utf-8", "replace") if hasattr(error, "read") else ""
             reason = getattr(error, "reason", None) or error
             reason = without_passwords(str(reason))
-            raise ApiError("%s%s: %s%s" % (self.shown, path, reason, ": " + said if said else "")) from error
+            message = "%s%s: %s%s" % (self.shown, path, reason, ": " + said if said else "")
+            raise ApiError(message, getattr(error, "code", getattr(error, "status", None))) from error
 
     def _answer(self, path, data):
         answer = open_url(
@@ -144,7 +163,8 @@ class AgentApi(Api):
             connection.close()
         if answer.status // 100 != 2:
             shown = b" ".join(said.split())[:300].decode("utf-8", "replace")
-            raise ApiError("HTTP %d %s%s" % (answer.status, answer.reason, ": " + shown if shown else ""))
+            message = "HTTP %d %s%s" % (answer.status, answer.reason, ": " + shown if shown else "")
+            raise ApiError(message, answer.status)
         return said
 
     def _connected(self, where):

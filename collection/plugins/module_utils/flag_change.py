@@ -7,16 +7,12 @@ The module agent_flags makes it by itself, agent_generation together with the re
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import grp
 import os
 import pwd
-import shutil
-import signal
-import subprocess
 
-from ansible_collections.mesos.containerizer.plugins.module_utils import flag_directory
+from ansible_collections.mesos.containerizer.plugins.module_utils import agent_program, flag_directory
 from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import masked
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_effects import (
     INCOMPATIBLE,
@@ -30,33 +26,16 @@ from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values im
     wanted_settings,
 )
 
-_SECONDS = 20  # for an agent to print its help
-
 
 def known_flags(module):
     """By the installed agent's --help where there is one, else by the table of both releases."""
-    path = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
-    for name in ("mesos-agent", "mesos-slave"):
-        program = shutil.which(name, path=path)
-        if program:
-            text = _said([program, "--help"])
-            if text is None:
-                module.warn("%s --help does not end: flags are judged by the table of 0.21.2 and 1.11.0" % program)
-            return flags_of_help(text or "") or FLAGS
-    return FLAGS
-
-
-def _said(command):
-    """What a program prints; None where it does not end. It and what it has started end with the call."""
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-    ) as process:
-        try:
-            return process.communicate(timeout=_SECONDS)[0].decode("utf-8", "replace")
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            return None
+    program = agent_program.find()
+    if program is None:
+        return FLAGS
+    text = agent_program.said(program, "--help")
+    if text is None:
+        module.warn("%s --help does not end: flags are judged by the table of 0.21.2 and 1.11.0" % program)
+    return flags_of_help(text or "") or FLAGS
 
 
 def parse_mode(mode):

@@ -1,115 +1,169 @@
 # Copyright the mesos-shim authors
 # Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
-"""A real launch through the installed launcher directory, as an agent makes it, by an executor that only looks."""
+"""Plays every caller of a launch helper, as a Mesos of some version calls it: what they need is what they get."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
+import pwd
 import shutil
 import signal
 import subprocess
 import tempfile
 import uuid
 
-# For each path: what it is in the executor's view, and whether it can be written there. $@: the paths.
-_LOOK = 'for path; do if [ -w "$path" ]; then w=RW; else w=RO; fi; echo "$(stat -c %d:%i "$path") $w $path"; done'
-_SECONDS = 60
+from ansible_collections.mesos.containerizer.plugins.module_utils import launch_callers, probe_container
+from ansible_collections.mesos.containerizer.plugins.module_utils.probe_container import ProbeError
+
+_SECONDS = 60  # for one launch
+_ORDINARY = "nobody"
 
 
-class ProbeError(Exception):
-    """What the probe executor saw that it should not, or why there was none."""
+def users():
+    """Who launches: we ourselves as None, and where that is root an ordinary user."""
+    found = [None]
+    if os.geteuid() == 0:
+        with contextlib.suppress(KeyError):
+            found.append(pwd.getpwnam(_ORDINARY))
+    return found
 
 
-def run(launcher_dir, volumes, work_dir):
-    """Launches a probe and compares its view with `volumes`: (container path, host path, read only) in order.
+def run(helper, versions, volumes, work_dir):
+    """Plays the callers of these versions of Mesos, of all where none is known, for root and for an ordinary user.
 
-    Raises ProbeError.
+    `volumes` are what a container without a ContainerInfo must get: (container path, host path, read only) in order.
+    Raises ProbeError by the caller.
     """
-    helper = os.path.join(launcher_dir, "mesos-containerizer")
     if not os.access(helper, os.X_OK):
         raise ProbeError("%s is not there or not executable" % helper)
-    # Where the executors' sandboxes are, so that what holds for them holds for the probe.
+    played = {None}  # more than one row has the same call of mesos-executor's
+    for row in launch_callers.rows(versions):
+        for user in users():
+            _agents(helper, row, volumes, work_dir, user)
+            for end in _ENDS if row.executor not in played else ():
+                _executors(helper, row, work_dir, user, end)
+        played.add(row.executor)
+
+
+@contextlib.contextmanager
+def _home(work_dir, user):
+    """A directory of its own with a sandbox, where the executors' are, so that what holds for them holds for it."""
     base = work_dir if work_dir and os.path.isdir(work_dir) else "/var/tmp"  # noqa: S108 (a private directory in it)
     home = tempfile.mkdtemp(prefix="mesos-shim-probe-", dir=base)
     try:
-        said = _launch(helper, home, [volume[0] for volume in volumes])
-        _compare(said, volumes, os.path.join(home, "sandbox"))
+        os.chmod(home, 0o711)  # noqa: S103 (the sandbox in it may be another user's)
+        sandbox = os.path.join(home, "sandbox")
+        os.mkdir(sandbox, 0o755)
+        if user is not None:
+            os.chown(sandbox, user.pw_uid, user.pw_gid)
+        yield home, sandbox
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _launch(helper, home, targets):
-    """What the probe printed, a line for each path."""
-    identity = "probe-%s" % uuid.uuid4()
-    sandbox = os.path.join(home, "sandbox")
-    runtime = os.path.join(home, "run", "containers", identity)
-    os.mkdir(sandbox, 0o755)
-    os.makedirs(runtime, 0o700)
-    info = {
-        "command": {"shell": False, "value": "/bin/sh", "arguments": ["sh", "-c", _LOOK, "sh"] + targets},
-        "working_directory": sandbox,
-        "environment": {"variables": [{"name": "MESOS_SANDBOX", "type": "VALUE", "value": sandbox}]},
-    }
-    reading, writing = os.pipe()
-    os.write(writing, b"\0")  # the agent's word to go on
-    environment = {
-        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "MESOS_CONTAINERIZER_LAUNCH_INFO": json.dumps(info),
-        "MESOS_CONTAINERIZER_PIPE_READ": str(reading),
-        "MESOS_CONTAINERIZER_PIPE_WRITE": str(writing),
-        "MESOS_CONTAINERIZER_RUNTIME_DIRECTORY": runtime,
-    }
+def _agents(helper, row, volumes, work_dir, user):
+    """The agent's call: a container in whose view mesos-executor's is made."""
+    caller = "the agent's call (Mesos %s%s)" % (row.versions, " for " + user.pw_name if user else "")
+    with _home(work_dir, user) as (home, sandbox):
+        runtime = os.path.join(home, "run", "containers", "probe-%s" % uuid.uuid4())
+        os.makedirs(runtime, 0o700)
+        command = probe_container.command(helper, row, volumes, sandbox, 0)
+        reading, writing = os.pipe()
+        os.write(writing, b"\0")  # the agent's word to go on
+        try:
+            words, variables = launch_callers.agents_call(
+                row,
+                command,
+                sandbox,
+                runtime,
+                (reading, writing),
+                user.pw_name if user else None,
+                probe_container.environment(sandbox),
+            )
+            variables = dict({"PATH": os.defpath}, **variables)
+            process = _start([helper] + words, variables, caller, cwd="/", pass_fds=(reading, writing))
+        finally:
+            os.close(reading)
+            os.close(writing)
+        code, unused, said = _end(process, caller)
+        expected = probe_container.STATUS
+        if launch_callers.writes_status(row):
+            code = code or _status(runtime)
+            expected <<= 8  # a raw wait status
+        if code != expected:
+            what = said or probe_container.errors(sandbox, probe_container.ERRORS) or "it said nothing"
+            raise ProbeError("a launch by %s ended with %s instead of %d: %s" % (caller, code, expected, what))
+        found = probe_container.report(sandbox) or {}
+        uid = user.pw_uid if user else os.geteuid()
+        try:
+            probe_container.compare(found, row, volumes, sandbox, uid)
+        except ProbeError as error:
+            raise ProbeError("in a launch by %s: %s" % (caller, error)) from error
+
+
+def _status(runtime):
+    """The raw wait status that the helper has written, or what is there instead."""
+    text = probe_container.read(runtime, "status")
+    return int(text) if text and text.isascii() and text.isdigit() else "status file %r" % text
+
+
+# How a task's command ends by the words of a shell, and what a parent sees of it.
+_ENDS = (("exit 3", 3), ("kill -TERM $$", -signal.SIGTERM))
+
+
+def _executors(helper, row, work_dir, user, end):
+    """mesos-executor's call by itself: it becomes the command, so its end is the command's, and so is its pid."""
+    shell, expected = end
+    caller = "mesos-executor's call (Mesos %s%s)" % (row.versions, " as " + user.pw_name if user else "")
+    with _home(work_dir, user) as (_unused, sandbox):
+        variables = probe_container.environment(sandbox)
+        words = launch_callers.executors_call(row, probe_container.task(shell), variables)
+        become = _become(user) if user else None
+        process = _start([helper] + words, variables, caller, cwd=sandbox, preexec_fn=become)
+        code, out, said = _end(process, caller)
+        if code != expected:
+            raise ProbeError(
+                "%s ended with %d instead of %d for %r: %s" % (caller, code, expected, shell, said or "it said nothing")
+            )
+        uid = user.pw_uid if user else os.geteuid()
+        if out.split() != [str(process.pid), str(uid)]:
+            wanted = "pid %d as uid %d" % (process.pid, uid)
+            raise ProbeError("%s did not become its command, %s: it printed %r" % (caller, wanted, out[:200]))
+
+
+def _become(user):
+    def change():
+        os.setgroups([])
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
+
+    return change
+
+
+def _start(words, variables, caller, **options):
     try:
-        process = subprocess.Popen(  # noqa: S603
-            [helper, "launch"],
-            env=environment,
-            cwd="/",
+        return subprocess.Popen(  # noqa: S603
+            words,
+            env=variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            pass_fds=(reading, writing),
             start_new_session=True,
+            **options,
         )
-    except OSError as error:
-        raise ProbeError("%s cannot be run: %s" % (helper, error.strerror)) from error
-    finally:
-        os.close(reading)
-        os.close(writing)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ProbeError("%s cannot be made: %s: %s" % (caller, words[0], error)) from error
+
+
+def _end(process, caller):
+    """(exit status, standard output, standard error in one line). Raises ProbeError where it does not end."""
     try:
         out, err = process.communicate(timeout=_SECONDS)
     except subprocess.TimeoutExpired as error:
         with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        raise ProbeError("the probe executor did not end within %d seconds" % _SECONDS) from error
-    status = _status(runtime)
-    if process.returncode != 0 or status != "0":
-        said = " ".join(err.decode("utf-8", "replace").split()) or "it said nothing"
-        raise ProbeError("a probe launch ended with %s, status %s: %s" % (process.returncode, status, said[-500:]))
-    return out.decode("utf-8", "surrogateescape").splitlines()
-
-
-def _status(runtime):
-    try:
-        with open(os.path.join(runtime, "status"), encoding="ascii") as stream:
-            return stream.read()
-    except (OSError, ValueError):
-        return "none"
-
-
-def _compare(said, volumes, sandbox):
-    if len(said) != len(volumes):
-        raise ProbeError("the probe executor said %d lines for %d volumes" % (len(said), len(volumes)))
-    for line, (target, source, read_only) in zip(said, volumes):
-        seen, writable = (line.split(" ") + [""])[:2]
-        wanted = source if source.startswith("/") else os.path.join(sandbox, source)
-        try:
-            found = os.stat(wanted)
-        except FileNotFoundError as error:
-            raise ProbeError("%s, its own %s, was not made: it is not isolated" % (wanted, target)) from error
-        if seen != "%d:%d" % (found.st_dev, found.st_ino):
-            raise ProbeError("the probe executor saw another %s than its own: it is not isolated" % target)
-        if read_only and writable != "RO":
-            raise ProbeError("the probe executor could write to %s, which is read-only" % target)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # who has left its session may hold on to the pipes
+            process.communicate(timeout=1)
+        raise ProbeError("%s did not end within %d seconds" % (caller, _SECONDS)) from error
+    return process.returncode, out.decode("utf-8", "replace"), " ".join(err.decode("utf-8", "replace").split())[-500:]

@@ -12,12 +12,16 @@ author: The mesos-shim authors (@mesos-shim)
 description:
   - Waits until the agent answers that it is well, runs with the flags that it was given, is registered with its master
     under the same id as before, and still has its containers.
-  - Launches a probe executor through the launcher directory, as an agent does, and looks at what it sees of the default
-    ContainerInfo's volumes.
+  - Has the agent launch a probe (C(LAUNCH_CONTAINER) of its operator API, Mesos 1.5 and later), for root and for an
+    ordinary user. The probe looks at what it sees of the default ContainerInfo's volumes, and makes in there the call
+    of the launch helper by which C(mesos-executor) starts every command task.
+  - Where no agent is asked, where the agent is older, or where it does not let us launch, which is a warning and in
+    RV(probe_note), every caller of the launch helper in that version of Mesos is played instead, through the launcher
+    directory.
   - Fails with everything that is still wrong after O(timeout).
 attributes:
   check_mode:
-    description: Changes nothing but for the probe's own short-lived sandbox, which is left out in check mode.
+    description: Changes nothing but for the probes' own short-lived sandboxes, which are left out in check mode.
     support: full
   diff_mode:
     description: Changes nothing.
@@ -74,7 +78,7 @@ options:
       - Without it the agent's own word counts, that it has an id and sees a master; that is true somewhat earlier.
     type: str
   probe:
-    description: Whether a probe executor is launched.
+    description: Whether probes are launched.
     type: bool
     default: true
   prefix:
@@ -112,6 +116,18 @@ containers:
   returned: where an agent was asked
   type: int
   sample: 12
+probe:
+  description:
+    - V(agent) where the agent itself launched the probes, V(played) where its calls were played; V(none) where none was
+      launched.
+  returned: success
+  type: str
+  sample: agent
+probe_note:
+  description: Why the probes were played although an agent was there that could launch them.
+  returned: where that is so
+  type: str
+  sample: "the agent does not let us launch a probe: http://127.0.0.1:5051/slave(1)/api/v1: Forbidden"
 problems:
   description: What was still wrong at the end.
   returned: always
@@ -129,7 +145,14 @@ import json
 import os
 import time
 
-from ansible_collections.mesos.containerizer.plugins.module_utils import flag_directory, probe_launch
+from ansible_collections.mesos.containerizer.plugins.module_utils import (
+    agent_launch,
+    agent_versions,
+    flag_directory,
+    launch_callers,
+    probe_container,
+    probe_launch,
+)
 from ansible_collections.mesos.containerizer.plugins.module_utils.agent_api import (
     Api,
     ApiError,
@@ -200,21 +223,40 @@ def wait(params, settings, api, service):
         time.sleep(_INTERVAL)
 
 
-def probe(params, settings):
-    """Problems that a probe executor finds."""
-    base = "/etc" if params["prefix"] == DEFAULT_PREFIX else os.path.join(params["prefix"], "etc")
+def default_volumes(prefix):
+    """The volumes of the default ContainerInfo in the shim's configuration."""
+    base = "/etc" if prefix == DEFAULT_PREFIX else os.path.join(prefix, "etc")
     config = os.path.join(base, "mesos-shim", "config.json")
     try:
         with open(config, encoding="utf-8") as stream:
-            info = json.load(stream).get("default_container_info")
+            return volumes(json.load(stream).get("default_container_info"))
     except FileNotFoundError:
-        info = None
+        return []
+
+
+def probe(params, settings, version, api):
+    """(problems that probes find, how they were launched, why not by the agent although it could)."""
+    wanted = default_volumes(params["prefix"])
     launcher = effective(settings.get("launcher_dir")) or os.path.join(params["prefix"], "launcher")
+    helper = os.path.join(launcher, "mesos-containerizer")
+    note = None
     try:
-        probe_launch.run(launcher, volumes(info), effective(settings.get("work_dir")))
-    except probe_launch.ProbeError as error:
-        return [str(error)]
-    return []
+        if api is not None and version is not None and version >= agent_launch.SINCE:
+            try:
+                agent_launch.run(api, helper, version, wanted, api.flags().get("work_dir"), probe_launch.users())
+                return [], "agent", None
+            except agent_launch.NotAllowed as error:
+                note = (
+                    "the agent does not let us launch a probe, so its calls were only played: %s; allow "
+                    "mesos_agent_url_username to launch, wait for, kill and remove standalone containers" % error
+                )
+        known = [version] if version is not None else agent_versions.installed()
+        probe_launch.run(helper, known, wanted, effective(settings.get("work_dir")))
+    except ApiError as error:
+        return ["the agent does not answer: %s" % error], "agent", None
+    except probe_container.ProbeError as error:
+        return [str(error)], "played" if note else "agent", note
+    return [], "played", note
 
 
 def run(module):
@@ -223,7 +265,7 @@ def run(module):
     begun = time.monotonic()
     found = flag_directory.read(os.path.normpath(params["path"]), dict(FLAGS, **known_flags(module))).flags
     settings = {name: items[-1] for name, items in found.items()}
-    facts, problems = {}, []
+    facts, problems, api = {}, [], None
     if len(params["lost_containers"]) > params["allowed_losses"]:
         problems.append(
             "containers ended while the agent was restarted: %s; does the unit keep KillMode=process?"
@@ -234,9 +276,15 @@ def run(module):
         api = agent(params, settings, service)
         facts, found = wait(params, settings, api, service)
         problems += found
+        api = None if found else api  # one that is not well launches nothing
+    result = {"probe": "none"}
     if params["probe"] and not module.check_mode:
-        problems += probe(params, settings)
-    return dict(facts, changed=False, problems=problems, waited=round(time.monotonic() - begun, 1))
+        said, result["probe"], note = probe(params, settings, launch_callers.version(facts.get("version")), api)
+        problems += said
+        if note:
+            module.warn(note)
+            result["probe_note"] = note
+    return dict(facts, changed=False, problems=problems, waited=round(time.monotonic() - begun, 1), **result)
 
 
 def main():

@@ -143,8 +143,8 @@ ANSWERS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
         {},
     ),
     "agent_gate": (
-        {"problems": each(text), "waited": amount},
-        {"agent_id": maybe(text), "version": maybe(text), "containers": whole},
+        {"problems": each(text), "waited": amount, "probe": text},
+        {"agent_id": maybe(text), "version": maybe(text), "containers": whole, "probe_note": text},
     ),
     "agent_generation": (
         {},

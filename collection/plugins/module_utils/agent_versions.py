@@ -1,0 +1,45 @@
+# Copyright the mesos-shim authors
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+"""Which versions of Mesos the agent of this host is: the one that runs, and the one that its package would start."""
+
+from __future__ import annotations
+
+from ansible_collections.mesos.containerizer.plugins.module_utils import agent_program, launch_callers
+from ansible_collections.mesos.containerizer.plugins.module_utils.agent_api import Api, ApiError
+
+_SECONDS = 5
+
+
+def installed():
+    """[(major, minor)] of the installed program; empty where there is none, or where it says nothing."""
+    program = agent_program.find()
+    try:
+        said = agent_program.said(program, "--version") if program else None
+    except OSError:
+        said = None
+    lines = [launch_callers.version(line.strip()) for line in (said or "").splitlines()[:100]]
+    return [version for version in lines if version][:1]
+
+
+def running(url):
+    """[(major, minor)] of the agent that answers there; empty where none does, or where it does not say."""
+    api = Api(url, timeout=_SECONDS)
+    for path in ("/version", "/slave(1)/state.json"):  # 0.21 has no more than its state
+        try:
+            said = api.get(path)
+        except ApiError:
+            continue
+        version = launch_callers.version(said.get("version")) if isinstance(said, dict) else None
+        if version:
+            return [version]
+    return []
+
+
+def text(versions):
+    """As they travel between modules: ["1.11"]."""
+    return [launch_callers.text(version) for version in sorted(set(versions))]
+
+
+def parsed(texts):
+    """The versions in what text() has made."""
+    return [version for version in map(launch_callers.version, texts or []) if version]
