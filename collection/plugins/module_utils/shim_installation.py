@@ -13,14 +13,18 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tarfile
 import tempfile
 
-from ansible_collections.mesos.containerizer.plugins.module_utils import public_paths, run_lock
+from ansible_collections.mesos.containerizer.plugins.module_utils import probe_launch, public_paths, run_lock
+from ansible_collections.mesos.containerizer.plugins.module_utils.probe_container import ProbeError
+from ansible_collections.mesos.containerizer.plugins.module_utils.shim_configuration import volumes
 
 DEFAULT_PREFIX = "/opt/mesos-shim"
 _PACKAGED_HELPERS = ("/usr/libexec/mesos", "/usr/local/libexec/mesos")
 _UNPACKING = ".unpack-"
+_REHEARSAL = ".rehearsal-"
 _PARTS = ("lib", "share")  # of a release
 _MOST_BYTES = 64 << 20
 
@@ -32,8 +36,9 @@ class InstallError(Exception):
 class Installation:
     """One prefix on this host."""
 
-    def __init__(self, run_command, check_mode, prefix, python, helpers_dir, own_default=False):
+    def __init__(self, run_command, check_mode, prefix, python, helpers_dir, own_default=False, versions=()):
         self.own_default = own_default  # see blamed()
+        self.versions = versions  # of this host's Mesos: (major, minor); empty where that is not known
         self.run_command, self.check_mode = run_command, check_mode
         self.prefix, self.python = prefix, python
         self.releases = os.path.join(prefix, "releases")
@@ -46,7 +51,7 @@ class Installation:
             raise InstallError("prefix %s: give an absolute path" % prefix)
 
     def stage(self, release, archive, config):
-        """Puts a release beside the others and has it judge the configuration and a launch by it; nothing is switched.
+        """Puts a release beside the others and has it judge the configuration and launch by it; nothing is switched.
 
         None: the archive is needed first.
         """
@@ -56,12 +61,15 @@ class Installation:
         if not staged and archive is None and not self.check_mode:
             return None
         with self.lock():
-            if not staged and not self.check_mode:
-                self._stage(archive, release["sha256"], name)
             text = self.config_text(config)
-            if staged or not self.check_mode:
-                self.validate(home, text)
-                self._explain(home, text)
+            with self._new(home, staged):
+                if not staged and not self.check_mode:
+                    self._stage(archive, release["sha256"], name)
+                if staged or not self.check_mode:
+                    self.validate(home, text)
+                    self._explain(home, text)
+                if not self.check_mode and (self.current() != name or self.read_config() != text):
+                    self._rehearse(home, text)
         return dict(self._described(name, [] if staged else ["stage"], self.current()), diff=[])
 
     def converge(self, release, archive, config, keep):
@@ -73,13 +81,17 @@ class Installation:
             return None
         previous = self.current()
         with self.lock():
-            if not staged:
-                actions.append("stage")
-                if not self.check_mode:
-                    self._stage(archive, release["sha256"], name)
             before, after = self.read_config(), self.config_text(config)
-            if (before != after or previous != name) and (staged or not self.check_mode):
-                self.validate(home, after)  # by the release that will read it
+            changes = before != after or previous != name
+            with self._new(home, staged):
+                if not staged:
+                    actions.append("stage")
+                    if not self.check_mode:
+                        self._stage(archive, release["sha256"], name)
+                if changes and (staged or not self.check_mode):
+                    self.validate(home, after)  # by the release that will read it
+                if changes and not self.check_mode:
+                    self._rehearse(home, after)
             if before != after:
                 actions.append("config")
                 self.write_config(after)
@@ -148,9 +160,7 @@ class Installation:
             yield
 
     def _stage(self, archive, sha256, name):
-        for left in os.listdir(self.releases):
-            if left.startswith((_UNPACKING, ".staging-")):  # of a killed run: we hold the lock
-                shutil.rmtree(os.path.join(self.releases, left))
+        self._clear_leftovers()
         unpacked = tempfile.mkdtemp(prefix=_UNPACKING, dir=self.releases)
         try:
             unpack(archive, sha256, unpacked)
@@ -158,6 +168,52 @@ class Installation:
             self._tool(unpacked, "stage", "--source", unpacked, "--name", name, "--config", self.config_path)
         finally:
             shutil.rmtree(unpacked, ignore_errors=True)
+
+    def _clear_leftovers(self):
+        """Of a killed run: we hold the lock."""
+        for left in os.listdir(self.releases):
+            if left.startswith((_UNPACKING, _REHEARSAL, ".staging-")):
+                shutil.rmtree(os.path.join(self.releases, left))
+
+    @contextlib.contextmanager
+    def _new(self, home, staged):
+        """Leaves nothing of a release behind that was staged in here and is not fit."""
+        try:
+            yield
+        except BaseException:
+            if not staged and not self.check_mode:
+                shutil.rmtree(home, ignore_errors=True)
+            raise
+
+    def _rehearse(self, home, text):
+        """Has a release launch as every caller of this host's Mesos does, with the configuration that it will have.
+
+        By a copy of it that is staged below a prefix of its own: what is installed has its configuration's path in it.
+        """
+        if not sys.platform.startswith("linux"):
+            return
+        self._clear_leftovers()
+        place = tempfile.mkdtemp(prefix=_REHEARSAL, dir=self.releases)
+        try:
+            os.chmod(place, 0o755)  # noqa: S103 (programs that every task user runs)
+            source = os.path.join(place, "source")
+            made = shutil.ignore_patterns("*.bundle", "__pycache__")
+            shutil.copytree(os.path.join(home, "lib"), os.path.join(source, "lib"), ignore=made)
+            own = os.path.join(place, "config.json")
+            with open(own, "w", encoding="utf-8") as stream:
+                stream.write(text)
+            words = ["--prefix", place, "--source", source, "--name", "copy", "--config", own]
+            self._run(home, "stage", words)
+            helper = os.path.join(place, "releases", "copy", "bin", "mesos-containerizer")
+            config = json.loads(text)
+            # Without isolation, which an operator may choose, there is nothing that a view must show.
+            wanted = [] if config.get("on_unenforceable") == "usage-only" else config.get("default_container_info")
+            probe_launch.run(helper, self.versions, volumes(wanted), config.get("work_dir"))
+        except ProbeError as error:
+            known = "" if self.versions else " (which Mesos this host has is not known: all versions were played)"
+            raise InstallError("release %s is not fit: %s%s" % (os.path.basename(home), error, known)) from error
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
 
     def activate(self, name):
         """Makes a staged release the current one; whether that changes anything."""
@@ -173,11 +229,13 @@ class Installation:
         return self._tool(os.path.join(self.releases, name), "prune", "--keep", str(keep), *more)["changed"]
 
     def _tool(self, home, command, *arguments):
-        """Runs a release's own release.py and returns what it says."""
-        script = os.path.join(home, "lib", "mesos_shim", "release.py")
+        """Runs a release's own release.py for this prefix and returns what it says."""
         check = ["--check"] if self.check_mode else []
-        argv = [self.python, "-ISB", script, command, "--prefix", self.prefix]
-        code, out, err = self.run_command(argv + list(arguments) + check)
+        return self._run(home, command, ["--prefix", self.prefix] + list(arguments) + check)
+
+    def _run(self, home, command, arguments):
+        script = os.path.join(home, "lib", "mesos_shim", "release.py")
+        code, out, err = self.run_command([self.python, "-ISB", script, command] + arguments)
         if code != 0:
             raise InstallError("release %s: %s failed: %s" % (os.path.basename(home), command, (err or out).strip()))
         try:

@@ -12,7 +12,8 @@ author: The mesos-shim authors (@mesos-shim)
 description:
   - Makes one release the current one of a host, from an archive on the controller. The host needs no network.
   - The archive travels only where the release is not there yet. Its digest is verified on the host, the release is
-    unpacked beside the others, tests itself, and judges the new configuration before it becomes the current one.
+    unpacked beside the others, tests itself, and judges the new configuration before it becomes the current one. Every
+    caller of the launch helper in the host's version of Mesos is played against it, for root and for an ordinary user.
   - Roles call it; see the role C(mesos.containerizer.mesos_shim).
 attributes:
   check_mode:
@@ -78,6 +79,14 @@ options:
         hosts of that platform.
       - Hosts of the controller's own platform get the psutil that is installed there unless the wheel is for them.
     type: path
+  agent_versions:
+    description:
+      - Versions of the host's Mesos, whose every call of the launch helper the release must serve before it becomes the
+        current one. Default is the version of the installed agent.
+      - Where none is known, the calls of all versions are played.
+    type: list
+    elements: str
+    default: []
   releases:
     description: Set by the controller's half; which release each platform gets.
     type: dict
@@ -143,6 +152,7 @@ import platform
 import sys
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mesos.containerizer.plugins.module_utils import agent_versions
 from ansible_collections.mesos.containerizer.plugins.module_utils.host_python import NoPython, choose
 from ansible_collections.mesos.containerizer.plugins.module_utils.shim_installation import (
     Installation,
@@ -165,6 +175,7 @@ def main():
             "archive": {"type": "path"},
             "archive_sha256": {"type": "str"},
             "psutil_wheel": {"type": "path"},
+            "agent_versions": {"type": "list", "elements": "str", "default": []},
             "releases": {"type": "dict"},
         },
         supports_check_mode=True,
@@ -185,6 +196,7 @@ def main():
             choose(params["python"]),
             params["helpers_dir"],
             bool(params["default_container_info"]),
+            agent_versions.parsed(params["agent_versions"]) or agent_versions.installed(),
         )
         release, archive = params["releases"][where], params["archive"]
         config = configuration(params["config"], params["default_container_info"])

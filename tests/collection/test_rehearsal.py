@@ -1,0 +1,101 @@
+"""A release serves every caller of the host's Mesos before it becomes the current one, by the configuration to come."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from tests.conftest import needs_linux, needs_root
+
+from .conftest import Fleet, Host, clone_to
+
+pytestmark = [needs_linux, needs_root]
+
+ENTRY = '"""Run the helper; its exit status, where it comes back at all."""\n'
+# One caller of each way to call, by its own flags.
+AGENT_028 = 'any(word.startswith("--sandbox=") for word in arguments)'
+EXECUTOR = 'any(word.startswith("--launch_info=") for word in arguments)'
+
+
+@pytest.fixture
+def broken(public_dir):
+    """broken(condition): a fleet whose checkout has a helper that refuses the calls for which it holds."""
+
+    def make(condition: str) -> Fleet:
+        checkout = clone_to(public_dir / "clone")
+        helper = checkout / "shim/mesos_shim/agent/helper.py"
+        good = helper.read_text()
+        assert ENTRY in good
+        helper.write_text(good.replace(ENTRY, f'{ENTRY}    if {condition}:\n        raise SystemExit("on purpose")\n'))
+        return Fleet(public_dir, checkout)
+
+    return make
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """installed(version): what the agent of this host says of itself."""
+
+    def say(version: str) -> None:
+        program = tmp_path / "mesos-agent"
+        program.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo "mesos {version}"\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    return say
+
+
+def releases(host: Host) -> list[str]:
+    return os.listdir(host.prefix / "releases")
+
+
+def refused(fleet: Fleet, host: Host) -> str:
+    """Why a host refused to stage a release, of which nothing is left."""
+    done = fleet.site(host)
+    assert done.code != 0, done.text
+    assert releases(host) == [] and not (host.prefix / "current").exists()
+    assert not (host.root / "etc/mesos-slave").exists()
+    return done.failure(host)
+
+
+@pytest.mark.parametrize(
+    ("condition", "says"),
+    [
+        (AGENT_028, "a launch by the agent's call (Mesos 0.28) ended with 1 instead of 17: on purpose"),
+        (EXECUTOR, "mesos-executor's call (Mesos 1.2 and later) ended with 1 instead of 23: on purpose"),
+    ],
+)
+def test_a_release_that_refuses_a_caller_is_never_staged(broken, condition, says):
+    fleet = broken(condition)
+    reason = refused(fleet, fleet.host("host"))
+    assert "is not fit: " in reason and says in reason, reason
+    assert "which Mesos this host has is not known: all versions were played" in reason
+
+
+def test_the_callers_are_those_of_the_hosts_version(broken, installed):
+    fleet = broken(AGENT_028)
+    host = fleet.host("host")
+    installed("0.28.3")
+    assert "by the agent's call (Mesos 0.28) " in refused(fleet, host)
+    installed("1.11.0")
+    done = fleet.site(host)
+    assert done.code == 0, done.text
+    (release,) = releases(host)
+    assert os.readlink(host.prefix / "current") == f"releases/{release}"
+
+
+def test_a_release_that_is_there_is_played_again_where_something_changes(broken, installed, public_dir):
+    """The host's Mesos was updated, and the release that is in use is not fit for it."""
+    fleet = broken(EXECUTOR)
+    host = fleet.host("host")
+    installed("0.28.3")
+    assert fleet.site(host).code == 0
+    before = releases(host)
+    installed("1.11.0")
+    assert fleet.site(host).code == 0  # nothing is to be switched
+    done = fleet.site(host, mesos_shim_config={"hide_work_dir": True})
+    assert done.code != 0 and "mesos-executor's call (Mesos 1.2 and later)" in done.failure(host)
+    assert releases(host) == before
+    assert "hide_work_dir" not in json.loads((host.prefix / "etc/mesos-shim/config.json").read_text())
