@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 
 import pytest
 
-from .conftest import PLUGINS, run_module, tree
+from .conftest import CHECKOUT, PLUGINS, run_module, tree
 
 service = import_module(f"{PLUGINS}.module_utils.agent_service")
 module = import_module(f"{PLUGINS}.modules.agent_preflight")
@@ -193,3 +195,130 @@ def test_a_unit_by_the_other_name_is_named(preflight, tmp_path, monkeypatch):
     said = preflight(service="mesos-agent")["msg"]
     assert "there is no unit mesos-agent.service; this host's agent is mesos-slave" in said
     assert not preflight(service="mesos-slave").get("failed")
+
+
+@pytest.fixture
+def mesos(tmp_path, monkeypatch):
+    """mesos(text): what the installed agent prints as its version."""
+
+    def say(text: str) -> None:
+        program = tmp_path / "mesos-agent"
+        program.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo "{text}"\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    return say
+
+
+@pytest.mark.parametrize(
+    ("said", "isolation", "versions", "limits"),
+    [
+        ("mesos 1.11.0", SHARED, ["1.11"], []),
+        ("mesos 1.5.3", SHARED, ["1.5"], []),
+        ("mesos 1.4.3-rc2", "posix/cpu", ["1.4"], ["Mesos 1.4: the ContainerInfo of a framework that does not checkp"]),
+        (
+            "mesos 0.21.2",
+            "filesystem/shared,network/port_mapping",
+            ["0.21"],
+            [
+                "Mesos 0.21: the ContainerInfo of a framework that does not checkpoint is not known",
+                "filesystem/shared with Mesos 0.21: ",
+                "network/port_mapping with Mesos 0.21: ",
+            ],
+        ),
+        ("mesos 0.19.1", "", ["0.19"], ["Mesos 0.19: nothing is known of releases before 0.21"]),
+        ("mesos 1.12.0", "", ["1.12"], ["Mesos 1.12: nothing is known of releases after 1.11"]),
+        # What is no version is none.
+        ("mesos ²1.1", "", [], []),
+        ("WARNING: 3.4 of it\nmesos 1.11.0", "", ["1.11"], []),
+        ("", "", [], []),
+    ],
+)
+def test_what_does_not_hold_with_the_agents_version_is_said(preflight, mesos, said, isolation, versions, limits):
+    mesos(said)
+    result = preflight({"isolation": isolation, "work_dir": "/w"} if isolation else {"work_dir": "/w"})
+    assert not result.get("failed"), result
+    assert result["agent_versions"] == versions
+    assert len(result["limits"]) == len(limits)
+    for line, begins in zip(result["limits"], limits):
+        assert line.startswith(begins) and line in result["_warnings"]
+
+
+def test_an_isolation_that_does_not_work_with_that_version_is_refused(preflight, mesos):
+    wanted = {"isolation": "filesystem/linux,posix/cpu", "work_dir": "/w"}
+    mesos("mesos 0.28.2")
+    assert "flag isolation: filesystem/linux with Mesos 0.28: its script for a root shell" in preflight(wanted)["msg"]
+    mesos("mesos 1.11.0")
+    assert not preflight(wanted).get("failed")
+
+
+@pytest.fixture
+def agent():
+    """agent(path, answer): the address of an agent that answers so there, and says 404 elsewhere."""
+    servers = []
+
+    def serve(path: str, answer: bytes) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                assert self.headers["Authorization"] is None
+                self.send_response(200 if self.path == path else 404)
+                self.end_headers()
+                self.wfile.write(answer if self.path == path else b"")
+
+            def log_message(self, *args):
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        servers.append((server, thread))
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield serve
+    for server, thread in servers:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "versions"),
+    [
+        ("/version", b'{"version": "1.3.2"}', ["1.3"]),
+        ("/slave(1)/state.json", b'{"version": "0.21.2", "flags": {}}', ["0.21"]),
+        # Whoever answers there is no authority: what is no version says nothing.
+        ("/version", b'{"version": ["1.3.2"]}', []),
+        ("/version", b'{"version": "1.3.2; rm -rf /"}', ["1.3"]),
+        ("/version", b'{"version": "99999.1"}', []),
+        ("/version", b"[1, 3]", []),
+        ("/version", b"no JSON", []),
+        ("/version", b"\xff\xfe", []),
+        ("/version", b"[" * 100_000, []),
+    ],
+)
+def test_a_running_agent_says_its_version(preflight, agent, path, answer, versions):
+    url = agent(path, answer).replace("//", "//operator:secret@")  # the agent that is played refuses to be told
+    assert preflight({"work_dir": "/w"}, url=url)["agent_versions"] == versions
+
+
+def test_the_running_and_the_installed_version_both_count(preflight, mesos, agent):
+    """A package was updated, and the next start brings the new one."""
+    mesos("mesos 1.11.0")
+    result = preflight({"work_dir": "/w"}, url=agent("/version", b'{"version": "0.28.2"}'))
+    assert result["agent_versions"] == ["0.28", "1.11"]
+    assert any(line.startswith("Mesos 0.28: ") for line in result["limits"])
+
+
+def test_what_is_said_of_a_version_is_in_the_documents():
+    """docs/compatibility.md names each isolator and each bound that preflight knows."""
+    limits = import_module(f"{PLUGINS}.module_utils.agent_limits")
+    callers = import_module(f"{PLUGINS}.module_utils.launch_callers")
+    page = (CHECKOUT / "docs/compatibility.md").read_text()
+    section = page.split("What a release cannot tell", 1)[1].split("\n## ", 1)[0]
+    for limit in (*limits.WARNINGS, *limits.REFUSALS):
+        assert limit.isolator is None or f"`{limit.isolator}`" in section, limit
+        assert limit.since in ((0, 0), (1, 12)) or callers.text(limit.since) in section, limit
+    table = page.split("Who calls the helper", 1)[1].split("What a release cannot tell", 1)[0]
+    for row in callers.ROWS:
+        first = row.versions.split()[0]
+        assert f"| agent | {first}" in table, row

@@ -76,6 +76,16 @@ def test_another_text_with_a_frameworks_words_is_refused(agent: Agent, release: 
     assert list(agent.sandbox.iterdir()) == [agent.sandbox / "other"]
 
 
+def test_a_volume_in_the_script_of_filesystem_linux_is_refused(agent: Agent) -> None:
+    """As 0.28.3 writes it (filesystem/linux.cpp); the role's preflight refuses that isolation for 0.24 to 0.28."""
+    agent.checkpoint(wire.container_info(wire.volume("/opt", "data")))
+    script = "#!/bin/sh\nset -x -e\n/usr/libexec/mesos/mesos-containerizer mount --operation=make-rslave --path=/\n"
+    script += f"mount -n --rbind '{agent.sandbox}/data' '/opt'\n"
+    status, out, err = launch(agent, "0.21", "echo started", shell(script))
+    assert (status, out) == (1, "")
+    assert "is not run: it holds 'data'" in err
+
+
 @RELEASES
 def test_a_text_is_refused_where_no_container_info_is_known(agent: Agent, release: str) -> None:
     """Before 1.5 and without a checkpoint nobody knows whose words it holds."""

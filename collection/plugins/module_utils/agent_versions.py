@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit, urlunsplit
+
 from ansible_collections.mesos.containerizer.plugins.module_utils import agent_program, launch_callers
 from ansible_collections.mesos.containerizer.plugins.module_utils.agent_api import Api, ApiError
 
@@ -22,8 +24,12 @@ def installed():
 
 
 def running(url):
-    """[(major, minor)] of the agent that answers there; empty where none does, or where it does not say."""
-    api = Api(url, timeout=_SECONDS)
+    """[(major, minor)] of whoever answers there; empty where none does, or where it does not say.
+
+    It is not known to be the agent, so it is told no password of the address.
+    """
+    parts = urlsplit(url)
+    api = Api(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])), timeout=_SECONDS)
     for path in ("/version", "/slave(1)/state.json"):  # 0.21 has no more than its state
         try:
             said = api.get(path)

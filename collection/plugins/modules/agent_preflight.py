@@ -13,7 +13,9 @@ description:
   - Finds the agent's flags directory and unit by the names that packages use, C(slave) or C(agent).
   - Judges every flag, the effect of every change on the agent's recovery, and what the agent itself would refuse.
   - Looks for what would defeat the shim; conflicting variables of the init wrapper, container paths that the host does
-    not have, a build of the agent with launcher sealing, no interpreter that task users can execute, a full disk.
+    not have, a build of the agent with launcher sealing, an isolation that does not work with the agent's version of
+    Mesos, no interpreter that task users can execute, a full disk.
+  - Warns of what does not hold with that version.
   - Fails with everything that it found.
 attributes:
   check_mode:
@@ -71,6 +73,9 @@ options:
   service:
     description: The agent's unit, which must be there.
     type: str
+  url:
+    description: Address of the agent's HTTP endpoints, which say its version. Default is what the flags say.
+    type: str
   environment_files:
     description: Files of variables that the init wrapper reads.
     type: list
@@ -125,6 +130,20 @@ running:
   returned: success
   type: bool
   sample: true
+agent_versions:
+  description:
+    - Versions of Mesos on the host, the running agent's and the installed one's, which the next start brings.
+    - Empty where neither says one.
+  returned: success
+  type: list
+  elements: str
+  sample: ["1.11"]
+limits:
+  description: What does not hold with these versions.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 problems:
   description: What stands against it, on failure.
   returned: always
@@ -138,7 +157,12 @@ import mmap
 import os
 import sys
 
-from ansible_collections.mesos.containerizer.plugins.module_utils import agent_refusals
+from ansible_collections.mesos.containerizer.plugins.module_utils import (
+    agent_limits,
+    agent_refusals,
+    agent_versions,
+)
+from ansible_collections.mesos.containerizer.plugins.module_utils.agent_api import address
 from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import SecretiveModule
 from ansible_collections.mesos.containerizer.plugins.module_utils.agent_service import (
     UNITS,
@@ -233,10 +257,17 @@ def too_full(variable, path, wanted):
     return "%s %s: the file system of %s has %s: %s" % (variable, path, there, lack, ROOM)
 
 
+def versions_here(params, change):
+    """Versions of the agent that answers by the flags in use, and of the one that is installed."""
+    before = {name: settings[-1] for name, settings in change.state.flags.items()}
+    asked = params["service"] or params["url"]
+    return (agent_versions.running(params["url"] or address(before)) if asked else []) + agent_versions.installed()
+
+
 def run(module):
     params = module.params
     params["path"] = flags_directory(params["path"])
-    problems, warnings, result = [], [], {}
+    problems, warnings, result, versions, limits = [], [], {}, [], []
     pid = 0
     if params["service"]:
         service = Service(module.run_command, params["service"])
@@ -256,6 +287,10 @@ def run(module):
         change = FlagChange(module)
         result = change.result()
         problems += agent_refusals.of_flags(change.after)
+        versions = versions_here(params, change)
+        isolation = effective(change.after.get("isolation"))
+        problems += agent_limits.refusals(versions, isolation)
+        limits = agent_limits.warnings(versions, isolation)
         missing = None if params["shim_follows"] else no_launcher(params["prefix"], change.after)
         problems += [missing] if missing else []
         environment, warned = agent_refusals.of_environment(params["environment_files"], change.after)
@@ -274,12 +309,20 @@ def run(module):
             too_full("mesos_agent_flags_dir", params["path"], _FLAGS_BYTES),
         ]
         problems += [found for found in [sealing(pid)] + full if found]
-    for warning in warnings:
+    for warning in warnings + limits:
         module.warn(warning)
     drained = Store(os.path.normpath(params["prefix"])).drained() is not None
     running = pid > 0 or not params["service"]
     return dict(
-        result, changed=False, path=params["path"], drained=drained, running=running, problems=problems, diff={}
+        result,
+        changed=False,
+        path=params["path"],
+        drained=drained,
+        running=running,
+        agent_versions=agent_versions.text(versions),
+        limits=limits,
+        problems=problems,
+        diff={},
     )
 
 
@@ -297,6 +340,7 @@ def main():
             "helpers_dir": {"type": "path"},
             "python": {"type": "path"},
             "service": {"type": "str"},
+            "url": {"type": "str"},
             "environment_files": {
                 "type": "list",
                 "elements": "path",

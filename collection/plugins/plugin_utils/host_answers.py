@@ -168,7 +168,15 @@ ANSWERS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
         },
     ),
     "agent_preflight": (
-        {**_FLAGS, "path": text, "drained": flag, "running": flag, "problems": each(text)},
+        {
+            **_FLAGS,
+            "path": text,
+            "drained": flag,
+            "running": flag,
+            "agent_versions": each(text),
+            "limits": each(text),
+            "problems": each(text),
+        },
         {},
     ),
     "container_usage_info": (

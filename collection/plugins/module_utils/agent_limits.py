@@ -1,0 +1,56 @@
+# Copyright the mesos-shim authors
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+"""What the agent's version of Mesos cannot tell the launch helper, and which isolation does not work with it there.
+
+docs/compatibility.md says why, and by which test each is seen ("What a release cannot tell").
+"""
+
+from __future__ import annotations
+
+import collections
+
+from ansible_collections.mesos.containerizer.plugins.module_utils import launch_callers
+
+# since: the first version; before: the first without, None: there is none; isolator: one that the flag isolation must
+# name for it, None: whatever the isolation is.
+Limit = collections.namedtuple("Limit", ["since", "before", "isolator", "text"])
+
+_FOR_LACK = "the ContainerInfo of a framework that does not checkpoint is not known to the launch helper"
+WARNINGS = (
+    Limit((0, 0), (0, 21), None, "nothing is known of releases before 0.21, and no test plays their calls"),
+    Limit((1, 12), None, None, "nothing is known of releases after 1.11, and no test plays their calls"),
+    Limit((0, 21), (1, 5), None, _FOR_LACK + ": its containers get mesos_agent_default_container_info instead"),
+    Limit((0, 21), (1, 5), "filesystem/shared", _FOR_LACK + ": its volumes are read-write, whatever their mode"),
+    Limit((0, 21), (1, 5), "network/port_mapping", _FOR_LACK + ": the launch of its containers is refused"),
+)
+REFUSALS = (
+    Limit(
+        (0, 24),
+        (1, 0),
+        "filesystem/linux",
+        "its script for a root shell holds a framework's paths, so the launch helper refuses every container with "
+        "volumes; take it out, or update the agent to 1.0 or later",
+    ),
+)
+
+
+def warnings(versions, isolation):
+    """One line for each thing that does not hold with these versions, (major, minor) each."""
+    return _found(WARNINGS, versions, isolation)
+
+
+def refusals(versions, isolation):
+    """One line for each isolator in the flag isolation that does not work with these versions."""
+    return ["flag isolation: %s" % line for line in _found(REFUSALS, versions, isolation)]
+
+
+def _found(limits, versions, isolation):
+    named = [item for item in (isolation or "").split(",") if item]
+    lines = []
+    for version in sorted(set(versions)):
+        for limit in limits:
+            applies = limit.since <= version and (limit.before is None or version < limit.before)
+            if applies and (limit.isolator is None or limit.isolator in named):
+                what = "%s with " % limit.isolator if limit.isolator else ""
+                lines.append("%sMesos %s: %s" % (what, launch_callers.text(version), limit.text))
+    return lines
