@@ -5,12 +5,14 @@ The fleet of this module stays up; every test starts from what the last one left
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
 import stat
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -198,20 +200,73 @@ def test_a_bad_change_stops_at_the_canary_which_is_taken_back(fleet):
     assert [fleet.started(name) for name in NAMES[1:]] == [started[name] for name in NAMES[1:]]
 
 
-def test_a_broken_release_stops_at_the_canary_which_is_taken_back(fleet):
-    """It passes its self-test and plans a launch; only a real launch shows it."""
-    current = {name: os.readlink(fleet.machines[name].root / "opt/mesos-shim/current") for name in NAMES}
-    source = fleet.checkout / "shim/mesos_shim/agent/modern.py"
+ENTRY = '"""Run the helper; its exit status, where it comes back at all."""\n'
+BY_AGENT = 'b"MESOS_CONTAINERIZER_LAUNCH_INFO" in posix.environ'
+BY_EXECUTOR = 'any(word.startswith("--launch_info=") for word in arguments)'
+# A copy of the release is played before it is activated: as if only the real agent of this host found it out.
+ACTIVATED = 'config_path.startswith("/etc/")'
+
+
+@contextlib.contextmanager
+def broken(fleet: Fleet, condition: str) -> Iterator[None]:
+    """The checkout's helper refuses the calls for which a condition holds."""
+    source = fleet.checkout / "shim/mesos_shim/agent/helper.py"
     good = source.read_text()
+    assert ENTRY in good
+    source.write_text(good.replace(ENTRY, f'{ENTRY}    if {condition}:\n        raise SystemExit("on purpose")\n'))
     try:
-        source.write_text(good.replace('"""Everything that the agent says of this launch', 'return None\n    """'))
-        assert source.read_text() != good
-        done = fleet.play("rollout")
+        yield
     finally:
         source.write_text(good)
+
+
+def releases(fleet: Fleet) -> dict[str, str]:
+    return {name: os.readlink(fleet.machines[name].root / "opt/mesos-shim/current") for name in NAMES}
+
+
+@pytest.mark.parametrize(
+    ("condition", "says"),
+    [
+        (BY_AGENT, r"a launch through the agent( ended at once, 3 times)?: "),
+        (
+            BY_EXECUTOR,
+            r"a launch through the agent: mesos-executor's call \(Mesos 1.2 and later\) ended with 1 .* purpose",
+        ),
+        (f"{BY_EXECUTOR} and posix.geteuid()", r"a launch through the agent for nobody: mesos-executor's call "),
+    ],
+    ids=["agent", "mesos-executor", "mesos-executor of an ordinary user"],
+)
+def test_a_release_that_fails_a_caller_stops_at_the_canary_which_is_taken_back(fleet, condition, says):
+    """It serves all callers as they are played, and plans a launch; only a real launch shows it."""
+    current, before = releases(fleet), fleet.goods()
+    with broken(fleet, f"{ACTIVATED} and {condition}"):
+        done = fleet.play("rollout")
     assert done.ended() == {"host-1": "failed", "host-2": "not started", "host-3": "not started"}, done.text
-    assert "a probe launch ended with" in done.line("host-1") and "taken back" in done.line("host-1")
-    assert {name: os.readlink(fleet.machines[name].root / "opt/mesos-shim/current") for name in NAMES} == current
+    assert re.search(says, done.line("host-1")) and "taken back" in done.line("host-1"), done.line("host-1")
+    assert releases(fleet) == current and fleet.goods() == before
+    assert fleet.agents["host-1"].wait_registered()
+
+
+def test_a_release_that_refuses_a_caller_of_the_hosts_version_is_activated_nowhere(fleet):
+    """Each host has a Mesos of another version installed, which its next start would bring."""
+    current, before = releases(fleet), fleet.goods()
+    said = {"host-1": "0.21.2", "host-2": "0.28.3", "host-3": "1.1.0"}
+    agents_calls = {"host-1": "0.21 to 0.22", "host-2": "0.28", "host-3": "1.1"}
+    program = "/usr/sbin/mesos-slave"
+    try:
+        for name, version in said.items():
+            text = f"#!/bin/sh\n[ $1 = --version ] && echo mesos {version}\n"
+            fleet.machines[name].ssh(f"cat > {program} && chmod 755 {program}", input=text)
+        with broken(fleet, 'any(word.startswith("--pipe_read=") for word in arguments)'):
+            done = fleet.play("rollout")
+    finally:
+        for name in NAMES:
+            fleet.machines[name].ssh(f"rm -f {program}")
+    assert done.ended() == dict.fromkeys(NAMES, "refused"), done.text
+    for name, versions in agents_calls.items():
+        assert f"by the agent's call (Mesos {versions}) ended with 1" in done.line(name), done.line(name)
+        assert "is not known" not in done.line(name)
+    assert releases(fleet) == current and fleet.goods() == before
 
 
 def test_what_is_refused_on_one_host_changes_nothing_on_any(fleet):
