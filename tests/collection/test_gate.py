@@ -19,6 +19,7 @@ from .conftest import PLUGINS, run_module
 
 container = import_module(f"{PLUGINS}.module_utils.probe_container")
 probe = import_module(f"{PLUGINS}.module_utils.probe_launch")
+configuration = import_module(f"{PLUGINS}.module_utils.shim_configuration")
 service = import_module(f"{PLUGINS}.module_utils.agent_service")
 summary = import_module(f"{PLUGINS}.filter.rollout_summary")
 lines = import_module(f"{PLUGINS}.filter.usage_lines")
@@ -58,6 +59,26 @@ def test_the_probe_fails_where_it_is_not(shim, open_tmp, enforced, wanted, says)
     with pytest.raises(container.ProbeError, match=says):
         probe.run(str(shim.helper), [(1, 11)], wanted, str(open_tmp))
     assert list(open_tmp.iterdir()) == []
+
+
+def test_a_directory_of_its_own_is_not_the_hosts(shim, open_tmp):
+    """Wherever it lies."""
+    shim.configure(default_container_info=info(TMP))
+    probe.run(str(shim.helper), [(1, 11)], [("/tmp", None, False)], str(open_tmp))
+    with pytest.raises(container.ProbeError, match="saw the host's own /srv: it is not isolated"):
+        probe.run(str(shim.helper), [(1, 11)], [("/tmp", None, False), ("/srv", None, False)], str(open_tmp))
+
+
+def test_private_directories_are_seen(shim, open_tmp):
+    shim.configure(default_container_info=info(TMP), private_directories={"/srv": {}, "/opt": {"base": str(open_tmp)}})
+    result = gate(shim, open_tmp / "none")
+    assert result["problems"] == [], result
+
+
+def test_what_a_container_gets_is_read_from_the_configuration():
+    given = {"default_container_info": info(("/tmp/", "tmp", False)), "private_directories": {"/tmp": {}, "/opt": {}}}
+    assert configuration.expected(given) == [("/tmp/", "tmp", False), ("/opt", None, False)]
+    assert configuration.expected({"private_directories": ["/tmp"]}) == []
 
 
 def test_a_launch_that_fails_says_why(shim, open_tmp):

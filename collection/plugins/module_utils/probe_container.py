@@ -120,7 +120,7 @@ def errors(sandbox, *names):
 
 
 def compare(found, row, volumes, sandbox, uid):
-    """Raises ProbeError unless a report says what it must: `volumes` are (container path, host path, read only)."""
+    """Raises ProbeError unless a report says what it must; `volumes` are as shim_configuration.expected() has them."""
     _look(found, "container", "the probe executor", volumes, sandbox, uid)
     if row.executor is None:
         return
@@ -148,13 +148,23 @@ def _look(found, who, what, volumes, sandbox, uid):
     for (seen, writable), (target, source, read_only) in zip(lines[1:], volumes):
         if not seen and uid != os.geteuid():
             continue  # an ordinary user may not look there: nothing can be said
-        wanted = source if source.startswith("/") else os.path.join(sandbox, source)
-        try:
-            there = os.stat(wanted)
-        except FileNotFoundError as error:
-            raise ProbeError("%s, its own %s, was not made: it is not isolated" % (wanted, target)) from error
-        if seen != "%d:%d" % (there.st_dev, there.st_ino):
-            raise ProbeError("%s saw another %s than its own: it is not isolated" % (what, target))
+        _compare(seen, what, target, source, sandbox)
         if read_only and writable != "RO":
             raise ProbeError("%s could write to %s, which is read-only" % (what, target))
     return lines[0][0]
+
+
+def _compare(seen, what, target, source, sandbox):
+    """Raises ProbeError unless what was seen at a container path is what it must be."""
+    if source is None:
+        there = os.stat(target)
+        if seen == "%d:%d" % (there.st_dev, there.st_ino):
+            raise ProbeError("%s saw the host's own %s: it is not isolated" % (what, target))
+        return
+    wanted = source if source.startswith("/") else os.path.join(sandbox, source)
+    try:
+        there = os.stat(wanted)
+    except FileNotFoundError as error:
+        raise ProbeError("%s, its own %s, was not made: it is not isolated" % (wanted, target)) from error
+    if seen != "%d:%d" % (there.st_dev, there.st_ino):
+        raise ProbeError("%s saw another %s than its own: it is not isolated" % (what, target))

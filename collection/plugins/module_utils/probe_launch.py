@@ -32,7 +32,7 @@ def users():
 def run(helper, versions, volumes, work_dir):
     """Plays the callers of these versions of Mesos, of all where none is known, for root and for an ordinary user.
 
-    `volumes` are what a container without a ContainerInfo must get: (container path, host path, read only) in order.
+    `volumes` are what a container without a ContainerInfo must get, as shim_configuration.expected() has them.
     Raises ProbeError by the caller.
     """
     if not os.access(helper, os.X_OK):

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+
 
 def volumes(info):
     """[(container path, host path, read only)] of what can be read as a volume of the host's or the sandbox's."""
@@ -20,3 +22,15 @@ def volumes(info):
         if isinstance(source, str):
             found.append((item["container_path"], source, item.get("mode") == "RO"))
     return found
+
+
+def expected(config):
+    """What a container without a ContainerInfo gets by a configuration, as volumes() has it.
+
+    The host path is None where it is a directory of the container's own, wherever that lies (`private_directories`).
+    """
+    found = volumes(config.get("default_container_info"))
+    named = [os.path.normpath(target) for target, _source, _read_only in found]
+    own = config.get("private_directories")
+    paths = own if isinstance(own, dict) else {}
+    return found + [(path, None, False) for path in sorted(paths) if os.path.normpath(path) not in named]

@@ -19,7 +19,7 @@ import tempfile
 
 from ansible_collections.mesos.containerizer.plugins.module_utils import probe_launch, public_paths, run_lock
 from ansible_collections.mesos.containerizer.plugins.module_utils.probe_container import ProbeError
-from ansible_collections.mesos.containerizer.plugins.module_utils.shim_configuration import volumes
+from ansible_collections.mesos.containerizer.plugins.module_utils.shim_configuration import expected
 
 DEFAULT_PREFIX = "/opt/mesos-shim"
 _PACKAGED_HELPERS = ("/usr/libexec/mesos", "/usr/local/libexec/mesos")
@@ -207,8 +207,8 @@ class Installation:
             helper = os.path.join(place, "releases", "copy", "bin", "mesos-containerizer")
             config = json.loads(text)
             # Without isolation, which an operator may choose, there is nothing that a view must show.
-            wanted = [] if config.get("on_unenforceable") == "usage-only" else config.get("default_container_info")
-            probe_launch.run(helper, self.versions, volumes(wanted), config.get("work_dir"))
+            wanted = [] if config.get("on_unenforceable") == "usage-only" else expected(config)
+            probe_launch.run(helper, self.versions, wanted, config.get("work_dir"))
         except ProbeError as error:
             known = "" if self.versions else " (which Mesos this host has is not known: all versions were played)"
             raise InstallError("release %s is not fit: %s%s" % (os.path.basename(home), error, known)) from error

@@ -166,7 +166,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils.flag_change im
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_effective import differences
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_table import FLAGS
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import FlagError, effective
-from ansible_collections.mesos.containerizer.plugins.module_utils.shim_configuration import volumes
+from ansible_collections.mesos.containerizer.plugins.module_utils.shim_configuration import expected
 from ansible_collections.mesos.containerizer.plugins.module_utils.shim_installation import DEFAULT_PREFIX
 
 _INTERVAL = 0.5  # an agent answers /metrics/snapshot twice a second and no more often
@@ -223,20 +223,20 @@ def wait(params, settings, api, service):
         time.sleep(_INTERVAL)
 
 
-def default_volumes(prefix):
-    """The volumes of the default ContainerInfo in the shim's configuration."""
+def configured(prefix):
+    """What the shim's configuration gives a container without a ContainerInfo."""
     base = "/etc" if prefix == DEFAULT_PREFIX else os.path.join(prefix, "etc")
     config = os.path.join(base, "mesos-shim", "config.json")
     try:
         with open(config, encoding="utf-8") as stream:
-            return volumes(json.load(stream).get("default_container_info"))
+            return expected(json.load(stream))
     except FileNotFoundError:
         return []
 
 
 def probe(params, settings, version, api):
     """(problems that probes find, how they were launched, why not by the agent although it could)."""
-    wanted = default_volumes(params["prefix"])
+    wanted = configured(params["prefix"])
     launcher = effective(settings.get("launcher_dir")) or os.path.join(params["prefix"], "launcher")
     helper = os.path.join(launcher, "mesos-containerizer")
     note = None
