@@ -7,7 +7,7 @@ import sys
 _LIBRARY = ("fnmatch", "json", "resource", "select")
 # What no launch runs; some of it has needs of its own.
 _COMMANDS = {"boot", "bundle", "commands", "doctor", "elsewhere", "enter", "explain", "gc", "options", "ps", "registry"}
-_COMMANDS |= {"release", "usage", "validate", "yamltext"}
+_COMMANDS |= {"leftovers", "release", "usage", "validate", "yamltext"}
 
 
 def stop_imports() -> None:
