@@ -31,14 +31,14 @@ HELP = """\
 usage: mesos-shim gc [--dry-run] [--keep-sandboxes] [--config FILE]
 
 Clears what containers that have ended left behind: their records, their
-cgroups, their private directories outside of the sandbox, and the sandboxes of
-'run --rm' whose supervisor was killed. Never touches what runs, or of which that
-cannot be told from here; follows no link and crosses no mount. What lies in a
-container's sandbox goes with it.
+cgroups, their private directories outside of the sandbox, and the sandboxes
+of 'run --rm' whose supervisor was killed. Never touches what runs, or what may
+still run for all that can be seen from here; follows no link and crosses no
+mount. What lies in a container's sandbox goes with it.
 
   --dry-run         only say what would be cleared
-  --keep-sandboxes  clear no directory, and no record that names one to be cleared:
-                    what is left takes no time, however much lies in them
+  --keep-sandboxes  clear no directory, and no record that names one: what is
+                    left takes no time, however much lies in them
 
 example: mesos-shim gc --dry-run
 """

@@ -9,6 +9,10 @@ if False:  # for the type checker alone: no launch imports typing
     from .request import LaunchRequest
 
 
+# What opening /dev/tty says where there is none (tty(4)): no session of a terminal, no such name, no such device.
+_NO_TERMINAL = (6, 2, 19)  # ENXIO, ENOENT, ENODEV
+
+
 def main(config: str = "/etc/mesos-shim/config.json", agent: bool = False) -> None:
     """Run `mesos-shim` (or, with `agent`, `mesos-containerizer`) with the configuration at `config`; never returns."""
     arguments = sys.argv[1:]
@@ -68,8 +72,10 @@ def _at_terminal() -> bool:
         return True
     try:
         posix.close(posix.open("/dev/tty", posix.O_RDWR | posix.O_NOCTTY | posix.O_CLOEXEC))
-    except OSError:
-        return False
+    except OSError as error:
+        if error.errno in _NO_TERMINAL:
+            return False
+        raise ShimError(f"/dev/tty: {reason(error)}; whether the command could reach it cannot be told") from None
     return True
 
 

@@ -155,18 +155,21 @@ def new_directory(fd: int, name: str, plan: "Plan") -> bool:
     return True
 
 
-def _is_bare(fd: int, owner: "int | None" = None) -> bool:
+def _is_bare(fd: int, wanted: "Status | None" = None) -> bool:
     """Whether the directory `fd` is as `new_directory` makes it, whatever umask and the parent's set-group-id: empty.
 
-    With `owner` it may be his already: so a launch leaves it that was killed between giving owner and mode.
+    With `wanted` it may have that mode already: so a launch leaves it that was killed before it gave the owner.
     """
     status = posix.fstat(fd)
-    return status.st_uid in (posix.geteuid(), owner) and not status.st_mode & 0o5077 and is_empty(fd)
+    if status.st_uid != posix.geteuid():
+        return False
+    killed = wanted is not None and wanted.uid != status.st_uid and (wanted.mode ^ status.st_mode) & 0o7777 == 0
+    return (killed or not status.st_mode & 0o5077) and is_empty(fd)
 
 
 def _finish_level(child: int, made: bool, wanted: "Status | None", plan: "Plan", wanted_fd: int = -1) -> None:
     """Dress a directory on the way to another, if it is ours; also one that a launch left bare when it was killed."""
-    if made or _is_bare(child, None if wanted is None else wanted.uid):
+    if made or _is_bare(child, wanted):
         _dress(child, wanted, plan, wanted_fd)
 
 

@@ -173,7 +173,7 @@ complete_line() {{
         ("mesos-shim run --j", []),
         ("mesos-shim explain --j", ["--json"]),
         ("mesos-shim validate --", ["--help"]),
-        ("mesos-shim gc --", ["--config", "--dry-run", "--help"]),
+        ("mesos-shim gc --", ["--config", "--dry-run", "--help", "--keep-sandboxes"]),
         ("mesos-shim gc ", []),
         ("mesos-shim run --container-info ", ["@"]),
         ("mesos-shim run --container-info @cur", ["current"]),

@@ -125,10 +125,10 @@ def test_what_is_passed_through_is_judged_where_it_was_opened(
     name = covered / "krb5cc"
     walk = passes.resolve
 
-    def replaced(*arguments: object) -> object:
+    def replaced(*arguments: object, **keywords: object) -> object:
         name.unlink()
         plant(name)
-        return walk(*arguments)
+        return walk(*arguments, **keywords)
 
     facts = Facts(walk("/", "the sandbox", (0,)), Identity(NOBODY, NOBODY, [], switch=True))
     assert passes._passable(str(name), facts, (0,), []) is not None
@@ -333,15 +333,30 @@ def a_link_to_roots(path: Path) -> None:
     give(path)
 
 
+def calls_of(name: str, program: list[str], root: Path) -> int:
+    """How many calls of that name a launch makes in a fresh sandbox; its record goes again."""
+    log, elsewhere = root / "calls", root / "elsewhere"
+    elsewhere.mkdir()
+    strace = ["strace", "-qqq", "-o", str(log), "-e", f"trace={name}", "--", *program]
+    subprocess.run(strace, cwd=elsewhere, check=True, capture_output=True, timeout=60)
+    subprocess.run([program[0], "gc"], check=True, capture_output=True, timeout=60)
+    return log.read_text().count(f"{name}(")
+
+
+def look(seen: list[list[str]], directory: Path) -> None:
+    """Note what is in the directory."""
+    seen.append(os.listdir(directory))
+
+
 def test_a_record_is_there_as_a_whole_or_not_at_all(shim: Shim, sandbox: Path, open_tmp: Path) -> None:
     """Killed while it is written, a launch leaves none; `ps` and gc read them at any time (threat 17)."""
     (open_tmp / "place").mkdir()
     containers = shim.state_dir / "containers"
-    containers.mkdir(parents=True)
+    containers.mkdir(0o700, parents=True)
     seen: list[list[str]] = []
     program = words(shim, [volume("a", open_tmp / "place")], "true")
     # The last call on the file before it gets its name.
-    done = between(program, sandbox, "fchmod", 3, lambda: seen.append(os.listdir(containers)))
+    done = between(program, sandbox, "fchmod", calls_of("fchmod", program, open_tmp), lambda: look(seen, containers))
     assert done.returncode == 0
     assert [name[:1] for name in seen[0]] == ["."]
     assert [name[:1] for name in os.listdir(containers)] == ["r"]

@@ -159,15 +159,17 @@ def questions(calls: list[Call]) -> set[Call]:
     """
     begin = next(i for i, call in enumerate(calls) if call.name == "fchdir") + 1
     end = next(i for i, call in enumerate(calls) if ".json" in call.text and "O_EXCL" in call.text)
+    # Whether there is a terminal: one that answers so is none that anybody could use.
+    terminals = {call for call in calls if call.name == "ioctl" and "TCGETS" in call.text}
     # Who stays beside the command has asked for his start time before, and is then made his orphans' parent.
     stays = next((i for i, call in enumerate(calls) if "PR_SET_CHILD_SUBREAPER" in call.text), None)
     if stays is not None:
         who = {call for call in calls if call.name == "readlink" and '"/proc/self"' in call.text}
-        return {*who, *calls[stays - 3 : stays + 1], *calls[begin:end]}
+        return {*terminals, *who, *calls[stays - 3 : stays + 1], *calls[begin:end]}
     stat = next(i for i, call in enumerate(calls) if i > begin and "/proc/self/stat" in call.text)
     # A directory in a base is named after us, too.
     who = {call for call in calls if call.name == "readlink" and '"/proc/self"' in call.text}
-    return {*who, *calls[begin:stat], *calls[stat + 2 : end]}
+    return {*terminals, *who, *calls[begin:stat], *calls[stat + 2 : end]}
 
 
 def best_effort(calls: list[Call]) -> set[Call]:
@@ -177,10 +179,11 @@ def best_effort(calls: list[Call]) -> set[Call]:
     begin = next(i for i, call in enumerate(calls) if call.name == "fchdir") + 1
     end = next(i for i, call in enumerate(calls) if call.name == "close_range")
     marks = [call for call in calls if call.name == "fsetxattr" and ".mesos_shim" in call.text]
-    return {*calls[place:view], *calls[begin:end], *marks}
+    locks = [i for i, call in enumerate(calls) if call.name == "flock"]
+    return {*calls[place:view], *calls[begin:end], *marks, *(call for i in locks for call in calls[i - 1 : i + 1])}
 
 
-def verdict(call: Call, scene: Scene, optional: set[Call], silent: set[Call], switches: bool) -> str | None:
+def verdict(call: Call, scene: Scene, optional: set[Call], silent: set[Call], dropped: set[Call]) -> str | None:
     """What was wrong after an error in `call`; None if nothing was."""
     before = scene.state()
     done = run(call, scene.words, scene.sandbox, scene.strace)
@@ -206,7 +209,7 @@ def verdict(call: Call, scene: Scene, optional: set[Call], silent: set[Call], sw
         if "internal error" in done.stderr:
             problems.append("no message for people")
         after = scene.state()
-        if call.name == "execve" and switches:
+        if call in dropped:
             # Root's rights are gone by then: what is left is for gc and for the next launch (launch.give_up).
             after = {}
             before = {}
@@ -231,7 +234,8 @@ def inject_everywhere(shim: Shim, plan: str) -> None:
     marker = str(scene.root / "config.json") if plan not in HELPERS else str(shim.config_path)
     try:
         calls = trace(scene.words, scene.sandbox, scene.root, marker, scene.strace)
-        switches = any(word.startswith("--user") for word in scene.words)
+        ids = [i for i, call in enumerate(calls) if call.name == "setresuid"]
+        dropped = set(calls[ids[-1] + 1 :]) if ids else set()
     finally:
         scene.close()
     optional, silent = best_effort(calls), questions(calls)
@@ -241,7 +245,7 @@ def inject_everywhere(shim: Shim, plan: str) -> None:
     def play(call: Call) -> str | None:
         scene = Scene(shim, plan)
         try:
-            return verdict(call, scene, optional, silent, switches)
+            return verdict(call, scene, optional, silent, dropped)
         finally:
             scene.close()
 
