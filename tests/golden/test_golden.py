@@ -1,0 +1,55 @@
+"""Plans and system calls are as they were: see the package. Written anew by `.venv/bin/python -m tests.golden`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from ..conftest import Shim, needs_root
+from .calls import Lacking
+from .host import AS_NOBODY, EXPECTED, Host, fresh
+from .launches import LAUNCHES, traced
+from .plans import PLANS, explained
+
+pytestmark = needs_root
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+REMEDY = "where that is meant: .venv/bin/python -m tests.golden, and commit what it changes"
+ORDINARY = ("ordinary_user", "run_as_an_ordinary_user")
+
+
+@pytest.fixture
+def host(shim: Shim) -> Iterator[Host]:
+    with fresh(shim.prefix) as found:
+        yield found
+
+
+def skip_without_user_namespaces(name: str) -> None:
+    """An ordinary user's launch needs them."""
+    if name in ORDINARY and subprocess.run([*AS_NOBODY, "unshare", "-Um", "true"], check=False).returncode:
+        pytest.skip("needs user namespaces for ordinary users")
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_a_plan_is_as_it_was(host: Host, name: str) -> None:
+    skip_without_user_namespaces(name)
+    assert explained(name, host) == json.loads((EXPECTED / f"plans/{name}.json").read_text()), REMEDY
+
+
+@needs_strace
+@pytest.mark.parametrize("name", LAUNCHES)
+def test_the_calls_of_a_launch_are_as_they_were(host: Host, name: str) -> None:
+    skip_without_user_namespaces(name)
+    try:
+        found = traced(name, host)
+    except Lacking as error:
+        pytest.skip(f"needs a kernel with {error}(2)")
+    assert found == (EXPECTED / f"calls/{name}.txt").read_text().splitlines(), REMEDY
+
+
+def test_nothing_is_kept_that_no_test_looks_at() -> None:
+    kept = {str(path.relative_to(EXPECTED)) for path in EXPECTED.glob("*/*")}
+    assert kept == {*(f"plans/{name}.json" for name in PLANS), *(f"calls/{name}.txt" for name in LAUNCHES)}
