@@ -99,3 +99,15 @@ def test_a_release_that_is_there_is_played_again_where_something_changes(broken,
     assert done.code != 0 and "mesos-executor's call (Mesos 1.2 and later)" in done.failure(host)
     assert releases(host) == before
     assert "hide_work_dir" not in json.loads((host.prefix / "etc/mesos-shim/config.json").read_text())
+
+
+def test_below_a_directory_of_roots_alone_it_is_said_that_others_are_not_served(fleet, public_dir):
+    """Root clones into its own home: the README's first command works there, and launches of others are not tried."""
+    closed = public_dir / "closed"
+    closed.mkdir(0o700)
+    host = fleet.host("host")
+    host.variables["mesos_shim_prefix"] = str(closed / "prefix")
+    done = fleet.site(host)
+    assert done.code == 0, done.text
+    said = " ".join(done.text.split())
+    assert f"users other than root cannot enter {closed}, so this installation launches for root alone" in said

@@ -29,9 +29,10 @@ def users():
     return found
 
 
-def run(helper, versions, volumes, work_dir):
+def run(helper, versions, volumes, work_dir, others=True):
     """Plays the callers of these versions of Mesos, of all where none is known, for root and for an ordinary user.
 
+    Without `others` for ourselves alone.
     `volumes` are what a container without a ContainerInfo must get, as shim_configuration.expected() has them.
     Raises ProbeError by the caller.
     """
@@ -39,7 +40,7 @@ def run(helper, versions, volumes, work_dir):
         raise ProbeError("%s is not there or not executable" % helper)
     played = {None}  # more than one row has the same call of mesos-executor's
     for row in launch_callers.rows(versions):
-        for user in users():
+        for user in users() if others else [None]:
             _agents(helper, row, volumes, work_dir, user)
             for end in _ENDS if row.executor not in played else ():
                 _executors(helper, row, work_dir, user, end)

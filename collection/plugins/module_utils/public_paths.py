@@ -38,6 +38,17 @@ def closed(paths):
     return found
 
 
+def shut_above(path):
+    """The first directory above it that others cannot enter, None where they can come to it."""
+    parts = os.path.realpath(path).split(os.sep)
+    for depth in range(1, len(parts)):
+        above = os.sep.join(parts[:depth]) or os.sep
+        with contextlib.suppress(FileNotFoundError):
+            if not os.stat(above).st_mode & stat.S_IXOTH:
+                return above
+    return None
+
+
 def hold(paths):
     """Opens them to everybody."""
     for path in paths:

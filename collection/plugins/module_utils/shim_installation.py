@@ -39,6 +39,7 @@ class Installation:
     def __init__(self, run_command, check_mode, prefix, python, helpers_dir, own_default=False, versions=()):
         self.own_default = own_default  # see blamed()
         self.versions = versions  # of this host's Mesos: (major, minor); empty where that is not known
+        self.warnings = []
         self.run_command, self.check_mode = run_command, check_mode
         self.prefix, self.python = prefix, python
         self.releases = os.path.join(prefix, "releases")
@@ -208,7 +209,13 @@ class Installation:
             config = json.loads(text)
             # Without isolation, which an operator may choose, there is nothing that a view must show.
             wanted = [] if config.get("on_unenforceable") == "usage-only" else expected(config)
-            probe_launch.run(helper, self.versions, wanted, config.get("work_dir"))
+            shut = public_paths.shut_above(self.prefix)
+            if shut is not None and os.geteuid() == 0:
+                self.warnings.append(
+                    "prefix %s: users other than root cannot enter %s, so this installation launches for root alone; "
+                    "launches of others were not tried" % (self.prefix, shut)
+                )
+            probe_launch.run(helper, self.versions, wanted, config.get("work_dir"), others=shut is None)
         except ProbeError as error:
             known = "" if self.versions else " (which Mesos this host has is not known: all versions were played)"
             raise InstallError("release %s is not fit: %s%s" % (os.path.basename(home), error, known)) from error

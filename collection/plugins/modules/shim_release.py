@@ -208,6 +208,8 @@ def main():
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=said(error, params["prefix"], "mesos_shim_prefix"))
+    for warning in installation.warnings:
+        module.warn(warning)
     module.exit_json(**({"changed": False, "archive_needed": where} if result is None else result))
 
 
