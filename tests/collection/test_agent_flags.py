@@ -38,7 +38,10 @@ CANONICAL = '{"type":"MESOS","volumes":[{"container_path":"/tmp","host_path":"tm
         ),
         ({"attributes": "rack:a;rank:1"}, {"attributes": "rack:a;rank:1\n"}),
         ({"resources": {"ports": "[31000-32000]"}}, {"resources": None, "resources/ports": "[31000-32000]\n"}),
-        ({"resources": [{"type": "SCALAR", "name": "cpus"}]}, {"resources": '[{"name":"cpus","type":"SCALAR"}]\n'}),
+        (
+            {"resources": [{"type": "SCALAR", "scalar": {"value": 4}, "name": "cpus"}]},
+            {"resources": '[{"name":"cpus","scalar":{"value":4},"type":"SCALAR"}]\n'},
+        ),
         ({"default_container_info": INFO}, {"default_container_info": CANONICAL + "\n"}),
         ({"default_container_info": json.dumps(INFO)}, {"default_container_info": CANONICAL + "\n"}),
         ({"credential": "/etc/mesos-credential"}, {"credential": "/etc/mesos-credential\n"}),
@@ -79,7 +82,24 @@ def test_writes_what_the_init_wrapper_reads(flags, wanted, files):
         ({"modules": '{"a":NaN}'}, "NaN is not JSON"),
         ({"modules": "[" * 100000}, "nested too deep"),
         ({"default_container_info": []}, "is not a ContainerInfo"),
-        ({"attributes": "rack"}, "is not key:value pairs"),
+        ({"attributes": "rack"}, "write key:value pairs"),
+        (
+            {"attributes": "a:b;rack:{a,b}"},
+            "flag attributes, key rack: '{a,b}' is not a number, ranges like [1-5] or a text",
+        ),
+        ({"attributes": {"rack": "[abc]"}}, "flag attributes, key rack: '[abc]' is not"),
+        ({"attributes": ["rack:a"]}, 'flag attributes: ["rack:a"] is not a map or a string'),
+        ({"attributes": {"true": False}}, "flag attributes, key true: YAML makes it of an unquoted on"),
+        ({"false": True}, "flag false is unknown: YAML makes it of an unquoted on"),
+        ({"resources": ["cpus:4"]}, "flag resources, resource 1 of the list is not a map with name, type and value"),
+        ({"resources": [{"name": "cpus", "scalar": {"value": 4}}]}, "resource 1 of the list (cpus) has no type"),
+        ({"isolation": "posix/cpu,\nposix/mem"}, "is not one line: take the line break out"),
+        ({"master": "zk://h:2181/\nmesos"}, "flag master: "),
+        ({"hostname": "a\r\n"}, "is not one line"),
+        ({"credential": {"principal": "p", "secret": "s"}}, "flag credential: give the absolute path of a file"),
+        ({"http_credentials": '{"credentials":[]}'}, "a file of mode 0600 that the agent's user can read"),
+        ({"jwt_secret_key": "sesame"}, "flag jwt_secret_key: give the absolute path"),
+        ({"jwt_secret_key": "etc/key"}, "flag jwt_secret_key: give the absolute path"),
         ({"attributes": {"../x": "1"}}, 'the key "../x" cannot be a file name'),
         ({"attributes": {".x": "1"}}, "cannot be a file name"),
         *(
@@ -245,9 +265,11 @@ def test_mounts_below_are_found_by_their_escaped_names(monkeypatch, tmp_path):
 
 SECRETS = {
     "master": "zk://agent:p@ss/w0rd@10.0.0.1:2181/mesos",
-    "credential": {"principal": "agent", "secret": "sesame0"},
+    "credential": "/etc/sesame0",
     "docker_config": '{"auths":{"h":{"auth":"sesame1"}}}',
-    "modules": {"libraries": [{"parameters": [{"value": "zk://u:sesame2@h"}]}]},
+    "modules": {
+        "libraries": [{"parameters": [{"value": "zk://u:sesame2@h"}, {"key": "db_password", "value": "sesame12"}]}]
+    },
 }
 HIDDEN = ("p@ss", "w0rd", "sesame")
 
@@ -285,6 +307,11 @@ def test_secrets_are_shown_nowhere(flags, logged):
     no_secret(first["_raw"])
     assert "zk://agent:********@10.0.0.1:2181/mesos" in first["_raw"]
     no_secret(flags({**SECRETS, "master": "zk://agent:p@ss2@h/m"}, **allowed)["_raw"])
+    refused = flags(
+        {"credential": {"principal": "agent", "secret": "sesame13"}, "jwt_secret_key": "sesame14"}, **allowed
+    )
+    assert "give the absolute path" in refused["msg"]
+    no_secret(refused["_raw"])
     no_secret(flags({"quiet": True}, check=True)["_raw"])  # refused, and shows what would go
     for name, value in (("credential", '{"secret":"sesame'), ("credential", True), ("gc_delay", SECRETS["master"])):
         result = flags({**SECRETS, name: value}, **allowed)
@@ -578,6 +605,7 @@ def test_info_reads_it_back(flags):
         ("ports", "31000-32000"),
         ("ports", "5"),
         ("ports", "[31000]"),
+        ("ports", "{31000}"),
         ("ports", "[32000-31000]"),
         ("cpus", "banana"),
         ("mem", "-1"),

@@ -298,7 +298,7 @@ def test_an_incompatible_change_is_refused_and_a_named_one_gives_up_the_id(host)
 
 
 def test_secrets_are_kept_from_others_and_from_results(host):
-    secret = {"master": "zk://u:hunter2@h/m", "credential": {"principal": "p", "secret": "sesame"}}
+    secret = {"master": "zk://u:hunter2@h/m", "docker_config": {"auths": {"h": {"auth": "sesame"}}}}
     first, back = host(flags=secret), host("restored")
     for result in (first, back, host(flags=secret, url_password="opensesame")):
         assert "hunter2" not in result["_raw"] and "sesame" not in result["_raw"]
@@ -317,7 +317,7 @@ def test_secrets_are_kept_from_others_and_from_results(host):
         ("default_container_info", {"type": "MESOS", "volumes": []}, '{"volumes": [], "type": "MESOS"}', True),
         ("isolation", "posix/cpu", "posix/mem", False),
         ("isolation", "posix/cpu", None, False),
-        ("credential", {"principal": "p", "secret": "s"}, "/else", True),
+        ("credential", "/etc/credential", "/else", True),
     ],
 )
 def test_effective_flags_are_compared_by_meaning(name, value, runs, same):

@@ -49,6 +49,8 @@ SHARED = "filesystem/shared,posix/cpu,posix/mem"
     [
         ({"isolatoin": "x"}, "flag isolatoin is unknown; did you mean isolation?"),
         ({"isolation": "posix/cpu,posix/mem,posix/cpu"}, "flag isolation names posix/cpu more than once"),
+        ({"isolation": "posix/cpu, posix/mem"}, "flag isolation: ' posix/mem' has a space"),
+        ({"containerizers": "docker, mesos"}, "flag containerizers: ' mesos' has a space"),
         ({"recover": "maybe"}, "flag recover: 'maybe' is not one of reconnect, cleanup"),
         ({"reconfiguration_policy": "any"}, "flag reconfiguration_policy: 'any' is not one of equal, additive"),
         ({"ip": "agent-1"}, "flag ip: 'agent-1' is not an IP address"),

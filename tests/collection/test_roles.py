@@ -198,7 +198,7 @@ def test_rollouts_follow_each_other_in_one_run(fleet):
 
 
 def test_secrets_are_not_printed(fleet):
-    good = {"master": "zk://u:hunter2@h/m", "credential": {"principal": "p", "secret": "sesame"}}
+    good = {"master": "zk://u:hunter2@h/m", "docker_config": {"auths": {"h": {"auth": "sesame"}}}}
     hosts = {
         fleet.host("good"): {"mesos_agent_flags": good},
         fleet.host("bad"): {"mesos_agent_flags": {**good, "x": 1}},

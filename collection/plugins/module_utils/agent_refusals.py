@@ -31,6 +31,11 @@ def of_flags(settings):
     for name in sorted(set(isolation)):
         if isolation.count(name) > 1:
             problems.append("flag isolation names %s more than once, which the agent refuses" % name)
+    for name in ("isolation", "containerizers"):
+        spaced = [item for item in (effective(settings.get(name)) or "").split(",") if item != item.strip()]
+        problems += [
+            "flag %s: %r has a space that the agent takes for part of the name" % (name, item) for item in spaced
+        ]
     problems += of_choices(settings)
     ip = effective(settings.get("ip"))
     if ip is not None and not _is_address(ip):

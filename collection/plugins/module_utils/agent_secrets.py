@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from ansible.module_utils.basic import AnsibleModule
@@ -23,7 +24,39 @@ def masked(name, value):
     """
     if value is None or (isinstance(value, bool) and name not in SECRET_FLAGS):
         return value
-    return without_passwords(value) if name in FLAGS and name not in SECRET_FLAGS else MASK
+    if name not in FLAGS or name in SECRET_FLAGS:
+        return MASK
+    return without_passwords(_without_parameters(value) if FLAGS[name].kind in _JSON_KINDS else value)
+
+
+_JSON_KINDS = ("json", "container_info")
+
+# Masking too much harms nobody here either. A lone "key" is the name of a parameter, see _without_parameters.
+_SECRET_NAME = re.compile(r"pass|pwd|secret|token|credential|private|auth|[a-z0-9_.-]key$", re.IGNORECASE)
+
+
+def _without_parameters(value):
+    """JSON, or its text, with what has a secret's name masked: {name: …}, and Mesos' {key: name, value: …}."""
+    if isinstance(value, str):
+        return _without_parameters_in_text(value)
+    if isinstance(value, (list, tuple)):
+        return [_without_parameters(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    secret = {name for name in value if _SECRET_NAME.search(str(name))}
+    if "value" in value and _SECRET_NAME.search(str(value.get("key"))):
+        secret.add("value")
+    return {name: MASK if name in secret else _without_parameters(item) for name, item in value.items()}
+
+
+def _without_parameters_in_text(text):
+    if not text.lstrip().startswith(("{", "[")):
+        return text
+    try:
+        shown = _without_parameters(json.loads(text))
+    except (ValueError, RecursionError):  # nobody knows what is in it
+        return MASK
+    return json.dumps(shown, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def without_passwords(value):

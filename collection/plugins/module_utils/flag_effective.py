@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 
 from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import masked
+from ansible_collections.mesos.containerizer.plugins.module_utils.flag_grammar import pairs
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_table import FLAGS, SECRET_FLAGS
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import QUANTITIES, effective, quantity
 
@@ -35,7 +36,7 @@ def _meaning(name, text):
         if kind in ("integer", "number", "port"):
             return float(text)
         if kind == "parts" and text[:1] not in "[{":
-            return sorted(part.strip() for part in text.split(";"))
+            return pairs(text)
         if kind in ("json", "container_info", "parts"):
             return json.loads(text)
     except (KeyError, ValueError):

@@ -12,7 +12,8 @@ import collections
 
 Flag = collections.namedtuple("Flag", "name versions kind effect reason")
 
-# kind     bool, string, integer, port, number, duration, bytes, json, container_info, parts (attributes, resources)
+# kind     bool, string, integer, port, number, duration, bytes, json, container_info, parts (attributes, resources),
+#          path (of a file with a secret)
 # effect   restart: a restarted agent comes back and keeps its executors; incompatible: it does not, or nobody
 #          knows; never: the agent would not start at all; rule: see flag_effects
 _TABLE = """\
@@ -51,7 +52,7 @@ container_ports_isolated_range|1.x|string|incompatible|what it does to recovery 
 container_ports_watch_interval|1.x|duration|incompatible|what it does to recovery is unknown
 containerizer_path|0.21|string|restart|-
 containerizers|both|string|rule|containers of a removed containerizer would be lost
-credential|both|json|restart|-
+credential|both|path|restart|-
 csi_plugin_config_dir|1.x|string|incompatible|what it does to recovery is unknown
 default_container_dns|1.x|json|incompatible|what it does to recovery is unknown
 default_container_image|0.21|string|restart|-
@@ -107,7 +108,7 @@ hostname|both|string|incompatible|part of the agent's identity
 hostname_lookup|1.x|bool|incompatible|what it does to recovery is unknown
 http_authenticators|1.x|string|incompatible|what it does to recovery is unknown
 http_command_executor|1.x|bool|incompatible|what it does to recovery is unknown
-http_credentials|1.x|json|incompatible|what it does to recovery is unknown
+http_credentials|1.x|path|incompatible|what it does to recovery is unknown
 http_executor_domain_sockets|1.x|string|incompatible|what it does to recovery is unknown
 http_heartbeat_interval|1.x|duration|incompatible|what it does to recovery is unknown
 image_gc_config|1.x|json|incompatible|what it does to recovery is unknown
@@ -119,7 +120,7 @@ ip6|1.x|string|incompatible|what it does to recovery is unknown
 ip6_discovery_command|1.x|string|incompatible|what it does to recovery is unknown
 ip_discovery_command|1.x|string|incompatible|what it does to recovery is unknown
 isolation|both|string|restart|new isolators see old containers without their state
-jwt_secret_key|1.x|string|incompatible|what it does to recovery is unknown
+jwt_secret_key|1.x|path|incompatible|what it does to recovery is unknown
 launcher|1.x|string|incompatible|what it does to recovery is unknown
 launcher_dir|both|string|rule|mesos-executor would have another real path
 lo_name|both|string|restart|-
@@ -179,4 +180,6 @@ zk_session_timeout|1.x|duration|incompatible|what it does to recovery is unknown
 FLAGS = {line.split("|")[0]: Flag(*line.split("|")) for line in _TABLE.splitlines()}
 
 # Their values are secret as a whole; passwords inside addresses are found by their form, in every flag.
-SECRET_FLAGS = frozenset(("credential", "http_credentials", "docker_config", "executor_environment_variables"))
+SECRET_FLAGS = frozenset(
+    ("credential", "http_credentials", "jwt_secret_key", "docker_config", "executor_environment_variables")
+)

@@ -9,6 +9,7 @@ import difflib
 import json
 import re
 
+from ansible_collections.mesos.containerizer.plugins.module_utils import flag_grammar
 from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import masked, without_passwords
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_table import FLAGS, SECRET_FLAGS, Flag
 
@@ -20,6 +21,10 @@ _DURATION = re.compile(r"[0-9]+(\.[0-9]+)?(ns|us|ms|secs|mins|hrs|days|weeks)")
 _BYTES = re.compile(r"[0-9]+(B|KB|MB|GB|TB)")
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 _KEY = re.compile(r"[A-Za-z0-9_][^/:;\s\0]*")
+
+# What YAML makes of unquoted on, off, yes, no, null as a key, once it has come through JSON.
+_YAML_WORDS = ("true", "false", "null", "True", "False", "None", True, False, None)
+YAML_WORD = "YAML makes it of an unquoted on, off, yes, no or null: quote the name"
 
 # A backup that lies among attributes or resources would be read as one more key.
 BACKUP_NAME = re.compile(r"(~|\.(rpmnew|rpmsave|rpmorig|dpkg-[a-z]+|ucf-[a-z]+|bak|old|orig|swp|tmp))$")
@@ -66,7 +71,7 @@ def same(flag, before, after):
     if flag.kind in QUANTITIES:
         return quantity(flag.kind, before) is not None and quantity(flag.kind, before) == quantity(flag.kind, after)
     if flag.kind == "parts" and before[:1] not in "[{":
-        return sorted(before.split(";")) == sorted(after.split(";"))
+        return flag_grammar.pairs(before) == flag_grammar.pairs(after)
     try:
         return _parse(before) == _parse(after)
     except ValueError:
@@ -112,6 +117,8 @@ def _known(name, flags, known):
                 % (positive, both)
             )
         raise FlagError("flag %s: write it as %s: %s" % (name, positive, "false" if bare != positive else "true"))
+    if name in _YAML_WORDS:
+        raise FlagError("flag %s is unknown: %s" % (name, YAML_WORD))
     near = difflib.get_close_matches(name.lower().replace("-", "_").replace(".", "_"), sorted(known), n=1, cutoff=0.5)
     hint = "; did you mean %s?" % near[0] if near else ""
     if name in FLAGS:
@@ -173,7 +180,21 @@ def _string(flag, value):
     wants = "a string"
     if isinstance(value, (list, tuple)):
         wants += " (join the items yourself, for example by commas)"
-    return _text(flag, _scalar(flag, value, wants))
+    text = _scalar(flag, value, wants)
+    if re.search("[\r\n]", text) and not flag.name.endswith("_command"):  # those are a shell's
+        raise _wrong(flag, value, "one line: take the line break out")
+    return _text(flag, text)
+
+
+def _path(flag, value):
+    """A file that holds a secret. What is written here stands in the agent's log, so it is never the secret itself."""
+    text = value.strip() if isinstance(value, str) else ""
+    if not re.fullmatch(r"(file://)?/[^\0\r\n]+", text):
+        raise FlagError(
+            "flag %s: give the absolute path of a file of mode 0600 that the agent's user can read, and put the secret "
+            "there; what is given here instead would stand in the agent's log" % flag.name
+        )
+    return Setting("file", text)
 
 
 def _text(flag, text):
@@ -251,63 +272,71 @@ def _container_info(flag, value):
 
 def _parts(flag, value):
     """attributes and resources: a map becomes a directory, text (or a list of resources, as JSON) one file."""
-    if isinstance(value, (list, tuple)) and flag.name == "resources":
-        return _json(flag, value)
-    if not isinstance(value, dict):
-        text = _scalar(flag, value, "a map or a string").strip()
-        if flag.name == "resources" and text.startswith("["):
-            return _json(flag, text)
-        if not all(":" in part for part in text.split(";")):
-            raise _wrong(flag, value, "key:value pairs with ';' between them")
-        if flag.name == "resources" and not text.startswith("file://"):
-            for key, _colon, item in (part.partition(":") for part in text.split(";")):
-                _judge_resource(key.strip(), item.strip())
-        return Setting("file", text)
+    try:
+        if isinstance(value, dict):
+            return _part_directory(flag, value)
+        if isinstance(value, (list, tuple)) and flag.name == "resources":
+            return _resource_list(flag, value)
+        return _part_text(flag, value)
+    except FlagError:
+        raise
+    except ValueError as error:
+        raise FlagError("flag %s, %s" % (flag.name, error)) from error
+
+
+def _part_text(flag, value):
+    text = _scalar(flag, value, "a map or a string").strip()
+    if text.startswith("file://"):
+        return _text(flag, text)
+    if flag.name == "attributes":
+        flag_grammar.judge_attributes(text)
+    elif text.startswith("["):
+        return _resource_list(flag, text)
+    else:
+        flag_grammar.judge_resources(text)
+    return _text(flag, text)
+
+
+def _resource_list(flag, value):
+    setting = _json(flag, value)
+    flag_grammar.judge_resource_list(json.loads(setting.value))
+    return setting
+
+
+def _part_directory(flag, value):
     parts = {}
     for key in sorted(value, key=str):
-        item = value[key]
-        if item is None:
-            continue
-        if not isinstance(key, str) or not _KEY.fullmatch(key):
-            raise FlagError(
-                "flag %s: the key %s cannot be a file name there: no '/', ':', ';', space or leading '.'"
-                % (flag.name, json.dumps(key, default=str))
-            )
-        if BACKUP_NAME.search(key):
-            raise FlagError("flag %s, key %s: a file of that name counts as a backup, not as a key" % (flag.name, key))
-        if isinstance(item, (dict, list, tuple)):
-            raise FlagError("flag %s, key %s: give a scalar, a range or a set as text" % (flag.name, key))
-        text = ("true" if item else "false") if isinstance(item, bool) else str(item).strip()
-        if not text:
-            raise FlagError("flag %s, key %s: the value is empty, the init wrapper would skip it" % (flag.name, key))
-        if flag.name == "resources":
-            _judge_resource(key, text)
-        if ";" in text or "\n" in text:
-            raise FlagError("flag %s, key %s: ';' or a line break would start another key" % (flag.name, key))
-        parts[key] = text
+        if value[key] is not None:
+            _judge_key(flag, key)
+            parts[key] = _part(flag, key, value[key])
     return Setting("directory", parts) if parts else None
 
 
-# Values::parse in Mesos' src/common/values.cpp: a scalar, ranges or a set.
-_RESOURCE_SCALAR = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_RANGE = re.compile(r"([0-9]+)\s*-\s*([0-9]+)")
-_RESOURCE_RANGES = re.compile(r"\[\s*(%s(\s*,\s*%s)*)?\s*\]" % ((_RANGE.pattern,) * 2))
-_RESOURCE_SET = re.compile(r"\{[^{}\[\]]*\}")
-_RESOURCE_FORMS = {
-    "a number": (_RESOURCE_SCALAR,),
-    "ranges, for example [31000-32000]": (_RESOURCE_RANGES,),
-    "a number, ranges like [1-5,8-9], or a set like {a,b}": (_RESOURCE_SCALAR, _RESOURCE_RANGES, _RESOURCE_SET),
-}
-_RESOURCE_KINDS = dict.fromkeys(("cpus", "gpus", "mem", "disk"), "a number")
-_RESOURCE_KINDS["ports"] = "ranges, for example [31000-32000]"
+def _judge_key(flag, key):
+    if key in _YAML_WORDS:
+        raise ValueError("key %s: %s" % (key, YAML_WORD))
+    if not isinstance(key, str) or not _KEY.fullmatch(key):
+        raise FlagError(
+            "flag %s: the key %s cannot be a file name there: no '/', ':', ';', space or leading '.'"
+            % (flag.name, json.dumps(key, default=str))
+        )
+    if BACKUP_NAME.search(key):
+        raise ValueError("key %s: a file of that name counts as a backup, not as a key" % key)
 
 
-def _judge_resource(key, text):
-    """Refuse what an agent that is given it would end over at its start; a role may follow the name in brackets."""
-    wanted = _RESOURCE_KINDS.get(key.partition("(")[0], "a number, ranges like [1-5,8-9], or a set like {a,b}")
-    backwards = text.startswith("[") and any(int(first) > int(last) for first, last in _RANGE.findall(text))
-    if backwards or not any(form.fullmatch(text) for form in _RESOURCE_FORMS[wanted]):
-        raise FlagError("flag resources, key %s: %r is not %s: the agent refuses it" % (key, text, wanted))
+def _part(flag, key, item):
+    if isinstance(item, (dict, list, tuple)):
+        raise FlagError("flag %s, key %s: give a scalar, a range or a set as text" % (flag.name, key))
+    text = ("true" if item else "false") if isinstance(item, bool) else str(item).strip()
+    if not text:
+        raise ValueError("key %s: the value is empty, the init wrapper would skip it" % key)
+    if ";" in text or "\n" in text:
+        raise ValueError("key %s: ';' or a line break would start another key" % key)
+    if flag.name == "attributes":
+        flag_grammar.judge_attribute(key, text)
+    else:
+        flag_grammar.judge_resources("%s:%s" % (key, text))
+    return text
 
 
 def _any(flag, value):
@@ -331,6 +360,7 @@ _RENDER = {
     "json": _json,
     "number": _matching(_NUMBER, "a number"),
     "parts": _parts,
+    "path": _path,
     "port": _port,
     "string": _string,
 }

@@ -18,8 +18,11 @@ description:
     either all of the old flags or all of the new ones.
   - Every flag must be known, by a table of releases 0.21.2 and 1.11.0 or, where an agent is installed on the host,
     by what its C(--help) names. Values are checked by their kind.
-  - Secrets are masked wherever a value is shown. So is every value of a flag that the table does not have, for nobody
-    knows whether it is one.
+  - C(attributes) and C(resources) are judged by Mesos' own grammar, that of 1.11.0.
+  - C(credential), C(http_credentials) and C(jwt_secret_key) take the path of a file, which this module does not write.
+    The secret itself is refused, since the agent logs its flags.
+  - Secrets are masked wherever a value is shown, and so are parameters of C(modules) whose names look like one.
+  - So is every value of a flag that the table does not have, for nobody knows whether it is one.
 attributes:
   check_mode:
     description: Says what would change, and refuses what would be refused, without changing anything.
@@ -43,6 +46,7 @@ options:
       - A boolean becomes C(?flag) or C(?no-flag).
       - A map given to C(attributes) or C(resources) becomes a directory with one file a key, a string one file.
       - Any other map or list becomes canonical JSON.
+      - Values that are one line for the agent are refused with a line break.
       - With V(null) the flag is absent, and so are C(attributes) and C(resources) with a map without a key.
       - An empty text is refused.
     type: dict

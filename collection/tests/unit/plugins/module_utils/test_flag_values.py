@@ -24,6 +24,10 @@ from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values im
         ("port", 5051, ("file", "5051"), "5051"),
         ("gc_delay", "1.5weeks\n", ("file", "1.5weeks"), "1.5weeks"),
         ("attributes", {"b": 1, "a": True}, ("directory", {"a": "true", "b": "1"}), "a:true;b:1"),
+        ("attributes", "a:1; b:2 ;\n", ("file", "a:1; b:2 ;"), None),
+        ("ip_discovery_command", "hostname -i |\nhead -1", ("file", "hostname -i |\nhead -1"), None),
+        ("jwt_secret_key", "file:///etc/mesos-key", ("file", "file:///etc/mesos-key"), None),
+        ("resources", "file:///etc/resources", ("file", "file:///etc/resources"), None),
         ("default_container_info", {"volumes": [], "type": "MESOS"}, ("file", '{"type":"MESOS","volumes":[]}'), None),
     ],
 )
@@ -62,6 +66,7 @@ def test_every_wrong_flag_is_named_at_once():
     ("name", "before", "after", "equal"),
     [
         ("attributes", Setting("file", "b:2;a:1"), Setting("directory", {"a": "1", "b": "2"}), True),
+        ("attributes", Setting("file", "b:2;\na:1;"), Setting("directory", {"a": "1", "b": "2"}), True),
         ("attributes", Setting("file", "a:1"), Setting("directory", {"a": "2"}), False),
         ("resources", Setting("file", '[{"a": 1}]'), Setting("file", '[{"a":1}]'), True),
         ("strict", Setting("file", "1"), Setting("bool", True), True),
