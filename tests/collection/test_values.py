@@ -50,10 +50,21 @@ def test_a_flag_that_is_named_twice_in_ini_form_prints_no_secret(fleet, host):
     assert "sesame" not in done.text
 
 
-def test_a_date_of_yaml_is_said_to_be_one(fleet, host):
+def test_a_date_of_yaml_is_a_text_to_the_agent(fleet, host):
     path = fleet.root / "inventory.yml"
     text = json.dumps(host.variables)[1:-1]
     path.write_text(f"mesos_agents:\n  hosts:\n    host: {{{text}, mesos_agent_attributes: {{built: 2026-01-02}}}}\n")
     done = play("site", "-i", str(path), cwd=fleet.checkout)
     assert done.code == 0, done.text
     assert tree(host.root / "etc/mesos-slave")["attributes/built"] == "2026-01-02\n"
+
+
+@pytest.mark.parametrize("name", ["mesos_shim_config", "mesos_agent_default_container_info"])
+def test_a_date_in_a_configuration_is_said_to_be_one(fleet, host, name):
+    path = fleet.root / "inventory.yml"
+    known = json.dumps({key: value for key, value in host.variables.items() if key != name})[1:-1]
+    own = "{tmpfs: {/x: {size: 2026-01-02}}}" if name == "mesos_shim_config" else "{volumes: [{host_path: 2026-01-02}]}"
+    path.write_text(f"mesos_agents:\n  hosts:\n    host: {{{known}, {name}: {own}}}\n")
+    done = play("site", "-i", str(path), cwd=fleet.checkout)
+    assert f"{name}: YAML reads an unquoted 2026-01-02 as a date: quote it" in done.failure(host), done.text
+    assert tree(host.root) == {}

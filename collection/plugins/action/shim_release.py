@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 import os
@@ -68,9 +69,21 @@ def _judge(archive, config, own_default):
 def _map(name, value):
     """A map, also where an inventory in INI form has given it as text. Raises AnsibleActionFail by its variable."""
     try:
-        return check_type_dict(value or {})
+        found = check_type_dict(value or {})
     except TypeError as error:
         raise AnsibleActionFail(f"{_MAPS[name]}: not a map, nor JSON of one: {error}") from error
+    date = _date(found)
+    if date is not None:
+        raise AnsibleActionFail(f"{_MAPS[name]}: YAML reads an unquoted {date} as a date: quote it")
+    return found
+
+
+def _date(value):
+    """The first date in a map or list; None where there is none."""
+    if isinstance(value, (dict, list)):
+        items = value.values() if isinstance(value, dict) else value
+        return next((date for date in map(_date, items) if date is not None), None)
+    return value if isinstance(value, datetime.date) else None
 
 
 def _unless_omitted(value, known):
