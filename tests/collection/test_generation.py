@@ -304,6 +304,34 @@ def test_secrets_are_kept_from_others_and_from_results(host):
         assert "hunter2" not in result["_raw"] and "sesame" not in result["_raw"]
 
 
+# As an agent of 1.11.0 printed it.
+ACLS = {
+    "permissive": False,
+    "view_roles": [{"principals": {"type": "NONE"}, "roles": {"values": ["x\ny", "ü"]}}],
+    "register_agents": [{"principals": {"values": ["a", 'b"c']}, "agents": {"type": "ANY"}}],
+}
+ACLS_TEXT = r"""permissive: false
+view_roles {
+  principals {
+    type: NONE
+  }
+  roles {
+    values: "x\ny"
+    values: "\303\274"
+  }
+}
+register_agents {
+  principals {
+    values: "a"
+    values: "b\"c"
+  }
+  agents {
+    type: ANY
+  }
+}
+"""
+
+
 @pytest.mark.parametrize(
     ("name", "value", "runs", "same"),
     [
@@ -315,6 +343,11 @@ def test_secrets_are_kept_from_others_and_from_results(host):
         ("strict", False, "true", False),
         ("resources", {"cpus": 4, "mem": 512}, "mem:512;cpus:4", True),
         ("default_container_info", {"type": "MESOS", "volumes": []}, '{"volumes": [], "type": "MESOS"}', True),
+        ("acls", ACLS, ACLS_TEXT, True),
+        ("acls", {**ACLS, "permissive": True}, ACLS_TEXT, False),
+        ("acls", ACLS, ACLS_TEXT.replace("ANY", "NONE"), False),
+        ("acls", ACLS, ACLS_TEXT[:-2], False),
+        ("image_gc_config", {"image_disk_headroom": 0.10, "excluded_images": []}, "image_disk_headroom: 0.1\n", True),
         ("isolation", "posix/cpu", "posix/mem", False),
         ("isolation", "posix/cpu", None, False),
         ("credential", "/etc/credential", "/else", True),
@@ -326,3 +359,21 @@ def test_effective_flags_are_compared_by_meaning(name, value, runs, same):
     found = effective.differences(settings, running, [])
     assert (found == []) == same
     assert effective.differences(settings, running, [name]) == []
+
+
+def test_a_flag_from_a_file_is_compared_by_what_is_in_the_file(tmp_path):
+    path = tmp_path / "value"
+
+    def found(name, runs):
+        settings = values.wanted_settings({name: f"file://{path}"}, FLAGS)
+        return effective.differences(settings, {name: runs}, [])
+
+    assert len(found("isolation", "posix/cpu")) == 1  # nobody knows what was in it
+    path.write_text("posix/cpu\n")
+    assert found("isolation", "posix/cpu") == [] and len(found("isolation", "posix/mem")) == 1
+    assert found("master", str(path)) == []  # which the agent prints as the path
+    path.write_text(json.dumps(ACLS))
+    assert found("acls", ACLS_TEXT) == [] and len(found("acls", "permissive: true\n")) == 1
+    path.unlink()
+    os.mkfifo(path)
+    assert len(found("isolation", "posix/cpu")) == 1

@@ -26,7 +26,9 @@ def masked(name, value):
         return value
     if name not in FLAGS or name in SECRET_FLAGS:
         return MASK
-    return without_passwords(_without_parameters(value) if FLAGS[name].kind in _JSON_KINDS else value)
+    if FLAGS[name].kind in _JSON_KINDS:
+        value = _without_parameters_in_text(value) if isinstance(value, str) else _without_parameters(value)
+    return without_passwords(value)
 
 
 _JSON_KINDS = ("json", "container_info")
@@ -36,9 +38,7 @@ _SECRET_NAME = re.compile(r"pass|pwd|secret|token|credential|private|auth|[a-z0-
 
 
 def _without_parameters(value):
-    """JSON, or its text, with what has a secret's name masked: {name: …}, and Mesos' {key: name, value: …}."""
-    if isinstance(value, str):
-        return _without_parameters_in_text(value)
+    """JSON with what has a secret's name masked: {name: …}, and Mesos' {key: name, value: …}."""
     if isinstance(value, (list, tuple)):
         return [_without_parameters(item) for item in value]
     if not isinstance(value, dict):
@@ -50,8 +50,9 @@ def _without_parameters(value):
 
 
 def _without_parameters_in_text(text):
-    if not text.lstrip().startswith(("{", "[")):
-        return text
+    if not text.lstrip().startswith(("{", "[")):  # a path, or protobuf's text form, as the agent prints it
+        named = any(_SECRET_NAME.search(word) for word in re.findall(r"[\w.-]+", text))
+        return MASK if named and not text.startswith(("/", "file://")) else text
     try:
         shown = _without_parameters(json.loads(text))
     except (ValueError, RecursionError):  # nobody knows what is in it

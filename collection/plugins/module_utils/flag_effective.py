@@ -5,7 +5,10 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 
+from ansible_collections.mesos.containerizer.plugins.module_utils import flag_text_form
 from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import masked
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_grammar import pairs
 from ansible_collections.mesos.containerizer.plugins.module_utils.flag_table import FLAGS, SECRET_FLAGS
@@ -19,9 +22,27 @@ def differences(settings, running, ignored):
         want, has = effective(settings[name]), running.get(name)
         if has is None:
             found.append("flag %s is not in effect (wanted %s)" % (name, masked(name, want)))
-        elif _meaning(name, want) != _meaning(name, str(has)):
+        elif _meaning(name, str(has)) not in [_meaning(name, text) for text in _texts(name, want)]:
             found.append("flag %s is %s, wanted %s" % (name, masked(name, str(has)), masked(name, want)))
     return found
+
+
+def _texts(name, want):
+    """How the agent may print a value: file://PATH as what is in the file, or for master as the path."""
+    kind = FLAGS[name].kind if name in FLAGS else "string"
+    path = want[7:] if want.startswith("file://") else want if kind in _JSON and want.startswith("/") else None
+    return [want] if path is None else [want, path] + _content(path)
+
+
+def _content(path):
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8") as stream:  # a FIFO does not hold us
+            return [stream.read(1 << 20)] if stat.S_ISREG(os.fstat(stream.fileno()).st_mode) else []
+    except (OSError, ValueError):
+        return []
+
+
+_JSON = ("json", "container_info")
 
 
 def _meaning(name, text):
@@ -37,7 +58,9 @@ def _meaning(name, text):
             return float(text)
         if kind == "parts" and text[:1] not in "[{":
             return pairs(text)
-        if kind in ("json", "container_info", "parts"):
+        if kind in _JSON:
+            return flag_text_form.of_json(json.loads(text)) if text[:1] in "{[" else flag_text_form.of_text(text)
+        if kind == "parts":
             return json.loads(text)
     except (KeyError, ValueError):
         pass

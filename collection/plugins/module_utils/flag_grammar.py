@@ -201,9 +201,10 @@ def _of_json(item):
     try:
         value = _JSON_VALUES[field](item[field])
         _sensible(field, value)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = str(error) if type(error) is ValueError else "its value has another form than that of a Resource"
-        raise ValueError("(%s) is wrong: %s" % (name, reason)) from error
+    except ValueError as error:
+        raise ValueError("(%s) is wrong: %s" % (name, error)) from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError("(%s) is wrong: its value has another form than that of a Resource" % name) from error
     _judge_given(name, item)
     return name, field
 
