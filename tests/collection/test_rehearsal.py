@@ -111,3 +111,18 @@ def test_below_a_directory_of_roots_alone_it_is_said_that_others_are_not_served(
     assert done.code == 0, done.text
     said = " ".join(done.text.split())
     assert f"users other than root cannot enter {closed}, so this installation launches for root alone" in said
+
+
+def test_a_rehearsal_leaves_nothing_among_the_hosts_records_and_in_its_bases(fleet, public_dir):
+    """Callers before 1.1 become the command: nobody stays to clear away after them."""
+    host = fleet.host("host")
+    base = public_dir / "base"
+    base.mkdir(0o711)
+    base.chmod(0o711)
+    state = public_dir / "state"
+    directories = {"/opt": {"base": str(base)}}
+    host.variables["mesos_shim_config"] = {"state_dir": str(state), "private_directories": directories}
+    done = fleet.site(host)
+    assert done.code == 0, done.text
+    assert list(base.iterdir()) == []
+    assert not state.exists() or list((state / "containers").iterdir()) == []

@@ -201,12 +201,13 @@ class Installation:
             made = shutil.ignore_patterns("*.bundle", "__pycache__")
             shutil.copytree(os.path.join(home, "lib"), os.path.join(source, "lib"), ignore=made)
             own = os.path.join(place, "config.json")
+            config = json.loads(text)
             with open(own, "w", encoding="utf-8") as stream:
-                stream.write(text)
+                # Its records are not the host's: before 1.1 no helper stays to remove them.
+                json.dump(dict(config, state_dir=os.path.join(place, "state")), stream)
             words = ["--prefix", place, "--source", source, "--name", "copy", "--config", own]
             self._run(home, "stage", words)
             helper = os.path.join(place, "releases", "copy", "bin", "mesos-containerizer")
-            config = json.loads(text)
             # Without isolation, which an operator may choose, there is nothing that a view must show.
             wanted = [] if config.get("on_unenforceable") == "usage-only" else expected(config)
             shut = public_paths.shut_above(self.prefix)
