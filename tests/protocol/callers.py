@@ -118,20 +118,7 @@ def call_of_agent(
     words, has_status = AGENTS[release]
     reading, writing = os.pipe()
     flags, environment = words(agent, asked, reading, writing)
-    process = subprocess.Popen(
-        [*prefix, str(agent.shim.helper), "launch", *flags],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        pass_fds=(reading, writing),
-        text=True,
-        cwd="/",
-    )
-    os.close(reading)
-    if go:
-        os.write(writing, b"\x10")
-    os.close(writing)
+    process = agent.spawn(["launch", *flags], environment, reading, writing, go, prefix)
     out, err = process.communicate(timeout=60)
     if not has_status:
         return process.returncode, out, err, None

@@ -63,7 +63,7 @@ class Agent:
     def start(self, command: str | dict[str, object], *, go: bool = True, **fields: object) -> subprocess.Popen[str]:
         """Start the helper by the 1.x protocol; with `go` the byte is written, else the agent is gone."""
         reading, writing = os.pipe()
-        return self._spawn(["launch"], self.variables(command, reading, writing, **fields), reading, writing, go)
+        return self.spawn(["launch"], self.variables(command, reading, writing, **fields), reading, writing, go)
 
     def words(self, command: str | dict[str, object], **fields: object) -> list[str]:
         """The helper by the 1.x protocol with its variables, for who starts it himself; the byte is there already."""
@@ -107,13 +107,20 @@ class Agent:
             **options,
         }
         words = [f"--{name}={value}" for name, value in arguments.items()]
-        return self._spawn(["launch", *words], {"PATH": "/usr/bin:/bin", **(environment or {})}, reading, writing, go)
+        return self.spawn(["launch", *words], {"PATH": "/usr/bin:/bin", **(environment or {})}, reading, writing, go)
 
-    def _spawn(
-        self, arguments: list[str], environment: dict[str, str], reading: int, writing: int, go: bool
+    def spawn(
+        self,
+        arguments: list[str],
+        environment: dict[str, str],
+        reading: int,
+        writing: int,
+        go: bool,
+        prefix: tuple[str, ...] = (),
     ) -> subprocess.Popen[str]:
+        """Start the helper, below the words `prefix`, with an agent's pipe; with `go` the byte is there."""
         process = subprocess.Popen(
-            [str(self.shim.helper), *arguments],
+            [*prefix, str(self.shim.helper), *arguments],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
