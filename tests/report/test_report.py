@@ -216,6 +216,8 @@ LITTLE: dict[str, dict[str, object]] = {
     "no-host": {**SEEN, "mesos_report_host": {"failed": True, "msg": "x answers what shim_host_info never does"}},
     "nothing": {},
     "went-away": {"mesos_report_host": HOST},
+    # What a host that went between two plays gives while a kept connection stands: the task's end, not the connection's.
+    "fell-silent": {**SEEN, "mesos_report_host": {"failed": True, "msg": "Timed out", "timedout": {"period": 5}}},
     "no-shim": SEEN,
     "no-doctor": {**SEEN, "mesos_report_host": {**HOST, "doctor_error": "no JSON"}},
     "no-usage": {**SEEN, "mesos_report_after": {"failed": True, "msg": "cannot be run"}},
@@ -229,6 +231,7 @@ def test_hosts_of_which_little_is_known_are_shown_all_the_same(tmp_path: Path) -
     assert {host["name"]: host["state"] for host in found["hosts"]} == {
         "nothing": "unreachable",
         "went-away": "unreachable",
+        "fell-silent": "unreachable",
         "no-shim": "ok",
         "no-host": "broken",
         "no-doctor": "broken",

@@ -152,7 +152,7 @@ def _host(name, known):
 def _reachable(known):
     """Whether the host was there from the first look to the last: one that goes in between leaves the play."""
     looks = [known.get("mesos_report_host"), known.get("mesos_report_flags")]
-    return all(look and not look.get("unreachable") for look in looks)
+    return all(look and not look.get("unreachable") for look in looks) and not looks[0].get("timedout")
 
 
 def _fill(host, known):
