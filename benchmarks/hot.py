@@ -1,4 +1,4 @@
-"""Writes shim/mesos_shim/hot.txt: `.venv/bin/python -m benchmarks.hot`."""
+"""Writes shim/mesos_shim/bundle/hot.txt: `.venv/bin/python -m benchmarks.hot`."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import sys
 from .errors import ShimError, fail, reason, unexpected
 
 if False:  # for the type checker alone: no launch imports typing
-    from .request import LaunchRequest
+    from .spec.request import LaunchRequest
 
 
 # What opening /dev/tty says where there is none (tty(4)): no session of a terminal, no such name, no such device.
@@ -25,9 +25,9 @@ def main(config: str = "/etc/mesos-shim/config.json", agent: bool = False) -> No
         elif arguments[:1] == ["run"] and not _asks_help(arguments):
             status = _run(arguments[1:], config)
         else:
-            from . import commands
+            from .commands import dispatch
 
-            status = commands.main(arguments, config)
+            status = dispatch.main(arguments, config)
     except ShimError as error:
         status = fail(name, str(error), 1 if agent else error.exit_code)
     except KeyboardInterrupt:
@@ -49,7 +49,8 @@ def _asks_help(arguments: "list[str]") -> bool:
 
 
 def _run(arguments: "list[str]", config: str) -> int:
-    from . import launch, request
+    from .launch import order
+    from .spec import request
 
     asked = request.from_arguments(arguments, config)
     if asked.json:
@@ -58,11 +59,11 @@ def _run(arguments: "list[str]", config: str) -> int:
         raise ShimError("run: no command; it goes after '--'")
     if asked.user is not None and sys.platform == "linux" and _at_terminal():
         _leave_terminal(asked)
-    if launch.needs_parent(asked):
-        from . import supervise
+    if order.needs_parent(asked):
+        from .launch import supervisor
 
-        return supervise.run(asked)
-    launch.run(asked, [])
+        return supervisor.run(asked)
+    order.run(asked, [])
     return 125  # exec does not return
 
 
@@ -81,11 +82,11 @@ def _at_terminal() -> bool:
 
 def _leave_terminal(asked: "LaunchRequest") -> None:
     """Go on at a terminal of the command's own, where it is another user's than the caller's."""
-    from . import identity
+    from .system import credentials
 
-    user = identity.of_user(asked.user, asked.user_named)
+    user = credentials.of_user(asked.user, asked.user_named)
     if user.uid != posix.geteuid():
-        from . import terminal
+        from .launch import terminal
 
         terminal.separate(user.uid)
 

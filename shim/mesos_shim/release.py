@@ -74,7 +74,7 @@ def _write_programs(staging: Path, final: Path, config: Path) -> None:
     python = sys.executable
     if len(python) + len("#! -ISBXutf8") > _MAX_SHEBANG or " " in python:
         raise ReleaseError(f"interpreter {python!r}: its path is too long or has a space: no script can name it")
-    bundle = _loaded("bundle", staging / "lib/mesos_shim/bundle.py")  # the archive's own
+    bundle = _loaded("pack", staging / "lib/mesos_shim/bundle/pack.py")  # the archive's own
     (staging / "bin").mkdir()
     for name in PROGRAMS:
         agent = name == "mesos-containerizer"
@@ -233,7 +233,7 @@ def _link_of_ours(path: str) -> "str | None":
     Only through directories and links that nobody but root and we could have made, and onto no FUSE mount: whoever
     could is not asked, for the answer may never come.
     """
-    wary = _sibling("wary")
+    guarded_walk = _sibling("system/guarded_walk.py")
     trusted, done = (0, os.geteuid()), "/"
     pending = [part for part in reversed(path.split("/")) if part not in ("", ".")]
     for _ in range(_MAX_STEPS):
@@ -244,7 +244,7 @@ def _link_of_ours(path: str) -> "str | None":
             done = os.path.dirname(done)
             continue
         try:
-            status, link = _entry(wary, done, name)
+            status, link = _entry(guarded_walk, done, name)
         except (OSError, ValueError):
             return None
         if link is not None and status.st_uid in trusted:
@@ -257,11 +257,11 @@ def _link_of_ours(path: str) -> "str | None":
     return None
 
 
-def _entry(wary: "Any", directory: str, name: str) -> "tuple[os.stat_result, str | None]":
+def _entry(guarded_walk: "Any", directory: str, name: str) -> "tuple[os.stat_result, str | None]":
     """Status of an entry, and where it leads if it is a link. Raises OSError, ValueError."""
-    parent = wary.walk(directory)
+    parent = guarded_walk.walk(directory)
     try:
-        fd = wary.step(parent, name)
+        fd = guarded_walk.step(parent, name)
     finally:
         os.close(parent)
     try:
@@ -275,9 +275,9 @@ _MAX_STEPS = 64
 _MAX_SECONDS = 30.0  # for the command lines of all processes
 
 
-def _sibling(name: str) -> "Any":
+def _sibling(path: str) -> "Any":
     """Another file of the release: this one runs alone, without a package around it."""
-    return _loaded(name, Path(__file__).parent / f"{name}.py")
+    return _loaded(Path(path).stem, Path(__file__).parent / path)
 
 
 def _loaded(name: str, path: Path) -> "Any":

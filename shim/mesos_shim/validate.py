@@ -2,8 +2,10 @@
 
 import sys
 
-from . import config, container_info, jsontext, options
+from .commands import options
 from .errors import ShimError, one_line, reason
+from .spec import config, container_info
+from .system import strict_json
 
 HELP = """\
 usage: mesos-shim validate FILE|-
@@ -27,7 +29,7 @@ def main(arguments: "list[str]") -> int:
     where = "standard input" if name == "-" else name
     data = _read(name)
     try:
-        value = _yaml(data, where) if name.endswith((".yml", ".yaml")) else jsontext.parse(data, where)
+        value = _yaml(data, where) if name.endswith((".yml", ".yaml")) else strict_json.parse(data, where)
     except ShimError as error:
         return _report([str(error)])
     if isinstance(value, dict) and not {"volumes", "type"} & set(value):
@@ -46,7 +48,7 @@ def _report(problems: "list[str]") -> int:
 
 def _read(name: str) -> bytes:
     """What there is to judge, and a byte more where it is too long."""
-    limit = jsontext.MAX_BYTES + 1
+    limit = strict_json.MAX_BYTES + 1
     if name == "-":
         return sys.stdin.buffer.read(limit)
     try:
@@ -62,7 +64,7 @@ def _read(name: str) -> bytes:
 
 def _yaml(data: bytes, where: str) -> object:
     try:
-        from . import yamltext
+        from .commands import yaml_text
     except ImportError:
         raise ShimError(f"{where}: PyYAML is not installed here; give JSON") from None
-    return yamltext.parse(data, where)
+    return yaml_text.parse(data, where)

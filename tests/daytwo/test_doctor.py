@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mesos_shim.doctor import installation
+from mesos_shim.commands.doctor import installation
 from mesos_shim.isolators import cgroup
 
 from ..conftest import NOBODY, PYTHON, Shim, needs_root
@@ -294,7 +294,7 @@ def test_where_ordinary_users_may_not_make_user_namespaces(shim: Shim) -> None:
 
 
 def test_an_interpreter_that_others_cannot_execute(open_tmp: Path) -> None:
-    from mesos_shim.doctor import installation
+    from mesos_shim.commands.doctor import installation
 
     python = open_tmp / "shut/bin/python"
     python.parent.mkdir(parents=True)

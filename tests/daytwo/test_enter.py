@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from mesos_shim import enter as module
-from mesos_shim import namespaces, record
+from mesos_shim.commands import enter as module
+from mesos_shim.containers import namespaces, record
 from mesos_shim.errors import ShimError
 
 from ..conftest import NOBODY, PYTHON, Shim, needs_root

@@ -69,8 +69,8 @@ def test_a_record_that_was_replaced_meanwhile_stays(
     start: Starter, shim: Shim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next container of that name is launched between gc's look and its unlink."""
-    from mesos_shim import gc as module
-    from mesos_shim import registry
+    from mesos_shim.commands import gc as module
+    from mesos_shim.containers import registry
 
     container = start()
     path = shim.state_dir / "containers/c1.json"

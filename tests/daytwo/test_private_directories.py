@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from mesos_shim import gc as module
-from mesos_shim import leftovers, record
+from mesos_shim.commands import gc as module
+from mesos_shim.commands import leftovers
+from mesos_shim.containers import record
 
 from ..conftest import NOBODY, Shim, needs_root
 from ..containers import Starter, alive, wait_for

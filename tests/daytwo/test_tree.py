@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mesos_shim import tree
+from mesos_shim.system import remove_tree
 
 from .. import fuse
 from ..conftest import CHECKOUT, NOBODY, PYTHON, SOAK, needs_root
@@ -22,7 +22,7 @@ from ..conftest import CHECKOUT, NOBODY, PYTHON, SOAK, needs_root
 def remove(path: Path, inode: tuple[int, int] | None = None) -> str | None:
     fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        return tree.remove(fd, path.name, inode)
+        return remove_tree.remove(fd, path.name, inode)
     finally:
         os.close(fd)
 
@@ -129,11 +129,11 @@ def test_few_descriptors_however_deep(top: Path) -> None:
     deepen(top, 60)
     script = f"""
 import os, resource, sys
-sys.path.insert(0, {str(Path(tree.__file__).parents[1])!r})
-from mesos_shim import tree
+sys.path.insert(0, {str(Path(remove_tree.__file__).parents[2])!r})
+from mesos_shim.system import remove_tree
 fd = os.open({str(top.parent)!r}, os.O_RDONLY)
 resource.setrlimit(resource.RLIMIT_NOFILE, (12, 12))
-print(tree.remove(fd, "top"))
+print(remove_tree.remove(fd, "top"))
 """
     done = subprocess.run([PYTHON, "-ISBc", script], capture_output=True, text=True, check=True)
     assert done.stdout == "None\n"
@@ -155,9 +155,9 @@ def test_a_mount_is_not_entered(top: Path, tmp_path: Path, kind: str) -> None:
     }[kind]
     script = f"""
 import os, sys
-sys.path.insert(0, {str(Path(tree.__file__).parents[1])!r})
-from mesos_shim import tree
-print(tree.remove(os.open(".", os.O_RDONLY), "top"))
+sys.path.insert(0, {str(Path(remove_tree.__file__).parents[2])!r})
+from mesos_shim.system import remove_tree
+print(remove_tree.remove(os.open(".", os.O_RDONLY), "top"))
 """
     (tmp_path / "script").write_text(script)
     command = f"{mount} && {PYTHON} -ISB script && ls top/a/mount precious"
@@ -181,11 +181,11 @@ def test_an_ordinary_user_opens_what_he_has_shut(open_tmp: Path) -> None:
     (top / "shut").chmod(0)
     script = f"""
 import os, sys
-sys.path.insert(0, {str(Path(tree.__file__).parents[1])!r})
-from mesos_shim import tree
-print(tree.remove(os.open({str(open_tmp)!r}, os.O_RDONLY), "top"))
+sys.path.insert(0, {str(Path(remove_tree.__file__).parents[2])!r})
+from mesos_shim.system import remove_tree
+print(remove_tree.remove(os.open({str(open_tmp)!r}, os.O_RDONLY), "top"))
 """
-    lib = Path(tree.__file__).parents[1]
+    lib = Path(remove_tree.__file__).parents[2]
     if not os.access(lib, os.X_OK) or any(not parent.stat().st_mode & 1 for parent in lib.parents):
         pytest.skip(f"the checkout {lib} is not for other users")
     words = [PYTHON, "-ISBc", script]
@@ -238,7 +238,7 @@ def test_the_way_up_is_not_believed_blindly(top: Path, tmp_path: Path, monkeypat
     (top / "a/b").mkdir(parents=True)
     (tmp_path / "elsewhere/b").mkdir(parents=True)
     (tmp_path / "elsewhere/precious").touch()
-    real = tree._empty
+    real = remove_tree._empty
     moved = []
 
     def empty(fd: int, *rest: object) -> list[str]:
@@ -248,7 +248,7 @@ def test_the_way_up_is_not_believed_blindly(top: Path, tmp_path: Path, monkeypat
             moved.append(fd)
         return real(fd, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(tree, "_empty", empty)
+    monkeypatch.setattr(remove_tree, "_empty", empty)
     problem = remove(top)
     assert moved
     assert problem is not None and "moved away" in problem
@@ -277,7 +277,7 @@ def test_each_bound_ends_the_walk_and_says_so(top: Path, monkeypatch: pytest.Mon
     (top / "a/b/c/d").mkdir(parents=True)
     for number in range(20):
         (top / f"a/b/{number}").touch()
-    monkeypatch.setattr(tree, bound, {"MAX_ENTRIES": 5, "MAX_SECONDS": -1.0, "MAX_DEPTH": 2}[bound])
+    monkeypatch.setattr(remove_tree, bound, {"MAX_ENTRIES": 5, "MAX_SECONDS": -1.0, "MAX_DEPTH": 2}[bound])
     problem = remove(top)
     assert problem is not None
     assert "stopped" in problem
@@ -289,7 +289,7 @@ def test_each_bound_ends_the_walk_and_says_so(top: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_tree_that_grows_ahead_ends_the_walk(top: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    monkeypatch.setattr(tree, "MAX_SECONDS", 1.0)
+    monkeypatch.setattr(remove_tree, "MAX_SECONDS", 1.0)
     script = "import time\n" + GROWING.format(step=STEPS[step])
     grower = subprocess.Popen([PYTHON, "-c", script, str(top)], stdout=subprocess.PIPE)
     done: list[str | None] = []
@@ -314,8 +314,8 @@ def test_a_mount_that_never_answers_is_not_asked(top: Path, make: Callable[[Path
     (top / "in").mkdir()
     make(top / "in/mounted")
     script = (
-        "import os, sys; sys.path.insert(0, sys.argv[1]); from mesos_shim import tree\n"
-        "print(tree.remove(os.open(sys.argv[2], os.O_RDONLY), 'top'))"
+        "import os, sys; sys.path.insert(0, sys.argv[1]); from mesos_shim.system import remove_tree\n"
+        "print(remove_tree.remove(os.open(sys.argv[2], os.O_RDONLY), 'top'))"
     )
     words = [PYTHON, "-c", script, str(CHECKOUT / "shim"), str(top.parent)]
     command = [*fuse.over(top / "in/mounted"), *words]

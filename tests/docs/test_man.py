@@ -122,7 +122,7 @@ def test_completions_know_every_option_of_the_program(shim: Shim) -> None:
 
 
 def test_the_page_names_every_key_of_the_configuration() -> None:
-    from mesos_shim import config
+    from mesos_shim.spec import config
 
     page = rendered()
     assert [key for key in config._READERS if key not in page] == []

@@ -9,9 +9,10 @@ import atheris
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "shim"))
 with atheris.instrument_imports(include=["mesos_shim"]):
-    from mesos_shim import config, container_info, jsontext
-    from mesos_shim.agent import call, held, isolator_commands, launch_info, setup
+    from mesos_shim.agent import call, checkpoint, common, isolator_commands, launch_info
     from mesos_shim.errors import ShimError
+    from mesos_shim.spec import config, container_info
+    from mesos_shim.system import strict_json
 
 
 def one_input(data: bytes) -> None:
@@ -19,12 +20,12 @@ def one_input(data: bytes) -> None:
     kind, data = data[:1], data[1:]
     try:
         if kind < b"\x40":
-            for read in (held.container_config, held.executor_info):
+            for read in (checkpoint.container_config, checkpoint.executor_info):
                 found = read(data, "data")
                 if found.container_info is not None:
                     container_info.parse(found.container_info, "ContainerInfo")
             return
-        value = jsontext.parse(data, "data")
+        value = strict_json.parse(data, "data")
         if kind < b"\x80":
             container_info.parse(value, "ContainerInfo")
         elif kind < b"\xc0":
@@ -33,8 +34,8 @@ def one_input(data: bytes) -> None:
             launch_info.Process(value)
             launch_info.groups(value)
         given = call.read(["--command={}", "--directory=/a", "--commands=" + data.decode("utf-8", "surrogateescape")])
-        items = setup.objects(given.launch_info().get("pre_exec_commands"), "--commands")
-        isolator_commands.sort([setup.command(item, "--commands") for item in items], None, False, "/a", "--commands")
+        items = common.objects(given.launch_info().get("pre_exec_commands"), "--commands")
+        isolator_commands.sort([common.command(item, "--commands") for item in items], None, False, "/a", "--commands")
     except ShimError:
         return
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from mesos_shim import passes
-from mesos_shim.identity import Identity
-from mesos_shim.plan import Facts
+from mesos_shim.plan import pass_through
+from mesos_shim.plan.model import Facts
+from mesos_shim.system.credentials import Identity
 
 from ..conftest import NOBODY, Shim, needs_root
 from ..launching import ACCESS, acl_for, give, launch, refused, said, tree, volume, words
@@ -123,7 +123,7 @@ def test_what_is_passed_through_is_judged_where_it_was_opened(
 ) -> None:
     """Between the first look, which refuses a link quietly, and the walk that pins the inode."""
     name = covered / "krb5cc"
-    walk = passes.resolve
+    walk = pass_through.resolve
 
     def replaced(*arguments: object, **keywords: object) -> object:
         name.unlink()
@@ -131,9 +131,9 @@ def test_what_is_passed_through_is_judged_where_it_was_opened(
         return walk(*arguments, **keywords)
 
     facts = Facts(walk("/", "the sandbox", (0,)), Identity(NOBODY, NOBODY, [], switch=True))
-    assert passes._passable(str(name), facts, (0,), []) is not None
-    monkeypatch.setattr(passes, "resolve", replaced)
-    assert passes._passable(str(name), facts, (0,), []) is None
+    assert pass_through._passable(str(name), facts, (0,), []) is not None
+    monkeypatch.setattr(pass_through, "resolve", replaced)
+    assert pass_through._passable(str(name), facts, (0,), []) is None
 
 
 # What is made, or taken, in the sandbox.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mesos_shim import linux
+from mesos_shim.system import syscalls
 
 from ..conftest import NOBODY, Shim, needs_root
 from ..launching import launch, refused, said, volume
@@ -33,7 +33,7 @@ def lying() -> Iterator[Mounter]:
         path.mkdir(exist_ok=True)
         device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
         options = f"fd={device},rootmode=40000,user_id={user},group_id={user},allow_other"
-        linux.mount("lies", str(path), "fuse.lies", linux.MS_NOSUID | linux.MS_NODEV, options)
+        syscalls.mount("lies", str(path), "fuse.lies", syscalls.MS_NOSUID | syscalls.MS_NODEV, options)
         daemon = [sys.executable, str(Path(__file__).with_name("lying.py")), str(device), str(says)]
         mounted.append((path, subprocess.Popen(daemon, pass_fds=[device])))
         os.close(device)
@@ -42,7 +42,7 @@ def lying() -> Iterator[Mounter]:
     yield mount
     for path, daemon in mounted:
         with suppress(OSError):
-            linux.umount(str(path), linux.MNT_DETACH)
+            syscalls.umount(str(path), syscalls.MNT_DETACH)
         daemon.kill()
         daemon.wait()
 

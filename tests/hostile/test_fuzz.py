@@ -17,10 +17,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from mesos_shim import config, container_info, jsontext, policy
-from mesos_shim.agent import call, held, isolator_commands, launch_info, modern, protobuf, setup
-from mesos_shim.container_info import ContainerInfo
+from mesos_shim.agent import call, checkpoint, common, isolator_commands, launch, launch_info, protobuf
 from mesos_shim.errors import ShimError, one_line
+from mesos_shim.spec import config, container_info, policy
+from mesos_shim.spec.container_info import ContainerInfo
+from mesos_shim.system import strict_json
 
 from ..conftest import CHECKOUT, SOAK
 from ..protocol import wire
@@ -230,7 +231,7 @@ def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def short(text: str) -> int:
     """A number that is no bomb."""
-    assert len(text) <= jsontext.MAX_DIGITS
+    assert len(text) <= strict_json.MAX_DIGITS
     return int(text)
 
 
@@ -252,16 +253,16 @@ def depth(value: object) -> int:
 @example(b"[" * 65 + b"]" * 65)
 def test_json(data: bytes) -> None:
     try:
-        value = jsontext.parse(data, "text")
+        value = strict_json.parse(data, "text")
     except ShimError as error:
         check_message(str(error))
         return
     # What is accepted, the standard library's parser reads the same way, and it survives a way out and in.
     assert repr(value) == repr(json.loads(data, object_pairs_hook=unique, parse_int=short, parse_constant=pytest.fail))
-    assert depth(value) <= jsontext.MAX_DEPTH
+    assert depth(value) <= strict_json.MAX_DEPTH
     json.dumps(value, ensure_ascii=False).encode("utf-8")
     if "inf" not in repr(value):
-        assert repr(jsontext.parse(jsontext.dump(value).encode(), "again")) == repr(value)
+        assert repr(strict_json.parse(strict_json.dump(value).encode(), "again")) == repr(value)
 
 
 launch_infos = record(
@@ -329,7 +330,7 @@ def test_launch_info(data: bytes) -> None:
     posix.environ[b"MESOS_CONTAINERIZER_LAUNCH_INFO"] = data
     try:
         given_ = call.read([])
-        work = modern._read(given_, given_.launch_info(), "/nowhere/config.json")
+        work = launch._read(given_, given_.launch_info(), "/nowhere/config.json")
         process = launch_info.Process(work.info)
     except ShimError as error:
         check_message(str(error))
@@ -366,10 +367,10 @@ def test_arguments_of_a_call(arguments: list[str]) -> None:
         info = given_.launch_info()
         process = launch_info.Process(info, searches=False)
         assert all(isinstance(word, str) for word in process.command.argv)
-        items = setup.objects(info.get("pre_exec_commands"), "--commands")
-        commands = [setup.command(item, "--commands") for item in items]
+        items = common.objects(info.get("pre_exec_commands"), "--commands")
+        commands = [common.command(item, "--commands") for item in items]
         found = isolator_commands.sort(commands, None, False, "/sandbox", "--commands")
-        assert not any(isinstance(step, setup.Command) and step.shell for step in found.steps)
+        assert not any(isinstance(step, common.Command) and step.shell for step in found.steps)
     except ShimError as error:
         check_message(str(error))
 
@@ -405,7 +406,7 @@ messages = st.one_of(
 @FUZZ
 @given(messages)
 def test_protobuf(data: bytes) -> None:
-    for read in (held.container_config, held.executor_info):
+    for read in (checkpoint.container_config, checkpoint.executor_info):
         try:
             found = read(data, "config")
             if found.container_info is not None:

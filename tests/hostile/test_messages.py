@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mesos_shim import config as configuration
-from mesos_shim import ps, record
-from mesos_shim.usage import command as usage
+from mesos_shim.commands import ps, usage
+from mesos_shim.containers import record
+from mesos_shim.spec import config as configuration
 
 from ..conftest import NOBODY, Shim, needs_root
 from ..containers import Starter

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from mesos_shim import enter, namespaces
-from mesos_shim.agent import join
+from mesos_shim.agent import debug_container
+from mesos_shim.commands import enter
+from mesos_shim.containers import namespaces
 from mesos_shim.errors import ShimError
 
 from ..conftest import NOBODY, SOAK, Shim, needs_root
@@ -45,7 +46,7 @@ def test_at_every_moment(start: Starter, shim: Shim, monkeypatch: pytest.MonkeyP
     """By what `enter` asks and by what a DEBUG container does."""
     at = {"the owners": "_check_owners", "the second look": "_ask_again", "the end": "_check_life"}.get(moment, "_open")
     real = getattr(namespaces, at)
-    for name, kinds in (("c1", namespaces.KINDS), ("c2", join.IN_CHILD)):
+    for name, kinds in (("c1", namespaces.KINDS), ("c2", debug_container.IN_CHILD)):
         container = start(
             "--user", "nobody", "--isolation", "filesystem/shared,namespaces/ipc", "--volume", "t:/opt", name=name
         )

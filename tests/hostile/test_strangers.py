@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mesos_shim import gc, paths
+from mesos_shim.commands import gc
 from mesos_shim.isolators import cgroup
+from mesos_shim.system import paths
 from mesos_shim.usage import sample, statistics
 
 from ..conftest import Shim, needs_root

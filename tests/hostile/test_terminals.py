@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mesos_shim import linux
+from mesos_shim.system import syscalls
 
 from ..conftest import NOBODY, PYTHON, Shim, needs_root
 from ..containers import Starter, wait_for
@@ -117,7 +117,7 @@ def test_what_stays_behind_has_no_terminal_of_roots(
 
 
 # keyctl(2), add_key(2): of every architecture the latter's number is two less.
-KEYCTL = linux._keyctl(os.uname().machine, is_64=True)
+KEYCTL = syscalls._keyctl(os.uname().machine, is_64=True)
 GET_ID, JOIN, READ, SESSION = 0, 1, 11, -3
 
 READER = f"""
@@ -197,7 +197,7 @@ def test_a_kernel_that_gives_no_keyring(shim: Shim, sandbox: Path, code: str, ou
 )
 def test_the_calls_number(machine: str, is_64: bool, number: int) -> None:
     """From the kernel's tables (arch/*/kernel/syscalls, include/uapi/asm-generic/unistd.h)."""
-    assert linux._keyctl(machine, is_64) == number
+    assert syscalls._keyctl(machine, is_64) == number
 
 
 def test_roots_environment_stays_outside(shim: Shim, start: Starter, sandbox: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mesos_shim import bundle
+from mesos_shim.bundle import pack
 
 from ..conftest import NOBODY, PYTHON, Shim, install, needs_root
 from ..launching import give, info, launch, said, volume
@@ -192,7 +192,7 @@ def test_the_modules_of_a_launch(shim: Shim, sandbox: Path, bundled: bool) -> No
     """
     found = modules(shim, sandbox, bundled, "--volume", "tmp:/tmp", "--volume", "/usr/share:/opt:RO")
     ours = {name for name in found if name.split(".")[0] == "mesos_shim"}
-    expected = set(bundle.usual(Path(bundle.__file__).with_name("hot.txt"))["mesos-shim"])
+    expected = set(pack.usual(Path(pack.__file__).with_name("hot.txt"))["mesos-shim"])
     assert ours == expected if bundled else ours >= expected
     assert not bundled or found - ours <= ALLOWED
 

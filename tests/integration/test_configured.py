@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mesos_shim import passes, resolve
+from mesos_shim.plan import pass_through
+from mesos_shim.system import walk
 
 from .. import fuse
 from ..conftest import CHECKOUT, NOBODY, PYTHON, Shim, needs_root
@@ -190,11 +191,13 @@ def test_a_directory_of_a_glob_that_a_user_mounted_over_stays_hidden(shim: Shim,
 OPEN_PASSED = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from mesos_shim import plan, resolve, view
-found = resolve.resolve(sys.argv[2], "found", (0, %d))
+from mesos_shim.launch import mount_view
+from mesos_shim.plan import model
+from mesos_shim.system import walk
+found = walk.resolve(sys.argv[2], "found", (0, %d))
 found.path = sys.argv[3]
-made = plan.Plan("c1", found, None)
-print(view._open_passed(plan.Mount(plan.PASS, "the name", found), made), made.warnings)
+made = model.Plan("c1", found, None)
+print(mount_view._open_passed(model.Mount(model.PASS, "the name", found), made), made.warnings)
 """
 
 
@@ -211,14 +214,14 @@ def test_a_fuse_mount_that_came_meanwhile_stays_hidden(covered: Path) -> None:
 
 def test_a_million_names_are_not_looked_at(covered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any user can put as many into /tmp, and each launch would list them."""
-    monkeypatch.setattr(passes, "MAX_NAMES", 5)
+    monkeypatch.setattr(pass_through, "MAX_NAMES", 5)
     for number in range(20):
         (covered / f"krb5cc_{number:02}").write_text("")
     looked: list[str] = []
     monkeypatch.setattr(fnmatch, "fnmatchcase", lambda name, _: looked.append(name) or True)
     hidden: list[str] = []
-    where = resolve.resolve(str(covered), "covered", (0,))
-    found = passes._names(where, "krb5cc_*", hidden)
+    where = walk.resolve(str(covered), "covered", (0,))
+    found = pass_through._names(where, "krb5cc_*", hidden)
     os.close(where.fd)
     assert len(looked) == 5
     assert set(found) <= set(looked)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mesos_shim import record
+from mesos_shim.containers import record
 from mesos_shim.isolators import cgroup
 
 from ..conftest import PYTHON, Shim, needs_root

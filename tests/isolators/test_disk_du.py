@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from mesos_shim import linux, sandbox_dirs
 from mesos_shim.isolators import disk_du
+from mesos_shim.launch import sources
+from mesos_shim.system import syscalls
 from mesos_shim.usage import sample
 
 from .. import fuse
@@ -44,14 +45,14 @@ def test_a_wide_and_a_deep_tree_take_few_descriptors(tmp_path: Path, few_descrip
 def test_without_descriptors_there_is_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sum of what could be opened would say that the sandbox is small."""
     (tmp_path / "a").mkdir()
-    real = sandbox_dirs.step
+    real = sources.step
 
     def exhausted(fd: int, name: str, flags: int) -> int:
         if name == "a":
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         return real(fd, name, flags)
 
-    monkeypatch.setattr(sandbox_dirs, "step", exhausted)
+    monkeypatch.setattr(sources, "step", exhausted)
     with pytest.raises(OSError, match="Too many open files"):
         disk_du.used(str(tmp_path))
 
@@ -108,7 +109,7 @@ def test_without_statx_the_figure_is_the_same(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "a/file").write_bytes(b"x" * 50000)
     os.link(tmp_path / "a/file", tmp_path / "again")
     before = disk_du.used(str(tmp_path))
-    monkeypatch.setattr(linux, "_statx", linux._absent)
+    monkeypatch.setattr(syscalls, "_statx", syscalls._absent)
     assert disk_du.used(str(tmp_path)) == before == du(tmp_path)
 
 

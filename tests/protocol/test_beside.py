@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from mesos_shim import beside, launch
-from mesos_shim import record as place
+from mesos_shim.containers import record as place
+from mesos_shim.launch import order, spawn
 
 from ..conftest import NOBODY, PYTHON, Shim, needs_root
 from ..containers import alive, wait_for
@@ -255,7 +255,7 @@ def test_a_command_whose_start_nobody_can_tell_is_not_named(open_tmp: Path, monk
     stands = {"container_id": "c1", "pid": 1, "start_time": 2}
     made = SimpleNamespace(recorded=dict(stands), record_place=place.open_place(str(open_tmp)), warnings=[])
     monkeypatch.setattr(place, "start_time", lambda pid: None)
-    launch.name_in_record(made, 4711)
+    order.name_in_record(made, 4711)
     assert made.recorded == stands
     assert list((open_tmp / "containers").iterdir()) == []
     assert "no start time in /proc/4711/stat" in made.warnings[0]
@@ -318,5 +318,5 @@ def test_an_old_c_library_that_hides_a_failed_exec_is_not_used(
             raise version
         return version
 
-    monkeypatch.setattr("mesos_shim.beside.posix.confstr", confstr)
-    assert beside._tells_failures() == tells
+    monkeypatch.setattr("mesos_shim.launch.spawn.posix.confstr", confstr)
+    assert spawn._tells_failures() == tells

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mesos_shim import container_info
-from mesos_shim.agent import held, protobuf
+from mesos_shim.agent import checkpoint, protobuf
 from mesos_shim.errors import ShimError
+from mesos_shim.spec import container_info
 
 from ..conftest import NOBODY
 from . import wire
@@ -17,12 +17,12 @@ from . import wire
 CAPTURES = Path(__file__).with_name("captures")
 
 
-def config(name: str) -> held.Held:
+def config(name: str) -> checkpoint.Held:
     """The captured ContainerConfig `name`."""
     path = CAPTURES / f"{name}.config"
-    message = held.read_message(str(path))
+    message = checkpoint.read_message(str(path))
     assert message is not None
-    return held.container_config(message, path.name)
+    return checkpoint.container_config(message, path.name)
 
 
 def test_frameworks_container_info_of_a_real_agent() -> None:
@@ -42,10 +42,10 @@ def test_frameworks_container_info_of_a_real_agent() -> None:
 def test_nested_container_does_not_take_its_parents_container_info() -> None:
     """Field 8 of a DEBUG container is its parent's ExecutorInfo, ContainerInfo included: it is not its own."""
     debug = config("shared-debug")
-    assert debug.container_class == held.DEBUG
+    assert debug.container_class == checkpoint.DEBUG
     assert debug.container_info is None
     nested = config("shared-nested-own")
-    assert nested.container_class != held.DEBUG
+    assert nested.container_class != checkpoint.DEBUG
     assert nested.container_info is not None
 
 
@@ -56,7 +56,7 @@ def test_every_form_of_a_volume() -> None:
     host = wire.data(1, "/b") + wire.number(3, 2)
     propagation = wire.data(2, wire.number(1, 1))
     host += wire.data(5, wire.number(1, 4) + wire.data(5, wire.data(1, "/srv/b") + propagation))
-    value = held.container_info(wire.container_info(sandbox, host), "test")
+    value = checkpoint.container_info(wire.container_info(sandbox, host), "test")
     info = container_info.parse_or_refuse(value, "ContainerInfo")
     assert [(v.container_path, v.host_path, v.read_only, v.propagation) for v in info.volumes] == [
         ("/a", "x/y", False, False),
@@ -80,7 +80,7 @@ def test_every_form_of_a_volume() -> None:
 def test_what_is_not_ours_is_refused_by_name(message: bytes, named: str) -> None:
     """Nothing that a message holds is honoured or dropped in silence."""
     with pytest.raises(ShimError, match=named.replace(".", r"\.")):
-        container_info.parse_or_refuse(held.container_info(message, "test"), "ContainerInfo")
+        container_info.parse_or_refuse(checkpoint.container_info(message, "test"), "ContainerInfo")
 
 
 @pytest.mark.parametrize(
@@ -107,12 +107,12 @@ def test_a_file_that_lies_about_its_length_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "config"
     path.write_bytes(wire.checkpoint(wire.data(3, "/sandbox"))[:-3])
     with pytest.raises(ShimError, match="its own length"):
-        held.read_message(str(path))
+        checkpoint.read_message(str(path))
     path.write_bytes(b"\x01")
     with pytest.raises(ShimError, match="its own length"):
-        held.read_message(str(path))
+        checkpoint.read_message(str(path))
     path.unlink()
-    assert held.read_message(str(path)) is None
+    assert checkpoint.read_message(str(path)) is None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: another user's file")
@@ -120,10 +120,10 @@ def test_another_users_file_in_its_place_is_refused(tmp_path: Path) -> None:
     """What it says decides whose volumes are whose."""
     path = tmp_path / "config"
     path.write_bytes(wire.checkpoint(wire.data(3, "/sandbox")))
-    assert held.read_message(str(path)) is not None
+    assert checkpoint.read_message(str(path)) is not None
     os.chown(path, NOBODY, NOBODY)
     with pytest.raises(ShimError, match="does not belong to the agent"):
-        held.read_message(str(path))
+        checkpoint.read_message(str(path))
 
 
 def test_a_link_or_a_fifo_in_its_place_is_refused(tmp_path: Path) -> None:
@@ -131,8 +131,8 @@ def test_a_link_or_a_fifo_in_its_place_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "config"
     path.symlink_to("/etc/hostname")
     with pytest.raises(ShimError):
-        held.read_message(str(path))
+        checkpoint.read_message(str(path))
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(ShimError):
-        held.read_message(str(path))
+        checkpoint.read_message(str(path))

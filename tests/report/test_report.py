@@ -216,7 +216,7 @@ LITTLE: dict[str, dict[str, object]] = {
     "no-host": {**SEEN, "mesos_report_host": {"failed": True, "msg": "x answers what shim_host_info never does"}},
     "nothing": {},
     "went-away": {"mesos_report_host": HOST},
-    # What a host that went between two plays gives while a kept connection stands: the task's end, not the connection's.
+    # What a host that went between two plays gives while a kept connection stands: the end of the task.
     "fell-silent": {**SEEN, "mesos_report_host": {"failed": True, "msg": "Timed out", "timedout": {"period": 5}}},
     "no-shim": SEEN,
     "no-doctor": {**SEEN, "mesos_report_host": {**HOST, "doctor_error": "no JSON"}},

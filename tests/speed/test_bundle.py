@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mesos_shim import bundle
+from mesos_shim.bundle import pack
 
 from ..conftest import PYTHON, Shim, install
 from ..launching import refused, said
@@ -17,8 +17,8 @@ from . import usual
 def test_the_list_of_hot_functions_is_what_usual_launches_call(open_tmp: Path) -> None:
     """A function that joins the launch path shows here, and in the review of hot.txt: it costs every launch."""
     called = usual.called(open_tmp)
-    listed = bundle.usual(usual.HOT)
-    remedy = "run .venv/bin/python -m benchmarks.hot and commit shim/mesos_shim/hot.txt"
+    listed = pack.usual(usual.HOT)
+    remedy = "run .venv/bin/python -m benchmarks.hot and commit shim/mesos_shim/bundle/hot.txt"
     for program, modules in called.items():
         assert set(modules) == set(listed[program]), remedy
         late = {module: names - listed[program][module] for module, names in modules.items()}
@@ -26,7 +26,7 @@ def test_the_list_of_hot_functions_is_what_usual_launches_call(open_tmp: Path) -
 
 
 def test_every_listed_function_exists() -> None:
-    for modules in bundle.usual(usual.HOT).values():
+    for modules in pack.usual(usual.HOT).values():
         for module, names in modules.items():
             path = usual.PACKAGE.parent / module.replace(".", "/")
             path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
@@ -75,7 +75,7 @@ def test_everything_that_waits_can_be_had(shim: Shim, program: str) -> None:
     path = (shim.prefix / "current/bin" / program).resolve()
     done = subprocess.run([PYTHON, "-ISB", "-c", _ASK, str(path)], capture_output=True, text=True, check=False)
     lines = said(done).splitlines()
-    assert "mesos_shim.undo take_back" in lines
+    assert "mesos_shim.launch.rollback take_back" in lines
     assert "mesos_shim.isolators.cgroups_mem" in lines
 
 

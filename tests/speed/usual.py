@@ -1,6 +1,6 @@
 """The launches that are to be fast, and a look inside them: which functions they call.
 
-`python -m benchmarks.hot` writes what they call into shim/mesos_shim/hot.txt; the tests hold the list to it.
+`python -m benchmarks.hot` writes what they call into shim/mesos_shim/bundle/hot.txt; the tests hold the list to it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..protocol import wire
 from ..protocol.drive import Agent, end
 
 PACKAGE = CHECKOUT / "shim/mesos_shim"
-HOT = PACKAGE / "hot.txt"
+HOT = PACKAGE / "bundle/hot.txt"
 DEFAULT = {"type": "MESOS", "volumes": [{"container_path": "/tmp", "host_path": "tmp", "mode": "RW"}]}
 
 # In the place of an installed program: runs the checkout's modules and notes each function that is called, in the
@@ -42,7 +42,7 @@ def noted(function):
 posix.execve, posix._exit = noted(posix.execve), noted(posix._exit)
 sys.path.insert(0, {lib!r})
 sys.setprofile(note)
-from mesos_shim import execute
+from mesos_shim.launch import execute
 from mesos_shim.main import main
 
 execute.before_leaving.append(lambda: None)  # a bundle's way to stop imports; without one all modules are read

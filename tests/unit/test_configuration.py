@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mesos_shim import config
+from mesos_shim.spec import config
 
 
 def problems(**keys: object) -> list[str]:

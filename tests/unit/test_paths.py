@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mesos_shim import paths
+from mesos_shim.system import paths
 
 
 @pytest.mark.parametrize(

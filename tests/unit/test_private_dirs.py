@@ -7,43 +7,44 @@ from pathlib import Path
 
 import pytest
 
-from mesos_shim import plan, private_dirs
 from mesos_shim.errors import ShimError
-from mesos_shim.resolve import Resolved
+from mesos_shim.launch import private_directories
+from mesos_shim.plan import model
+from mesos_shim.system.walk import Resolved
 
 from .test_plan import USER, resolved
 
 
 @pytest.fixture
-def mount(tmp_path: Path) -> plan.Mount:
+def mount(tmp_path: Path) -> model.Mount:
     """A private directory over tmp_path itself, in a base there."""
     base = tmp_path / "base"
     base.mkdir()
-    mount = plan.Mount(plan.BIND, "private_directories '/tmp'", resolved("/"))
+    mount = model.Mount(model.BIND, "private_directories '/tmp'", resolved("/"))
     fd = os.open(base, os.O_RDONLY)
     mount.base = Resolved(str(base), fd, os.fstat(fd), [], None)
     mount.source_parts = ["c1@1-1"]
     return mount
 
 
-def make(mount: plan.Mount, made: plan.Plan) -> int:
+def make(mount: model.Mount, made: model.Plan) -> int:
     assert mount.base is not None
-    return private_dirs.make(mount.base.fd, mount, made)
+    return private_directories.make(mount.base.fd, mount, made)
 
 
-def test_a_name_that_is_taken_is_refused(mount: plan.Mount, tmp_path: Path) -> None:
+def test_a_name_that_is_taken_is_refused(mount: model.Mount, tmp_path: Path) -> None:
     (tmp_path / "base/c1@1-1").mkdir()
     with pytest.raises(ShimError, match="is there already; nobody but this launch has that name"):
-        make(mount, plan.Plan("c1", resolved("/srv/sandbox"), USER))
+        make(mount, model.Plan("c1", resolved("/srv/sandbox"), USER))
     (tmp_path / "base/c1@1-1").rmdir()
     (tmp_path / "base/c1@1-1").symlink_to(tmp_path)
     with pytest.raises(ShimError, match="is there already"):
-        make(mount, plan.Plan("c1", resolved("/srv/sandbox"), USER))
+        make(mount, model.Plan("c1", resolved("/srv/sandbox"), USER))
 
 
-def test_a_second_mount_of_the_launch_takes_the_first_ones(mount: plan.Mount, tmp_path: Path) -> None:
+def test_a_second_mount_of_the_launch_takes_the_first_ones(mount: model.Mount, tmp_path: Path) -> None:
     """Unless it is another by now."""
-    made = plan.Plan("c1", resolved("/srv/sandbox"), USER)
+    made = model.Plan("c1", resolved("/srv/sandbox"), USER)
     one, other = os.fstat(make(mount, made)), os.fstat(make(mount, made))
     assert one.st_ino == other.st_ino
     assert len(made.private) == 1

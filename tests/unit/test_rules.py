@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from mesos_shim import acl, classic, config, errors, linux, resolve, sandbox_dirs, undo, view
+from mesos_shim import errors
 from mesos_shim.agent import protobuf
-from mesos_shim.identity import Identity
+from mesos_shim.launch import mount_view, rollback, sources
+from mesos_shim.spec import config
+from mesos_shim.system import acl, legacy_mounts, syscalls, walk
+from mesos_shim.system.credentials import Identity
 
 from ..conftest import NOBODY, needs_linux, needs_root
 from ..launching import ACCESS, acl_for
@@ -71,12 +74,12 @@ def link(tmp_path: Path) -> Path:
     return tmp_path / "link"
 
 
-@pytest.mark.parametrize("opener", [view._open_path, classic.open_without_links])
+@pytest.mark.parametrize("opener", [mount_view._open_path, legacy_mounts.open_without_links])
 def test_no_link_on_a_way_that_had_none(link: Path, opener: object) -> None:
     """Even one that leads to the very same directory: between here and there it could be anything."""
-    os.close(opener(str(link.parent / "real/inner"), resolve.OPEN_STEP))
+    os.close(opener(str(link.parent / "real/inner"), walk.OPEN_STEP))
     with pytest.raises(OSError, match=r"symbolic links|Not a directory"):
-        opener(str(link / "inner"), resolve.OPEN_STEP)
+        opener(str(link / "inner"), walk.OPEN_STEP)
 
 
 @pytest.mark.parametrize("old", [False, True])
@@ -85,14 +88,15 @@ def test_a_step_takes_no_link(link: Path, monkeypatch: pytest.MonkeyPatch, old: 
         raise OSError(38, "Function not implemented")
 
     if old:
-        monkeypatch.setattr(linux, "openat2", absent)
+        monkeypatch.setattr(syscalls, "openat2", absent)
     parent = os.open(link.parent, os.O_RDONLY)
     try:
         # With O_PATH and without O_DIRECTORY, openat2 opens the link itself; no caller asks for that.
-        for flags in (linux.O_PATH | os.O_DIRECTORY, os.O_RDONLY | os.O_DIRECTORY, *([linux.O_PATH] if old else [])):
+        more = [syscalls.O_PATH] if old else []
+        for flags in (syscalls.O_PATH | os.O_DIRECTORY, os.O_RDONLY | os.O_DIRECTORY, *more):
             with pytest.raises(OSError, match=r"symbolic links|Not a directory"):
-                sandbox_dirs.step(parent, "link", flags)
-        os.close(sandbox_dirs.step(parent, "real", linux.O_PATH | os.O_DIRECTORY))
+                sources.step(parent, "link", flags)
+        os.close(sources.step(parent, "real", syscalls.O_PATH | os.O_DIRECTORY))
     finally:
         os.close(parent)
 
@@ -100,9 +104,9 @@ def test_a_step_takes_no_link(link: Path, monkeypatch: pytest.MonkeyPatch, old: 
 def test_emptiness_is_judged_by_one_entry(tmp_path: Path) -> None:
     fd = os.open(tmp_path, os.O_RDONLY)
     try:
-        assert sandbox_dirs.is_empty(fd)
+        assert sources.is_empty(fd)
         (tmp_path / "x").touch()
-        assert not sandbox_dirs.is_empty(fd)
+        assert not sources.is_empty(fd)
         assert os.listdir(fd) == ["x"]
     finally:
         os.close(fd)
@@ -119,7 +123,7 @@ def test_undo_leaves_what_is_not_ours(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("full")
     names = ("empty", "full", "file", "written", "link", "gone")
     notes: list[tuple[object, ...]] = [("made", os.dup(fd), name) for name in names]
-    undo.take_back(notes)
+    rollback.take_back(notes)
     assert notes == []
     assert sorted(os.listdir(fd)) == ["full", "link", "written"]
     os.close(fd)
@@ -135,12 +139,12 @@ def test_undo_gives_back_what_was_taken(tmp_path: Path) -> None:
     before = (his.stat().st_mode, his.stat().st_uid, os.getxattr(his, ACCESS))
     fd = os.open(his, os.O_RDONLY)
     made = type("Made", (), {"made": []})()
-    sandbox_dirs._note_looks(fd, made)
+    sources._note_looks(fd, made)
     os.fchown(fd, 0, 0)
     os.fchmod(fd, 0o1777)
     os.removexattr(fd, ACCESS)
     os.setxattr(fd, "trusted.mesos_shim", b"/tmp")
-    undo.take_back(made.made)
+    rollback.take_back(made.made)
     assert (his.stat().st_mode, his.stat().st_uid, os.getxattr(his, ACCESS)) == before
     assert "trusted.mesos_shim" not in os.listxattr(his)
     os.close(fd)
@@ -168,8 +172,8 @@ def test_one_line_keeps_the_end() -> None:
 
 def test_the_kernels_numbers() -> None:
     """The constants written out for speed are those of the modules that have them."""
-    assert (linux.O_PATH, resolve.S_IFMT, resolve.S_IFDIR) == (os.O_PATH, 0o170000, stat.S_IFDIR)
-    assert (resolve.S_IFREG, resolve.S_IFLNK, resolve.S_IFSOCK, resolve.S_ISVTX) == (
+    assert (syscalls.O_PATH, walk.S_IFMT, walk.S_IFDIR) == (os.O_PATH, 0o170000, stat.S_IFDIR)
+    assert (walk.S_IFREG, walk.S_IFLNK, walk.S_IFSOCK, walk.S_ISVTX) == (
         stat.S_IFREG,
         stat.S_IFLNK,
         stat.S_IFSOCK,

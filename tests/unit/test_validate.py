@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mesos_shim import jsontext, validate, yamltext
+from mesos_shim import validate
+from mesos_shim.commands import yaml_text
 from mesos_shim.errors import ShimError
+from mesos_shim.system import strict_json
 
 from ..conftest import Shim
 
@@ -35,17 +37,17 @@ def test_yaml_is_taken_for_what_it_says(tmp_path: Path) -> None:
     path = tmp_path / "info.yml"
     path.write_text(INFO)
     assert validate.main([str(path)]) == 0
-    assert yamltext.parse(INFO.encode(), "x") == VALUE
-    assert yamltext.parse(json.dumps(VALUE).encode(), "x") == VALUE
+    assert yaml_text.parse(INFO.encode(), "x") == VALUE
+    assert yaml_text.parse(json.dumps(VALUE).encode(), "x") == VALUE
 
 
 def test_a_file_that_is_too_long_is_not_judged_by_its_beginning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The part that was read is valid; what comes after it would not be."""
-    text = INFO + "#" * jsontext.MAX_BYTES + "\nnonsense: 1\n"
-    assert f"at most {jsontext.MAX_BYTES}" in judged(tmp_path / "long.yml", text, capsys)
-    assert f"at most {jsontext.MAX_BYTES}" in judged(
+    text = INFO + "#" * strict_json.MAX_BYTES + "\nnonsense: 1\n"
+    assert f"at most {strict_json.MAX_BYTES}" in judged(tmp_path / "long.yml", text, capsys)
+    assert f"at most {strict_json.MAX_BYTES}" in judged(
         tmp_path / "long.json", json.dumps(VALUE) + " " * len(text), capsys
     )
 
@@ -76,8 +78,8 @@ def test_aliases_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         ("volumes: [{mode: RO, mode: RW}]", "line 1: duplicate key 'mode'"),
         ('1: a\n"1": b', "duplicate key '1'"),
         ("? [a]\n: b", "line 1: a key that is not a string"),
-        ("[" * 65 + "]" * 65, f"nested deeper than {jsontext.MAX_DEPTH}"),
-        ("- " * 100_000, f"nested deeper than {jsontext.MAX_DEPTH}"),
+        ("[" * 65 + "]" * 65, f"nested deeper than {strict_json.MAX_DEPTH}"),
+        ("- " * 100_000, f"nested deeper than {strict_json.MAX_DEPTH}"),
         ("a: " + "9" * 500_000, "500000 characters that is no string"),
         ("a: 1" + ":1" * 200_000, "characters that is no string"),
         ("a: .nan", "not JSON"),
@@ -93,6 +95,6 @@ def test_what_json_could_not_say_is_refused(
 
 
 def test_depth_is_depth_not_length() -> None:
-    assert yamltext.parse(("- [1]\n" * 1000).encode(), "x") == [[1]] * 1000
+    assert yaml_text.parse(("- [1]\n" * 1000).encode(), "x") == [[1]] * 1000
     with pytest.raises(ShimError):
-        yamltext.parse(b"[" * 65, "x")
+        yaml_text.parse(b"[" * 65, "x")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mesos_shim.usage.counters import Counters
+from mesos_shim.containers.counters import Counters
 
 from .test_membership import entry
 
@@ -64,7 +64,7 @@ def test_hostile_numbers_count_nothing(tmp_path: Path, value: object) -> None:
 
 
 def test_members_are_remembered_with_their_start_times(tmp_path: Path) -> None:
-    from mesos_shim.usage.processes import Process
+    from mesos_shim.containers.processes import Process
 
     counters = Counters(str(tmp_path))
     counters.count(entry("a", 10, 100), (0.0, 0.0), True, [Process(11, 1, 101, False)])

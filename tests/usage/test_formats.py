@@ -22,7 +22,7 @@ import pytest
 from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics
 
-from mesos_shim.usage import command, formats
+from mesos_shim.commands import formats, usage
 from mesos_shim.usage.sample import Used
 
 from ..conftest import Shim
@@ -334,8 +334,8 @@ def test_watch_as_json_is_a_line_a_look(start: Starter, shim: Shim) -> None:
 
 def test_the_lines_that_do_not_fit_are_counted() -> None:
     lines = ["head", *"abcdefghij", "totals"]
-    assert command._fit(lines, 6) == ["head", "a", "b", "c", "... 7 more", "totals"]  # d to j
-    assert command._fit(lines, 12) == lines
+    assert usage._fit(lines, 6) == ["head", "a", "b", "c", "... 7 more", "totals"]  # d to j
+    assert usage._fit(lines, 12) == lines
 
 
 def test_watch_on_a_full_disk_ends_with_the_reason(start: Starter, shim: Shim) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mesos_shim.usage import processes
+from mesos_shim.containers import processes
 
 from ..conftest import NOBODY, PYTHON, Shim, needs_root
 from ..containers import SECONDS, Container, Starter, alive, children_of, running, usage, wait_for

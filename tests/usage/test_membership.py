@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mesos_shim import registry
-from mesos_shim.usage import membership, standing
-from mesos_shim.usage.processes import Process
-from mesos_shim.usage.sight import FIRST_PIDS, FIRST_TIMES, Sight
+from mesos_shim.containers import membership, registry, standing
+from mesos_shim.containers.processes import Process
+from mesos_shim.containers.sight import FIRST_PIDS, FIRST_TIMES, Sight
 
 BOOT = "boot-1"
 

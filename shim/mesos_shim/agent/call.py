@@ -6,9 +6,9 @@ flags/flags.hpp for what a flag may look like. The flags are told by name, never
 
 import posix
 
-from .. import jsontext
 from ..errors import ShimError
-from . import setup
+from ..system import strict_json
+from . import common
 
 _PREFIX = "MESOS_CONTAINERIZER_"
 
@@ -108,11 +108,11 @@ class Call:
         """
         values = dict(self.values, pipe_read=str(reading), pipe_write=str(writing))
         if not self.by_arguments:
-            values["launch_info"] = setup.dump(info).decode("ascii")
+            values["launch_info"] = common.dump(info).decode("ascii")
         elif "commands" in values:
-            values["commands"] = setup.dump({"commands": info.get("pre_exec_commands", [])}).decode("ascii")
+            values["commands"] = common.dump({"commands": info.get("pre_exec_commands", [])}).decode("ascii")
         elif "pre_exec_commands" in values:
-            values["pre_exec_commands"] = setup.dump(info.get("pre_exec_commands", [])).decode("ascii")
+            values["pre_exec_commands"] = common.dump(info.get("pre_exec_commands", [])).decode("ascii")
         for name, value in values.items():
             if name not in self.from_arguments:
                 posix.environ[f"{_PREFIX}{name.upper()}".encode("ascii")] = value.encode("utf-8", "surrogateescape")
@@ -124,7 +124,7 @@ class Call:
             return self._from_flags()
         if "launch_info" not in self.values:
             raise ShimError(f"{self.called('launch_info')}: missing; an agent gives it, or --command before Mesos 1.2")
-        return setup.parse_json(_encode(self.values["launch_info"]), "ContainerLaunchInfo")
+        return common.parse_json(_encode(self.values["launch_info"]), "ContainerLaunchInfo")
 
     def _from_flags(self) -> "dict[str, object]":
         info: dict[str, object] = {"command": self._json("command")}
@@ -138,13 +138,14 @@ class Call:
         if self.of_0x and "rootfs" not in info:
             info["working_directory"] = self.values.get("directory") or self.values.get("sandbox")
         if self.values.get("commands"):
-            info["pre_exec_commands"] = setup.parse_json(_encode(self.values["commands"]), "--commands").get("commands")
+            commands = common.parse_json(_encode(self.values["commands"]), "--commands")
+            info["pre_exec_commands"] = commands.get("commands")
         elif self.values.get("pre_exec_commands"):
             info["pre_exec_commands"] = self._json("pre_exec_commands")
         return info
 
     def _json(self, name: str) -> object:
-        return jsontext.parse(_encode(self.values[name]), self.called(name))
+        return strict_json.parse(_encode(self.values[name]), self.called(name))
 
 
 def _environment(value: object) -> object:

@@ -8,11 +8,13 @@ the task's. Sources: src/launcher/posix/executor.cpp of 1.0 to 1.2, src/launcher
 
 import posix
 
-from .. import config as configuration
-from .. import identity, linux, paths, plan, request, resolve
-from .. import launch as launch_module
 from ..errors import ShimError, reason
-from . import call, launch_info, packaged, setup
+from ..launch import order
+from ..plan import model
+from ..spec import config as configuration
+from ..spec import request
+from ..system import credentials, paths, syscalls, walk
+from . import call, common, launch_info, packaged
 
 # What is done here; anything else, an image's root file system first of all, is the packaged helper's.
 _OURS = {
@@ -39,10 +41,10 @@ def launch(given: call.Call, arguments: "list[str]", config_path: str) -> int:
     if foreign is not None:
         packaged.exec_packaged(configuration.read(config_path, required=False), arguments, foreign)
     process = launch_info.Process(info)
-    user = identity.of_user(
-        setup.string(info.get("user"), "ContainerLaunchInfo.user"), "ContainerLaunchInfo.user", own_as_is=True
+    user = credentials.of_user(
+        common.string(info.get("user"), "ContainerLaunchInfo.user"), "ContainerLaunchInfo.user", own_as_is=True
     )
-    made = plan.Plan("", _here(), user)
+    made = model.Plan("", _here(), user)
     made.command = process.command.argv
     if process.no_new_privileges:
         made.no_new_privs = "the executor says so"
@@ -54,8 +56,8 @@ def launch(given: call.Call, arguments: "list[str]", config_path: str) -> int:
         launch_info.take_terminal()
     process.set_limits()
     if process.directory is not None:
-        setup.change_directory(process.directory)
-    launch_module.finish(request.LaunchRequest(), made, process.variables, process.executable())
+        common.change_directory(process.directory)
+    order.finish(request.LaunchRequest(), made, process.variables, process.executable())
     return 1  # finish does not return
 
 
@@ -70,10 +72,10 @@ def _foreign(given: call.Call, info: "dict[str, object]") -> "str | None":
     return given.called("unshare_namespace_mnt") if given.is_true("unshare_namespace_mnt") else None
 
 
-def _here() -> resolve.Resolved:
+def _here() -> walk.Resolved:
     """The working directory, which is where the command will be."""
     try:
-        fd = posix.open(".", linux.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
-        return resolve.Resolved(paths.normal(posix.getcwd()), fd, posix.fstat(fd), [], None)
+        fd = posix.open(".", syscalls.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+        return walk.Resolved(paths.normal(posix.getcwd()), fd, posix.fstat(fd), [], None)
     except OSError as error:
         raise ShimError(f"the current directory: {reason(error)}") from None

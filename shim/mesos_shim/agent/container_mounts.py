@@ -9,17 +9,18 @@ Sources: include/mesos/slave/containerizer.proto, src/slave/containerizer/mesos/
 
 import posix
 
-from .. import facts, linux, paths
 from ..errors import ShimError, reason
-from ..resolve import S_IFDIR, S_IFMT, Missing, resolve, trusted_uids
-from . import setup
+from ..plan import facts
+from ..system import paths, syscalls
+from ..system.walk import S_IFDIR, S_IFMT, Missing, resolve, trusted_uids
+from . import common
 
 _EXDEV = 18
 _IS_LINK = (20, 40)  # ENOTDIR, of a link on the way; ELOOP
-_NO_LINKS = linux.RESOLVE_BENEATH | linux.RESOLVE_NO_SYMLINKS | linux.RESOLVE_NO_MAGICLINKS
+_NO_LINKS = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS
 # What a remount of a bind mount sets anew (mount(2)), and so must be given again (statvfs(3) has the same bits).
-_KEPT = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
-_READ_ONLY_BIND = linux.MS_BIND | linux.MS_RDONLY
+_KEPT = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+_READ_ONLY_BIND = syscalls.MS_BIND | syscalls.MS_RDONLY
 
 
 class MountInfo:
@@ -30,31 +31,31 @@ class MountInfo:
     def __init__(self, given: "dict[str, object]", where: str) -> None:
         self.given = given
         self.where = where
-        target = setup.string(given.get("target"), f"{where}.target")
+        target = common.string(given.get("target"), f"{where}.target")
         if target is None:
             raise ShimError(f"{where}.target: required")
         self.target = _path(target, f"{where}.target")
-        self.source = setup.string(given.get("source"), f"{where}.source")
-        self.type = setup.string(given.get("type"), f"{where}.type")
-        self.options = setup.string(given.get("options"), f"{where}.options")
-        self.flags = setup.numbers([given.get("flags", 0)], f"{where}.flags")[0]
-        if self.flags & linux.MS_BIND:
+        self.source = common.string(given.get("source"), f"{where}.source")
+        self.type = common.string(given.get("type"), f"{where}.type")
+        self.options = common.string(given.get("options"), f"{where}.options")
+        self.flags = common.numbers([given.get("flags", 0)], f"{where}.flags")[0]
+        if self.flags & syscalls.MS_BIND:
             self.source = _path(self.source or "", f"{where}.source")
 
     @property
     def is_plain_bind(self) -> bool:
         """Whether it is a bind mount and nothing more, as filesystem/shared asks for."""
-        return set(self.given) == {"flags", "source", "target"} and self.flags & ~linux.MS_REC == linux.MS_BIND
+        return set(self.given) == {"flags", "source", "target"} and self.flags & ~syscalls.MS_REC == syscalls.MS_BIND
 
     @property
     def shares(self) -> bool:
         """Whether it mounts nothing, but keeps what is mounted at its target a peer of the host's (BIDIRECTIONAL)."""
-        return bool(self.flags & linux.MS_SHARED)
+        return bool(self.flags & syscalls.MS_SHARED)
 
 
 def read(value: object, where: str) -> "list[MountInfo]":
     """The mounts of a launch info. Raises ShimError for one that is not as the protocol has it."""
-    return [MountInfo(item, f"{where}[{index}]") for index, item in enumerate(setup.objects(value, where))]
+    return [MountInfo(item, f"{where}[{index}]") for index, item in enumerate(common.objects(value, where))]
 
 
 def _path(path: str, where: str) -> str:
@@ -80,20 +81,20 @@ class Sandboxes:
     def open(self, path: str) -> int:
         """An O_PATH descriptor of what lies in it at `path`, through no link. Raises OSError."""
         if self.fd < 0:
-            self.fd = posix.open(self.path, linux.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+            self.fd = posix.open(self.path, syscalls.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
         return _walk(posix.dup(self.fd), paths.split(path)[len(paths.split(self.path)) :])
 
 
 def _step(fd: int, name: str) -> int:
-    flags = linux.O_PATH | posix.O_CLOEXEC  # with O_NOFOLLOW a link itself would be opened (openat2(2))
+    flags = syscalls.O_PATH | posix.O_CLOEXEC  # with O_NOFOLLOW a link itself would be opened (openat2(2))
     try:
-        return linux.openat2(fd, name, flags, _NO_LINKS)
+        return syscalls.openat2(fd, name, flags, _NO_LINKS)
     except OSError as error:
-        if error.errno not in linux.ABSENT:
+        if error.errno not in syscalls.ABSENT:
             raise
-    from .. import classic  # kernels before 5.6
+    from ..system import legacy_mounts  # kernels before 5.6
 
-    return classic.step_without_link(fd, name, flags)
+    return legacy_mounts.step_without_link(fd, name, flags)
 
 
 def top_sandbox(directory: str, depth: int) -> str:
@@ -117,7 +118,7 @@ def _open(path: str, sandboxes: Sandboxes, where: str) -> int:
 
 
 def _open_outside(path: str, where: str) -> int:
-    fd = posix.open("/", linux.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    fd = posix.open("/", syscalls.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
     try:
         return _walk(fd, paths.split(path))
     except OSError as error:
@@ -150,7 +151,7 @@ def mount(info: MountInfo, sandboxes: Sandboxes) -> None:
 
 def _mount(info: MountInfo, sandboxes: Sandboxes) -> None:
     source, opened = info.source, -1
-    if source is not None and info.flags & (linux.MS_BIND | linux.MS_MOVE) and sandboxes.has(source):
+    if source is not None and info.flags & (syscalls.MS_BIND | syscalls.MS_MOVE) and sandboxes.has(source):
         opened = _open(source, sandboxes, f"{info.where}.source")
         source = f"/proc/self/fd/{opened}"
     try:
@@ -159,12 +160,12 @@ def _mount(info: MountInfo, sandboxes: Sandboxes) -> None:
         _close(opened)
         raise
     try:
-        linux.mount(source, _name(target, info.target), info.type, info.flags, info.options)
+        syscalls.mount(source, _name(target, info.target), info.type, info.flags, info.options)
     finally:
         _close(opened)
         posix.close(target)
     # The kernel ignores MS_RDONLY with MS_BIND: only a remount makes it so.
-    if info.flags & (_READ_ONLY_BIND | linux.MS_REMOUNT) == _READ_ONLY_BIND:
+    if info.flags & (_READ_ONLY_BIND | syscalls.MS_REMOUNT) == _READ_ONLY_BIND:
         _make_read_only(info, sandboxes)
 
 
@@ -182,8 +183,8 @@ def _make_read_only(info: MountInfo, sandboxes: Sandboxes) -> None:
     fd = _open(info.target, sandboxes, f"{info.where}.target")
     try:
         kept = posix.fstatvfs(fd).f_flag & _KEPT
-        flags = linux.MS_REMOUNT | info.flags & (_READ_ONLY_BIND | linux.MS_REC) | kept
-        linux.mount(None, f"/proc/self/fd/{fd}", None, flags)
+        flags = syscalls.MS_REMOUNT | info.flags & (_READ_ONLY_BIND | syscalls.MS_REC) | kept
+        syscalls.mount(None, f"/proc/self/fd/{fd}", None, flags)
     finally:
         posix.close(fd)
 
@@ -258,7 +259,7 @@ def operate(operations: "list[dict[str, object]]", sandboxes: Sandboxes, where: 
 
 
 def _entry(values: "dict[str, object]", name: str, where: str) -> str:
-    text = setup.string(values.get(name), f"{where}.{name}")
+    text = common.string(values.get(name), f"{where}.{name}")
     if text is None:
         raise ShimError(f"{where}.{name}: required")
     return text

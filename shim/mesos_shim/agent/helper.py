@@ -2,7 +2,7 @@
 
 import posix
 
-from .. import config as configuration
+from ..spec import config as configuration
 from . import call, packaged
 
 HELP = """\
@@ -26,6 +26,6 @@ def main(arguments: "list[str]", config_path: str) -> int:
         from . import command_executor
 
         return command_executor.launch(given, arguments, config_path)
-    from . import modern
+    from . import launch
 
-    return modern.launch(given, config_path)
+    return launch.launch(given, config_path)

@@ -11,14 +11,14 @@ src/slave/containerizer/mesos/isolators of 0.25, 0.28, 1.0, 1.2 and 1.4.
 
 import posix
 
-from .. import identity
 from ..errors import ShimError
-from . import setup
+from ..system import credentials
+from . import common
 
 if False:  # for the type checker alone: no launch imports typing
     from typing import Callable
 
-    from ..request import LaunchRequest
+    from ..spec.request import LaunchRequest
 
 _BIND = "mount -n --bind "
 _AND = " && "
@@ -40,18 +40,18 @@ class Sorted:
     __slots__ = ("binds", "kept", "steps")
 
     def __init__(self) -> None:
-        self.steps: list[setup.Command | Callable[[], None]] = []
+        self.steps: list[common.Command | Callable[[], None]] = []
         self.kept: list[int] = []
         self.binds: list[tuple[str, str]] = []
 
     @property
     def mounts(self) -> bool:
         """Whether a step mounts something by our own calls."""
-        return any(not isinstance(step, setup.Command) for step in self.steps)
+        return any(not isinstance(step, common.Command) for step in self.steps)
 
 
 def sort(
-    commands: "list[setup.Command]",
+    commands: "list[common.Command]",
     held: "dict[str, object] | None",
     known: bool,
     sandbox: "str | None",
@@ -128,9 +128,12 @@ def _pairs(text: str, where: str, asked: "LaunchRequest | None") -> "list[tuple[
 
 def _exists(path: str, asked: "LaunchRequest | None") -> bool:
     """Whether it may be there, as far as the task's user sees; what they may not see is judged where all paths are."""
-    user = identity.current() if asked is None else identity.of_user(asked.user, asked.user_named, asked.own_as_is)
+    if asked is None:
+        user = credentials.current()
+    else:
+        user = credentials.of_user(asked.user, asked.user_named, asked.own_as_is)
     try:
-        identity.with_rights_of(user, lambda: posix.lstat(path))
+        credentials.with_rights_of(user, lambda: posix.lstat(path))
     except OSError as error:
         return path.startswith("/") and not isinstance(error, (FileNotFoundError, NotADirectoryError))
     return path.startswith("/")
@@ -144,18 +147,18 @@ def _steps_of_pid(text: str) -> "list[Callable[[], None]] | None":
 
 
 def _mask_handles() -> None:
-    from .. import linux
+    from ..system import syscalls
 
-    linux.mount(_NO_HANDLES, _PID_HANDLES, None, linux.MS_BIND)
+    syscalls.mount(_NO_HANDLES, _PID_HANDLES, None, syscalls.MS_BIND)
 
 
 def _part_proc() -> None:
-    from .. import linux
+    from ..system import syscalls
 
-    linux.mount("none", "/proc", None, linux.MS_PRIVATE | linux.MS_REC)
+    syscalls.mount("none", "/proc", None, syscalls.MS_PRIVATE | syscalls.MS_REC)
 
 
 def _mount_proc() -> None:
-    from .. import linux
+    from ..system import syscalls
 
-    linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    syscalls.mount("proc", "/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)

@@ -5,9 +5,10 @@ Source: src/slave/containerizer/mesos/launch.cpp of 1.11.0, MesosContainerizerLa
 
 import posix
 
-from .. import execute, jsontext
 from ..errors import ShimError, reason
-from . import setup
+from ..launch import execute
+from ..system import strict_json
+from . import common
 
 _DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # stout, os::host_default_path
 # Of RLimitInfo's types the one that Python has no name for (asm-generic/resource.h: the same on every machine).
@@ -21,14 +22,14 @@ class Process:
 
     def __init__(self, info: "dict[str, object]", searches: bool = True) -> None:
         """`searches`: for the program in its directory first, as since 1.1. Raises ShimError by the wrong field."""
-        self.command = setup.command(info.get("command"), "ContainerLaunchInfo.command")
+        self.command = common.command(info.get("command"), "ContainerLaunchInfo.command")
         self.variables = _environment(info)
         self.limits = _limits(info)
-        self.directory = setup.string(info.get("working_directory"), "ContainerLaunchInfo.working_directory")
-        self.no_new_privileges = setup.boolean(info.get("no_new_privileges"), "ContainerLaunchInfo.no_new_privileges")
+        self.directory = common.string(info.get("working_directory"), "ContainerLaunchInfo.working_directory")
+        self.no_new_privileges = common.boolean(info.get("no_new_privileges"), "ContainerLaunchInfo.no_new_privileges")
         self.searches = searches and self.directory is not None and not self.command.path.startswith("/")
         # Its path is the agent's: standard input is that terminal already.
-        self.terminal = setup.string(info.get("tty_slave_path"), "ContainerLaunchInfo.tty_slave_path") is not None
+        self.terminal = common.string(info.get("tty_slave_path"), "ContainerLaunchInfo.tty_slave_path") is not None
 
     def executable(self) -> str:
         """The program to execute, where it `searches` for it in the working directory, which this process is in."""
@@ -44,7 +45,7 @@ class Process:
     def set_limits(self) -> None:
         """setrlimit(2), before the user changes."""
         for name, number, soft, hard in self.limits:
-            setup.set_limit(name, number, soft, hard)
+            common.set_limit(name, number, soft, hard)
 
 
 def take_terminal() -> None:
@@ -66,9 +67,9 @@ def _environment(info: "dict[str, object]") -> "dict[bytes, bytes]":
     if not isinstance(outer, dict):
         raise ShimError("ContainerLaunchInfo.environment: not an object")
     result: dict[bytes, bytes] = {}
-    for item in setup.objects(outer.get("variables"), "ContainerLaunchInfo.environment.variables"):
-        name = setup.string(item.get("name"), "ContainerLaunchInfo.environment: name")
-        value = setup.string(item.get("value"), f"ContainerLaunchInfo.environment: {name}")
+    for item in common.objects(outer.get("variables"), "ContainerLaunchInfo.environment.variables"):
+        name = common.string(item.get("name"), "ContainerLaunchInfo.environment: name")
+        value = common.string(item.get("value"), f"ContainerLaunchInfo.environment: {name}")
         if item.get("type", "VALUE") != "VALUE" or name is None or value is None:
             raise ShimError(f"ContainerLaunchInfo.environment: {name}: only variables with a plain value are passed on")
         if not name or "=" in name or "\0" in name + value:
@@ -98,7 +99,7 @@ def _limits(info: "dict[str, object]") -> "list[tuple[str, int, int, int]]":
     import resource
 
     result = []
-    for item in setup.objects(outer.get("rlimits"), "ContainerLaunchInfo.rlimits.rlimits"):
+    for item in common.objects(outer.get("rlimits"), "ContainerLaunchInfo.rlimits.rlimits"):
         kind = str(item.get("type"))
         where = f"ContainerLaunchInfo.rlimits: {kind}"
         number = getattr(resource, "RLIMIT_" + kind.replace("RLMT_", "", 1), _NAMELESS_LIMITS.get(kind))
@@ -115,7 +116,7 @@ def _limit(value: object, infinity: int, where: str) -> int:
     """One uint64, which protobuf's JSON may write as a string; from the largest int64 on it is no limit at all."""
     if value is None:
         return infinity
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= jsontext.MAX_DIGITS:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= strict_json.MAX_DIGITS:
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 64:
         raise ShimError(f"{where}: {value!r} is not a number")

@@ -3,10 +3,11 @@
 import posix
 import sys
 
-from .. import config as configuration
-from .. import execute, linux
 from ..errors import ShimError, reason
-from ..resolve import S_IFMT, S_IFREG, resolve, trusted_uids
+from ..launch import execute
+from ..spec import config as configuration
+from ..system import syscalls
+from ..system.walk import S_IFMT, S_IFREG, resolve, trusted_uids
 
 _READ = posix.O_RDONLY | posix.O_CLOEXEC
 
@@ -57,8 +58,8 @@ def become(config: configuration.Config, fd: int, arguments: "list[str]") -> Non
 def drop_inheritable() -> None:
     """Leave our caller's inheritable and ambient capabilities, which its change of ids would hand to the command."""
     if posix.geteuid() == 0:
-        effective, permitted, _ = linux.capabilities()
-        linux.set_capabilities(effective, permitted, 0)
+        effective, permitted, _ = syscalls.capabilities()
+        syscalls.set_capabilities(effective, permitted, 0)
 
 
 def _is_script(fd: int) -> bool:

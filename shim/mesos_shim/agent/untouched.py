@@ -3,14 +3,14 @@
 It gets the call as it was made: environment, arguments, the pipe with the agent's byte still to come.
 """
 
-from .. import config as configuration
-from .. import launch, supervise
 from ..errors import ShimError
-from ..request import LaunchRequest
-from . import held, packaged
+from ..launch import order, supervisor
+from ..spec import config as configuration
+from ..spec.request import LaunchRequest
+from . import checkpoint, packaged
 
 
-def reason_for(info: "dict[str, object]", agents: held.Held) -> "str | None":
+def reason_for(info: "dict[str, object]", agents: checkpoint.Held) -> "str | None":
     """Why the launch is the packaged helper's alone, or None.
 
     A command executor's root is the host's, but the agent prepares its task's image in the executor's own view.
@@ -24,19 +24,19 @@ def hand_over(
     config: configuration.Config,
     request: LaunchRequest,
     arguments: "list[str]",
-    signals: "supervise.Signals | None",
+    signals: "supervisor.Signals | None",
     what: str,
 ) -> None:
     """Become the packaged helper, `arguments` being what came after `launch`. Comes back only by ShimError."""
     check_no_parent(request, what)
     if signals is not None:
-        supervise.release_signals(signals)
+        supervisor.release_signals(signals)
     packaged.exec_packaged(config, ["launch", *arguments], f"{what}: an image's root file system")
 
 
 def check_no_parent(request: LaunchRequest, what: str) -> None:
     """Refuse a hand-over that would lose what our own isolation promises."""
-    if request.config.packaged_helper is not None and launch.needs_parent(request):
+    if request.config.packaged_helper is not None and order.needs_parent(request):
         names = ", ".join(request.isolation)
         raise ShimError(
             f"{what}: the packaged helper does it, and leaves no parent of ours for {names}: "

@@ -6,9 +6,10 @@ container whose parent has a damaged one is refused. Only the agent, who makes t
 
 import posix
 
-from .. import jsontext, record
+from ..containers import record
 from ..errors import ShimError, reason
-from ..plan import Plan
+from ..plan.model import Plan
+from ..system import strict_json
 
 NAME = "mesos-shim.view"
 VERSION = 1
@@ -83,7 +84,7 @@ def write(directory: int, made: Plan, helper: "tuple[int, int]", anchor: "tuple[
         "no_new_privs": made.no_new_privs is not None,
         "not_as_root": made.not_as_root,
     }
-    data = jsontext.dump(value).encode("ascii") + b"\n"
+    data = strict_json.dump(value).encode("ascii") + b"\n"
     flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
     try:
         fd = posix.open(NAME, flags, 0o600, dir_fd=directory)
@@ -115,7 +116,7 @@ def read(runtime: str) -> "View | None":
         status = posix.fstat(fd)
         if status.st_mode & 0o170000 != 0o100000 or status.st_uid not in (0, posix.geteuid()):
             raise ShimError(f"{path}: not a file of the agent's")
-        value = jsontext.parse(posix.read(fd, jsontext.MAX_BYTES), path)
+        value = strict_json.parse(posix.read(fd, strict_json.MAX_BYTES), path)
     except OSError as error:
         raise ShimError(f"{path}: {reason(error)}") from None
     finally:

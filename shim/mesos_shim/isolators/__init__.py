@@ -13,8 +13,8 @@ stays, namespaces (`plan.namespaces`) by the kernel.
 """
 
 from ..errors import ShimError
-from ..plan import Plan
-from ..request import LaunchRequest
+from ..plan.model import Plan
+from ..spec.request import LaunchRequest
 
 if False:  # for the type checker alone: no launch imports typing
     from types import ModuleType

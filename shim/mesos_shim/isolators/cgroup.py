@@ -10,10 +10,11 @@ Sources: cgroups(7), Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst, syst
 import _signal
 import posix
 
-from .. import paths, record
+from ..containers import record
 from ..errors import ShimError, reason
-from ..plan import Plan
-from ..request import LaunchRequest
+from ..plan.model import Plan
+from ..spec.request import LaunchRequest
+from ..system import paths
 
 DIRECTORY = "mesos-shim"
 _SYSTEMD = "/run/systemd/system"  # sd_booted(3)

@@ -4,12 +4,12 @@ The share orders containers among each other where CPUs are short; the quota mak
 gets. Without a limit the group only accounts.
 """
 
-from ..plan import Plan
-from ..request import LaunchRequest
+from ..plan.model import Plan
+from ..spec.request import LaunchRequest
 from . import cgroup
 
 if False:  # for the type checker alone: no launch imports typing
-    from ..registry import Entry
+    from ..containers.registry import Entry
     from ..usage.statistics import Seen
 
 PERIOD_USECS = 100_000

@@ -1,15 +1,15 @@
 """cgroups/mem: a hard limit of the memory that a container may have, and what it has, by control groups.
 
 Swap counts: a limit that a task can leave by swapping is none. What goes beyond is killed by the kernel, and that is
-said (supervise.py).
+said (launch/supervisor.py).
 """
 
-from ..plan import Plan
-from ..request import LaunchRequest
+from ..plan.model import Plan
+from ..spec.request import LaunchRequest
 from . import cgroup
 
 if False:  # for the type checker alone: no launch imports typing
-    from ..registry import Entry
+    from ..containers.registry import Entry
     from ..usage.statistics import Seen
 
 

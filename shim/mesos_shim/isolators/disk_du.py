@@ -15,12 +15,13 @@ import struct
 import sys
 import time
 
-from .. import linux, paths, sandbox_dirs, wary
 from ..errors import ShimError
-from ..resolve import resolve, trusted_uids
+from ..launch import sources
+from ..system import guarded_walk, paths, syscalls
+from ..system.walk import resolve, trusted_uids
 
 if False:  # for the type checker alone
-    from ..registry import Entry
+    from ..containers.registry import Entry
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # What lies on the way need not be readable (O_PATH is not on macOS).
@@ -204,10 +205,10 @@ def _status(fd: int, name: str) -> "tuple[int, int, int, int, int]":
     """Number of links, mode, inode, blocks and device of an entry. Raises OSError."""
     if sys.platform == "linux":
         try:
-            *found, major, minor = _STATX.unpack_from(linux.status_at_hand(fd, name))
+            *found, major, minor = _STATX.unpack_from(syscalls.status_at_hand(fd, name))
             return (*found, os.makedev(major, minor))
         except OSError as error:
-            if error.errno not in linux.ABSENT:
+            if error.errno not in syscalls.ABSENT:
                 raise
     status = os.stat(name, dir_fd=fd, follow_symlinks=False)
     return status.st_nlink, status.st_mode, status.st_ino, status.st_blocks, status.st_dev
@@ -233,7 +234,7 @@ def _open_way(path: str, pin: "tuple[str, tuple[int, int] | None]") -> "int | No
 
 
 def _step(fd: int, name: str) -> int:
-    return wary.step(fd, name) if sys.platform == "linux" else os.open(name, _SEARCH, dir_fd=fd)
+    return guarded_walk.step(fd, name) if sys.platform == "linux" else os.open(name, _SEARCH, dir_fd=fd)
 
 
 def _resolved(path: str) -> "int | None":
@@ -241,7 +242,7 @@ def _resolved(path: str) -> "int | None":
     try:
         if sys.platform != "linux":
             return os.open(path, _OPEN)
-        found = resolve(path, "the sandbox", trusted_uids(), take_step=wary.step)
+        found = resolve(path, "the sandbox", trusted_uids(), take_step=guarded_walk.step)
     except ShimError:
         return None
     except OSError as error:
@@ -261,7 +262,7 @@ def _open(name: str, directory: int) -> "int | None":
     try:
         if sys.platform != "linux" or name == "..":
             return os.open(name, _OPEN, dir_fd=directory)
-        return sandbox_dirs.step(directory, name, _OPEN)
+        return sources.step(directory, name, _OPEN)
     except OSError as error:
         _gone(error)
         return None

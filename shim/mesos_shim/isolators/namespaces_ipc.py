@@ -2,10 +2,10 @@
 
 import posix
 
-from .. import linux
-from ..config import Tmpfs
-from ..plan import Plan
-from ..request import LaunchRequest
+from ..plan.model import Plan
+from ..spec.config import Tmpfs
+from ..spec.request import LaunchRequest
+from ..system import syscalls
 
 SHM = "/dev/shm"  # noqa: S108
 QUEUES = "/dev/mqueue"
@@ -29,7 +29,7 @@ def missing(request: LaunchRequest) -> "str | None":
 
 def extend(request: LaunchRequest) -> None:
     """A /dev/shm in memory, unless the configuration or a volume has one."""
-    if request.agent_namespaces & linux.CLONE_NEWIPC:
+    if request.agent_namespaces & syscalls.CLONE_NEWIPC:
         return
     volumes = request.info.volumes if request.info is not None else []
     taken = [item.container_path for item in request.config.tmpfs] + [item.container_path for item in volumes]
@@ -39,7 +39,7 @@ def extend(request: LaunchRequest) -> None:
 
 def add(request: LaunchRequest, plan: Plan) -> None:
     """The namespace, where the agent's own isolation has not made one already."""
-    if not request.agent_namespaces & linux.CLONE_NEWIPC:
+    if not request.agent_namespaces & syscalls.CLONE_NEWIPC:
         plan.namespaces.append("ipc")
         plan.own_queues = _shows_queues()
 
@@ -47,10 +47,10 @@ def add(request: LaunchRequest, plan: Plan) -> None:
 def _shows_queues() -> bool:
     """Whether the host shows its POSIX message queues as files (mq_overview(7)), which a container would see too."""
     try:
-        fd = posix.open(QUEUES, linux.O_PATH | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC)
+        fd = posix.open(QUEUES, syscalls.O_PATH | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC)
     except OSError:
         return False
     try:
-        return linux.file_system_type(fd) == _MQUEUE_MAGIC
+        return syscalls.file_system_type(fd) == _MQUEUE_MAGIC
     finally:
         posix.close(fd)

@@ -1,14 +1,14 @@
 """namespaces/pid: a container sees its own processes only, in a /proc of its own, and they all end with it.
 
-The first process of the namespace is an init (init.py): it reaps orphans and forwards signals, for the kernel gives
-process 1 duties that an executor does not know of.
+The first process of the namespace is an init (launch/init.py): it reaps orphans and forwards signals, for the kernel
+gives process 1 duties that an executor does not know of.
 """
 
 import posix
 
-from .. import linux
-from ..plan import Plan
-from ..request import LaunchRequest
+from ..plan.model import Plan
+from ..spec.request import LaunchRequest
+from ..system import syscalls
 
 
 def missing(request: LaunchRequest) -> "str | None":
@@ -22,5 +22,5 @@ def missing(request: LaunchRequest) -> "str | None":
 
 def add(request: LaunchRequest, plan: Plan) -> None:
     """The namespace, where the agent's own isolation has not made one already."""
-    if not request.agent_namespaces & linux.CLONE_NEWPID:
+    if not request.agent_namespaces & syscalls.CLONE_NEWPID:
         plan.namespaces.append("pid")

@@ -1,7 +1,7 @@
 """posix/mem: resident memory, as the sum over a container's processes. Nothing is limited."""
 
 if False:  # for the type checker alone
-    from ..registry import Entry
+    from ..containers.registry import Entry
     from ..usage.statistics import Seen
 
 

@@ -2,11 +2,11 @@
 
 from typing import NamedTuple
 
-from .. import registry
+from ..containers import membership, processes, registry
+from ..containers.counters import Counters
+from ..containers.registry import Entry
 from ..errors import unexpected
-from ..registry import Entry
-from . import membership, processes, statistics
-from .counters import Counters
+from . import statistics
 
 
 class Used(NamedTuple):

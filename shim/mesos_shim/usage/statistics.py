@@ -4,13 +4,13 @@ import time
 from typing import NamedTuple
 
 from .. import isolators
+from ..containers import processes
+from ..containers.counters import Counters
+from ..containers.membership import Members
+from ..containers.processes import Figures, Process
+from ..containers.registry import Entry
 from ..errors import reason
 from ..isolators import disk_du
-from ..registry import Entry
-from . import processes
-from .counters import Counters
-from .membership import Members
-from .processes import Figures, Process
 
 _ATTEMPTS = 5
 # What every container is asked, whatever isolators it has: the processes are looked at anyway.

@@ -1,0 +1,258 @@
+"""What both protocols do the same way: whose ContainerInfo counts, which volumes are the agent's plain mounts."""
+
+import posix
+
+from ..errors import ShimError, reason
+from ..plan import model
+from ..spec import container_info
+from ..spec.container_info import ContainerInfo, Volume
+from ..spec.request import FRAMEWORK, OPERATOR, LaunchRequest
+from ..system import paths, strict_json
+from ..system.walk import resolve, trusted_uids
+
+if False:  # for the type checker alone: no launch imports typing
+    from typing import Callable
+
+
+def close_agents_end(writing: int) -> None:
+    """Close the pipe's write end, which is the agent's: else the pipe would not end with it."""
+    try:
+        posix.close(writing)
+    except OSError as error:
+        raise ShimError(f"the agent's pipe {writing}: {reason(error)}") from None
+
+
+def has_agents_byte(reading: int, wait: bool = True) -> bool:
+    """Read the agent's one byte: it has isolated and fetched. Raises ShimError at the pipe's end.
+
+    False where it is not there yet and we do not `wait`.
+    """
+    try:
+        posix.set_blocking(reading, wait)
+        # Its value says nothing: an agent writes whatever its buffer holds.
+        byte = posix.read(reading, 1)
+        posix.close(reading)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise ShimError(f"the agent's pipe {reading}: {reason(error)}") from None
+    if not byte:
+        raise ShimError("the agent has gone before the launch: its end of the pipe is closed")
+    return True
+
+
+def choose(
+    request: LaunchRequest, held: "dict[str, object] | None", where: str, enforced: "tuple[str, ...]" = ()
+) -> None:
+    """Set the request's ContainerInfo: the one that the agent holds, else the operator's default.
+
+    `enforced` are fields of the former that somebody else sees to: they are not warned of.
+    """
+    if held is None:
+        request.info = request.config.default_container_info
+        request.origin = OPERATOR
+        return
+    request.info = container_info.parse_or_refuse(held, where, enforced)
+    # An agent merges its own default into what it holds: the operator's words stay the operator's.
+    request.origin = OPERATOR if _equal(request.info, request.config.default_container_info) else FRAMEWORK
+
+
+def without_linked(info: "dict[str, object]", linked: "list[str]") -> "dict[str, object]":
+    """The ContainerInfo of a nested container without the volumes that the agent has made symbolic links for.
+
+    Without filesystem/linux that is how a pod's tasks share their parent's files (volume/sandbox_path). Where in the
+    sandbox the links are is put into `linked`.
+    """
+    volumes = []
+    for volume in objects(info.get("volumes"), "ContainerInfo.volumes"):
+        path = volume.get("container_path")
+        if _is_of_parent(volume) and isinstance(path, str) and not path.startswith("/"):
+            linked.append(path)
+        else:
+            volumes.append(volume)
+    return {**info, "volumes": volumes}
+
+
+def _is_of_parent(volume: "dict[str, object]") -> bool:
+    source = volume.get("source")
+    inner = source.get("sandbox_path") if isinstance(source, dict) else None
+    return isinstance(inner, dict) and inner.get("type") == "PARENT"
+
+
+def _equal(one: ContainerInfo, other: "ContainerInfo | None") -> bool:
+    return other is not None and _facts(one) == _facts(other)
+
+
+def _facts(info: ContainerInfo) -> "list[tuple[str, str, bool, bool]]":
+    return [(v.container_path, v.host_path, v.read_only, v.propagation) for v in info.volumes]
+
+
+def as_given(pairs: "list[tuple[str, str]]", sandbox: str) -> ContainerInfo:
+    """The volumes behind an agent's plain mounts (source, target), where no ContainerInfo was found."""
+    volumes: list[Volume] = []
+    for source, target in pairs:
+        place = f"mount of {target!r}"
+        for path, name in ((source, "source"), (target, "target")):
+            fault = paths.fault(path) or (None if path.startswith("/") else "is not absolute")
+            if fault is None and paths.normal(path) == "/":
+                fault = "is the root directory"
+            if fault is not None:
+                raise ShimError(f"{place}: {name} {path!r} {fault}")
+        fault = container_info.forbidden_target(paths.normal(target))
+        if fault is not None:
+            raise ShimError(f"{place}: {target!r} {fault}")
+        target = paths.normal(target)
+        source = paths.normal(source)
+        if any(volume.container_path == target for volume in volumes):
+            raise ShimError(f"{place}: there are two; one would hide the other")
+        if paths.is_below(source, sandbox):
+            source = "/".join(paths.relative(source, sandbox))
+        volumes.append(Volume(target, source, read_only=False, place=place))
+    warning = "no ContainerInfo found: the agent's mounts are applied as given, read-write: their mode is not known"
+    return ContainerInfo(volumes, [warning] if volumes else [])
+
+
+def string(value: object, where: str) -> "str | None":
+    """`value` as a string, None for an absent one; anything else is refused."""
+    if value is None or isinstance(value, str):
+        return value
+    raise ShimError(f"{where}: not a string")
+
+
+def boolean(value: object, where: str) -> "bool | None":
+    """`value` as a boolean, None for an absent one; "false" is a string, which would count as true."""
+    if value is None or isinstance(value, bool):
+        return value
+    raise ShimError(f"{where}: {value!r} is neither true nor false")
+
+
+def objects(value: object, where: str) -> "list[dict[str, object]]":
+    """`value` as a list of objects; absent is empty."""
+    if value is None:
+        return []
+    if isinstance(value, list) and all(isinstance(item, dict) for item in value):
+        return value
+    raise ShimError(f"{where}: not a list of objects")
+
+
+def numbers(value: object, where: str) -> "list[int]":
+    """`value` as a list of whole numbers; absent is empty."""
+    if value is None:
+        return []
+    if isinstance(value, list) and all(type(item) is int for item in value):
+        return value
+    raise ShimError(f"{where}: not a list of numbers")
+
+
+class Command:
+    """CommandInfo: what is executed, as argv."""
+
+    __slots__ = ("argv", "path", "shell")
+
+    def __init__(self, path: str, argv: "list[str]", shell: bool = False) -> None:
+        self.path = path
+        self.argv = argv
+        # Whether the last word is a shell's text.
+        self.shell = shell
+
+
+def command(value: object, where: str) -> Command:
+    """The CommandInfo `value`: through `/bin/sh -c` where it says shell (the default), else as its own argv."""
+    if not isinstance(value, dict):
+        raise ShimError(f"{where}: required")
+    text = string(value.get("value"), f"{where}.value")
+    if text is None:
+        raise ShimError(f"{where}.value: required")
+    if boolean(value.get("shell"), f"{where}.shell") is not False:  # true is the default
+        return Command("/bin/sh", ["sh", "-c", text], True)
+    arguments = value.get("arguments", [])
+    if not isinstance(arguments, list) or not all(isinstance(item, str) for item in arguments):
+        raise ShimError(f"{where}.arguments: not a list of strings")
+    # The arguments are the whole argv, the program's own name included (mesos.proto, CommandInfo).
+    return Command(text, list(arguments) or [text])
+
+
+# All that root's commands get: the framework's variables, LD_PRELOAD and PATH among them, are not root's (threats 15).
+_ROOTS_VARIABLES = {b"PATH": b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+
+
+def run_as_root(
+    commands: "list[Command | Callable[[], None]]", made: model.Plan, where: str, directory: str = "/"
+) -> None:
+    """Run an isolator's own commands, or our calls in their place, one after the other, in the agent's `directory`.
+
+    The first that fails ends the launch.
+    """
+    if commands:
+        check_view_for_root(made, where)
+    for index, item in enumerate(commands):
+        if not isinstance(item, Command):
+            _do(item, f"{where}[{index}]")
+            continue
+        pid = posix.fork()
+        if pid == 0:
+            _exec(item, directory)
+        _, status = posix.waitpid(pid, 0)
+        if status:
+            raise ShimError(f"{where}[{index}]: {item.argv!r} ended with wait status {status}")
+
+
+def check_view_for_root(made: model.Plan, what: str) -> None:
+    """Refuse to run `what` as root in a view in which the task's user provides files over root's."""
+    if made.not_as_root is not None:
+        raise ShimError(f"{what}: root runs nothing in this container's view: {made.not_as_root}")
+
+
+def _do(call: "Callable[[], None]", where: str) -> None:
+    try:
+        call()
+    except OSError as error:
+        raise ShimError(f"{where}: doing the isolator's mount: {reason(error)}") from None
+
+
+def _exec(item: Command, directory: str) -> None:
+    from ..launch import execute
+
+    try:
+        posix.chdir(directory)
+        execute.restore_signals()
+        execute.command(item.argv, _ROOTS_VARIABLES, item.path)
+    finally:
+        posix._exit(127)
+
+
+def change_directory(path: str, nested: bool = True) -> None:
+    """Enter the working directory inside the new view, walked and judged as a sandbox is (system/walk.py).
+
+    We are root still, and the task's user may put a link in the place of what is theirs.
+    """
+    found = resolve(path, "working_directory", trusted_uids(), nested)
+    try:
+        posix.fchdir(found.fd)
+    except OSError as error:
+        raise ShimError(f"working_directory {path!r}: {reason(error)}") from None
+    finally:
+        posix.close(found.fd)
+
+
+def parse_json(text: bytes, where: str) -> "dict[str, object]":
+    """A JSON object from the agent."""
+    value = strict_json.parse(text, where)
+    if not isinstance(value, dict):
+        raise ShimError(f"{where}: not an object")
+    return value
+
+
+def dump(value: object) -> bytes:
+    """JSON for the packaged helper."""
+    return strict_json.dump(value).encode("ascii")
+
+
+def set_limit(name: str, number: int, soft: int, hard: int) -> None:
+    """setrlimit(2), while we are still root."""
+    import resource
+
+    try:
+        resource.setrlimit(number, (soft, hard))
+    except (OSError, ValueError) as error:
+        raise ShimError(f"ContainerLaunchInfo.rlimits: {name}: soft {soft}, hard {hard}: {error}") from None

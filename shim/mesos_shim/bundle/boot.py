@@ -1,0 +1,167 @@
+"""The first of our code that an installed program runs: it makes the modules that pack.py packed, and calls main.
+
+What every launch runs is made at once. The rest of the launch path stays in the file until it is asked for: a module
+until its import, a function until its call. It is read through a descriptor that was opened at the start, so that a
+volume over our own directory can neither hide it nor put something in its place.
+"""
+
+import _imp
+import marshal
+import posix
+import sys
+
+if False:  # for the type checker alone: no launch imports typing
+    from types import ModuleType
+    from typing import Any, Callable
+
+# RTLD_LAZY: of the hundreds of functions that an extension refers to, a launch calls few (dlopen(3)).
+_BIND_AT_CALL = 1
+_SEEK_CUR = 1  # lseek(2)
+
+
+class Later:
+    """Stands in for a function that a usual launch does not call; its code is read when somebody does."""
+
+    __slots__ = ("bundle", "name", "place", "space")
+
+    def __init__(self, name: str, space: "dict[str, Any]", bundle: "Bundle", place: "tuple[int, int]") -> None:
+        self.name = name
+        self.space = space
+        self.bundle = bundle
+        self.place = place
+
+    def __call__(self, *arguments: object, **keywords: object) -> object:
+        if self.space[self.name] is self:
+            exec(self.bundle.read(*self.place), self.space)  # all that wait in its module  # noqa: S102
+        return self.space[self.name](*arguments, **keywords)
+
+
+class Bundle:
+    """The open file; finds and makes the modules in it that wait (importlib.abc.MetaPathFinder and Loader)."""
+
+    def __init__(self, fd: int, begin: int, size: int, index: "tuple[int, int]") -> None:
+        """What waits begins at `begin` and has `size` bytes; `index` is the place of the list of modules in it."""
+        self._fd = fd
+        self._begin = begin
+        self._size = size
+        self._index = index
+        self._data: bytes | None = None
+        # Of each module its directory where it is a package, start and size.
+        self._places: dict[str, tuple[str, int, int]] | None = None
+
+    def read(self, start: int, size: int) -> "Any":
+        """The objects in the `size` bytes at `start` of what waits."""
+        try:
+            if self._data is not None:
+                return marshal.loads(self._data[start : start + size])  # noqa: S302 (a file of root's)
+            return marshal.loads(posix.pread(self._fd, size, self._begin + start))  # noqa: S302
+        except (OSError, EOFError) as error:
+            from mesos_shim.errors import ShimError
+
+            raise ShimError(f"reading the shim's own code: {error}; stage the release again") from None
+
+    def take(self) -> None:
+        """Bring all of it into memory and close the file: for a process that stays and keeps no descriptor."""
+        try:
+            self._data = posix.pread(self._fd, self._size, self._begin)
+        except OSError:
+            return  # said when some of it is needed
+        posix.close(self._fd)
+
+    def find_spec(self, name: str, *_: object) -> object:
+        """The spec of a packed module, None for any other."""
+        if not name.startswith("mesos_shim."):
+            return None
+        if self._places is None:
+            self._places = self.read(*self._index)
+        place = self._places.get(name)
+        if place is None:
+            return None
+        spec = sys.modules["_frozen_importlib"].ModuleSpec(name, self, loader_state=place[1:])
+        if place[0]:
+            spec.submodule_search_locations = [place[0]]
+        return spec
+
+    def create_module(self, spec: object) -> None:
+        """An ordinary module will do."""
+
+    def exec_module(self, module: "Any") -> None:
+        """Run its code."""
+        exec(self.read(*module.__spec__.loader_state), module.__dict__)  # noqa: S102
+
+
+def start(
+    fd: int,
+    sizes: "tuple[int, ...]",
+    waiting: int,
+    index: "tuple[int, int]",
+    extensions: "tuple[tuple[str, str], ...]",
+    lib: str,
+    config: str,
+    agent: bool,
+) -> None:
+    """Make what every launch needs and call main; comes back only if the bundle is damaged.
+
+    The file `fd` has been read up to the first of the pieces, of `sizes` bytes; then `waiting` bytes are left, and
+    `index` is where in them the other modules are listed. `extensions` are names and paths of compiled modules, `lib`
+    is the directory of the package.
+    """
+    # A launch leaves no garbage; looking for it took a twentieth of what we add to the interpreter's start.
+    _make("gc", "built-in", _imp.create_builtin, _imp.exec_builtin).disable()
+    try:
+        pieces = [marshal.loads(posix.read(fd, size)) for size in sizes]  # noqa: S302
+    except (EOFError, ValueError, TypeError):
+        return  # nothing has been made yet: the program goes on without the bundle
+    _load(extensions)
+    bundle = Bundle(fd, posix.lseek(fd, 0, _SEEK_CUR), waiting, index)
+    for piece in pieces:
+        for name, path, code, functions, place in piece:
+            module = _module(name, path)
+            for function in functions:
+                module.__dict__[function] = Later(function, module.__dict__, bundle, place)
+            module.__dict__["modules"] = sys.modules  # what bundle/pack.py makes of imports looks there
+            exec(code, module.__dict__)  # noqa: S102
+    execute = sys.modules["mesos_shim.launch.execute"]
+    execute.before_closing.append(bundle.take)
+    execute.before_leaving.append(_forget_paths)
+    sys.meta_path.insert(0, bundle)  # type: ignore[arg-type]
+    sys.path.append(lib)
+    sys.modules["mesos_shim.main"].main(config, agent)
+
+
+def _load(extensions: "tuple[tuple[str, str], ...]") -> None:
+    flags = sys.getdlopenflags()
+    sys.setdlopenflags(_BIND_AT_CALL)
+    for name, origin in extensions:
+        try:
+            sys.modules[name] = _make(name, origin, _imp.create_dynamic, _imp.exec_dynamic)
+        except (ImportError, OSError):
+            continue  # who needs it finds it the usual way, or does without
+    sys.setdlopenflags(flags)
+
+
+def _make(
+    name: str, origin: str, create: "Callable[[Any], ModuleType]", execute: "Callable[[ModuleType], Any]"
+) -> "ModuleType":
+    """A compiled module; finding it the usual way takes longer than all that it does."""
+    module = create(sys.modules["_frozen_importlib"].ModuleSpec(name, None, origin=origin))
+    execute(module)
+    return module
+
+
+def _module(name: str, path: str) -> "ModuleType":
+    module = type(sys)(name)
+    sys.modules[name] = module
+    parent, _, short = name.rpartition(".")
+    module.__package__ = name if path else parent
+    if path:
+        module.__path__ = [path]
+    if parent:
+        setattr(sys.modules[parent], short, module)
+    return module
+
+
+def _forget_paths() -> None:
+    """Leave the finders of what is built in, frozen or packed: in a task's view a path may lead to the task's files."""
+    paths = sys.modules["_frozen_importlib_external"].PathFinder
+    sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not paths]

@@ -1,0 +1,263 @@
+"""Packs the launch path into one file for each program, when a release is staged.
+
+Twenty imports cost a launch 2 ms: each is looked for, opened, read and unmarshalled on its own. What a usual launch
+runs is packed to be made at once, without docstrings, annotations and columns; what it seldom needs stays in the file
+until it is asked for (boot.py; docs/performance.md has the figures). It is bytecode of one interpreter: the program
+that loads it compares the version first and falls back to the modules themselves.
+"""
+
+import ast
+import importlib.util
+import marshal
+import sys
+from pathlib import Path
+from typing import Any, Iterable, Iterator, NamedTuple
+
+# Loaded by their path: finding them would list two directories of the standard library.
+EXTENSIONS = ("_ctypes", "_json")
+
+# The package whose modules are found by their names.
+_FOUND_BY_NAME = "mesos_shim.isolators"
+
+# A buffer of more would be mapped anew for each piece and faulted in page by page (mallopt(3), M_MMAP_THRESHOLD).
+_PIECE = 64 * 1024
+
+# -X utf8: a ContainerInfo is UTF-8, and its names must mean the same bytes whatever locale the caller has.
+_PROGRAM = """\
+#!{python} -ISBXutf8
+import marshal, posix, sys
+
+if sys.hexversion >> 16 == {version:#x}:
+    exec(marshal.loads(posix.read(bundle := posix.open({bundle!r}, 0), {first})))
+# Another interpreter than the one that this was staged by: the modules themselves, until the release is staged again.
+sys.path.insert(0, {lib!r})
+from mesos_shim.main import main
+
+main({config!r}, agent={agent})
+"""
+
+
+class Packed(NamedTuple):
+    """A bundle, and how much of it the program reads first."""
+
+    data: bytes
+    first: int
+
+
+def program(python: str, lib: Path, bundle: Path, first: int, config: Path, agent: bool) -> str:
+    """The text of an installed program; every path in it is fixed. Its every word is compiled at every launch."""
+    version = sys.hexversion >> 16  # bytecode stays the same within 3.11, say
+    return _PROGRAM.format(
+        python=python, lib=str(lib), version=version, bundle=str(bundle), first=first, config=str(config), agent=agent
+    )
+
+
+def pack(lib: Path, final_lib: Path, name: str, config: Path, agent: bool) -> Packed:
+    """The bundle for the program `name` of the package in `lib`, which will lie in `final_lib`."""
+    sources = {source.module: source for source in _sources(lib, final_lib)}
+    hot = usual(lib / "mesos_shim/bundle/hot.txt")[name]
+    waiting = bytearray()
+
+    def put_off(code: "Any") -> "tuple[int, int]":
+        data = marshal.dumps(code)
+        waiting.extend(data)
+        return len(waiting) - len(data), len(data)
+
+    modules = []
+    order = in_order(sources, hot)
+    for module in order:
+        source = sources[module]
+        now, seldom = source.divided(hot.get(module, set()))
+        functions = tuple(function.name for function in seldom)
+        place = put_off(source.code(seldom)) if seldom else (0, 0)
+        modules.append((module, source.directory, source.code(source.linked(now, order)), functions, place))
+    others = {}
+    for module in seldom_imported(sources, order):
+        source = sources[module]
+        others[module] = (source.directory, *put_off(source.code(source.body)))
+    index = put_off(others)
+    pieces = _pieces(modules)
+    arguments = (tuple(map(len, pieces)), len(waiting), index, _extensions(), str(final_lib), str(config), agent)
+    boot = sources["mesos_shim.bundle.boot"]
+    first = marshal.dumps(boot.code([*boot.body, *ast.parse(f"start(bundle, *{arguments!r})").body]))
+    return Packed(first + b"".join(pieces) + bytes(waiting), len(first))
+
+
+def usual(hot: Path) -> "dict[str, dict[str, set[str]]]":
+    """What usual launches call: program, module, functions; from the file that `python -m benchmarks.hot` writes."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for line in hot.read_text(encoding="ascii").splitlines():
+        if line.startswith("["):
+            functions = found[line.strip("[]")] = {}
+        elif not line.startswith("#"):
+            module, _, names = line.partition(":")
+            functions[module] = set(names.split())
+    return found
+
+
+def in_order(sources: "dict[str, Source]", modules: "Iterable[str]") -> "list[str]":
+    """These modules and those that they import at once, each after those that it needs itself."""
+    order: list[str] = []
+
+    def add(module: str) -> None:
+        if module not in order:
+            for needed in sources[module].needs(set(sources)):
+                add(needed)
+            order.append(module)
+
+    for module in modules:
+        add(module)
+    return order
+
+
+def seldom_imported(sources: "dict[str, Source]", order: "list[str]") -> "list[str]":
+    """The modules that a launch with the modules `order` may import besides: all that its functions name."""
+    # What main hands over to when it is not a launch of this program.
+    excluded = {"mesos_shim.commands", "mesos_shim.commands.dispatch"} | {
+        "mesos_shim.agent",
+        "mesos_shim.agent.helper",
+    } - set(order)
+    found: list[str] = []
+    left = list(order)
+    while left:
+        module = left.pop()
+        needed = sources[module].needs(set(sources), at_once=False)
+        if module == _FOUND_BY_NAME:
+            needed += [name for name in sources if name.startswith(module + ".")]
+        for name in needed:
+            if name not in found and name not in order and name not in excluded:
+                found.append(name)
+                left.append(name)
+    return sorted(found)
+
+
+def _pieces(modules: "list[Any]") -> "list[bytes]":
+    pieces: list[bytes] = []
+    piece: list[Any] = []
+    for module in modules:
+        if piece and len(marshal.dumps([*piece, module])) > _PIECE:
+            pieces.append(marshal.dumps(piece))
+            piece = []
+        piece.append(module)
+    return [*pieces, marshal.dumps(piece)]
+
+
+def _extensions() -> "tuple[tuple[str, str], ...]":
+    found = []
+    for name in EXTENSIONS:
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.has_location and spec.origin:
+            found.append((name, spec.origin))
+    return tuple(found)
+
+
+def _sources(lib: Path, final_lib: Path) -> "list[Source]":
+    return [Source(path, lib, final_lib) for path in sorted((lib / "mesos_shim").rglob("*.py"))]
+
+
+class Source:
+    """One module of the package, as it lies in the archive and as it will be called."""
+
+    def __init__(self, path: Path, lib: Path, final_lib: Path) -> None:
+        relative = path.relative_to(lib)
+        package = path.name == "__init__.py"
+        self.module = ".".join((relative.parent if package else relative.with_suffix("")).parts)
+        # Of a package, where its other modules lie; empty for a plain module.
+        self.directory = str(final_lib / relative.parent) if package else ""
+        self._package = self.module if package else self.module.rpartition(".")[0]
+        self._origin = str(final_lib / relative)
+        self.body = ast.parse(path.read_text(encoding="utf-8")).body
+
+    def needs(self, known: "set[str]", at_once: bool = True) -> "list[str]":
+        """The modules among `known` that it imports itself: when it is imported, or at any time; its package first."""
+        found = [self.module.rpartition(".")[0]]
+        for statement in self.body if at_once else self._statements():
+            if isinstance(statement, ast.ImportFrom) and statement.level:
+                base = self._base(statement)
+                found += [base, *(f"{base}.{name.name}" for name in statement.names)]
+        return [module for module in found if module in known and module != self.module]
+
+    def _statements(self) -> "Iterator[ast.AST]":
+        for statement in self.body:
+            for_checkers = isinstance(statement, ast.If) and isinstance(statement.test, ast.Constant)
+            if not for_checkers:
+                yield from ast.walk(statement)
+
+    def _base(self, statement: ast.ImportFrom) -> str:
+        """What a relative import is relative to."""
+        above = self._package.split(".")[: -(statement.level - 1) or None]
+        return ".".join([*above, *filter(None, [statement.module])])
+
+    def linked(self, statements: "list[ast.stmt]", made: "list[str]") -> "list[ast.stmt]":
+        """The statements; where they import from modules that are `made` by then, they look into those instead.
+
+        An import of what is there already still costs ten times a look.
+        """
+        result: list[ast.stmt] = []
+        for statement in statements:
+            if not isinstance(statement, ast.ImportFrom) or not statement.level:
+                result.append(statement)
+                continue
+            base = self._base(statement)
+            for name in statement.names:
+                module = f"{base}.{name.name}"
+                where = f"modules[{module!r}]" if module in made else f"modules[{base!r}].{name.name}"
+                look = ast.parse(f"{name.asname or name.name} = {where}").body[0]
+                result.append(ast.copy_location(look, statement))
+        return result
+
+    def divided(self, hot: "set[str]") -> "tuple[list[ast.stmt], list[ast.FunctionDef]]":
+        """Its statements, and apart from them the functions that are not `hot`."""
+        now: list[ast.stmt] = []
+        seldom: list[ast.FunctionDef] = []
+        for statement in self.body:
+            if isinstance(statement, ast.FunctionDef) and statement.name not in hot:
+                seldom.append(statement)
+            else:
+                now.append(statement)
+        return now, seldom
+
+    def code(self, statements: "list[ast.stmt] | list[ast.FunctionDef]") -> "Any":
+        """The bytecode of these statements."""
+        tree = ast.Module([*statements], [])
+        _Lean().visit(tree)
+        ast.fix_missing_locations(tree)
+        return compile(tree, self._origin, "exec", optimize=2, dont_inherit=True)
+
+
+_SLOTS = ast.dump(ast.Name("__slots__", ast.Store()))
+
+
+class _Lean(ast.NodeTransformer):
+    """Takes away what no launch looks at, a third of the bytecode and of the work at import.
+
+    Annotations and __slots__ are for readers and checkers, columns for the carets under a line of a traceback.
+    """
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        if isinstance(node, (ast.stmt, ast.expr)):
+            node.end_lineno, node.col_offset, node.end_col_offset = node.lineno, -1, -1
+        return super().visit(node)  # type: ignore[no-any-return]
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # noqa: N802 (ast names it)
+        self.generic_visit(node)
+        node.returns = None
+        for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs):
+            argument.annotation = None
+        return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:  # noqa: N802
+        body: list[ast.stmt] = []
+        for item in node.body:
+            if isinstance(item, ast.AnnAssign):  # a NamedTuple is made of them
+                body.append(item)
+            elif not (isinstance(item, ast.Assign) and ast.dump(item.targets[0]) == _SLOTS):
+                body.append(self.visit(item))  # type: ignore[arg-type]
+        node.body = body or [ast.Pass()]
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:  # noqa: N802
+        self.generic_visit(node)
+        if node.value is None:
+            return ast.copy_location(ast.Pass(), node)
+        return ast.copy_location(ast.Assign(targets=[node.target], value=node.value), node)

@@ -1,0 +1,113 @@
+"""Every command but `run`: they may take their time to import."""
+
+import _locale
+import io
+import sys
+
+from .. import __version__
+from ..errors import ShimError
+
+HELP = """\
+usage: mesos-shim COMMAND [OPTIONS]
+
+  run       launch a command with its own view of the shared file system
+  explain   the same plan, nothing done
+  validate  check a ContainerInfo or a configuration
+  ps        containers on this host
+  usage     what they use
+  enter     a command inside a running container's view
+  gc        clear what ended containers left behind
+  doctor    what this host can enforce, and how to mend what it cannot
+
+example: mesos-shim run --volume tmp:/tmp -- ls -la /tmp
+'mesos-shim COMMAND --help' tells more; mesos-shim(1) tells all.
+"""
+
+
+def main(arguments: "list[str]", config: str) -> int:
+    """Run the command named by the first argument; its exit status."""
+    if sys.stdout is None:
+        raise ShimError("standard output is closed: nothing can be printed; '> /dev/null' discards it")
+    _suit_terminal()
+    name = arguments[0] if arguments else "--help"
+    if name == "help" and arguments[1:]:
+        name, arguments = arguments[1], [arguments[1], "--help", *arguments[2:]]
+    if name in ("-h", "--help", "help"):
+        sys.stdout.write(HELP)
+        return 0 if arguments else 125
+    if name in ("-V", "--version"):
+        sys.stdout.write(f"mesos-shim {__version__}\n")
+        return 0
+    if name == "run":
+        from . import explain
+
+        sys.stdout.write(explain.RUN_HELP)
+        return 0
+    command = _COMMANDS.get(name)
+    if command is None:
+        raise ShimError(f"{name!r}: no such command; 'mesos-shim --help' lists them")
+    return command(arguments[1:], config)
+
+
+def _suit_terminal() -> None:
+    """A terminal gets its own encoding, everything else UTF-8; what cannot be shown is shown escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            encoding = _locale.nl_langinfo(_locale.CODESET) if stream.isatty() else "utf-8"
+            try:
+                stream.reconfigure(encoding=encoding or "ascii", errors="backslashreplace")
+            except LookupError:  # a charset that Python does not know
+                stream.reconfigure(encoding="ascii", errors="backslashreplace")
+
+
+def _explain(arguments: "list[str]", config: str) -> int:
+    from . import explain
+
+    return explain.main(arguments, config)
+
+
+def _validate(arguments: "list[str]", config: str) -> int:
+    from .. import validate
+
+    return validate.main(arguments)
+
+
+def _enter(arguments: "list[str]", config: str) -> int:
+    from . import enter
+
+    return enter.main(arguments, config)
+
+
+def _gc(arguments: "list[str]", config: str) -> int:
+    from . import gc
+
+    return gc.main(arguments, config)
+
+
+def _doctor(arguments: "list[str]", config: str) -> int:
+    from .doctor import command
+
+    return command.main(arguments, config)
+
+
+def _ps(arguments: "list[str]", config: str) -> int:
+    from . import ps
+
+    return ps.main(arguments, config)
+
+
+def _usage(arguments: "list[str]", config: str) -> int:
+    from . import usage as command
+
+    return command.main(arguments, config)
+
+
+_COMMANDS = {
+    "doctor": _doctor,
+    "enter": _enter,
+    "explain": _explain,
+    "gc": _gc,
+    "ps": _ps,
+    "usage": _usage,
+    "validate": _validate,
+}

@@ -1,0 +1,64 @@
+"""`mesos-shim doctor`: what this host can enforce, and how to mend what it cannot. Changes nothing."""
+
+import json
+import signal
+import sys
+from typing import Optional
+
+from ...containers import processes
+from ...errors import ShimError, one_line
+from ...spec import config as configuration
+from ...spec.config import Config
+from .. import options
+from . import installation
+from .finding import BROKEN, OK, Finding, checked
+
+HELP = """\
+usage: mesos-shim doctor [--json] [--config FILE]
+
+What this host can enforce for the user who asks: each line is ok, degraded (it
+works, but less well or less safely) or broken (what is configured will not
+work), with what it means and what mends it. Changes nothing.
+Exit status: 0, or 1 where something is broken.
+
+  --json  a list of {"check", "state", "message", "remedy"}
+
+example: mesos-shim doctor --json
+"""
+
+
+def main(arguments: "list[str]", config_path: str) -> int:
+    """Print the findings; 1 if one of them is broken."""
+    given, operands = options.parse(arguments, ("--config",), ("--json",), "doctor")
+    if options.asks_help(given, HELP):
+        return 0
+    options.none(operands, "doctor")
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # what is tried in children is told by their ends
+    findings = examine(given.get("--config", config_path), "--config" in given)
+    if "--json" in given:
+        sys.stdout.write(json.dumps([item._asdict() for item in findings]) + "\n")
+    else:
+        for item in findings:
+            sys.stdout.write(f"{item.state:8}  {item.check:18}  {one_line(item.message)}\n")
+            if item.remedy:
+                sys.stdout.write(f"{'':30}mend: {one_line(item.remedy)}\n")
+    return 1 if any(item.state == BROKEN for item in findings) else 0
+
+
+def examine(config_path: str, required: bool) -> "list[Finding]":
+    """Every finding, in the order in which they are told."""
+    findings = checked("mesos-shim", installation.system)
+    config: Optional[Config] = None
+    try:
+        config = configuration.read(config_path, required)
+        findings.append(Finding("configuration", OK, installation.configuration_text(config, config_path)))
+    except ShimError as error:
+        findings.append(Finding("configuration", BROKEN, str(error), installation.configuration_remedy(config_path)))
+        config = Config()
+    findings += checked("configuration", lambda: installation.configuration_place(config_path))
+    if processes.LINUX:
+        from . import host
+
+        findings += host.examine(config)
+    findings += installation.examine(config)
+    return findings

@@ -1,0 +1,210 @@
+"""What the kernel gives: calls, namespaces, control groups. Linux only.
+
+What only the attempt can tell is tried, in a child that ends at once.
+"""
+
+import os
+import platform
+from typing import Callable, Optional
+
+from ... import isolators
+from ...errors import ShimError
+from ...isolators import cgroup
+from ...launch.mount_view import user_namespace_switch
+from ...spec.config import Config
+from ...spec.request import LaunchRequest
+from ...system import credentials, syscalls
+from .finding import BROKEN, DEGRADED, OK, Finding, checked
+
+_NOBODY = 65534
+_ENOSPC, _ENOSYS = 28, 38
+
+
+def examine(config: Config) -> "list[Finding]":
+    """The kernel and what it lets this user have; broken is what the configuration names and the host lacks."""
+    checks: list[tuple[str, Callable[[], Finding]]] = [
+        ("kernel", lambda: _calls(os.geteuid() != 0)),
+        ("namespace ids", _unique_ids),
+        ("filesystem/shared", lambda: _mount_namespaces(config)),
+    ]
+    if os.geteuid() == 0:
+        checks.append(("user namespaces", _user_namespaces))
+    checks += [
+        ("propagation", _propagation),
+        ("namespaces/pid", lambda: _isolator("namespaces/pid", config, _try_namespace("namespaces/pid"))),
+        ("namespaces/ipc", lambda: _isolator("namespaces/ipc", config, _try_namespace("namespaces/ipc"))),
+        ("cgroups/cpu", lambda: _isolator("cgroups/cpu", config, None)),
+        ("cgroups/mem", lambda: _isolator("cgroups/mem", config, None)),
+    ]
+    findings = [found for name, look in checks for found in checked(name, _listed(look))]
+    return findings + _limits(config)
+
+
+def _listed(look: "Callable[[], Finding]") -> "Callable[[], list[Finding]]":
+    return lambda: [look()]
+
+
+def _attempt(call: "Callable[[], None]") -> int:
+    """The errno that `call` fails with in a child, 0 if it succeeds."""
+    pid = os.fork()
+    if pid == 0:
+        code = 255
+        try:
+            call()
+            code = 0
+        except OSError as error:
+            code = min(error.errno or 255, 255)
+        finally:
+            os._exit(code)
+    return os.WEXITSTATUS(os.waitpid(pid, 0)[1])
+
+
+def _calls(user: bool) -> Finding:
+    """Asked in a namespace of one's own: outside of it an ordinary user may not use them."""
+
+    def mounts() -> None:
+        _own_view(user)()
+        if not syscalls.has_mount_calls():
+            raise OSError(_ENOSYS, os.strerror(_ENOSYS))
+
+    release = platform.release()
+    code = _attempt(mounts)
+    missing = ["open_tree, move_mount, mount_setattr"] if code == _ENOSYS else []
+    fd = os.open("/", syscalls.O_PATH | os.O_CLOEXEC)
+    try:
+        os.close(syscalls.openat2(fd, ".", syscalls.O_PATH, syscalls.RESOLVE_BENEATH))
+    except OSError:
+        missing.append("openat2")
+    finally:
+        os.close(fd)
+    if missing:
+        return Finding(
+            "kernel",
+            DEGRADED,
+            f"Linux {release} lacks {', '.join(missing)}, or a seccomp filter forbids them: the classic mount(2) takes "
+            "their place, with /proc/self/fd paths; as safe, a little slower",
+            "Linux 5.12 or newer has them all",
+        )
+    calls = "openat2" if code else "open_tree, move_mount, mount_setattr, openat2"
+    return Finding("kernel", OK, f"Linux {release}: {calls}")
+
+
+def _unique_ids() -> Finding:
+    fd = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        syscalls.mount_namespace_id(fd)
+    except OSError:
+        return Finding(
+            "namespace ids",
+            DEGRADED,
+            "this kernel does not number mount namespaces (NS_GET_MNTNS_ID): what a container leaves running after its "
+            "first process has ended is known only if 'usage' saw it before",
+            "Linux 6.11 or newer has them",
+        )
+    finally:
+        os.close(fd)
+    return Finding("namespace ids", OK, "mount namespaces have ids that are never used again")
+
+
+def _own_view(user: bool) -> "Callable[[], None]":
+    def call() -> None:
+        syscalls.unshare(syscalls.CLONE_NEWNS | (syscalls.CLONE_NEWUSER if user else 0))
+        syscalls.mount(None, "/", None, syscalls.MS_SLAVE | syscalls.MS_REC)
+
+    return call
+
+
+def _mount_namespaces(config: Config) -> Finding:
+    code = _attempt(_own_view(os.geteuid() != 0))
+    if code == 0:
+        return Finding("filesystem/shared", OK, "a launch gets its own mount namespace")
+    text = f"no own mount namespace: {os.strerror(code)}"
+    if config.on_unenforceable == "usage-only":
+        return Finding("filesystem/shared", DEGRADED, f"{text}: launches are usage-only", _namespace_remedy(code))
+    return Finding("filesystem/shared", BROKEN, f"{text}: launches with volumes are refused", _namespace_remedy(code))
+
+
+def _namespace_remedy(code: int) -> str:
+    if code == _ENOSPC:
+        return "raise the limits: sysctl user.max_mnt_namespaces, user.max_pid_namespaces, user.max_user_namespaces"
+    if os.geteuid() != 0:
+        return user_namespace_switch()
+    return "give this container CAP_SYS_ADMIN and a seccomp profile that allows unshare and mount"
+
+
+def _user_namespaces() -> Finding:
+    def call() -> None:
+        credentials.become(credentials.Identity(_NOBODY, _NOBODY, [], switch=True))
+        _own_view(user=True)()
+
+    code = _attempt(call)
+    if code == 0:
+        return Finding("user namespaces", OK, "ordinary users can launch with volumes too")
+    return Finding(
+        "user namespaces",
+        DEGRADED,
+        f"ordinary users cannot launch with volumes: {os.strerror(code)}; root and the agent can",
+        user_namespace_switch(),
+    )
+
+
+def _propagation() -> Finding:
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            before = line.partition(" - ")[0].split(" ")
+            if before[4] == "/":
+                shared = any(word.startswith("shared:") for word in before[6:])
+                kind = "shared: what the host mounts later arrives in containers" if shared else "not shared"
+                return Finding("propagation", OK, f"'/' is {kind}; a container's mounts never reach the host")
+    return Finding(
+        "propagation", DEGRADED, "'/' is no mount point (a chroot): launches with volumes fail", "use a pivot_root"
+    )
+
+
+def _try_namespace(name: str) -> "Optional[str]":
+    kind = syscalls.CLONE_NEWPID if name == "namespaces/pid" else syscalls.CLONE_NEWIPC
+    user = syscalls.CLONE_NEWUSER if os.geteuid() != 0 else 0
+    code = _attempt(lambda: syscalls.unshare(kind | user))
+    if code:
+        return f"{os.strerror(code)}: {_namespace_remedy(code)}"
+    return None
+
+
+def _isolator(name: str, config: Config, problem: "Optional[str]") -> Finding:
+    request = LaunchRequest()
+    request.config = config
+    try:
+        why = isolators.module(name).missing(request) or problem
+    except (OSError, ShimError) as error:
+        why = str(error)
+    if why is None:
+        return Finding(name, OK, _where(name))
+    if name not in config.isolation:
+        return Finding(name, OK, f"cannot be had here, and is not configured: {why}")
+    state = DEGRADED if config.on_unenforceable == "usage-only" else BROKEN
+    what = "launches are usage-only" if state == DEGRADED else "every launch is refused"
+    return Finding(name, state, f"configured, but {what}: {why}", f"mend that, or take {name} out of 'isolation'")
+
+
+def _where(name: str) -> str:
+    controller = {"cgroups/cpu": "cpu", "cgroups/mem": "memory"}.get(name)
+    if controller is None:
+        return "can be had"
+    found = cgroup.find(controller)
+    return f"cgroup version {found.version}, below {found.directory(found.own)}"
+
+
+def _limits(config: Config) -> "list[Finding]":
+    wanted = {"cpus": "cgroups/cpu", "mem": "cgroups/mem"}
+    findings = []
+    for limit in config.default_limits:
+        if wanted[limit] not in config.isolation:
+            findings.append(
+                Finding(
+                    "default_limits",
+                    DEGRADED,
+                    f"{limit} is reported, not enforced: {wanted[limit]} is not among the isolators",
+                    f"add {wanted[limit]} to 'isolation'",
+                )
+            )
+    return findings

@@ -1,0 +1,146 @@
+"""`mesos-shim explain`: the plan that `run` would carry out, for people or as JSON. Nothing is done.
+
+Whether the kernel gives the plan's namespaces only the attempt can tell: it is made in a child that ends at once.
+"""
+
+import os
+import shlex
+import signal
+import sys
+
+from ..errors import ShimError, one_line
+from ..launch import order
+from ..plan import model
+from ..spec import request
+from ..system import strict_json
+
+RUN_HELP = """\
+usage: mesos-shim run|explain [OPTIONS] -- COMMAND [ARG...]
+
+  --volume HOST:CONTAINER[:RW|RO]  a volume; a relative HOST is in the sandbox
+  --container-info JSON|@FILE      a ContainerInfo as Mesos writes it
+  --sandbox DIR                    the task's directory; default: where you are
+  --user USER                      whom the command runs as (root only)
+  --isolation LIST                 isolators, comma separated
+  --cpus N, --mem MB               limits for cgroups/cpu and cgroups/mem
+  --container-id ID                a name of your own for ps, usage and enter
+  --config FILE                    another configuration
+  --on-unenforceable CHOICE        refuse, or usage-only (no isolation)
+  --supervise                      stay, forward signals, end as it ends
+  --rm                             fresh sandbox, or --sandbox's; removed at end
+  --status-fd N, --keep-fd N       JSON lines on descriptor N; let N through
+  --json                           (explain) the plan as JSON
+
+--volume and --keep-fd can be repeated. Exit status: the command's own; 125 the
+shim failed and nothing was started, 126 not executable, 127 not found.
+
+example: mesos-shim run --volume tmp:/tmp --volume /etc/app:/etc/app:RO -- ./app
+"""
+
+
+def main(arguments: "list[str]", config: str) -> int:
+    """Print the plan; its exit status is that of a launch that would be refused: 125."""
+    before = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if "-h" in before or "--help" in before:
+        sys.stdout.write(RUN_HELP)
+        return 0
+    asked = request.from_arguments(arguments, config)
+    if asked.remove and asked.sandbox is None:
+        from ..launch import temporary_sandbox
+
+        asked.sandbox_planned = temporary_sandbox.planned(asked)
+    made = order.make_plan(asked, [])
+    if made.own_view:
+        _attempt(asked, made)
+    steps = _with_parent(asked, made, model.steps(made))
+    if asked.json:
+        sys.stdout.write(
+            strict_json.dump(
+                {
+                    "container_id": made.container_id,
+                    "mode": made.mode,
+                    "isolation": list(made.isolation),
+                    "sandbox": made.sandbox.path,
+                    "steps": steps,
+                    "command": made.command,
+                    "warnings": made.warnings,
+                }
+            )
+            + "\n"
+        )
+        return 0
+    for warning in made.warnings:
+        sys.stdout.write(f"warning: {one_line(warning)}\n")
+    for step in steps:
+        sys.stdout.write(one_line(_line(step)) + "\n")
+    return 0
+
+
+def _with_parent(
+    asked: request.LaunchRequest, made: model.Plan, steps: "list[dict[str, object]]"
+) -> "list[dict[str, object]]":
+    """What the parent that stays does, around what the command's own process does."""
+    needed_for = order.needs_parent(asked)
+    if not needed_for:
+        return steps
+    groups = [step for step in steps if step["action"] == "cgroup"]
+    rest = [step for step in steps if step["action"] != "cgroup"]
+    before, after = list(groups), [{"action": "remove", "target": step["target"]} for step in reversed(groups)]
+    if asked.sandbox_planned is not None:
+        status = made.sandbox.status
+        owner = {"uid": status.st_uid, "gid": status.st_gid}
+        before.insert(0, {"action": "create", "target": made.sandbox.path, "mode": "0700", **owner})
+    after += [{"action": "remove", "target": path} for path in model.own_directories(made)]
+    if asked.remove:
+        after.append({"action": "remove", "target": made.sandbox.path})
+    return [*before, {"action": "supervise", "for": needed_for}, *rest, *after]
+
+
+def _attempt(asked: request.LaunchRequest, made: model.Plan) -> None:
+    """Change the plan, or refuse it, as the launch would where the kernel gives no such namespaces."""
+    from ..launch import mount_view  # Linux only
+
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a caller may ignore its children's ends
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            mount_view.try_namespaces(made)
+        except mount_view.Unenforceable as error:
+            os.write(writing, f"-{error}".encode("utf-8", "replace"))
+        except ShimError as error:
+            os.write(writing, f"!{error}".encode("utf-8", "replace"))
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading, encoding="utf-8", errors="replace") as file:
+        answer = file.read()
+    os.waitpid(pid, 0)
+    if answer.startswith("!"):
+        raise ShimError(answer[1:])
+    if answer:
+        order.without_view(asked, made, answer[1:])
+
+
+def _line(step: "dict[str, object]") -> str:
+    action = str(step["action"])
+    if "source" in step:
+        how = ["read-only" if step["read_only"] else "read-write"]
+        how += step.get("options", [])  # type: ignore[arg-type]
+        how += [f"size {step['size']}"] if step.get("size") else []
+        return f"{action:12} {step['source']} -> {step['target']} ({', '.join(how)})"
+    rest = [_shown(key, value) for key, value in step.items() if key not in ("action", "target")]
+    return " ".join(part for part in (f"{action:12}", str(step.get("target", "")), *rest) if part).rstrip()
+
+
+def _shown(key: str, value: object) -> str:
+    """As a person writes it: a command for the shell, a list with commas, a switch by its name; "" where it is off."""
+    if isinstance(value, bool):
+        return key if value else ""
+    if key == "command" and isinstance(value, list):
+        value = " ".join(map(shlex.quote, value))
+    elif isinstance(value, list):
+        value = ",".join(map(str, value))
+    elif isinstance(value, dict):
+        value = ",".join(f"{name}={item}" for name, item in value.items())
+    return f"{key}={value}" if value != "" else ""

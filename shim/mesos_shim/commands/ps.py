@@ -1,0 +1,46 @@
+"""`mesos-shim ps`: the containers that run on this host."""
+
+import json
+import sys
+
+from ..containers import membership, processes, registry
+from ..containers.counters import Counters
+from ..errors import one_line
+from . import options
+
+HELP = """\
+usage: mesos-shim ps [--json] [--config FILE]
+
+The containers that run on this host and were launched by the shim. What has
+ended is not listed; 'mesos-shim gc' clears it away.
+
+example: mesos-shim ps --json
+"""
+
+
+def main(arguments: "list[str]", config_path: str) -> int:
+    """Print a table, or JSON as `usage --format json` without the statistics."""
+    given, operands = options.parse(arguments, ("--config",), ("--json",), "ps")
+    if options.asks_help(given, HELP):
+        return 0
+    options.none(operands, "ps")
+    state = options.state_dir(given, config_path)
+    entries, warnings = registry.read_all(state)
+    known = Counters(state, locked=False).known(entries)
+    members = membership.find(entries, processes.table() if entries else {}, known)
+    for warning in warnings + members.unseen() + registry.whose(state):
+        sys.stderr.write(f"mesos-shim: warning: {one_line(warning)}\n")
+    running = [entry for entry in entries if members.alive(entry)]
+    if "--json" in given:
+        sys.stdout.write(json.dumps([entry.public() for entry in running]) + "\n")
+        return 0
+    rows = [("CONTAINER", "PID", "MODE", "USER", "ISOLATION", "SANDBOX")]
+    rows += [
+        (entry.container_id, str(entry.pid), entry.mode, str(entry.uid), ",".join(entry.isolation), entry.sandbox)
+        for entry in running
+    ]
+    widths = [max(len(one_line(row[index])) for row in rows) for index in range(len(rows[0]))]
+    for row in rows:
+        cells = [one_line(cell).ljust(width) for cell, width in zip(row, widths)]
+        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+    return 0

@@ -1,0 +1,1 @@
+"""What runs: the record of each container, and which processes belong to it."""

@@ -1,0 +1,352 @@
+"""The record of a running container: who, since when, in which namespaces, what is enforced.
+
+One small JSON file in the state directory, /run/mesos-shim for root and the user's run directory for others. Writing
+it is best effort (plan.BEST_EFFORT): a full or missing /run must not stop a launch, but it is said.
+"""
+
+import posix
+import sys
+
+from ..errors import ShimError, reason
+from ..plan.model import BIND, TMPFS, Plan, source_path
+from ..system import paths, strict_json
+
+VERSION = 1
+STATE_OF_ROOT = "/run/mesos-shim" if sys.platform == "linux" else "/var/run/mesos-shim"
+_EFBIG, _EILSEQ = 27, 84
+_DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
+
+
+def state_dir(configured: "str | None") -> str:
+    """Where records lie: the configured directory, else root's or the user's run directory."""
+    if configured is not None:
+        return configured
+    uid = posix.geteuid()
+    if uid == 0:
+        return STATE_OF_ROOT
+    given = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
+    base = given if given.startswith("/") else f"/run/user/{uid}"
+    return base + "/mesos-shim"
+
+
+class Place:
+    """The directory of records as far as it exists; what is missing is made when a record is written."""
+
+    __slots__ = ("fd", "missing", "path", "replaceable")
+
+    def __init__(self, path: str, fd: int, missing: "list[str]") -> None:
+        self.path = path
+        self.fd = fd
+        self.missing = missing
+        # Which file is the record of a container that has ended, whose id is given anew.
+        self.replaceable: tuple[int, int] | None = None
+
+
+def open_place(state: str) -> Place:
+    """Open the directory of records before the view changes, for a volume may cover it. Raises OSError."""
+    parts = paths.split(state) + ["containers"]
+    for depth in range(len(parts), len(parts) - 3, -1):
+        path = paths.join(parts[:depth])
+        try:
+            fd = posix.open(path, _DIRECTORY)
+        except FileNotFoundError:
+            continue
+        if depth > len(parts) - 2:  # ours: nobody else may put records there
+            status = _check_owner(fd, path)
+            if depth == len(parts) and status.st_mode & 0o077:
+                _close_to_others(fd, path)
+        return Place(state, fd, parts[depth:])
+    raise FileNotFoundError(2, f"no directory {paths.join(parts[:-2])}")
+
+
+def _close_to_others(fd: int, path: str) -> None:
+    """Records of releases before 0.3 were for all to read, and when `enter` reads them for all to see (inotify(7)).
+
+    The state directory itself is closed where its name says that it is ours: another may serve others as well.
+    """
+    posix.fchmod(fd, 0o700)
+    parent = posix.open("..", _DIRECTORY, dir_fd=fd)
+    try:
+        if paths.split(path)[-2] == "mesos-shim":
+            _check_owner(parent, path)
+            posix.fchmod(parent, 0o700)
+    finally:
+        posix.close(parent)
+
+
+def _check_owner(fd: int, path: str) -> "posix.stat_result":
+    status = posix.fstat(fd)
+    if status.st_uid != posix.geteuid() or status.st_mode & 0o022:
+        posix.close(fd)
+        raise PermissionError(1, f"{path} belongs to uid {status.st_uid} with mode {status.st_mode & 0o7777:04o}")
+    return status
+
+
+def write(place: Place, record: "dict[str, object]", named: bool = False) -> None:
+    """Put the record in its place, whole or not at all. Raises OSError.
+
+    With `named` the container's id is the caller's choice: refused, by a ShimError, where another container has it.
+    """
+    fd = place.fd
+    for name in place.missing:
+        try:
+            posix.mkdir(name, 0o700, dir_fd=fd)
+        except FileExistsError:
+            pass
+        child = posix.open(name, _DIRECTORY, dir_fd=fd)
+        posix.close(fd)
+        place.fd = fd = child
+        _check_owner(fd, name)
+        posix.fchmod(fd, 0o700)  # whatever the caller's umask
+    place.missing = []
+    name = f"{record['container_id']}.json"
+    # Of two launches with one name only one has this file, and judges and replaces what is there: no lock is needed.
+    temporary = f".{name}.new" if named else f".{name}.{record['pid']}"
+    try:
+        file = posix.open(temporary, posix.O_CREAT | posix.O_EXCL | posix.O_WRONLY | posix.O_CLOEXEC, 0o600, dir_fd=fd)
+    except FileExistsError:
+        if not named:
+            raise
+        raise ShimError(
+            f"--container-id: {record['container_id']!r} is just being given to another container; where that launch "
+            "was killed, 'mesos-shim gc' frees it after a minute"
+        ) from None
+    try:
+        if named:
+            _check_not_taken(place, str(record["container_id"]))
+        data = strict_json.dump(record).encode("ascii") + b"\n"
+        _check_readable(data)
+        if posix.write(file, data) != len(data):
+            raise OSError(28, "no space left for the record")
+        posix.fchmod(file, 0o600)
+        posix.rename(temporary, name, src_dir_fd=fd, dst_dir_fd=fd)
+    except BaseException:
+        posix.unlink(temporary, dir_fd=fd)
+        raise
+    finally:
+        posix.close(file)
+
+
+def _check_readable(data: bytes) -> None:
+    """Raise OSError for what registry.py would not read back: nobody would know of that container, nor be told so."""
+    if len(data) > strict_json.MAX_BYTES:
+        raise OSError(_EFBIG, f"it would have {len(data)} bytes, and no reader takes so many")
+    if b"\\ud" in data:  # a character above U+FFFF, or half of one, which stands for a byte that is no UTF-8
+        try:
+            strict_json.parse(data, "record")
+        except ShimError:
+            raise OSError(_EILSEQ, "a name in it, the sandbox's or a volume's, is no UTF-8") from None
+
+
+def remove(place: Place, plan: Plan) -> None:
+    """Take the record of a container that has ended away, not another's of its name; gc does it where nobody waited."""
+    try:
+        place = reopened(place)
+        if not place.missing and _is_of(plan, read(place, plan.container_id)):
+            posix.unlink(f"{plan.container_id}.json", dir_fd=place.fd)
+    except OSError:
+        return
+
+
+def reopened(place: Place) -> Place:
+    """The place as it is now, where what was missing may have been made meanwhile: by a child. Raises OSError."""
+    return open_place(place.path) if place.missing else place
+
+
+def _is_of(plan: Plan, record: "dict[str, object]") -> bool:
+    if plan.supervisor:  # its child wrote the record, whose pid may be a namespace's
+        return record.get("supervisor") == plan.supervisor
+    ours = plan.recorded
+    return ours is not None and all(record.get(name) == ours[name] for name in ("pid", "start_time"))
+
+
+def read(place: Place, container_id: str) -> "dict[str, object]":
+    """What the record of that id says, not judged; empty where there is none, or a damaged one."""
+    try:
+        fd = posix.open(
+            f"{container_id}.json",
+            posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC | posix.O_NONBLOCK,
+            dir_fd=place.fd,
+        )
+    except OSError:
+        return {}
+    try:
+        record = strict_json.parse(posix.read(fd, strict_json.MAX_BYTES), "record")
+    except (OSError, ShimError):
+        return {}
+    finally:
+        posix.close(fd)
+    return record if isinstance(record, dict) else {}
+
+
+def check_unused(place: Place, container_id: str) -> None:
+    """Refuse an id that a container has which runs, or may run, for all that can be seen from here."""
+    found = None if place.missing else _which(place, f"{container_id}.json")
+    if found is None:
+        return  # as most often: nobody has it
+    from . import taken
+
+    why = taken.why(place, container_id)
+    if why is not None:
+        raise ShimError(f"--container-id: {container_id!r} {why}")
+    place.replaceable = found
+
+
+def _check_not_taken(place: Place, container_id: str) -> None:
+    """Refuse an id that was free when we asked, if another container has been given it since."""
+    if _which(place, f"{container_id}.json") in (None, place.replaceable):
+        return
+    record = read(place, container_id)
+    pid = record.get("pid")
+    if isinstance(pid, int) and record.get("start_time") == start_time(pid, living=True) is not None:
+        raise ShimError(f"--container-id: {container_id!r} is in use by pid {pid}")
+    raise ShimError(f"--container-id: {container_id!r} has just been given to another container")
+
+
+def _which(place: Place, name: str) -> "tuple[int, int] | None":
+    """Which file has that name, None where none has."""
+    try:
+        status = posix.stat(name, dir_fd=place.fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def start_time(pid: "int | str", living: bool = False) -> "int | None":
+    """When the process started, in clock ticks since boot (proc_pid_stat(5), field 22); None if there is none.
+
+    With `living` a zombie is none.
+    """
+    try:
+        fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
+        try:
+            # The name in field 2 may hold anything, parentheses too: what counts comes after the last one.
+            fields = posix.read(fd, 4096).rpartition(b")")[2].split()
+        finally:
+            posix.close(fd)
+        return None if living and is_zombie(fields) else int(fields[19])
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def is_zombie(fields: "list[bytes]") -> bool:
+    """Whether the process has ended, by the fields of its stat file from the state on.
+
+    Not where only its main thread has: that is shown as a zombie while the others run (field 20 counts them).
+    """
+    return fields[0] in b"ZX" and int(fields[17]) < 2
+
+
+def describe(plan: Plan, executor_id: "str | None", framework_id: "str | None") -> "dict[str, object]":
+    """The record of this process, which is about to become the container's first."""
+    own_view = plan.mode == "enforced" and plan.own_view
+    who = plan.first or first()
+    return {
+        "version": VERSION,
+        "container_id": plan.container_id,
+        "executor_id": executor_id,
+        "framework_id": framework_id,
+        **who,
+        "pid_namespace": plan.pid_namespace or pid_namespace(who["pid"]),
+        "time_namespace": time_namespace(),
+        "boot_id": boot_id(),
+        "mode": plan.mode,
+        "isolation": list(plan.isolation),
+        "sandbox": plan.sandbox.path,
+        # Which directory that was: its user can give the name to another.
+        "sandbox_inode": [plan.sandbox.status.st_dev, plan.sandbox.status.st_ino],
+        "uid": plan.user.uid,
+        "gid": plan.user.gid,
+        "groups": plan.user.groups,
+        "no_new_privs": plan.no_new_privs is not None,
+        "not_as_root": plan.not_as_root,
+        # In Mesos' names of a Volume.
+        "volumes": [
+            {
+                "container_path": mount.target,
+                "host_path": source_path(mount, plan),
+                "mode": "RO" if mount.read_only else "RW",
+            }
+            for mount in plan.mounts
+            if mount.action in (BIND, TMPFS)
+        ],
+        # Without mounts the process stays in its parent's namespace, which says nothing of who belongs to it.
+        "namespaces": namespaces() if own_view else {},
+        "limits": plan.limits,
+        "supervisor": plan.supervisor,
+        # With --rm: which directory gc may remove, if the supervisor could not.
+        # Directories of its own outside of the sandbox, which go with it, and what is counted against which size.
+        "private": [{"path": path, "inode": [device, inode]} for path, device, inode in plan.private],
+        "quotas": {source_path(mount, plan): mount.quota for mount in plan.mounts if mount.quota},
+        "remove": [plan.sandbox.status.st_dev, plan.sandbox.status.st_ino] if plan.remove else None,
+        "cgroups": {name: group.directory for group in plan.cgroups for name in group.controllers},
+    }
+
+
+def first() -> "dict[str, object]":
+    """Who this process is, as long as the host's /proc is mounted: what a record says of a container's first one."""
+    return {"pid": host_pid(), "start_time": start_time("self")}
+
+
+def pid_namespace(pid: object) -> "int | None":
+    """The inode of the pid namespace whose pids /proc shows, in which this process is `pid`; None if that is hidden."""
+    # In a namespace without a /proc of its own this process is another to /proc than to itself.
+    whose = "self" if pid == posix.getpid() else "1"
+    try:
+        return posix.stat(f"/proc/{whose}/ns/pid").st_ino
+    except OSError:
+        return None
+
+
+def time_namespace() -> "int | None":
+    """The inode of our time namespace, in which /proc tells us when processes started; None before Linux 5.6."""
+    try:
+        return posix.stat("/proc/self/ns/time").st_ino
+    except OSError:
+        return None
+
+
+def host_pid() -> int:
+    """This process as the mounted /proc knows it: in a new pid namespace getpid(2) would say 1."""
+    try:
+        return int(posix.readlink("/proc/self"))
+    except (OSError, ValueError):
+        return posix.getpid()
+
+
+def boot_id() -> "str | None":
+    """What the kernel calls this boot (random(4)): start times and inodes of another boot mean nothing."""
+    try:
+        fd = posix.open("/proc/sys/kernel/random/boot_id", posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return posix.read(fd, 64).strip().decode("ascii", "replace")
+    except OSError:
+        return None
+    finally:
+        posix.close(fd)
+
+
+def namespaces() -> "dict[str, object]":
+    """This process's mount namespace: its inode and, from Linux 6.11 on, the id that is never used again."""
+    from ..system import syscalls  # not on macOS
+
+    try:
+        fd = posix.open("/proc/self/ns/mnt", posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return {}
+    try:
+        found: dict[str, object] = {"mnt": posix.fstat(fd).st_ino}
+        try:
+            found["mnt_id"] = syscalls.mount_namespace_id(fd)
+        except OSError:
+            pass
+        return found
+    finally:
+        posix.close(fd)
+
+
+def explain_failure(error: OSError, place: str) -> str:
+    """The warning for a record that could not be written."""
+    return f"no record in {place}: {reason(error)}; ps and usage will not know this container"

@@ -1,0 +1,32 @@
+"""Whether a container's id is free: only where its record is of one that is known to have ended.
+
+Not on the way of a usual launch: only where there is a record of that id.
+"""
+
+from . import membership, processes, record, registry
+from .counters import Counters
+from .sight import look
+
+
+def why(place: "record.Place", container_id: str) -> "str | None":
+    """Why the id, of which there is a record, cannot be given away; None where it can. Raises OSError."""
+    damaged: dict[str, str] = {}
+    entries, _ = registry.read_from(place.fd, place.path, damaged)
+    name = f"{container_id}.json"
+    if name in damaged:
+        return f"has a record that cannot be read ({damaged[name]}); 'mesos-shim gc' clears it if nothing of it runs"
+    entry = next((item for item in entries if item.container_id == container_id), None)
+    if entry is None:
+        return None  # it has just gone
+    members = membership.find(entries, processes.table(), Counters(place.path, locked=False).known(entries))
+    if members.alive(entry):
+        return f"is in use by pid {members.one(entry).pid}"
+    hidden, sight = members.hidden.get(container_id), look()
+    # Of this boot, it may just be beginning: then nobody is in its namespace yet.
+    begins = not sight.counts_pids_of(entry.pid_namespace) and membership.same_boot(entry, sight.boot)
+    if hidden == membership.OTHER_PIDS or (begins and hidden is None):
+        return (
+            "is that of a container in another pid namespace, whose end cannot be seen from here; where it was "
+            "launched, 'mesos-shim gc' frees it"
+        )
+    return None if hidden is None else f"may be in use, for whether it is cannot be told from here: {hidden}"

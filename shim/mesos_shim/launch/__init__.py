@@ -1,0 +1,1 @@
+"""Doing it: a plan is carried out, and rolled back where a step fails."""

@@ -1,0 +1,36 @@
+"""The first process of a container's pid namespace: it reaps, forwards signals, and ends with the command.
+
+The rules are those of tini and dumb-init. It stays outside of the container's rights: root's, without a descriptor but
+for the standard three and the one over which it tells the exact wait status, for its own exit could not.
+"""
+
+import posix
+
+from ..errors import ShimError, reason
+from ..system import syscalls
+from . import execute, supervisor
+
+
+def split(relay: int, forwarded: "frozenset[int]" = supervisor.FORWARDED) -> None:
+    """In the first process: mount the namespace's own /proc, then go on in its child; never returns in the first.
+
+    The first forwards the signals `forwarded`, which must be blocked.
+    """
+    try:
+        syscalls.mount("proc", "/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
+    except OSError as error:
+        raise ShimError(
+            f"mounting the container's own /proc: {reason(error)}; where parts of /proc are covered (in another "
+            "container), the kernel allows none"
+        ) from None
+    pid = posix.fork()
+    if pid == 0:
+        posix.close(relay)
+        return
+    execute.close_others([relay])
+    status = supervisor.wait(supervisor.Child(pid, None), forwarded=forwarded)
+    try:
+        posix.write(relay, b"%d" % status)
+    except OSError:
+        pass  # the supervisor was killed: nobody wants to know
+    posix._exit(0)

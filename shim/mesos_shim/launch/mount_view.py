@@ -1,0 +1,480 @@
+"""Makes the plan's view of the file system, in a mount namespace that only this process has.
+
+The order is the defence (threats 1, 3, 17): unshare and slave first, then every source and target is opened and
+compared with what was judged, then what is missing is made, and only then is anything attached. A failure anywhere
+ends the launch; the namespace goes with the process, so the host is as it was.
+"""
+
+import posix
+
+from ..errors import ShimError, reason
+from ..plan.model import AGENTS, HIDE, KEEP, PASS, TMPFS, Mount, Plan, mirrored_levels
+from ..spec.config import bytes_of
+from ..system import paths, syscalls
+from ..system.credentials import open_as, with_rights_of
+from ..system.walk import OPEN_STEP, S_IFDIR, S_IFLNK, S_IFMT, Resolved, Status
+from . import execute, sources
+
+if False:  # for the type checker alone: no launch imports typing
+    from ..system import legacy_mounts
+
+_DIRECTORY = syscalls.O_PATH | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
+_NO_LINKS = syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS
+
+
+class Unenforceable(ShimError):
+    """This host cannot give a launch its own view; nothing has been done yet."""
+
+
+class Opened:
+    """The descriptors of one mount, all of them opened in the own mount namespace."""
+
+    __slots__ = ("base", "source", "target", "tree")
+
+    def __init__(self) -> None:
+        self.base = -1
+        self.source = -1
+        self.target = -1
+        self.tree = -1
+
+
+class Mounts:
+    """The calls that make, copy and move mounts: the kernel's newer ones, or `classic` where it lacks any of them."""
+
+    def __init__(self) -> None:
+        self._staging: legacy_mounts.Staging | None = None
+        if not syscalls.has_mount_calls():
+            self._staging = _staging()
+
+    def tmpfs(self, options: "dict[str, str]", attributes: int) -> int:
+        """A tmpfs that is not attached yet."""
+        if self._staging is None:
+            try:
+                return syscalls.new_tmpfs(options, attributes)
+            except OSError as error:
+                if error.errno not in syscalls.ABSENT:
+                    raise
+            # A filter may forbid fsopen alone. What is attached elsewhere can be moved, so this mixes.
+            self._staging = _staging(only_tmpfs=True)
+        return self._staging.tmpfs(options, attributes)
+
+    def clone(self, source: int, read_only: bool, propagation: int, restrictions: int = 0) -> int:
+        """A copy of the mounts at `source` and below, not attached yet; `restrictions` are plan.NOSUID and so on."""
+        if self._staging is not None and not self._staging.only_tmpfs:
+            return self._staging.clone(source, read_only, propagation, restrictions)
+        tree = syscalls.open_tree(source, syscalls.OPEN_TREE_CLONE | syscalls.AT_RECURSIVE)
+        attributes = restrictions | (syscalls.MOUNT_ATTR_RDONLY if read_only else 0)
+        syscalls.mount_setattr(tree, syscalls.AT_RECURSIVE, set_=attributes, propagation=propagation)
+        return tree
+
+    def move(self, tree: int, target: int) -> None:
+        """Attach `tree`."""
+        if self._staging is not None and not self._staging.only_tmpfs:
+            self._staging.move(tree, target)
+        else:
+            syscalls.move_mount(tree, target)
+
+    def seal(self, tree: int) -> None:
+        """Make an attached tmpfs of ours read-only, and only that one mount."""
+        if self._staging is not None and not self._staging.only_tmpfs:
+            self._staging.seal(tree)
+        else:
+            syscalls.mount_setattr(tree, 0, set_=syscalls.MOUNT_ATTR_RDONLY)
+
+    def clear(self) -> None:
+        """Leave nothing of the way the mounts were made."""
+        if self._staging is not None:
+            self._staging.clear()
+
+
+def _staging(only_tmpfs: bool = False) -> "legacy_mounts.Staging":
+    from ..system import legacy_mounts
+
+    return legacy_mounts.Staging(only_tmpfs)
+
+
+def enter(plan: Plan, framework: bool) -> int:
+    """Carry the plan's mounts out. Returns a descriptor of the sandbox as the new view shows it.
+
+    With `framework` the absolute sources are opened with the task user's rights. What is made on the host is noted in
+    the plan, for the caller to take back if this, or anything after it, fails.
+    """
+    execute.stop_imports()
+    leave_host(plan)
+    try:
+        if plan.before is not None:
+            plan.before()
+        if plan.shared:
+            _refuse_shared(plan)
+        return _enter(plan, framework)
+    except OSError as error:
+        raise ShimError(f"making the view: {reason(error)}") from None
+
+
+def _refuse_shared(plan: Plan) -> None:
+    from ..system import propagation
+
+    for mount in plan.mounts:
+        propagation.refuse_shared(mount.target, mount.what)
+
+
+def _enter(plan: Plan, framework: bool) -> int:
+    sandbox = _open_judged(plan.sandbox, "the sandbox", plan.sandbox.path)
+    opened = [_open(mount, plan, sandbox, framework) for mount in plan.mounts]
+    _leave_out(plan, opened)
+    if not plan.isolates:
+        return sandbox
+    mounts = Mounts()
+    _create(plan, opened, sandbox, mounts, framework)
+    _clone(plan, opened, mounts)
+    for mount, descriptors in zip(plan.mounts, opened):
+        _attach(mount, descriptors, plan, opened, mounts)
+    for mount, descriptors in zip(plan.mounts, opened):
+        if mount.action == KEEP:
+            sandbox = descriptors.tree
+        if mount.action == HIDE:
+            try:
+                mounts.seal(descriptors.tree)
+            except OSError as error:
+                raise ShimError(f"{mount.what}: making {mount.target!r} read-only: {reason(error)}") from None
+    try:
+        mounts.clear()
+    except OSError as error:
+        raise ShimError(f"clearing the staging mount: {reason(error)}") from None
+    if plan.own_queues:
+        _mount_queues()
+    return sandbox
+
+
+def _mount_queues() -> None:
+    """The message queues of the own IPC namespace over the host's (mq_overview(7)); both are the kernel's."""
+    try:
+        syscalls.mount("mqueue", "/dev/mqueue", "mqueue", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
+    except OSError as error:
+        raise ShimError(f"mounting the container's own /dev/mqueue: {reason(error)}") from None
+
+
+def leave_host(plan: Plan) -> None:
+    """An own mount namespace whose mounts receive from the host's, and send nothing back (threats 1)."""
+    # With a pid namespace the parent has made the user namespace already, to have the right to it.
+    new_user = plan.new_user_namespace and "pid" not in plan.namespaces
+    flags = syscalls.CLONE_NEWNS | (syscalls.CLONE_NEWIPC if "ipc" in plan.namespaces else 0)
+    if plan.left_host:
+        return
+    unshare(flags | (syscalls.CLONE_NEWUSER if new_user else 0), plan)
+    plan.left_host = True
+    if plan.shared:
+        from ..system import propagation
+
+        propagation.make_slaves_but(plan.shared)
+        return
+    try:
+        # Slave, not private: what the host mounts later (autofs, NFS) still arrives (Slurm bug 12567).
+        syscalls.mount(None, "/", None, syscalls.MS_SLAVE | syscalls.MS_REC)
+    except OSError as error:
+        if not plan.isolates:
+            return  # where '/' is no mount point, say; there is nothing to be kept from the host
+        # AppArmor lets the namespace be made and forbids what it is for.
+        remedy = f"; {user_namespace_switch()}" if plan.new_user_namespace else ""
+        raise ShimError(f"making '/' a slave of the host's mounts: {reason(error)}{remedy}") from None
+
+
+def try_namespaces(plan: Plan) -> None:
+    """All of a launch that needs the kernel's leave for namespaces, for a process that ends afterwards."""
+    if "pid" in plan.namespaces:
+        unshare(pid_flags(plan), plan)
+    leave_host(plan)
+
+
+def pid_flags(plan: Plan) -> int:
+    """What the parent of a container with a pid namespace unshares."""
+    return syscalls.CLONE_NEWPID | (syscalls.CLONE_NEWUSER if plan.new_user_namespace else 0)
+
+
+def unshare(flags: int, plan: Plan) -> None:
+    """New namespaces; in a new user namespace the caller stays who he is."""
+    try:
+        syscalls.unshare(flags)
+    except OSError as error:
+        remedy = f"; {user_namespace_switch()}" if flags & syscalls.CLONE_NEWUSER else ""
+        what = "mount" if flags & syscalls.CLONE_NEWNS else "pid"
+        raise Unenforceable(f"an own {what} namespace: {reason(error)}{remedy}") from None
+    if flags & syscalls.CLONE_NEWUSER:
+        _keep_ids(plan.user.uid, plan.user.gid)
+
+
+def _keep_ids(uid: int, gid: int) -> None:
+    """Map the caller's uid and gid to themselves in the new user namespace (user_namespaces(7))."""
+    try:
+        # Without CAP_SETGID outside, setgroups must be denied before a gid may be mapped.
+        _write_file("/proc/self/setgroups", "deny")
+        _write_file("/proc/self/uid_map", f"{uid} {uid} 1")
+        _write_file("/proc/self/gid_map", f"{gid} {gid} 1")
+    except OSError as error:
+        remedy = user_namespace_switch()
+        raise ShimError(f"mapping uid {uid} into an own user namespace: {reason(error)}; {remedy}") from None
+
+
+def _write_file(path: str, text: str) -> None:
+    fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
+    try:
+        posix.write(fd, text.encode("ascii"))
+    finally:
+        posix.close(fd)
+
+
+_SWITCHES = (
+    ("/proc/sys/kernel/unprivileged_userns_clone", "0", "sysctl kernel.unprivileged_userns_clone=1 allows it"),
+    ("/proc/sys/user/max_user_namespaces", "0", "sysctl user.max_user_namespaces=10000 allows it"),
+    (
+        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+        "1",
+        "AppArmor forbids it: sysctl kernel.apparmor_restrict_unprivileged_userns=0 or a profile with 'userns,'",
+    ),
+)
+
+
+def user_namespace_switch() -> str:
+    """Which of the host's switches keeps ordinary users from a user namespace, and how it is turned."""
+    for path, forbids, remedy in _SWITCHES:
+        try:
+            fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            if posix.read(fd, 32).strip() == forbids.encode():
+                return remedy
+        finally:
+            posix.close(fd)
+    return (
+        "a seccomp filter or a container's policy may forbid it: run as root, or choose --on-unenforceable usage-only"
+    )
+
+
+def _open_judged(found: Resolved, what: str, path: str, plan: "Plan | None" = None) -> int:
+    """Open `path` anew in the own namespace and compare: what is used is what was judged.
+
+    With `plan`, with the rights of its user.
+    """
+    try:
+        fd = _open_path(path, OPEN_STEP) if plan is None else open_as(plan.user, _open_path, path, OPEN_STEP)
+    except OSError as error:
+        raise ShimError(f"{what}: {path!r}: {reason(error)}") from None
+    if not found.same(fd):
+        posix.close(fd)
+        raise ShimError(f"{what}: {path!r} was replaced while the launch was being prepared")
+    return fd
+
+
+def _open_path(path: str, flags: int) -> int:
+    """Open a path that was free of links when it was judged, and through no link now."""
+    try:
+        return syscalls.openat2(syscalls.AT_FDCWD, path, flags, _NO_LINKS)
+    except OSError as error:
+        if error.errno not in syscalls.ABSENT:
+            raise
+    from ..system import legacy_mounts
+
+    return legacy_mounts.open_without_links(path, flags)
+
+
+def _open(mount: Mount, plan: Plan, sandbox: int, framework: bool) -> Opened:
+    opened = Opened()
+    if mount.parent is None:  # a child's target is opened inside its parent, once that is attached
+        opened.target = _open_judged(mount.covers, mount.what, mount.target)
+    if mount.action == KEEP:
+        opened.source = sandbox
+    elif mount.action == PASS:
+        opened.source = _open_passed(mount, plan)
+    elif mount.action == AGENTS:
+        opened.source = _open_path(mount.target, OPEN_STEP)
+    elif mount.source is not None:
+        as_task = plan if framework else None
+        opened.source = _open_judged(mount.source, mount.what, mount.source.path, as_task)
+    elif mount.base is not None:
+        opened.base = _open_judged(mount.base, mount.what, mount.base.path)
+    elif mount.source_parts:
+        # Refuse what cannot be before anything is made.
+        fd, _ = sources.open_or_report(sandbox, mount.source_parts, mount.what)
+        posix.close(fd)
+    return opened
+
+
+def _open_passed(mount: Mount, plan: Plan) -> int:
+    """A name that is passed through; -1 where it stays hidden after all.
+
+    Programs replace such files at any time (kinit does), so the owner counts and not the inode.
+    """
+    from ..system import guarded_walk  # imported when the names were found
+
+    try:
+        fd = guarded_walk.walk(mount.target)
+    except OSError as error:
+        plan.warnings.append(f"{mount.what}: stays hidden: {reason(error)}")
+        return -1
+    status, judged = posix.fstat(fd), mount.covers.status
+    if (status.st_uid, status.st_mode & S_IFMT) != (judged.st_uid, judged.st_mode & S_IFMT):
+        posix.close(fd)
+        plan.warnings.append(f"{mount.what}: stays hidden: replaced by another's while the launch was being prepared")
+        return -1
+    return fd
+
+
+def _leave_out(plan: Plan, opened: "list[Opened]") -> None:
+    """Forget the mounts of names that are not passed through after all."""
+    for index in range(len(opened) - 1, -1, -1):
+        gone = plan.mounts[index]
+        if gone.action != PASS or opened[index].source >= 0:
+            continue
+        for mount in plan.mounts:
+            if mount.parent == index:
+                raise ShimError(f"{mount.what}: {mount.target!r} has no place any more: {gone.what} is gone")
+            if mount.parent is not None and mount.parent > index:
+                mount.parent -= 1
+        del plan.mounts[index], opened[index]
+
+
+def _create(plan: Plan, opened: "list[Opened]", sandbox: int, mounts: Mounts, framework: bool) -> None:
+    # A source inside another's comes after it, as its target does (plan.arrange).
+    for mount, descriptors in zip(plan.mounts, opened):
+        if mount.base is not None:
+            from . import private_directories  # loaded when the base was judged
+
+            descriptors.source = private_directories.make(descriptors.base, mount, plan)
+        elif mount.source_parts:
+            descriptors.source = sources.make(sandbox, _source(mount), plan)
+        elif mount.action in (TMPFS, HIDE):
+            descriptors.source = descriptors.tree = _new_tmpfs(mount, plan, mounts)
+    for mount in plan.mounts:
+        if mount.parent is not None:
+            parent, root = plan.mounts[mount.parent], opened[mount.parent].source
+            if framework and not parent.fresh:
+                _look_for_mount_point(mount, parent, root, plan)
+            _make_mount_point(mount, parent, root, plan)
+
+
+def _source(mount: Mount) -> sources.Source:
+    levels: list[Status | None] = []
+    mirrored = mirrored_levels(mount)
+    if mirrored is not None:
+        levels.extend(mirrored)
+    else:
+        levels.extend([None] * (len(mount.source_parts) - 1))
+        levels.append(mount.covers.levels[-1])
+    return sources.Source(mount.source_parts, levels, mount.target, mount.covers.fd, mount.what)
+
+
+def _new_tmpfs(mount: Mount, plan: Plan, mounts: Mounts) -> int:
+    covers = mount.covers.status
+    options = {"mode": f"{covers.st_mode & 0o7777:o}"}
+    if not plan.new_user_namespace:
+        options.update(uid=str(covers.st_uid), gid=str(covers.st_gid))
+    options["size"] = mount.size or "1m"
+    inodes = _inodes(options["size"])
+    if inodes is not None:
+        options["nr_inodes"] = inodes
+    attributes = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
+    if mount.noexec:
+        attributes |= syscalls.MOUNT_ATTR_NOEXEC
+    try:
+        return mounts.tmpfs(options, attributes)
+    except OSError as error:
+        raise ShimError(f"{mount.what}: a tmpfs of size {options['size']}: {reason(error)}") from None
+
+
+def _inodes(size: str) -> "str | None":
+    """How many files a tmpfs of that size may have: one for each page of 4 KiB, and 1,024 at least.
+
+    The kernel's own limit goes by the host's memory, not by the size: empty files alone would take gigabytes of it
+    (tmpfs(5)). For half of the memory, which is what `50%` says, it is the right one.
+    """
+    if size.endswith("%"):
+        return None
+    return str(max(1024, bytes_of(size) // 4096))
+
+
+def _look_for_mount_point(mount: Mount, parent: Mount, root: int, plan: Plan) -> None:
+    """Refuse it where the task's user could not find it in a framework's source, and so may not learn of it."""
+    with_rights_of(plan.user, lambda: _make_mount_point(mount, parent, root, plan))
+
+
+def _make_mount_point(mount: Mount, parent: Mount, root: int, plan: Plan) -> None:
+    """The place of a child inside its parent's source: made where that is fresh, else it must be there."""
+    below = paths.relative(mount.target, parent.target)
+    levels = mount.covers.levels[-len(below) :]
+    fd = posix.dup(root)
+    try:
+        for depth, name in enumerate(below):
+            last = depth == len(below) - 1
+            if last and mount.covers.kind != S_IFDIR:
+                if parent.fresh:
+                    sources.make_file(fd, name, mount.what, plan)
+                return
+            # What the agent has mounted there hides the directory that the mount point is a copy of.
+            hidden = mount.covers.fd if last and mount.action == AGENTS else -1
+            child = _make_level(fd, name, levels[depth], parent, mount, plan, hidden)
+            posix.close(fd)
+            fd = child
+    except OSError as error:
+        raise ShimError(f"{mount.what}: {mount.target!r} in {parent.what}: {reason(error)}") from None
+    finally:
+        posix.close(fd)
+
+
+def _make_level(fd: int, name: str, level: Status, parent: Mount, mount: Mount, plan: Plan, level_fd: int) -> int:
+    if parent.fresh:
+        return sources.enter_or_copy(fd, name, level, mount.what, plan, level_fd)
+    try:
+        return sources.step(fd, name, _DIRECTORY, within_mount=False)
+    except OSError as error:
+        raise ShimError(
+            f"{mount.what}: {mount.target!r} has no place in {parent.what}: {name!r}: {reason(error)}"
+        ) from None
+
+
+def _clone(plan: Plan, opened: "list[Opened]", mounts: Mounts) -> None:
+    """Copies of all sources before the first is attached, so that no volume shows another by accident."""
+    for mount, descriptors in zip(plan.mounts, opened):
+        if descriptors.tree >= 0:
+            continue
+        # Private: else a mount that arrives later from the host below a read-only volume is writable.
+        # The sandbox is writable, and an agent mounts and unmounts persistent volumes in it while the container runs.
+        follows = mount.propagation or mount.action in (KEEP, AGENTS)
+        propagation = syscalls.MS_SLAVE if follows else syscalls.MS_PRIVATE
+        try:
+            descriptors.tree = mounts.clone(descriptors.source, mount.read_only, propagation, mount.restrictions)
+        except OSError as error:
+            raise ShimError(f"{mount.what}: copying the mount for {mount.target!r}: {reason(error)}") from None
+
+
+def _attach(mount: Mount, descriptors: Opened, plan: Plan, opened: "list[Opened]", mounts: Mounts) -> None:
+    target = descriptors.target
+    if mount.parent is not None:
+        target = _inside(opened[mount.parent].tree, mount, plan.mounts[mount.parent])
+    plan.made.append(("attached", descriptors.tree))
+    try:
+        mounts.move(descriptors.tree, target)
+    except OSError as error:
+        raise ShimError(f"{mount.what}: attaching it at {mount.target!r}: {reason(error)}") from None
+
+
+def _inside(tree: int, mount: Mount, parent: Mount) -> int:
+    fd = posix.dup(tree)
+    try:
+        for name in paths.relative(mount.target, parent.target):
+            child = sources.step(fd, name, syscalls.O_PATH, within_mount=False)
+            posix.close(fd)
+            fd = child
+        if (posix.fstat(fd).st_mode & S_IFMT == S_IFDIR) != (mount.covers.kind == S_IFDIR) or _is_link(fd):
+            raise ShimError(f"{mount.what}: {mount.target!r} was replaced in {parent.what}")
+        result, fd = fd, -1
+        return result
+    except OSError as error:
+        raise ShimError(f"{mount.what}: {mount.target!r} in {parent.what}: {reason(error)}") from None
+    finally:
+        if fd >= 0:
+            posix.close(fd)
+
+
+def _is_link(fd: int) -> bool:
+    return posix.fstat(fd).st_mode & S_IFMT == S_IFLNK

@@ -1,0 +1,60 @@
+"""Takes back what a launch that failed had made: the host is left as it was (threats 17).
+
+A launch notes each thing as it is made, in its plan's list `made`. Nobody looks at the notes of one that succeeds.
+Everything is descriptor-relative, and only what is still empty goes: a name in the sandbox may be another directory's
+by now. Nothing of anybody's is lost with an empty directory that he put in the place of ours.
+"""
+
+import posix
+
+from ..system import syscalls
+from . import sources
+
+if False:  # for the type checker alone: no launch imports typing
+    from typing import Callable
+
+# What a note is, its first element.
+MADE = "made"  # descriptor of the directory, name
+DRESSED = "dressed"  # descriptor, owner, group, mode, attributes: a directory that was there already
+ATTACHED = "attached"  # descriptor of the mount
+
+_S_IFMT, _S_IFDIR, _S_IFREG = 0o170000, 0o040000, 0o100000
+
+
+def take_back(notes: "list[tuple[object, ...]]") -> None:
+    """Undo what `notes` say, the last first. What cannot be undone stays; the launch's own error is what is told."""
+    while notes:
+        kind, *rest = notes.pop()
+        try:
+            _UNDO[str(kind)](*rest)
+        except OSError:
+            continue
+
+
+def _unmake(directory: int, name: str) -> None:
+    status = posix.stat(name, dir_fd=directory, follow_symlinks=False)
+    if status.st_mode & _S_IFMT == _S_IFDIR:
+        if not sources.is_anothers(directory, name):
+            posix.rmdir(name, dir_fd=directory)  # only an empty one goes, and only an empty one can be ours
+    elif status.st_mode & _S_IFMT == _S_IFREG and status.st_size == 0 and status.st_uid == posix.geteuid():
+        posix.unlink(name, dir_fd=directory)
+
+
+def _undress(fd: int, uid: int, gid: int, mode: int, attributes: "dict[str, bytes | None]") -> None:
+    for name, value in attributes.items():
+        try:
+            if value is not None:
+                posix.setxattr(fd, name, value)
+            else:
+                posix.removexattr(fd, name)
+        except OSError:
+            continue  # there is none to remove
+    posix.fchmod(fd, mode & 0o7777)
+    posix.fchown(fd, uid, gid)
+
+
+def _detach(tree: int) -> None:
+    syscalls.umount(f"/proc/self/fd/{tree}", syscalls.MNT_DETACH)
+
+
+_UNDO: "dict[str, Callable[..., None]]" = {MADE: _unmake, DRESSED: _undress, ATTACHED: _detach}

@@ -1,0 +1,393 @@
+"""Opens and makes directories in the sandbox, where the task's user may rename anything at any moment.
+
+Every step is one component from a descriptor, never through a link, never across a mount. What is made is made 0700
+for ourselves, opened, checked to be ours and empty, and only then given its owner and mode (threats 3, 4, 8). All of
+it is noted, so that a launch that fails further on can take it back (launch/rollback.py).
+"""
+
+import posix
+
+from ..errors import ShimError, reason
+from ..system import syscalls
+from ..system.walk import OPEN_STEP, Status
+
+if False:  # for the type checker alone: no launch imports typing
+    from ..plan.model import Plan
+
+# On what we made lies this attribute, which only root can set or read (xattr(7)), with the container path it was made
+# for. A directory that is there already must be empty or carry it. `user.` for those who are not root: there a
+# directory of theirs crosses no border.
+_MARK = "trusted.mesos_shim"
+_MARK_OF_USER = "user.mesos_shim"
+# Stands behind the path as long as only the launch that made the directory uses it: that one may take it back.
+_NEW = b"\0new"
+
+_ACCESS_LISTS = ("system.posix_acl_access", "system.posix_acl_default")
+_LABEL = "security.selinux"
+_EPERM, _EACCES, _ENODATA, _ENOSYS, _ENOTSUP = 1, 13, 61, 38, 95
+
+_NO_LINKS = syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS
+_RESOLVE = syscalls.RESOLVE_BENEATH | _NO_LINKS | syscalls.RESOLVE_NO_XDEV
+_OPEN_DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC | posix.O_NONBLOCK
+
+
+def step(fd: int, name: str, flags: int, within_mount: bool = True) -> int:
+    """Open the entry `name` of the directory `fd`: no link, and with `within_mount` no mount point either.
+
+    One component at a time cannot be answered EAGAIN by a rename storm, as a whole path can (threats 12).
+    """
+    flags |= posix.O_NOFOLLOW | posix.O_CLOEXEC
+    if not within_mount:
+        return posix.open(name, flags, dir_fd=fd)
+    try:
+        return syscalls.openat2(fd, name, flags, _RESOLVE)
+    except OSError as error:
+        if error.errno not in syscalls.ABSENT:
+            raise
+    from ..system import legacy_mounts  # kernels before 5.6
+
+    return legacy_mounts.step_within_mount(fd, name, flags)
+
+
+def open_or_report(sandbox: int, parts: "list[str]", what: str) -> "tuple[int, list[str]]":
+    """The deepest directory of `parts` that exists, and the components still to be made. Nothing is created."""
+    fd = posix.dup(sandbox)
+    try:
+        for depth, name in enumerate(parts):
+            try:
+                child = step(fd, name, syscalls.O_PATH | posix.O_DIRECTORY)
+            except FileNotFoundError:
+                result, fd = fd, -1
+                return result, parts[depth:]
+            except OSError as error:
+                raise _refusal(error, parts[: depth + 1], what) from None
+            posix.close(fd)
+            fd = child
+        result, fd = fd, -1
+        return result, []
+    finally:
+        if fd >= 0:
+            posix.close(fd)
+
+
+def _refusal(error: OSError, parts: "list[str]", what: str) -> ShimError:
+    path = "/".join(parts)
+    explanations = {20: "is a link or not a directory", 40: "is a symbolic link", 18: "is a mount of its own"}
+    return ShimError(f"{what}: {path!r} in the sandbox {explanations.get(error.errno or 0, reason(error))}")
+
+
+class Source:
+    """A directory of the sandbox that is to become a volume: its path there, and what it shall look like."""
+
+    __slots__ = ("levels", "parts", "target", "target_fd", "what")
+
+    def __init__(
+        self, parts: "list[str]", levels: "list[Status | None]", target: str, target_fd: int, what: str
+    ) -> None:
+        self.parts = parts
+        # For each of `parts` what it copies where it has to be made; None: root's, 0755.
+        self.levels = levels
+        self.target = target
+        self.target_fd = target_fd
+        self.what = what
+
+    @property
+    def place(self) -> str:
+        """Its name in messages."""
+        return f"{self.what}: {'/'.join(self.parts)!r} in the sandbox"
+
+
+def make(sandbox: int, source: Source, plan: "Plan") -> int:
+    """The directory `source`, made if it is not there; what is made is noted in the plan. An O_PATH descriptor."""
+    fd = posix.dup(sandbox)
+    try:
+        last = len(source.parts) - 1
+        for depth, name in enumerate(source.parts):
+            child, made = _enter_or_make(fd, name, source.parts[: depth + 1], source.what, plan)
+            try:
+                if depth == last:
+                    _settle(child, made, source, plan)
+                else:
+                    _finish_level(child, made, source.levels[depth], plan)
+            except BaseException:
+                posix.close(child)
+                raise
+            posix.close(fd)
+            fd = child
+        return posix.open(".", syscalls.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC, dir_fd=fd)
+    except OSError as error:
+        raise ShimError(f"{source.place}: {reason(error)}") from None
+    finally:
+        posix.close(fd)
+
+
+def _enter_or_make(fd: int, name: str, parts: "list[str]", what: str, plan: "Plan") -> "tuple[int, bool]":
+    """The directory `name`, and whether it is the one that we have just made."""
+    try:
+        try:
+            return step(fd, name, _OPEN_DIRECTORY), False
+        except FileNotFoundError:
+            made = new_directory(fd, name, plan)
+        child = step(fd, name, _OPEN_DIRECTORY)
+    except OSError as error:
+        raise _refusal(error, parts, what) from None
+    try:
+        # Somebody may have renamed ours away and another into its place since, or another launch has dressed it:
+        # then it is judged as any that was there already.
+        return child, made and _is_bare(child)
+    except BaseException:
+        posix.close(child)
+        raise
+
+
+def new_directory(fd: int, name: str, plan: "Plan") -> bool:
+    """Make the directory `name`, 0700, and note it in the plan; False where something has that name already."""
+    # Noted first: an interrupt may come right after it was made.
+    directory = posix.dup(fd)
+    plan.made.append(("made", directory, name))
+    try:
+        posix.mkdir(name, 0o700, dir_fd=fd)
+    except OSError as error:
+        plan.made.pop()
+        posix.close(directory)
+        if isinstance(error, FileExistsError):
+            return False
+        raise
+    return True
+
+
+def _is_bare(fd: int, wanted: "Status | None" = None) -> bool:
+    """Whether the directory `fd` is as `new_directory` makes it, whatever umask and the parent's set-group-id: empty.
+
+    With `wanted` it may have that mode already: so a launch leaves it that was killed before it gave the owner.
+    """
+    status = posix.fstat(fd)
+    if status.st_uid != posix.geteuid():
+        return False
+    killed = wanted is not None and wanted.uid != status.st_uid and (wanted.mode ^ status.st_mode) & 0o7777 == 0
+    return (killed or not status.st_mode & 0o5077) and is_empty(fd)
+
+
+def _finish_level(child: int, made: bool, wanted: "Status | None", plan: "Plan", wanted_fd: int = -1) -> None:
+    """Dress a directory on the way to another, if it is ours; also one that a launch left bare when it was killed."""
+    if made or _is_bare(child, wanted):
+        _dress(child, wanted, plan, wanted_fd)
+
+
+def is_empty(fd: int) -> bool:
+    """Whether the directory `fd` has no entry. One is read: a stranger may have made millions."""
+    with posix.scandir(fd) as entries:
+        return next(entries, None) is None
+
+
+def enter_or_copy(fd: int, name: str, level: Status, what: str, plan: "Plan", level_fd: int = -1) -> int:
+    """The directory `name`, as a step on the way to a mount point; made as a copy of `level` where it is not there.
+
+    `level_fd` is a descriptor of what is copied, where its path leads elsewhere by now.
+    """
+    try:
+        child, made = _enter_or_make(fd, name, [name], what, plan)
+        _finish_level(child, made, level, plan, level_fd)
+    except OSError as error:
+        raise ShimError(f"{what}: the mount point {level.path!r}: {reason(error)}") from None
+    return child
+
+
+def make_file(fd: int, name: str, what: str, plan: "Plan") -> None:
+    """An empty file `name` for a file to be mounted on, if there is none."""
+    directory = posix.dup(fd)
+    plan.made.append(("made", directory, name))
+    try:
+        flags = posix.O_CREAT | posix.O_EXCL | posix.O_WRONLY | posix.O_CLOEXEC
+        made = posix.open(name, flags, 0o644, dir_fd=fd)
+    except OSError as error:
+        plan.made.pop()
+        posix.close(directory)
+        if isinstance(error, FileExistsError):
+            return
+        raise
+    posix.close(made)
+
+
+def _settle(child: int, made: bool, source: Source, plan: "Plan") -> None:
+    """Give the source itself what it copies, unless it is one that we made before."""
+    root = posix.geteuid() == 0
+    mark = mark_name()
+    target = source.target.encode("utf-8", "surrogateescape")
+    aged = False
+    if not made:
+        found = _read(child, mark)
+        marked = found in (target, target + _NEW)
+        aged = marked and _has_aged(child, source)
+        if marked and not aged:
+            if found != target:
+                posix.setxattr(child, mark, target)  # the other launch must not take it back from now on
+            return
+        if not root and posix.fstat(child).st_uid == posix.geteuid():
+            return
+        if not is_empty(child) and not _is_marked(child, target):
+            raise ShimError(
+                f"{source.place} is there already and not empty; its content would pass for that of {source.target!r}"
+            )
+        if not _is_bare(child):
+            _note_looks(child, plan)
+    _dress(child, source.levels[-1], plan, source.target_fd)
+    # Nobody can add to it from here on whom the covered directory keeps out. A launch beside this one may have made
+    # it and be running by now: then its mark is there; an aged one has had it all along.
+    if not is_empty(child) and (aged or not _is_marked(child, target)):
+        raise ShimError(f"{source.place} was filled while it was being made")
+    try:
+        if made:
+            posix.setxattr(child, mark, target + _NEW, posix.XATTR_CREATE)
+        else:
+            posix.setxattr(child, mark, target)
+    except FileExistsError:
+        pass  # another launch has taken it meanwhile
+    except OSError as error:
+        plan.warnings.append(
+            f"{source.place} could not be marked as ours ({reason(error)}): "
+            "a second launch in this sandbox will want it empty"
+        )
+
+
+def _has_aged(fd: int, source: Source) -> bool:
+    """Whether what it was made for has another owner or mode by now; if so and it is empty, it is dressed anew.
+
+    Its owner, where that is not root, may have changed the mode himself, as he may that of what it covers.
+    """
+    wanted, status = source.levels[-1], posix.fstat(fd)
+    if wanted is None or posix.geteuid() or status.st_uid == wanted.uid != 0:
+        return False
+    if (status.st_uid, status.st_gid, status.st_mode) == (wanted.uid, wanted.gid, wanted.mode):
+        return False
+    if not is_empty(fd):
+        raise ShimError(
+            f"{source.place} is of an earlier launch: uid {status.st_uid}, gid {status.st_gid}, mode "
+            f"{status.st_mode & 0o7777:04o}, but {source.target!r} has uid {wanted.uid}, gid {wanted.gid}, mode "
+            f"{wanted.mode & 0o7777:04o} by now; remove it, or launch in another sandbox"
+        )
+    return True
+
+
+def mark_name() -> str:
+    """The attribute that says what a directory was made for."""
+    return _MARK if posix.geteuid() == 0 else _MARK_OF_USER
+
+
+def is_anothers(directory: int, name: str) -> bool:
+    """Whether another launch uses the directory `name` by now. Raises OSError."""
+    try:
+        path = f"/proc/self/fd/{directory}/{name}"
+        return not posix.getxattr(path, mark_name(), follow_symlinks=False).endswith(_NEW)
+    except OSError as error:
+        if error.errno in (_ENODATA, _ENOTSUP):
+            return False
+        raise
+
+
+def _is_marked(fd: int, target: bytes) -> bool:
+    return _read(fd, mark_name()) in (target, target + _NEW)
+
+
+def _note_looks(fd: int, plan: "Plan") -> None:
+    """Note how a directory that was there already looks, before it is changed."""
+    status = posix.fstat(fd)
+    attributes = {name: _read(fd, name) for name in (*_ACCESS_LISTS, mark_name())}
+    plan.made.append(("dressed", posix.dup(fd), status.st_uid, status.st_gid, status.st_mode, attributes))
+
+
+def _dress(fd: int, wanted: "Status | None", plan: "Plan", wanted_fd: int = -1) -> None:
+    """Owner, group, mode, access lists and label of `wanted` (None: root's 0755, no list) for the directory `fd`.
+
+    `wanted_fd` is its descriptor where the caller has one. Root's first of all: an owner of before could give it a list
+    again behind each that we take away. Another owner last, who may change it from then on.
+    """
+    root = posix.geteuid() == 0  # others can give nothing away: what they make stays theirs
+    if root:
+        posix.fchown(fd, 0, 0)
+        posix.fchmod(fd, 0o700)
+    lists: dict[str, bytes | None] = dict.fromkeys(_ACCESS_LISTS)
+    label, mode = None, 0o755
+    if wanted is not None:
+        mode = wanted.mode & 0o7777
+        opened = _open_level(wanted) if wanted_fd < 0 else -1
+        try:
+            source = opened if wanted_fd < 0 else wanted_fd
+            lists = {name: _read_path(source, name) for name in _ACCESS_LISTS}
+            label = _read_path(source, _LABEL)
+        finally:
+            if opened >= 0:
+                posix.close(opened)
+    for name, value in lists.items():
+        _write(fd, name, value)
+    _copy_label(fd, label, root, plan)
+    posix.fchmod(fd, mode)
+    if root:
+        _check_looks(fd, mode, lists)
+        if wanted is not None and (wanted.uid, wanted.gid) != (0, 0):
+            posix.fchown(fd, wanted.uid, wanted.gid)
+
+
+def _check_looks(fd: int, mode: int, lists: "dict[str, bytes | None]") -> None:
+    """Whether the file system did as it was told, while nobody but root may change it again. Raises ShimError."""
+    status = posix.fstat(fd)
+    looks = (status.st_uid, status.st_gid, status.st_mode & 0o7777, {name: _read(fd, name) for name in lists})
+    if looks != (0, 0, mode, lists):
+        raise ShimError(
+            f"the file system of the sandbox does not keep what a directory was given: uid {looks[0]}, gid {looks[1]}, "
+            f"mode {looks[2]:04o} instead of root's, {mode:04o}, or another access list"
+        )
+
+
+def _copy_label(fd: int, label: "bytes | None", root: bool, plan: "Plan") -> None:
+    if label is None or label == _read(fd, _LABEL):
+        return
+    try:
+        posix.setxattr(fd, _LABEL, label)
+    except OSError as error:
+        if root or error.errno not in (_EPERM, _EACCES):
+            raise
+        plan.warnings.append(f"SELinux label {label.rstrip(bytes(1))!r} could not be copied: {reason(error)}")
+
+
+def _open_level(level: Status) -> int:
+    """A descriptor of the directory that `level` was read from; refused if another is there by now."""
+    fd = posix.open(level.path, OPEN_STEP)
+    try:
+        status = posix.fstat(fd)
+        if (status.st_dev, status.st_ino) != level.inode:
+            raise ShimError(f"{level.path!r} was replaced while the launch was being prepared")
+    except BaseException:
+        posix.close(fd)
+        raise
+    return fd
+
+
+def _read(fd: int, name: str) -> "bytes | None":
+    try:
+        return posix.getxattr(fd, name)
+    except OSError as error:
+        if error.errno in (_ENODATA, _ENOTSUP, _EPERM, _ENOSYS):
+            return None
+        raise
+
+
+def _read_path(fd: int, name: str) -> "bytes | None":
+    # An O_PATH descriptor has no attributes of its own to read; the link in /proc leads to the same inode.
+    try:
+        return posix.getxattr(f"/proc/self/fd/{fd}", name)
+    except OSError as error:
+        if error.errno in (_ENODATA, _ENOTSUP, _EPERM, _ENOSYS):
+            return None
+        raise
+
+
+def _write(fd: int, name: str, value: "bytes | None") -> None:
+    if value is not None:
+        posix.setxattr(fd, name, value)
+        return
+    try:
+        posix.removexattr(fd, name)
+    except OSError as error:
+        if error.errno not in (_ENODATA, _ENOTSUP):
+            raise

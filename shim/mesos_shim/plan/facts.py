@@ -1,0 +1,242 @@
+"""Finds out, read-only, what a plan needs to know of this host: where paths lead, what is there, whose it is."""
+
+import posix
+
+from ..errors import ShimError, reason
+from ..spec import policy
+from ..spec.config import PassThrough
+from ..spec.container_info import Volume, forbidden_target
+from ..spec.request import FRAMEWORK, LaunchRequest, sandbox_path
+from ..system import paths, syscalls
+from ..system.credentials import Identity, with_rights_of
+from ..system.walk import S_IFDIR, Missing, Resolved, Status, resolve, trusted_uids, user_behind
+from .model import NODEV, NOEXEC, NOSUID, Facts
+
+if False:  # for the type checker alone: no launch imports typing
+    from typing import Callable
+
+# File systems that are the kernel's own voice (include/uapi/linux/magic.h): nothing is mounted over a part of them,
+# or a task could lie to every program that asks the kernel (runc CVE-2019-16884, CVE-2025-31133).
+KERNEL_FILE_SYSTEMS = {
+    0x9FA0: "proc",
+    0x62656572: "sysfs",
+    0x27E0EB: "cgroup",
+    0x63677270: "cgroup2",
+    0x1CD1: "devpts",
+    0x64626720: "debugfs",
+    0x74726163: "tracefs",
+    0x73636673: "securityfs",
+    0xCAFE4A11: "bpf",
+    0x6165676C: "pstore",
+    0xDE5E81E4: "efivarfs",
+    0x62656570: "configfs",
+    0xF97CFF8C: "selinuxfs",
+    0x19800202: "mqueue",
+    0x958458F6: "hugetlbfs",
+    0x6E736673: "nsfs",
+    0x42494E4D: "binfmt_misc",
+    0x65735543: "fusectl",
+}
+
+
+def find(request: LaunchRequest, user: Identity, private: "list[str]") -> Facts:
+    """The facts for `request`; `private` are directories that no framework's absolute source may touch."""
+    try:
+        return _find(request, user, private)
+    except OSError as error:
+        raise ShimError(f"looking at what is there for the launch: {reason(error)}") from None
+
+
+def _find(request: LaunchRequest, user: Identity, private: "list[str]") -> Facts:
+    trusted = trusted_uids()
+    if request.origin == FRAMEWORK:
+        private = private + _resolved(private, trusted)
+    facts = Facts(sandbox(request, trusted), user)
+    facts.agents_paths = request.agents_paths
+    if request.config.private_directories and "filesystem/shared" in request.isolation:
+        _find_operators(lambda: _find_private(request, facts, trusted), request, user)
+        private = private + [base.path for base in facts.bases.values()]
+    if request.origin == FRAMEWORK:
+        # What is said of a path, its task's user could have seen (threats 33).
+        with_rights_of(user, lambda: _find_volumes(request, facts, trusted, private))
+    else:
+        _find_operators(lambda: _find_volumes(request, facts, trusted, private), request, user)
+    _find_operators(lambda: _find_configured(request, facts, trusted), request, user)
+    items = request.config.pass_through
+    if request.launcher is not None and _covers(facts, request.launcher):
+        items = [*items, PassThrough(request.launcher, True)]
+    if items:
+        from . import pass_through
+
+        pass_through.find(items, facts, trusted)
+    if (facts.work_dir or _covers(facts, facts.sandbox.path)) and work_dir_of(facts.sandbox.path) is not None:
+        from . import sandbox_links
+
+        sandbox_links.find(request, facts, trusted)
+    return facts
+
+
+def _covers(facts: Facts, path: str) -> bool:
+    """Whether a target of this launch lies above `path`."""
+    return any(paths.is_below(path, found.path) for found in facts.targets.values())
+
+
+def _find_private(request: LaunchRequest, facts: Facts, trusted: "tuple[int, ...]") -> None:
+    """What private directories cover, with how that is mounted, and the bases that are not the sandbox."""
+    for item in request.config.private_directories:
+        if not _is_ours(facts, item.container_path, "configuration: private_directories", trusted):
+            continue
+        facts.private.append(item)
+        found = facts.targets[item.container_path]
+        facts.restrictions[item.container_path] = posix.fstatvfs(found.fd).f_flag & (NOSUID | NODEV | NOEXEC)
+        if item.base is not None and item.base not in facts.bases:
+            from ..launch import private_directories  # seldom
+
+            facts.bases[item.base] = base = private_directories.base(item.base, trusted)
+            _refuse_the_kernels(base, private_directories.WHAT, item.base)
+
+
+def _find_operators(find: "Callable[[], None]", request: LaunchRequest, user: Identity) -> None:
+    """Find what the operator or the caller named. Under an agent a failure is told as the task's user would meet it.
+
+    For it goes to the task's stderr, and of root's directories no more than that is the task's to know.
+    """
+    try:
+        return find()
+    except ShimError as error:
+        if request.sandbox_named == "--sandbox":  # an agent gives no options of ours
+            raise
+        try:
+            with_rights_of(user, find)
+        except ShimError as seen:
+            if str(seen) != str(error):
+                raise ShimError(f"{seen}; as root, 'mesos-shim explain' tells more") from None
+        raise
+
+
+def _find_volumes(request: LaunchRequest, facts: Facts, trusted: "tuple[int, ...]", private: "list[str]") -> None:
+    for volume in request.info.volumes if request.info is not None else []:
+        place = f"{volume.place}.container_path"
+        if _is_ours(facts, volume.container_path, place, trusted):
+            facts.volumes.append(volume)
+            if not volume.relative:
+                facts.volume_sources[volume.host_path] = _source(volume, request, trusted, private)
+
+
+def _find_configured(request: LaunchRequest, facts: Facts, trusted: "tuple[int, ...]") -> None:
+    for item in request.config.tmpfs:
+        if _is_ours(facts, item.container_path, "configuration: tmpfs", trusted):
+            facts.tmpfs.append(item)
+    _find_work_dir(request, facts, trusted)
+
+
+def sandbox(request: LaunchRequest, trusted: "tuple[int, ...]") -> Resolved:
+    """The sandbox; where it is the current directory, that very directory, wherever its name leads by now."""
+    if request.sandbox_planned is not None:
+        return request.sandbox_planned
+    path = sandbox_path(request)
+    if path == "/":
+        raise ShimError("the sandbox is '/'; change into a directory of the task's own, or give --sandbox DIR")
+    if request.sandbox is not None:
+        found = resolve(path, request.sandbox_named, trusted, nested=len(request.agent_ids) > 1)
+    else:
+        # Where the caller stands needs no judgement: he is there.
+        try:
+            fd = posix.open(".", syscalls.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+        except OSError as error:
+            raise ShimError(f"the current directory {path!r}: {reason(error)}; give --sandbox DIR") from None
+        found = Resolved(path, fd, posix.fstat(fd), _levels(path), None)
+        found.users_own = user_behind(fd, found.status, trusted, f"the current directory {path!r}") is not None
+    if found.kind != S_IFDIR:
+        raise ShimError(f"{request.sandbox_named}: {path!r} is not a directory")
+    return found
+
+
+def _levels(path: str) -> "list[Status]":
+    parts = paths.split(path)
+    names = [paths.join(parts[: depth + 1]) for depth in range(len(parts))]
+    try:
+        return [Status(posix.lstat(name), name) for name in names]
+    except OSError as error:
+        raise ShimError(f"the current directory {path!r}: {reason(error)}; give --sandbox DIR") from None
+
+
+def _is_ours(facts: Facts, path: str, what: str, trusted: "tuple[int, ...]") -> bool:
+    """Whether `path`, whose facts are noted, is ours to mount on: not where the agent has mounted something itself."""
+    found = _target(path, what, trusted)
+    for taken in facts.agents_paths:
+        if found.path == taken or paths.is_below(found.path, taken):
+            posix.close(found.fd)
+            facts.warnings.append(f"{what}: {path!r} is left to the agent, which has mounted a volume on {taken!r}")
+            return False
+    facts.targets[path] = found
+    return True
+
+
+def _target(path: str, what: str, trusted: "tuple[int, ...]") -> Resolved:
+    try:
+        found = resolve(path, what, trusted)
+    except Missing as error:
+        raise ShimError(f"{error}; a container_path must exist on the host") from None
+    _refuse_the_kernels(found, what, path)
+    fault = forbidden_target(found.path)
+    if fault is not None:  # through a link of the system's own
+        raise ShimError(f"{what}: {path!r} leads to {found.path!r}, which {fault}")
+    return found
+
+
+def _refuse_the_kernels(found: Resolved, what: str, path: str) -> None:
+    kind = KERNEL_FILE_SYSTEMS.get(syscalls.file_system_type(found.fd))
+    if kind is not None:
+        raise ShimError(f"{what}: {path!r} is on {kind}, which belongs to the kernel")
+
+
+def _resolved(directories: "list[str]", trusted: "tuple[int, ...]") -> "list[str]":
+    """Where `directories` lead: a comparison of paths must not be fooled by a link such as /var/run."""
+    found = []
+    for directory in directories:
+        try:
+            there = resolve(directory, "a private directory", trusted)
+        except Missing:
+            continue  # what is not there cannot be reached
+        posix.close(there.fd)
+        found.append(there.path)
+    return found
+
+
+def _source(volume: Volume, request: LaunchRequest, trusted: "tuple[int, ...]", private: "list[str]") -> Resolved:
+    found = resolve(volume.host_path, f"{volume.place}.host_path", trusted)
+    if request.origin == FRAMEWORK:
+        policy.check_private(found.path, volume.place, private)
+        _refuse_the_kernels(found, f"{volume.place}.host_path", volume.host_path)
+    return found
+
+
+def _find_work_dir(request: LaunchRequest, facts: Facts, trusted: "tuple[int, ...]") -> None:
+    """The directory to be hidden: the configured work_dir, wherever the sandbox is, else the one it lies in."""
+    config = request.config
+    if not config.hide_work_dir:
+        return
+    path = config.work_dir or work_dir_of(facts.sandbox.path)
+    if path is None:
+        facts.warnings.append(
+            f"hide_work_dir: nothing is hidden: no work_dir is configured, and the sandbox {facts.sandbox.path!r} "
+            "is not where an agent puts one"
+        )
+        return
+    try:
+        found = resolve(path, "configuration: work_dir", trusted)
+    except Missing:
+        return  # nothing there that could be seen
+    if found.path == facts.sandbox.path:
+        raise ShimError(f"hide_work_dir: the sandbox {found.path!r} is the work_dir itself")
+    facts.work_dir = found
+
+
+def work_dir_of(sandbox_path: str) -> "str | None":
+    """The agent's work_dir, from `<work_dir>/slaves/S/frameworks/F/executors/E/runs/R` (Mesos, slave/paths.hpp)."""
+    parts = paths.split(sandbox_path)
+    for start in range(len(parts) - 7):
+        if parts[start : start + 8 : 2] == ["slaves", "frameworks", "executors", "runs"]:
+            return paths.join(parts[:start])
+    return None

@@ -1,0 +1,28 @@
+"""Who has mounted a FUSE file system: a program of that user's answers for all that is in it.
+
+What stat(2) says there of owners and modes, and whether a directory is empty, is that user's word (`user_allow_other`
+in /etc/fuse.conf lets root see it). What root has mounted is as good as any other file system. No launch imports this
+that meets none.
+"""
+
+import posix
+
+from ..errors import ShimError
+
+
+def mounter(device: int, where: str) -> int:
+    """The uid that has mounted the FUSE file system `device` (st_dev). Raises OSError, ShimError."""
+    number = f"{posix.major(device)}:{posix.minor(device)}"
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            before, _, after = line.partition(" - ")
+            if before.split(" ")[2] != number:
+                continue
+            kind, _, options = after.rstrip("\n").split(" ", 2)
+            if not kind.startswith("fuse"):
+                return 0  # virtiofs, which only root can mount
+            for option in options.rpartition(" ")[2].split(","):
+                name, _, value = option.partition("=")
+                if name == "user_id":
+                    return int(value)
+    raise ShimError(f"{where} is on a FUSE file system, and whose it is cannot be told from /proc/self/mountinfo")

@@ -1,0 +1,287 @@
+"""Walks a path by descriptors and judges every step: could somebody unprivileged have chosen where it leads?
+
+The rule is systemd's "unsafe transition" (chase.c), sharpened (threats 6):
+- below a directory that an unprivileged user owns, everything must be that user's;
+- nothing may lie in a directory that others can write, unless it is sticky (then only the entry's owner can rename);
+- symbolic links count only where nobody unprivileged could have made them (`/var/run` does, a link in /tmp does not).
+
+Nothing here writes. The descriptor that comes back pins the inode that was judged: whoever opens the path again, in
+another mount namespace, compares (`Resolved.same`), so that what is used is what was judged.
+"""
+
+import posix
+
+from ..errors import ShimError, reason
+from . import paths
+from .syscalls import O_PATH, file_system_type
+
+if False:  # for the type checker alone: no launch imports typing
+    from typing import Callable
+
+    from . import acl
+    from .credentials import Identity
+
+S_IFMT = 0o170000
+S_IFDIR = 0o040000
+S_IFREG = 0o100000
+S_IFLNK = 0o120000
+S_IFSOCK = 0o140000
+S_ISVTX = 0o1000
+
+_FUSE = 0x65735546  # include/uapi/linux/magic.h, FUSE_SUPER_MAGIC
+
+_NO_ACCESS_LIST = (61, 95, 38)  # ENODATA, ENOTSUP, ENOSYS
+
+# What the kernel does, path_resolution(7).
+MAX_LINKS = 40
+
+OPEN_STEP = O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC
+
+
+class Status:
+    """One directory on the way, `path`: its mode, owner and group, which a copy of it takes, and its inode."""
+
+    __slots__ = ("gid", "inode", "mode", "path", "uid")
+
+    def __init__(self, status: "posix.stat_result", path: str) -> None:
+        self.path = path
+        self.mode = status.st_mode
+        self.uid = status.st_uid
+        self.gid = status.st_gid
+        self.inode = (status.st_dev, status.st_ino)
+
+
+class Resolved:
+    """A path that was walked: where it leads without links, what is there, and who controls it."""
+
+    __slots__ = ("acl", "controller", "fd", "levels", "path", "status", "users_own")
+
+    def __init__(
+        self, path: str, fd: int, status: "posix.stat_result", levels: "list[Status]", controller: "int | None"
+    ) -> None:
+        self.path = path
+        self.fd = fd
+        self.status = status
+        # One Status for each component of `path`.
+        self.levels = levels
+        # The unprivileged uid that could rename or replace a component, or None.
+        self.controller = controller
+        # The access list, where it can matter: with one, the mode's group bits are its mask.
+        self.acl: acl.Access | None = None
+        # Whether a program of an unprivileged user's answers for its file system: then `status` says what that likes.
+        self.users_own = False
+
+    def writable_by(self, user: "Identity") -> bool:
+        """Whether `user` may write it."""
+        if self.acl is not None:
+            return self.acl.lets_write(user, self.status.st_uid, self.status.st_gid)
+        return user.owns_or_in(self.status.st_uid, self.status.st_gid, self.status.st_mode)
+
+    def writable_by_strangers(self) -> bool:
+        """Whether anyone but its owner, root and root's group may write it."""
+        mode = self.status.st_mode
+        if mode & 0o002 or (mode & 0o020 and self.status.st_gid != 0):
+            return True
+        return self.acl is not None and self.acl.strangers_write((0,), 0)
+
+    @property
+    def kind(self) -> int:
+        """The file's type (S_IFMT bits)."""
+        return self.status.st_mode & S_IFMT
+
+    def same(self, fd: int) -> bool:
+        """Whether the descriptor refers to the very inode that was judged."""
+        status = posix.fstat(fd)
+        return (status.st_dev, status.st_ino) == (self.status.st_dev, self.status.st_ino)
+
+
+def _access(fd: int) -> "acl.Access | None":
+    """The access list of what the O_PATH descriptor `fd` refers to, None without one. Raises OSError."""
+    try:
+        data = posix.getxattr(f"/proc/self/fd/{fd}", "system.posix_acl_access")
+    except OSError as error:
+        if error.errno in _NO_ACCESS_LIST:
+            return None
+        raise
+    from . import acl  # few directories have one
+
+    return acl.Access(data)
+
+
+class Missing(ShimError):
+    """A component of the path is not there."""
+
+
+def trusted_uids() -> "tuple[int, ...]":
+    """Who may own what a path leads through: root, and the caller, who needs no trick to reach his own."""
+    return (0, posix.geteuid())
+
+
+def resolve(
+    path: str,
+    what: str,
+    trusted: "tuple[int, ...]",
+    nested: bool = False,
+    take_step: "Callable[[int, str], int] | None" = None,
+) -> Resolved:
+    """Walk the absolute `path`. Raises Missing where a component is absent, ShimError where a step is unsafe.
+
+    `what` names the path's role in messages ("volume '/opt': host_path '/srv/x'", for example). With `nested`
+    directories of root's may lie on the way through one user's, if its end is that user's again: so an agent makes the
+    sandbox of a nested container in its parent's (slave/paths.cpp, createSandboxDirectory). `take_step` opens the entry
+    of a directory where that is not to be done blindly (system/guarded_walk.py).
+    """
+    way = paths.split(path)
+    for _ in range(MAX_LINKS):
+        result = _walk(way, what, trusted, nested, take_step or _step)
+        if isinstance(result, Resolved):
+            owner = result.status.st_uid
+            if nested and result.controller not in (None, owner):
+                raise ShimError(f"{what}: {path!r} belongs to uid {owner}, not to uid {result.controller}")
+            return result
+        way = result
+    raise ShimError(f"{what}: {path!r} leads through more than {MAX_LINKS} symbolic links")
+
+
+def would_be(
+    parent: Resolved, name: str, status: "posix.stat_result", what: str, trusted: "tuple[int, ...]"
+) -> Resolved:
+    """What `resolve` would find once somebody has made the directory `name` in `parent`."""
+    path = paths.join([*paths.split(parent.path), name])
+    writable = _others_write(parent.fd, parent.status, trusted)
+    controller = _judge(parent.status, writable, status, parent.controller, trusted, path, what, nested=False)
+    return Resolved(path, parent.fd, status, [*parent.levels, Status(status, path)], controller)
+
+
+def _walk(
+    way: "list[str]", what: str, trusted: "tuple[int, ...]", nested: bool, take_step: "Callable[[int, str], int]"
+) -> "Resolved | list[str]":
+    """The end of the way; or, where a trusted link is met, the way that it makes, to be walked from the root."""
+    levels: list[Status] = []
+    controller: int | None = None
+    users_own = False
+    fd = posix.open("/", OPEN_STEP)
+    try:
+        status = posix.fstat(fd)
+        for depth, name in enumerate(way):
+            here = paths.join(way[: depth + 1])
+            child = _open_step(fd, name, here, what, take_step)
+            try:
+                writable = controller is None and _others_write(fd, status, trusted)
+            finally:
+                parent_status, parent, fd = status, fd, child
+                posix.close(parent)
+            status = posix.fstat(fd)
+            controller = _judge(parent_status, writable, status, controller, trusted, here, what, nested)
+            if status.st_dev != parent_status.st_dev:
+                behind = user_behind(fd, status, trusted, f"{what}: {here!r}")
+                users_own = behind is not None
+                controller = behind if controller is None else controller
+            if status.st_mode & S_IFMT == S_IFLNK:
+                if controller is not None:
+                    raise ShimError(f"{what}: {here!r} is a symbolic link that uid {controller} could have made")
+                return _through_link(fd, way, depth, here, what)
+            levels.append(Status(status, here))
+        found = Resolved(paths.join(way), fd, status, levels, controller)
+        found.users_own = users_own
+        if status.st_mode & 0o020:
+            found.acl = _access(fd)
+        fd = -1
+        return found
+    finally:
+        if fd >= 0:
+            posix.close(fd)
+
+
+def _step(fd: int, name: str) -> int:
+    return posix.open(name, OPEN_STEP, dir_fd=fd)
+
+
+def _open_step(fd: int, name: str, here: str, what: str, take_step: "Callable[[int, str], int]") -> int:
+    try:
+        return take_step(fd, name)
+    except FileNotFoundError:
+        raise Missing(f"{what}: {here!r} does not exist") from None
+    except OSError as error:
+        raise ShimError(f"{what}: {here!r}: {reason(error)}") from None
+
+
+def _others_write(fd: int, status: "posix.stat_result", trusted: "tuple[int, ...]") -> bool:
+    """Whether anyone but its owner, root and the caller's own group may write the directory `fd`."""
+    if status.st_mode & 0o002:
+        return True
+    if not status.st_mode & 0o020:
+        return False
+    group = _own_group()
+    if status.st_gid not in (0, group):
+        return True
+    access = _access(fd)
+    return access is not None and access.strangers_write(trusted, group)
+
+
+def _judge(
+    parent: "posix.stat_result",
+    writable: bool,
+    child: "posix.stat_result",
+    controller: "int | None",
+    trusted: "tuple[int, ...]",
+    here: str,
+    what: str,
+    nested: bool,
+) -> "int | None":
+    """The uid that controls the entry `here` of the directory `parent`, or None where only trusted ones do."""
+    if controller is None and parent.st_uid not in trusted:
+        controller = parent.st_uid
+    if controller is not None:
+        if child.st_uid != controller and not (nested and child.st_uid in trusted):
+            raise ShimError(
+                f"{what}: {here!r} belongs to uid {child.st_uid}, but uid {controller} can put anything in its place"
+            )
+        return controller
+    if not writable:
+        return None
+    if not parent.st_mode & S_ISVTX:
+        raise ShimError(
+            f"{what}: {here!r} lies in a directory that others can write (mode {parent.st_mode & 0o7777:04o}); "
+            "chmod o-w,g-w or +t it"
+        )
+    return None if child.st_uid in trusted else child.st_uid
+
+
+def user_behind(fd: int, status: "posix.stat_result", trusted: "tuple[int, ...]", where: str) -> "int | None":
+    """The unprivileged uid whose program answers for the file system of `fd`, or None (threats 29).
+
+    Raises ShimError where it says that its top is somebody else's.
+    """
+    if file_system_type(fd) != _FUSE:
+        return None
+    from . import fuse
+
+    uid = fuse.mounter(status.st_dev, where)
+    if uid in trusted:
+        return None
+    if status.st_uid != uid:
+        raise ShimError(
+            f"{where} is a file system of uid {uid}'s own (FUSE), which says that it is uid {status.st_uid}'s"
+        )
+    return uid
+
+
+def _own_group() -> int:
+    """The group whose members an ordinary caller trusts with his own directories: his primary group.
+
+    By the real ids: root judges as root also where it looks with the task user's rights.
+    """
+    return posix.getgid() if posix.getuid() else 0
+
+
+def _through_link(fd: int, way: "list[str]", depth: int, here: str, what: str) -> "list[str]":
+    text = posix.readlink("", dir_fd=fd)
+    base = [] if text.startswith("/") else way[:depth]
+    steps = paths.split(text)
+    while steps and steps[0] == "..":  # the way so far is free of links, so going up is taking one off
+        steps.pop(0)
+        base = base[:-1]
+    if ".." in steps:
+        raise ShimError(f"{what}: {here!r} leads through '..' in the middle of {text!r}; name the path itself")
+    return base + steps + way[depth + 1 :]
