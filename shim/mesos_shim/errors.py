@@ -57,3 +57,12 @@ def unexpected(error: BaseException) -> str:
         place = f"{frame.tb_frame.f_code.co_filename.rpartition('/')[2]}:{frame.tb_lineno}"
         frame = frame.tb_next
     return f"internal error, please report it: {type(error).__name__}: {error} ({place})"
+
+
+def warn(warnings: "list[str]") -> None:
+    """Each warning on a line of its own, on stderr; a closed stderr is no reason to fail."""
+    for warning in warnings:
+        try:
+            posix.write(2, f"mesos-shim: warning: {one_line(warning)}\n".encode("utf-8", "replace"))
+        except OSError:
+            return

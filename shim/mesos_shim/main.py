@@ -49,7 +49,7 @@ def _asks_help(arguments: "list[str]") -> bool:
 
 
 def _run(arguments: "list[str]", config: str) -> int:
-    from .launch import order
+    from .launch import order, planning
     from .spec import request
 
     asked = request.from_arguments(arguments, config)
@@ -59,7 +59,7 @@ def _run(arguments: "list[str]", config: str) -> int:
         raise ShimError("run: no command; it goes after '--'")
     if asked.user is not None and sys.platform == "linux" and _at_terminal():
         _leave_terminal(asked)
-    if order.needs_parent(asked):
+    if planning.needs_parent(asked):
         from .launch import supervisor
 
         return supervisor.run(asked)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mesos_shim.commands.doctor import installation
-from mesos_shim.isolators import cgroup
+from mesos_shim.system import cgroups
 
 from ..conftest import NOBODY, PYTHON, Shim, needs_root
 from ..containers import SECONDS, Starter
@@ -340,7 +340,7 @@ def test_a_directory_of_records_that_others_can_write(shim: Shim) -> None:
 
 def test_root_is_not_told_to_be_root(shim: Shim) -> None:
     shim.configure(isolation=["cgroups/cpu"])
-    if cgroup.find("cpu").version != 1:
+    if cgroups.find("cpu").version != 1:
         pytest.skip("version 2 says what is not delegated")
-    found = in_host(shim, f"mount -o remount,bind,ro {cgroup.find('cpu').mount}")
+    found = in_host(shim, f"mount -o remount,bind,ro {cgroups.find('cpu').mount}")
     assert "is not ours to divide; mount the cgroup hierarchy writable" in found["cgroups/cpu"]["message"]

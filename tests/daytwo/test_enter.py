@@ -14,6 +14,7 @@ import pytest
 from mesos_shim.commands import enter as module
 from mesos_shim.containers import namespaces, record
 from mesos_shim.errors import ShimError
+from mesos_shim.system import proc
 
 from ..conftest import NOBODY, PYTHON, Shim, needs_root
 from ..containers import Starter, alive, children_of, running, wait_for
@@ -201,7 +202,7 @@ def test_a_pid_of_an_orphan_that_was_reused_before_it_is_opened_is_not_entered(s
     container.do("left = subprocess.Popen(['sleep', '60'])")
     left = int(container.do("answer = left.pid"))
     with pytest.raises(ShimError, match=r"it, pid \d+, has ended"):
-        opened(shim, pid=left, start=record.start_time(left) - 1)
+        opened(shim, pid=left, start=proc.start_time(left) - 1)
     container.do("left.kill(); left.wait()")
 
 

@@ -70,6 +70,7 @@ def test_a_record_that_was_replaced_meanwhile_stays(
 ) -> None:
     """The next container of that name is launched between gc's look and its unlink."""
     from mesos_shim.commands import gc as module
+    from mesos_shim.commands import sweep
     from mesos_shim.containers import registry
 
     container = start()
@@ -85,10 +86,10 @@ def test_a_record_that_was_replaced_meanwhile_stays(
 
     monkeypatch.setattr(registry, "read_all", read_all)
     directory = os.open(path.parent, os.O_RDONLY)
-    sweep = module.Sweep(dry=False)
-    module._records(str(shim.state_dir), directory, sweep)
+    swept = sweep.Sweep(dry=False)
+    module._records(str(shim.state_dir), directory, swept)
     os.close(directory)
-    assert (sweep.cleared, path.read_text()) == (0, living)
+    assert (swept.cleared, path.read_text()) == (0, living)
     assert running(shim) == [container.name]
 
 

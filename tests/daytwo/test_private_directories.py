@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from mesos_shim.commands import gc as module
 from mesos_shim.commands import leftovers
+from mesos_shim.commands.sweep import Sweep
 from mesos_shim.containers import record
+from mesos_shim.system import proc
 
 from ..conftest import NOBODY, Shim, needs_root
 from ..containers import Starter, alive, wait_for
@@ -40,8 +41,8 @@ def configure(shim: Shim, base: Path, **keys: object) -> None:
 
 def leave(base: Path, pid: int = 1, boot: str | None = None, namespace: int | None = None) -> Path:
     """A directory that a launch has left by a process that had this `pid`, and that start time."""
-    start = record.start_time(os.getpid())
-    mark = (record.boot_id() or "").replace("-", "")[:16] if boot is None else boot
+    start = proc.start_time(os.getpid())
+    mark = (proc.boot_id() or "").replace("-", "")[:16] if boot is None else boot
     inode = namespace or os.stat("/proc/self/ns/pid").st_ino
     path = base / f"old@{pid}-{start}@{mark}-{inode}"
     (path / "srv/covered").mkdir(parents=True)
@@ -167,12 +168,12 @@ def test_who_does_not_let_us_look_may_have_it_mounted(
         return real(path, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(os, "readlink", readlink)
-    sweep = module.Sweep(dry=False)
+    sweep = Sweep(dry=False)
     leftovers.clear_unrecorded(str(base), set(), sweep)
     assert (sweep.failed, left.exists()) == (1, True)
     assert "1 processes do not show whether they have it mounted" in capsys.readouterr().err
     monkeypatch.setattr(record, "start_time", lambda pid, living=False: 1)
-    sweep = module.Sweep(dry=False)
+    sweep = Sweep(dry=False)
     leftovers.clear_unrecorded(str(base), set(), sweep)
     assert (sweep.failed, left.exists()) == (0, False)
 

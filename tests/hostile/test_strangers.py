@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mesos_shim.commands import gc
-from mesos_shim.isolators import cgroup
-from mesos_shim.system import paths
+from mesos_shim.commands.sweep import Sweep
+from mesos_shim.system import cgroups, paths
 from mesos_shim.usage import sample, statistics
 
 from ..conftest import Shim, needs_root
@@ -27,8 +27,8 @@ SUPERSCRIPT = "c@\N{SUPERSCRIPT TWO}-1"
 )
 def test_a_number_is_ascii_digits(text: str) -> None:
     assert not paths.is_number(text)
-    assert cgroup.maker(f"c@{text}-1") is None
-    assert cgroup.maker(f"c@1-{text}") is None
+    assert cgroups.maker(f"c@{text}-1") is None
+    assert cgroups.maker(f"c@1-{text}") is None
 
 
 def test_a_name_of_other_digits_ends_no_pass(start: Starter, shim: Shim, tmp_path: Path) -> None:
@@ -56,14 +56,14 @@ def test_one_container_that_cannot_be_cleared_does_not_keep_the_others(
         start(name=name).end()
     real = gc._ended
 
-    def ended(directory: int, entry: object, sweep: gc.Sweep) -> None:
+    def ended(directory: int, entry: object, sweep: Sweep) -> None:
         if entry.container_id == "b":
             raise RuntimeError("on a bad day")
         real(directory, entry, sweep)
 
     monkeypatch.setattr(gc, "_ended", ended)
     directory = os.open(shim.state_dir / "containers", os.O_RDONLY)
-    sweep = gc.Sweep(dry=False)
+    sweep = Sweep(dry=False)
     gc._records(str(shim.state_dir), directory, sweep)
     os.close(directory)
     assert (sweep.cleared, sweep.failed) == (2, 1)
@@ -98,15 +98,15 @@ def test_more_groups_than_can_be_looked_at_are_said(
     (tmp_path / "user/mesos-shim").mkdir(parents=True)
     for number in range(10):
         (tmp_path / f"user/{number}").mkdir()
-    sweep = gc.Sweep(dry=True)
+    sweep = Sweep(dry=True)
     assert gc._our_directories(str(tmp_path), sweep) == [f"{tmp_path}/mesos-shim"]
     assert sweep.failed == 1
     assert "more than 5: not all of them are looked at" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("look", [cgroup.tree, cgroup.empty])
+@pytest.mark.parametrize("look", [cgroups.tree, cgroups.empty])
 def test_a_containers_groups_have_a_bound(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, look: object) -> None:
-    monkeypatch.setattr(cgroup, "MAX_GROUPS", 5)
+    monkeypatch.setattr(cgroups, "MAX_GROUPS", 5)
     for number in range(10):
         (tmp_path / f"{number}").mkdir()
         (tmp_path / f"{number}/cgroup.procs").touch()

@@ -360,12 +360,12 @@ def test_a_supervisor_that_is_not_told_whose_its_children_are_keeps_the_sandbox(
 
 
 def test_no_group_goes_where_its_maker_may_be_hidden(shim: Shim, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mesos_shim.commands import gc
+    from mesos_shim.commands import gc, sweep
     from mesos_shim.containers.sight import Sight
 
     monkeypatch.setattr(gc, "look", lambda: Sight(None, None, None, "hidden"))
     monkeypatch.setattr(gc, "_cgroup_mounts", lambda: sys.exit("looked for groups"))
-    gc._groups(gc.Sweep(dry=False))
+    gc._groups(sweep.Sweep(dry=False))
 
 
 @fuse.needs_fuse

@@ -134,13 +134,13 @@ def test_the_message_names_the_switch(shim: Shim, his: Path) -> None:
 def test_each_switch_has_its_words(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: str, value: str, switch: str
 ) -> None:
-    from mesos_shim.launch import mount_view
+    from mesos_shim.launch import namespaces
 
     file = tmp_path / "switch"
     file.write_text(value + "\n")
-    rows = tuple((str(file) if row[0] == path else str(tmp_path / "absent"), *row[1:]) for row in mount_view._SWITCHES)
-    monkeypatch.setattr(mount_view, "_SWITCHES", rows)
-    assert switch in mount_view.user_namespace_switch()
+    rows = tuple((str(file) if row[0] == path else str(tmp_path / "absent"), *row[1:]) for row in namespaces._SWITCHES)
+    monkeypatch.setattr(namespaces, "_SWITCHES", rows)
+    assert switch in namespaces.user_namespace_switch()
 
 
 def test_nothing_is_said_of_namespaces_without_volumes(shim: Shim, his: Path) -> None:

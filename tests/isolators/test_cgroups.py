@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from mesos_shim.containers import record
 from mesos_shim.isolators import cgroup
+from mesos_shim.system import cgroups, proc
 
 from ..conftest import PYTHON, Shim, needs_root
 from ..containers import SECONDS, Container, Starter, alive, children_of, parent_of, running, wait_for
@@ -28,8 +28,8 @@ def available() -> str | None:
     """Why this host has no groups for us, or None."""
     try:
         for controller in ("cpu", "memory"):
-            cgroup.leaf(cgroup.find(controller), "any")
-    except cgroup.Unavailable as error:
+            cgroup.leaf(cgroups.find(controller), "any")
+    except cgroups.Unavailable as error:
         return str(error)
     return None
 
@@ -62,13 +62,13 @@ def ours() -> set[str]:
     """Every group that a shim made and that is still there, but for those of others who work on this machine."""
     found = set()
     for path in Path("/sys/fs/cgroup").glob("**/mesos-shim/*@*"):
-        pid, start = cgroup.maker(path.name) or (0, 0)
-        if start >= OWN_START and (record.start_time(pid) != start or os.getpid() in ancestors(pid)):
+        pid, start = cgroups.maker(path.name) or (0, 0)
+        if start >= OWN_START and (proc.start_time(pid) != start or os.getpid() in ancestors(pid)):
             found.add(str(path))
     return found
 
 
-OWN_START = record.start_time("self") or 0
+OWN_START = proc.start_time("self") or 0
 
 
 def ancestors(pid: int) -> set[int]:
@@ -206,7 +206,7 @@ group = words.split()[4] + own[0] + "/inner"
 os.mkdir(group)
 subprocess.run(["sh", "-c", f"echo $$ > {{group}}/cgroup.procs; exec {PYTHON} -c 'bytearray(200 << 20)'"])
 """
-    if cgroup.find("memory").version != 1:
+    if cgroups.find("memory").version != 1:
         pytest.skip("version 2 counts what happens below by itself")
     done = shim.run("run", "--isolation", "cgroups/mem", "--mem", "40", "--", PYTHON, "-c", script, cwd=sandbox)
     assert "the kernel killed a process: out of memory" in done.stderr, done
@@ -343,7 +343,7 @@ class Groups:
     def __init__(self, container: str) -> None:
         self.paths = []
         for controller in ("cpu", "memory"):
-            found = cgroup.find(controller)
+            found = cgroups.find(controller)
             base = Path(found.directory(found.own))
             for path in (base / "mesos", base / "mesos" / container):
                 path.mkdir(exist_ok=True)

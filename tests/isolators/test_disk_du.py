@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from mesos_shim.isolators import disk_du
-from mesos_shim.launch import sources
-from mesos_shim.system import syscalls
+from mesos_shim.system import syscalls, walk
 from mesos_shim.usage import sample
 
 from .. import fuse
@@ -45,14 +44,14 @@ def test_a_wide_and_a_deep_tree_take_few_descriptors(tmp_path: Path, few_descrip
 def test_without_descriptors_there_is_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sum of what could be opened would say that the sandbox is small."""
     (tmp_path / "a").mkdir()
-    real = sources.step
+    real = walk.step
 
     def exhausted(fd: int, name: str, flags: int) -> int:
         if name == "a":
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         return real(fd, name, flags)
 
-    monkeypatch.setattr(sources, "step", exhausted)
+    monkeypatch.setattr(walk, "step", exhausted)
     with pytest.raises(OSError, match="Too many open files"):
         disk_du.used(str(tmp_path))
 

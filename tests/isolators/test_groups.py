@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mesos_shim.isolators import cgroup
+from mesos_shim.system import cgroups
 
 V1 = "30 25 0:26 / /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory\n"
 V1_BOTH = "31 25 0:27 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct\n"
@@ -30,7 +31,7 @@ V2 = "29 25 0:25 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdele
     ],
 )
 def test_the_hierarchy_of_a_controller(controller: str, mounts: str, groups: str, expected: tuple[int, str]) -> None:
-    found = cgroup.find_in(controller, mounts, groups)
+    found = cgroups.find_in(controller, mounts, groups)
     assert (found.version, found.directory(found.own)) == expected
 
 
@@ -45,8 +46,8 @@ def test_the_hierarchy_of_a_controller(controller: str, mounts: str, groups: str
     ],
 )
 def test_no_hierarchy_is_a_reason(mounts: str, groups: str, why: str) -> None:
-    with pytest.raises(cgroup.Unavailable, match=why):
-        cgroup.find_in("cpu", mounts, groups)
+    with pytest.raises(cgroups.Unavailable, match=why):
+        cgroups.find_in("cpu", mounts, groups)
 
 
 class Tree:
@@ -72,7 +73,7 @@ class Tree:
 
     def place(self, own: str, controller: str = "cpu") -> str:
         """Where a group would be made for who stands in `own`, relative to the top."""
-        leaf = cgroup.leaf(cgroup.Hierarchy(controller, 2, str(self.root), own), "c@1-1")
+        leaf = cgroup.leaf(cgroups.Hierarchy(controller, 2, str(self.root), own), "c@1-1")
         return os.path.relpath(leaf.directory, self.root)
 
 
@@ -125,13 +126,13 @@ def test_where_controllers_are_on_already_processes_do_not_matter(tree: Tree) ->
 def test_we_alone_step_aside(tree: Tree) -> None:
     """`systemd-run --scope` puts the program, and nobody else, into the group that it delegates."""
     tree.group("scope", controllers="cpu", procs=f"{os.getpid()}\n")
-    leaf = cgroup.leaf(cgroup.Hierarchy("cpu", 2, str(tree.root), "/scope"), "c@1-1")
+    leaf = cgroup.leaf(cgroups.Hierarchy("cpu", 2, str(tree.root), "/scope"), "c@1-1")
     assert (leaf.delegate, leaf.step_aside) == (str(tree.root / "scope"), True)
 
 
 def test_under_systemd_only_what_it_delegated_is_touched(tree: Tree, systemd: set[str]) -> None:
     tree.group("unit", controllers="cpu")
-    with pytest.raises(cgroup.Unavailable, match=r"unit is systemd's and not delegated; systemd-run --scope"):
+    with pytest.raises(cgroups.Unavailable, match=r"unit is systemd's and not delegated; systemd-run --scope"):
         tree.place("/unit")
     systemd.add("unit")
     assert tree.place("/unit") == "unit/mesos-shim/c@1-1"
@@ -140,7 +141,7 @@ def test_under_systemd_only_what_it_delegated_is_touched(tree: Tree, systemd: se
 def test_under_systemd_the_way_up_ends_at_what_was_delegated(tree: Tree, systemd: set[str]) -> None:
     systemd.add("unit")
     tree.group("unit", controllers="cpu", procs="77\n")
-    with pytest.raises(cgroup.Unavailable, match=r"has processes of its own.*DelegateSubgroup="):
+    with pytest.raises(cgroups.Unavailable, match=r"has processes of its own.*DelegateSubgroup="):
         tree.place("/unit")
 
 
@@ -161,20 +162,20 @@ def test_the_group_above_may_have_what_our_own_lacks(tree: Tree) -> None:
 def test_a_controller_that_is_nowhere_is_said(tree: Tree) -> None:
     tree.group("", controllers="cpu")
     tree.group("unit", controllers="")
-    with pytest.raises(cgroup.Unavailable, match=r"unit has no io controller: enable it above \('\+io' in"):
+    with pytest.raises(cgroups.Unavailable, match=r"unit has no io controller: enable it above \('\+io' in"):
         tree.place("/unit", "io")
 
 
 def test_the_name_tells_the_maker() -> None:
-    name = cgroup.name_for("a.b-c_d")
+    name = cgroups.name_for("a.b-c_d")
     start = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
-    assert cgroup.maker(name) == (os.getpid(), start)
-    assert len(cgroup.name_for("x" * 255)) < 255
+    assert cgroups.maker(name) == (os.getpid(), start)
+    assert len(cgroups.name_for("x" * 255)) < 255
 
 
 @pytest.mark.parametrize("name", ["", "c", "c@", "c@1", "c@1-", "c@-1", "c@x-1", "@", "12-13", "c@1-2-3"])
 def test_what_is_not_ours_has_no_maker(name: str) -> None:
-    assert cgroup.maker(name) is None
+    assert cgroups.maker(name) is None
 
 
 def test_quota_and_share() -> None:

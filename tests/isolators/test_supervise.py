@@ -221,17 +221,17 @@ def test_an_interrupt_at_the_terminal_arrives_once(shim: Shim, sandbox: Path) ->
 
 def test_what_the_terminal_has_sent_is_not_forwarded_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two of a kind that are pending at once are one, so the test above can miss it."""
-    from mesos_shim.launch import supervisor
+    from mesos_shim.launch import supervisor, wait
 
     sent: list[tuple[int, int]] = []
     monkeypatch.setattr(supervisor.posix, "kill", lambda *what: sent.append(what))
     groups = {10: os.getpgrp(), 20: os.getpgrp() + 1}
     monkeypatch.setattr(supervisor.posix, "getpgid", groups.__getitem__)
-    supervisor._forward(10, signal.SIGINT, from_kernel=True, stop_too=True)
+    wait._forward(10, signal.SIGINT, from_kernel=True, stop_too=True)
     assert sent == []
-    supervisor._forward(10, signal.SIGINT, from_kernel=False, stop_too=True)  # kill(1)
-    supervisor._forward(20, signal.SIGINT, from_kernel=True, stop_too=True)  # a group of its own has not had it
-    supervisor._forward(10, signal.SIGALRM, from_kernel=True, stop_too=True)  # a timer's
+    wait._forward(10, signal.SIGINT, from_kernel=False, stop_too=True)  # kill(1)
+    wait._forward(20, signal.SIGINT, from_kernel=True, stop_too=True)  # a group of its own has not had it
+    wait._forward(10, signal.SIGALRM, from_kernel=True, stop_too=True)  # a timer's
     assert sent == [(10, signal.SIGINT), (20, signal.SIGINT), (10, signal.SIGALRM)]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mesos_shim.launch import supervisor
+from mesos_shim.launch import wait
 
 from ..conftest import NOBODY, Shim, needs_root
 from ..launching import host_mounts
@@ -385,7 +385,7 @@ def test_a_terminal_that_is_none_is_refused(agent: Agent) -> None:
 
 
 @pytest.mark.parametrize("isolation", [None, ["namespaces/pid"]])
-@pytest.mark.parametrize("number", sorted(supervisor.FORWARDED_FOR_AGENT - {signal.SIGTTIN, signal.SIGTTOU}))
+@pytest.mark.parametrize("number", sorted(wait.FORWARDED_FOR_AGENT - {signal.SIGTTIN, signal.SIGTTOU}))
 def test_every_signal_reaches_the_command(agent: Agent, number: int, isolation: list[str] | None) -> None:
     """4, 5, 6, 7, 8, 11 and 31 did end the helper, 20 did stop it for good."""
     check_signal(agent, number, isolation)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mesos_shim.launch import supervisor
+from mesos_shim.launch import wait
 
 from ..conftest import NOBODY, Shim, needs_root
 from . import wire
@@ -119,7 +119,7 @@ def test_the_command_ignores_no_signal(agent: Agent) -> None:
     assert (int(blocked, 16), int(ignored, 16) & ~(0b11 << 31)) == (0, 0)
 
 
-@pytest.mark.parametrize("number", sorted(supervisor.FORWARDED_FOR_AGENT))
+@pytest.mark.parametrize("number", sorted(wait.FORWARDED_FOR_AGENT))
 def test_early_signal_is_written_as_such(open_tmp: Path, shim: Shim, number: int) -> None:
     """A signal while the helper waits for the agent: nothing starts, and the status is that signal's."""
     agent = Agent(open_tmp, shim)

@@ -7,7 +7,8 @@ import os
 import pytest
 
 from mesos_shim.errors import ShimError
-from mesos_shim.plan import model
+from mesos_shim.plan import model, privileges, steps
+from mesos_shim.plan.mounts import arrange, mirrored_levels
 from mesos_shim.spec.config import Tmpfs
 from mesos_shim.spec.container_info import Volume
 from mesos_shim.system.credentials import Identity
@@ -52,39 +53,39 @@ def order(mounts: list[model.Mount]) -> list[tuple[str, str, int | None]]:
 
 def test_parents_come_first() -> None:
     for paths_ in (["/opt/a/b", "/opt", "/opt/a"], ["/opt", "/opt/a", "/opt/a/b"], ["/opt/a", "/opt/a/b", "/opt"]):
-        mounts = model.arrange(facts(), [relative(path) for path in paths_], [])
+        mounts = arrange(facts(), [relative(path) for path in paths_], [])
         assert order(mounts) == [("bind", "/opt", None), ("bind", "/opt/a", 0), ("bind", "/opt/a/b", 1)]
 
 
 def test_strangers_have_no_parent() -> None:
-    mounts = model.arrange(facts(), [relative("/opt"), relative("/optional")], [])
+    mounts = arrange(facts(), [relative("/opt"), relative("/optional")], [])
     assert {mount.parent for mount in mounts} == {None}
 
 
 def test_the_nearest_parent_counts() -> None:
-    mounts = model.arrange(facts(), [relative("/opt", "a"), relative("/tmp", "b"), relative("/opt/a/b", "c")], [])
+    mounts = arrange(facts(), [relative("/opt", "a"), relative("/tmp", "b"), relative("/opt/a/b", "c")], [])
     assert [mount.parent for mount in mounts if mount.target == "/opt/a/b"] == [
         [m.target for m in mounts].index("/opt")
     ]
 
 
 def test_the_sandbox_is_kept_under_a_covered_path_only() -> None:
-    inside = model.arrange(facts(sandbox="/tmp/mesos/s"), [relative("/tmp")], [])
+    inside = arrange(facts(sandbox="/tmp/mesos/s"), [relative("/tmp")], [])
     assert order(inside) == [("bind", "/tmp", None), ("keep", "/tmp/mesos/s", 0)]
-    assert order(model.arrange(facts(), [relative("/tmp")], [])) == [("bind", "/tmp", None)]
-    assert order(model.arrange(facts(sandbox="/tmpfoo/s"), [relative("/tmp")], [])) == [("bind", "/tmp", None)]
+    assert order(arrange(facts(), [relative("/tmp")], [])) == [("bind", "/tmp", None)]
+    assert order(arrange(facts(sandbox="/tmpfoo/s"), [relative("/tmp")], [])) == [("bind", "/tmp", None)]
 
 
 def test_hidden_work_dir_between_volume_and_sandbox() -> None:
     found = facts(sandbox="/tmp/mesos/s")
     found.work_dir = resolved("/tmp/mesos")
-    mounts = model.arrange(found, [relative("/tmp")], [])
+    mounts = arrange(found, [relative("/tmp")], [])
     assert order(mounts) == [("bind", "/tmp", None), ("hide", "/tmp/mesos", 0), ("keep", "/tmp/mesos/s", 1)]
     assert mounts[1].read_only
 
 
 def test_a_volume_wins_over_the_configured_tmpfs() -> None:
-    mounts = model.arrange(facts(), [relative("/tmp")], [Tmpfs("/tmp", "1m", False), Tmpfs("/opt", "2m", True)])
+    mounts = arrange(facts(), [relative("/tmp")], [Tmpfs("/tmp", "1m", False), Tmpfs("/opt", "2m", True)])
     assert [(mount.action, mount.target, mount.size) for mount in mounts] == [
         ("bind", "/tmp", ""),
         ("tmpfs", "/opt", "2m"),
@@ -95,7 +96,7 @@ def test_passes_only_below_what_is_covered() -> None:
     found = facts()
     for path in ("/tmp/a", "/srv/b", "/tmp", "/tmp/a"):
         found.passes.append((resolved(path, kind=S_IFREG), True))
-    mounts = model.arrange(found, [relative("/tmp")], [])
+    mounts = arrange(found, [relative("/tmp")], [])
     assert order(mounts) == [("bind", "/tmp", None), ("pass", "/tmp/a", 0)]
 
 
@@ -103,13 +104,13 @@ def test_links_to_one_place_are_one_target() -> None:
     found = facts()
     found.targets["/link"] = resolved("/opt")
     with pytest.raises(ShimError, match="already covered by volume of /opt"):
-        model.arrange(found, [relative("/opt"), relative("/link")], [])
+        arrange(found, [relative("/opt"), relative("/link")], [])
 
 
 @pytest.mark.parametrize("target", ["/opt", "/opt/a"])
 def test_nothing_covers_the_sandbox(target: str) -> None:
     with pytest.raises(ShimError, match="is in the sandbox"):
-        model.arrange(facts(sandbox="/opt"), [relative(target)], [])
+        arrange(facts(sandbox="/opt"), [relative(target)], [])
 
 
 @pytest.mark.parametrize(
@@ -128,26 +129,26 @@ def test_nothing_covers_the_sandbox(target: str) -> None:
 )
 def test_no_new_privs(covered: dict[str, int], user: Identity, expected: bool) -> None:
     found = facts(user=user, other=resolved("/covered", **covered))
-    mounts = model.arrange(found, [relative("/covered")], [])
-    assert (model.why_no_new_privs(mounts, user) is not None) is expected
+    mounts = arrange(found, [relative("/covered")], [])
+    assert (privileges.why_no_new_privs(mounts, user) is not None) is expected
 
 
 def test_mirrored_only_where_the_path_is_the_same() -> None:
     found = facts()
-    mirrored, other = model.arrange(found, [relative("/opt/a", "opt/a"), relative("/tmp", "a/tmp")], [])[::-1]
-    levels = model.mirrored_levels(mirrored)
+    mirrored, other = arrange(found, [relative("/opt/a", "opt/a"), relative("/tmp", "a/tmp")], [])[::-1]
+    levels = mirrored_levels(mirrored)
     assert levels is not None
     assert [level.path for level in levels] == ["/opt", "/opt/a"]
-    assert model.mirrored_levels(other) is None
+    assert mirrored_levels(other) is None
 
 
 def test_explain_and_the_launch_share_one_plan() -> None:
     """The steps are made from the same mounts that the view carries out, in their order."""
     made = model.Plan("id", resolved("/srv/sandbox"), USER)
-    made.mounts = model.arrange(facts(), [relative("/opt/a", "inner"), relative("/opt", "outer")], [])
+    made.mounts = arrange(facts(), [relative("/opt/a", "inner"), relative("/opt", "outer")], [])
     made.command = ["true"]
-    steps = model.steps(made)
-    assert [step["action"] for step in steps] == [
+    shown = steps.steps(made)
+    assert [step["action"] for step in shown] == [
         "unshare", "propagation", "create", "create", "create", "bind", "bind", "record", "become", "exec",
     ]  # fmt: skip
-    assert [step["target"] for step in steps if step["action"] == "bind"] == ["/opt", "/opt/a"]
+    assert [step["target"] for step in shown if step["action"] == "bind"] == ["/opt", "/opt/a"]

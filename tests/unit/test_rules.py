@@ -95,8 +95,8 @@ def test_a_step_takes_no_link(link: Path, monkeypatch: pytest.MonkeyPatch, old: 
         more = [syscalls.O_PATH] if old else []
         for flags in (syscalls.O_PATH | os.O_DIRECTORY, os.O_RDONLY | os.O_DIRECTORY, *more):
             with pytest.raises(OSError, match=r"symbolic links|Not a directory"):
-                sources.step(parent, "link", flags)
-        os.close(sources.step(parent, "real", syscalls.O_PATH | os.O_DIRECTORY))
+                walk.step(parent, "link", flags)
+        os.close(walk.step(parent, "real", syscalls.O_PATH | os.O_DIRECTORY))
     finally:
         os.close(parent)
 

@@ -10,7 +10,7 @@ Sources: include/mesos/slave/containerizer.proto, src/slave/containerizer/mesos/
 import posix
 
 from ..errors import ShimError, reason
-from ..plan import facts
+from ..plan import sandbox
 from ..system import paths, syscalls
 from ..system.walk import S_IFDIR, S_IFMT, Missing, resolve, trusted_uids
 from . import common
@@ -100,7 +100,7 @@ def _step(fd: int, name: str) -> int:
 def top_sandbox(directory: str, depth: int) -> str:
     """The sandbox of the outermost container of the one at `depth` (1: itself) whose sandbox is `directory`."""
     parts = paths.split(directory)
-    work_dir = facts.work_dir_of(directory)
+    work_dir = sandbox.work_dir_of(directory)
     if work_dir is not None:
         return paths.join(parts[: len(paths.split(work_dir)) + 8])
     return paths.join(parts[: len(parts) - 2 * (depth - 1)])

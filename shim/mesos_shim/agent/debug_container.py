@@ -10,7 +10,7 @@ from ..containers import namespaces, record
 from ..errors import ShimError, reason
 from ..launch import execute
 from ..plan import model
-from ..system import strict_json, syscalls
+from ..system import proc, strict_json, syscalls
 from . import view_record
 
 # What the child joins, and what its parent must (setns(2): a pid namespace is entered by children only).
@@ -69,7 +69,7 @@ def _kept(name: str, kept: view_record.View) -> Parent:
 
 def _unknown(name: str, pid: int) -> Parent:
     """A container that the packaged helper launched: the process that the agent names stands in its view."""
-    parent = Parent(name, pid, record.start_time(pid))
+    parent = Parent(name, pid, proc.start_time(pid))
     if _is_ours(pid):
         raise ShimError(
             f"the parent container {name}, pid {pid}, was launched by mesos-shim, and nothing says which view it has: "

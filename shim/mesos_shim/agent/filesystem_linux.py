@@ -9,7 +9,7 @@ takes, read-only included: that is done as it is said, and no ContainerInfo is j
 import posix
 
 from ..errors import ShimError
-from ..plan import model
+from ..plan import model, privileges
 from ..spec import container_info
 from ..spec.request import OPERATOR, LaunchRequest
 from ..system import paths, syscalls
@@ -170,9 +170,9 @@ def _feeds_root(mount: MountInfo, made: Setup, user: Identity) -> "str | None":
         inside = made.sandboxes.has(source)
         bind = model.Mount(model.BIND, mount.where, covers)
         bind.source = None if inside else resolve(source, mount.where, trusted_uids())
-        bind.kept = model.OPEN if bind.source is None else model.kept_by_root(bind.source)
+        bind.kept = model.OPEN if bind.source is None else privileges.kept_by_root(bind.source)
     except ShimError as error:
         return None if user.uid == 0 else f"it cannot be told whose the mount is ({error})"
-    if model.why_no_new_privs([bind], user) is None:
+    if privileges.why_no_new_privs([bind], user) is None:
         return None
     return "what covers it is"

@@ -8,13 +8,14 @@ import _signal
 import posix
 import sys
 
+from .. import errors
 from ..containers import record
 from ..errors import ShimError, reason
-from ..launch import execute, order, spawn, supervisor
+from ..launch import execute, order, planning, spawn, supervisor, wait
 from ..plan import model
 from ..spec import config as configuration
 from ..spec import request
-from ..system import paths
+from ..system import paths, proc
 from . import checkpoint, common, isolator_commands, launch_info, packaged, untouched, view_record
 
 if False:  # for the type checker alone
@@ -114,7 +115,7 @@ def launch(given: "call.Call", config_path: str) -> int:
     status = _open_status(runtime)
     wait_status, failed = _EXIT_FAILURE << 8, True
     try:
-        signals = supervisor.hold_signals(supervisor.FORWARDED_FOR_AGENT)
+        signals = wait.hold_signals(wait.FORWARDED_FOR_AGENT)
         given.check()
         work = _read(given, given.launch_info(), config_path)
         _leave_untouched(work, signals)
@@ -141,8 +142,8 @@ def _become(given: "call.Call", config_path: str) -> int:
         _hand_over(work, None)
     made, place = _plan(work)
     process = launch_info.Process(work.info, searches=False)
-    if order.needs_parent(work.request):
-        signals = supervisor.hold_signals(supervisor.FORWARDED_FOR_AGENT)
+    if planning.needs_parent(work.request):
+        signals = wait.hold_signals(wait.FORWARDED_FOR_AGENT)
         made.command = process.command.argv
         child = supervisor.start(
             work.request,
@@ -151,19 +152,19 @@ def _become(given: "call.Call", config_path: str) -> int:
             "mesos-containerizer",
             _EXIT_FAILURE,
         )
-        supervisor.end_as(_wait(made, place, child, [], signals))
+        wait.end_as(_wait(made, place, child, [], signals))
     _become_command(work, made, place, process, None)
     return _EXIT_FAILURE
 
 
-def _leave_untouched(work: Launch, signals: "supervisor.Signals | None") -> None:
+def _leave_untouched(work: Launch, signals: "wait.Signals | None") -> None:
     """Hand an image's launch over before anything of it is taken."""
     image = untouched.reason_for(work.info, work.held)
     if image is not None:
         untouched.hand_over(work.config, work.request, work.given.arguments, signals, image)
 
 
-def _wait_for_agent(reading: int, writing: int, signals: supervisor.Signals) -> supervisor.Signals:
+def _wait_for_agent(reading: int, writing: int, signals: wait.Signals) -> wait.Signals:
     """Wait for the agent's byte, with the signals let through as long as that takes; returns how they were held.
 
     Whatever would be forwarded to the command calls the launch off as long as there is none, as in launch.cpp.
@@ -171,9 +172,9 @@ def _wait_for_agent(reading: int, writing: int, signals: supervisor.Signals) -> 
     common.close_agents_end(writing)
     if not common.has_agents_byte(reading, wait=False):
         _catch_signals(signals)
-        supervisor.release_signals(signals)
+        wait.release_signals(signals)
         common.has_agents_byte(reading)
-        signals = supervisor.hold_signals(signals.forwarded)
+        signals = wait.hold_signals(signals.forwarded)
     early = _signal.sigpending() & signals.forwarded
     if early:
         raise EarlySignal(min(early))
@@ -202,13 +203,13 @@ def _raise_early(number: int, frame: object) -> None:
     raise EarlySignal(number)
 
 
-def _catch_signals(signals: supervisor.Signals) -> None:
+def _catch_signals(signals: wait.Signals) -> None:
     """Have each of them call the launch off."""
     for number in signals.forwarded:
         _signal.signal(number, _raise_early)
 
 
-def _let_signals_be(signals: supervisor.Signals) -> None:
+def _let_signals_be(signals: wait.Signals) -> None:
     """Every signal's default again, but for those that CPython ignores until execute.restore_signals."""
     for number in signals.forwarded:
         ignored = number in (_signal.SIGPIPE, _signal.SIGXFSZ)
@@ -229,7 +230,7 @@ def _write_status(status: int, wait_status: int) -> None:
     try:
         posix.write(status, b"%d" % wait_status)
     except OSError as error:
-        order.warn([f"status file: {reason(error)}: the agent will take the container as killed"])
+        errors.warn([f"status file: {reason(error)}: the agent will take the container as killed"])
 
 
 def _container_ids(runtime: "str | None") -> "list[str]":
@@ -385,7 +386,7 @@ def _needs_packaged(work: Launch) -> "str | None":
     return "unshare_namespace_mnt" if work.given.is_true("unshare_namespace_mnt") else None
 
 
-def _hand_over(work: Launch, signals: "supervisor.Signals | None") -> None:
+def _hand_over(work: Launch, signals: "wait.Signals | None") -> None:
     """Attach our volumes, take their entries out of the launch info, and become the packaged helper."""
     what = f"ContainerLaunchInfo.{work.needs_packaged}"
     program = packaged.open_packaged(work.config, what)
@@ -404,7 +405,7 @@ def _hand_over(work: Launch, signals: "supervisor.Signals | None") -> None:
     else:
         _enter(work, made)
     order.settle(work.request, made, place)
-    order.warn(made.warnings)
+    errors.warn(made.warnings)
     try:
         _become_packaged(work, made, signals, program)
     except BaseException:
@@ -412,7 +413,7 @@ def _hand_over(work: Launch, signals: "supervisor.Signals | None") -> None:
         raise
 
 
-def _become_packaged(work: Launch, made: model.Plan, signals: "supervisor.Signals | None", program: int) -> None:
+def _become_packaged(work: Launch, made: model.Plan, signals: "wait.Signals | None", program: int) -> None:
     info = {name: value for name, value in work.info.items() if name not in ("mounts", "file_operations")}
     if made.own_view and "clone_namespaces" in info:  # else it would make mounts slaves that are shared with the host
         flags = common.numbers(info["clone_namespaces"], "ContainerLaunchInfo.clone_namespaces")
@@ -435,7 +436,7 @@ def _become_packaged(work: Launch, made: model.Plan, signals: "supervisor.Signal
         posix.set_inheritable(fd, True)
     arguments = work.given.again(info, reading, writing)
     if signals is not None:
-        supervisor.release_signals(signals)
+        wait.release_signals(signals)
     if made.user.switch:
         execute.leave_session_keyring()
     packaged.drop_inheritable()
@@ -454,7 +455,7 @@ def _plan(work: Launch) -> "tuple[model.Plan, record.Place | None]":
         from . import filesystem_linux
 
         asked.agents_paths = filesystem_linux.covered(work.setup)
-    made = order.make_plan(asked, [] if work.debug else private_directories(work))
+    made = planning.make_plan(asked, [] if work.debug else private_directories(work))
     if work.setup is not None:
         filesystem_linux.prepare(work.setup, made)
     if work.debug:
@@ -473,8 +474,8 @@ def _enter(work: Launch, made: model.Plan) -> None:
     """This process in the container's view of the file system, and in its sandbox."""
     if work.parent is not None or work.setup is not None:
         # The view's /proc may be one of a pid namespace.
-        made.first = record.first()
-        made.pid_namespace = record.pid_namespace(made.first["pid"])
+        made.first = proc.first()
+        made.pid_namespace = proc.pid_namespace(made.first["pid"])
     stays = "pid" not in made.namespaces and work.parent is None
     helper = (made.supervisor["pid"], made.supervisor["start_time"]) if made.supervisor else view_record.myself()
     anchor = helper if stays else view_record.myself()
@@ -491,7 +492,7 @@ def _enter(work: Launch, made: model.Plan) -> None:
 
 def private_directories(work: Launch) -> "list[str]":
     """What no framework's absolute source may reach: the agent's directories and our own."""
-    from ..plan import facts
+    from ..plan import sandbox
 
     found = [record.state_dir(work.config.state_dir)]
     if work.config.path is not None:
@@ -501,13 +502,13 @@ def private_directories(work: Launch) -> "list[str]":
         found.append(paths.join(parts[: -2 * len(work.container_ids)]))
     if work.config.work_dir is not None:
         found.append(work.config.work_dir)
-    work_dir = facts.work_dir_of(paths.normal(work.request.sandbox or "/"))
+    work_dir = sandbox.work_dir_of(paths.normal(work.request.sandbox or "/"))
     if work_dir is not None:
         found.append(work_dir)
     return [path for path in found if path != "/"]
 
 
-def _run(work: Launch, signals: supervisor.Signals, status: int) -> "tuple[int, bool]":
+def _run(work: Launch, signals: wait.Signals, status: int) -> "tuple[int, bool]":
     """Start the command and wait for it: its raw wait status, and whether it failed before it was the command.
 
     The descriptor `status` stays open.
@@ -528,24 +529,24 @@ def _run(work: Launch, signals: supervisor.Signals, status: int) -> "tuple[int, 
 
 def _leave_host(work: Launch, made: model.Plan) -> None:
     """The helper in the view as well, as Mesos' own is: an agent takes its helper for where the container is."""
-    from ..launch import mount_view
+    from ..launch import namespaces
 
     try:
-        mount_view.leave_host(made)
-    except mount_view.Unenforceable as error:
+        namespaces.leave_host(made)
+    except namespaces.Unenforceable as error:
         order.without_view(work.request, made, str(error))
 
 
 def _wait(
     made: model.Plan,
     place: "record.Place | None",
-    child: supervisor.Child,
+    child: wait.Child,
     keep: "list[int]",
-    signals: supervisor.Signals,
+    signals: wait.Signals,
 ) -> int:
     """Stay beside the command until it ends: its raw wait status. The descriptors `keep` stay open."""
     supervisor.keep_only(made, child, place, keep)
-    wait_status = supervisor.wait(child, forwarded=signals.forwarded)
+    wait_status = wait.wait(child, forwarded=signals.forwarded)
     supervisor.clear_away(made, child, place)
     return wait_status
 
@@ -555,8 +556,8 @@ def _start(
     made: model.Plan,
     place: "record.Place | None",
     process: launch_info.Process,
-    signals: supervisor.Signals,
-) -> supervisor.Child:
+    signals: wait.Signals,
+) -> wait.Child:
     made.command = process.command.argv
 
     def enter_all() -> None:
@@ -587,7 +588,7 @@ def _become_command(
     made: model.Plan,
     place: "record.Place | None",
     process: launch_info.Process,
-    signals: "supervisor.Signals | None",
+    signals: "wait.Signals | None",
 ) -> None:
     """All that is left of the launch, in the process that becomes the command; `signals` as they were held."""
     made.command = process.command.argv
@@ -599,7 +600,7 @@ def _become_command(
     _enter_directory(work, made, process)
     process.set_limits()
     if signals is not None:
-        supervisor.release_signals(signals)
+        wait.release_signals(signals)
     order.finish(work.request, made, process.variables, process.executable())
 
 

@@ -4,7 +4,7 @@ It gets the call as it was made: environment, arguments, the pipe with the agent
 """
 
 from ..errors import ShimError
-from ..launch import order, supervisor
+from ..launch import planning, wait
 from ..spec import config as configuration
 from ..spec.request import LaunchRequest
 from . import checkpoint, packaged
@@ -24,19 +24,19 @@ def hand_over(
     config: configuration.Config,
     request: LaunchRequest,
     arguments: "list[str]",
-    signals: "supervisor.Signals | None",
+    signals: "wait.Signals | None",
     what: str,
 ) -> None:
     """Become the packaged helper, `arguments` being what came after `launch`. Comes back only by ShimError."""
     check_no_parent(request, what)
     if signals is not None:
-        supervisor.release_signals(signals)
+        wait.release_signals(signals)
     packaged.exec_packaged(config, ["launch", *arguments], f"{what}: an image's root file system")
 
 
 def check_no_parent(request: LaunchRequest, what: str) -> None:
     """Refuse a hand-over that would lose what our own isolation promises."""
-    if request.config.packaged_helper is not None and order.needs_parent(request):
+    if request.config.packaged_helper is not None and planning.needs_parent(request):
         names = ", ".join(request.isolation)
         raise ShimError(
             f"{what}: the packaged helper does it, and leaves no parent of ours for {names}: "

@@ -6,10 +6,9 @@ container whose parent has a damaged one is refused. Only the agent, who makes t
 
 import posix
 
-from ..containers import record
 from ..errors import ShimError, reason
 from ..plan.model import Plan
-from ..system import strict_json
+from ..system import proc, strict_json
 
 NAME = "mesos-shim.view"
 VERSION = 1
@@ -65,7 +64,7 @@ def open_directory(runtime: str) -> int:
 
 def myself() -> "tuple[int, int]":
     """This process, as long as it is seen in the agent's /proc."""
-    return record.host_pid(), record.start_time("self") or 0
+    return proc.host_pid(), proc.start_time("self") or 0
 
 
 def write(directory: int, made: Plan, helper: "tuple[int, int]", anchor: "tuple[int, int]", covered: bool) -> None:

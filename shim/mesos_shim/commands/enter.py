@@ -12,9 +12,8 @@ from ..containers.counters import Counters
 from ..containers.processes import Process
 from ..containers.registry import Entry
 from ..errors import ShimError, one_line, reason
-from ..isolators import cgroup
-from ..launch import execute, supervisor, terminal
-from ..system import credentials, syscalls
+from ..launch import execute, supervisor, terminal, wait
+from ..system import cgroups, credentials, syscalls
 from . import options
 
 HELP = """\
@@ -96,13 +95,13 @@ def _join_groups(entry: Entry) -> None:
     """What is run inside counts as the container's, and has its limits; who may not move himself is told."""
     for directory in sorted(set(entry.cgroups.values())):
         try:
-            cgroup.join([directory])
+            cgroups.join([directory])
         except ShimError as error:
             sys.stderr.write(f"mesos-shim: warning: {one_line(str(error))}: it will not count as the container's\n")
 
 
 def _run(entry: Entry, found: "dict[str, int]", command: "list[str]", variables: "dict[bytes, bytes]") -> int:
-    signals = supervisor.hold_signals()
+    signals = wait.hold_signals()
     execute.stop_imports()
     try:
         if "user" in found:
@@ -114,7 +113,7 @@ def _run(entry: Entry, found: "dict[str, int]", command: "list[str]", variables:
         raise ShimError(f"enter: joining the namespaces of {entry.container_id!r}: {reason(error)}") from None
 
     def finish(_: int = 0) -> None:
-        supervisor.release_signals(signals)
+        wait.release_signals(signals)
         _finish(entry, "user" in found)
         execute.command(command, variables)
 
@@ -123,7 +122,7 @@ def _run(entry: Entry, found: "dict[str, int]", command: "list[str]", variables:
     # A process does not change its own pid namespace, only its children's (setns(2)).
     child = supervisor.fork(finish, "mesos-shim")
     execute.close_others([])
-    return supervisor.exit_code(supervisor.wait(child))
+    return wait.exit_code(wait.wait(child))
 
 
 def _become(entry: Entry) -> None:

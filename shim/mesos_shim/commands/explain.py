@@ -9,8 +9,8 @@ import signal
 import sys
 
 from ..errors import ShimError, one_line
-from ..launch import order
-from ..plan import model
+from ..launch import order, planning
+from ..plan import model, steps
 from ..spec import request
 from ..system import strict_json
 
@@ -49,10 +49,10 @@ def main(arguments: "list[str]", config: str) -> int:
         from ..launch import temporary_sandbox
 
         asked.sandbox_planned = temporary_sandbox.planned(asked)
-    made = order.make_plan(asked, [])
+    made = planning.make_plan(asked, [])
     if made.own_view:
         _attempt(asked, made)
-    steps = _with_parent(asked, made, model.steps(made))
+    shown = _with_parent(asked, made, steps.steps(made))
     if asked.json:
         sys.stdout.write(
             strict_json.dump(
@@ -61,7 +61,7 @@ def main(arguments: "list[str]", config: str) -> int:
                     "mode": made.mode,
                     "isolation": list(made.isolation),
                     "sandbox": made.sandbox.path,
-                    "steps": steps,
+                    "steps": shown,
                     "command": made.command,
                     "warnings": made.warnings,
                 }
@@ -71,26 +71,26 @@ def main(arguments: "list[str]", config: str) -> int:
         return 0
     for warning in made.warnings:
         sys.stdout.write(f"warning: {one_line(warning)}\n")
-    for step in steps:
+    for step in shown:
         sys.stdout.write(one_line(_line(step)) + "\n")
     return 0
 
 
 def _with_parent(
-    asked: request.LaunchRequest, made: model.Plan, steps: "list[dict[str, object]]"
+    asked: request.LaunchRequest, made: model.Plan, shown: "list[dict[str, object]]"
 ) -> "list[dict[str, object]]":
     """What the parent that stays does, around what the command's own process does."""
-    needed_for = order.needs_parent(asked)
+    needed_for = planning.needs_parent(asked)
     if not needed_for:
-        return steps
-    groups = [step for step in steps if step["action"] == "cgroup"]
-    rest = [step for step in steps if step["action"] != "cgroup"]
+        return shown
+    groups = [step for step in shown if step["action"] == "cgroup"]
+    rest = [step for step in shown if step["action"] != "cgroup"]
     before, after = list(groups), [{"action": "remove", "target": step["target"]} for step in reversed(groups)]
     if asked.sandbox_planned is not None:
         status = made.sandbox.status
         owner = {"uid": status.st_uid, "gid": status.st_gid}
         before.insert(0, {"action": "create", "target": made.sandbox.path, "mode": "0700", **owner})
-    after += [{"action": "remove", "target": path} for path in model.own_directories(made)]
+    after += [{"action": "remove", "target": path} for path in steps.own_directories(made)]
     if asked.remove:
         after.append({"action": "remove", "target": made.sandbox.path})
     return [*before, {"action": "supervise", "for": needed_for}, *rest, *after]
@@ -98,15 +98,17 @@ def _with_parent(
 
 def _attempt(asked: request.LaunchRequest, made: model.Plan) -> None:
     """Change the plan, or refuse it, as the launch would where the kernel gives no such namespaces."""
-    from ..launch import mount_view  # Linux only
+    from ..launch import (
+        namespaces,
+    )
 
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a caller may ignore its children's ends
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            mount_view.try_namespaces(made)
-        except mount_view.Unenforceable as error:
+            namespaces.try_namespaces(made)
+        except namespaces.Unenforceable as error:
             os.write(writing, f"-{error}".encode("utf-8", "replace"))
         except ShimError as error:
             os.write(writing, f"!{error}".encode("utf-8", "replace"))

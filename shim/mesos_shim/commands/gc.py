@@ -16,18 +16,16 @@ import random
 import stat
 import sys
 import time
-from typing import Callable
 
 from ..containers import membership, processes, record, registry
 from ..containers.counters import Counters
 from ..containers.registry import Entry
 from ..containers.sight import Sight, look
-from ..errors import ShimError, one_line, reason, unexpected
-from ..isolators import cgroup
-from ..launch import sources
+from ..errors import ShimError, one_line, reason
 from ..spec.config import Config
-from ..system import guarded_walk, remove_tree, syscalls
+from ..system import cgroups, guarded_walk, proc, remove_tree, syscalls, walk
 from . import leftovers, options
+from .sweep import MAX_SECONDS, Sweep
 
 HELP = """\
 usage: mesos-shim gc [--dry-run] [--keep-sandboxes] [--config FILE]
@@ -49,40 +47,7 @@ example: mesos-shim gc --dry-run
 _STALE_SECONDS = 60
 _DEPTH = 16
 _MAX_GROUPS = 100_000
-_MAX_SECONDS = 300.0  # for all sandboxes
 _LAST = "~"  # behind every id
-
-
-class Sweep:
-    """One sweep: what was cleared, what could not be."""
-
-    def __init__(self, dry: bool, keep_sandboxes: bool = False) -> None:
-        self.dry = dry
-        self.keep_sandboxes = keep_sandboxes
-        self.tables = leftovers.MountTables()
-        self.end = time.monotonic() + _MAX_SECONDS
-        self.cleared = 0
-        self.failed = 0
-
-    def clear(self, what: str, problem: "str | None") -> None:
-        """Tell of one thing; `problem` says why it stays."""
-        if problem is None:
-            self.cleared += 1
-            sys.stdout.write(f"{'would clear' if self.dry else 'cleared'} {one_line(what)}\n")
-        else:
-            self.failed += 1
-            sys.stderr.write(f"mesos-shim: gc: {one_line(what)}: {one_line(problem)}\n")
-
-    def apart(self, what: str, step: "Callable[..., None]", *arguments: object) -> None:
-        """Do one thing; whatever goes wrong in it is said of that alone."""
-        try:
-            step(*arguments, self)
-        except OSError as error:
-            self.clear(what, reason(error))
-        except ShimError as error:
-            self.clear(what, str(error))
-        except Exception as error:
-            self.clear(what, unexpected(error))
 
 
 def main(arguments: "list[str]", config_path: str) -> int:
@@ -166,7 +131,7 @@ def _why_kept(value: "dict[str, object]") -> "str | None":
         return "it is of another pid namespace, whose processes are not seen from here"
     if sight.hiding is not None:
         return sight.hiding
-    found, times = record.start_time(pid, living=True), value.get("time_namespace")
+    found, times = proc.start_time(pid, living=True), value.get("time_namespace")
     if found == start:
         return f"pid {pid} still runs"
     if found is not None and not sight.counts_time_of(times if isinstance(times, int) else None):
@@ -227,12 +192,12 @@ def _sandbox(entry: Entry, inode: "tuple[int, int]", sweep: Sweep) -> bool:
         return False
     fd = -1
     try:
-        fd = sources.step(way, name, syscalls.O_PATH)
+        fd = walk.step(way, name, syscalls.O_PATH)
         if not _is(fd, inode):
             return True  # another's by now
         problem = _why_in_use(fd, entry)
         if time.monotonic() > sweep.end:
-            problem = f"stopped after {_MAX_SECONDS:g} s; the next gc goes on"
+            problem = f"stopped after {MAX_SECONDS:g} s; the next gc goes on"
         if problem is None and not sweep.dry:
             problem = remove_tree.remove(way, name, inode)
     except FileNotFoundError:
@@ -319,17 +284,17 @@ def _groups(sweep: Sweep) -> None:
 
 
 def _group(sight: Sight, path: str, name: str, sweep: Sweep) -> None:
-    maker = cgroup.maker(name)
+    maker = cgroups.maker(name)
     if maker is None:
         return
-    started = record.start_time(maker[0])
+    started = proc.start_time(maker[0])
     if started == maker[1] or (started is not None and not sight.counts_time_of(None)):
         return
     group = f"{path}/{name}"
-    if not cgroup.empty(group):
+    if not cgroups.empty(group):
         return
     problem = None
-    if not sweep.dry and cgroup.remove([group]):
+    if not sweep.dry and cgroups.remove([group]):
         problem = "cannot be removed"
         if not os.access(path, os.W_OK):
             return  # another user's to clear
@@ -361,7 +326,7 @@ def _our_directories(mount: str, sweep: Sweep) -> "list[str]":
             sweep.clear(f"cgroups below {mount}", f"there are more than {_MAX_GROUPS}: not all of them are looked at")
             return found
         for name in names:
-            if name == cgroup.DIRECTORY:
+            if name == cgroups.DIRECTORY:
                 found.append(f"{path}/{name}")
             elif depth < _DEPTH:
                 pending.append((f"{path}/{name}", depth + 1))

@@ -10,9 +10,10 @@ why). Whoever deletes something, or gives an id away, needs the second one.
 """
 
 import os
+from typing import NamedTuple
 
 from . import processes, standing
-from .processes import Process
+from .processes import Figures, Process
 from .registry import Entry
 from .sight import FIRST_PIDS, Sight, look
 
@@ -206,3 +207,11 @@ def _owner(
                 own = inherited
         settled[step.pid] = inherited = own
     return settled[process.pid]
+
+
+class Seen(NamedTuple):
+    """What one look saw of a container: its live processes, all members' figures, seconds of CPU (user, system)."""
+
+    live: "list[Process]"
+    figures: "dict[int, Figures]"
+    cpu: "list[float]"

@@ -14,8 +14,7 @@ meets there is the task's doing (threats 27). So nothing is taken as the process
 import posix
 
 from ..errors import ShimError, reason
-from ..system import syscalls
-from . import record
+from ..system import proc, syscalls
 
 # All but that of users. Those that the shim never makes are joined too, where the container's process has them.
 KINDS = ("mnt", "pid", "ipc", "net", "uts", "cgroup", "time")
@@ -65,7 +64,7 @@ def open_those_of(
 
 def _check_life(process: int, started: "int | float | None", what: str) -> None:
     """Refuse a process that has ended, and one that was given the pid of the recorded one."""
-    now = record.start_time(f"self/fd/{process}")
+    now = proc.start_time(f"self/fd/{process}")
     if now is None or started not in (None, now):
         raise ShimError(f"{what} has ended")
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, Optional
 
 from ..errors import ShimError
 from ..system.paths import is_number
-from .record import is_zombie
+from ..system.proc import is_zombie
 
 LINUX = sys.platform == "linux"
 _TICKS = os.sysconf("SC_CLK_TCK")

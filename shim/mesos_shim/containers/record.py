@@ -8,8 +8,8 @@ import posix
 import sys
 
 from ..errors import ShimError, reason
-from ..plan.model import BIND, TMPFS, Plan, source_path
 from ..system import paths, strict_json
+from ..system.proc import start_time
 
 VERSION = 1
 STATE_OF_ROOT = "/run/mesos-shim" if sys.platform == "linux" else "/var/run/mesos-shim"
@@ -138,12 +138,17 @@ def _check_readable(data: bytes) -> None:
             raise OSError(_EILSEQ, "a name in it, the sandbox's or a volume's, is no UTF-8") from None
 
 
-def remove(place: Place, plan: Plan) -> None:
-    """Take the record of a container that has ended away, not another's of its name; gc does it where nobody waited."""
+def remove(place: Place, container_id: str, of: "dict[str, object]") -> None:
+    """Take the record of a container that has ended away, if it is the one with the fields `of`: not another's of its
+    name. Best effort: gc does it where nobody waited.
+    """
     try:
         place = reopened(place)
-        if not place.missing and _is_of(plan, read(place, plan.container_id)):
-            posix.unlink(f"{plan.container_id}.json", dir_fd=place.fd)
+        if place.missing:
+            return
+        found = read(place, container_id)
+        if of and all(found.get(name) == value for name, value in of.items()):
+            posix.unlink(f"{container_id}.json", dir_fd=place.fd)
     except OSError:
         return
 
@@ -151,13 +156,6 @@ def remove(place: Place, plan: Plan) -> None:
 def reopened(place: Place) -> Place:
     """The place as it is now, where what was missing may have been made meanwhile: by a child. Raises OSError."""
     return open_place(place.path) if place.missing else place
-
-
-def _is_of(plan: Plan, record: "dict[str, object]") -> bool:
-    if plan.supervisor:  # its child wrote the record, whose pid may be a namespace's
-        return record.get("supervisor") == plan.supervisor
-    ours = plan.recorded
-    return ours is not None and all(record.get(name) == ours[name] for name in ("pid", "start_time"))
 
 
 def read(place: Place, container_id: str) -> "dict[str, object]":
@@ -179,22 +177,9 @@ def read(place: Place, container_id: str) -> "dict[str, object]":
     return record if isinstance(record, dict) else {}
 
 
-def check_unused(place: Place, container_id: str) -> None:
-    """Refuse an id that a container has which runs, or may run, for all that can be seen from here."""
-    found = None if place.missing else _which(place, f"{container_id}.json")
-    if found is None:
-        return  # as most often: nobody has it
-    from . import taken
-
-    why = taken.why(place, container_id)
-    if why is not None:
-        raise ShimError(f"--container-id: {container_id!r} {why}")
-    place.replaceable = found
-
-
 def _check_not_taken(place: Place, container_id: str) -> None:
     """Refuse an id that was free when we asked, if another container has been given it since."""
-    if _which(place, f"{container_id}.json") in (None, place.replaceable):
+    if which(place, f"{container_id}.json") in (None, place.replaceable):
         return
     record = read(place, container_id)
     pid = record.get("pid")
@@ -203,148 +188,13 @@ def _check_not_taken(place: Place, container_id: str) -> None:
     raise ShimError(f"--container-id: {container_id!r} has just been given to another container")
 
 
-def _which(place: Place, name: str) -> "tuple[int, int] | None":
+def which(place: Place, name: str) -> "tuple[int, int] | None":
     """Which file has that name, None where none has."""
     try:
         status = posix.stat(name, dir_fd=place.fd, follow_symlinks=False)
     except FileNotFoundError:
         return None
     return status.st_ino, status.st_mtime_ns
-
-
-def start_time(pid: "int | str", living: bool = False) -> "int | None":
-    """When the process started, in clock ticks since boot (proc_pid_stat(5), field 22); None if there is none.
-
-    With `living` a zombie is none.
-    """
-    try:
-        fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
-        try:
-            # The name in field 2 may hold anything, parentheses too: what counts comes after the last one.
-            fields = posix.read(fd, 4096).rpartition(b")")[2].split()
-        finally:
-            posix.close(fd)
-        return None if living and is_zombie(fields) else int(fields[19])
-    except (OSError, IndexError, ValueError):
-        return None
-
-
-def is_zombie(fields: "list[bytes]") -> bool:
-    """Whether the process has ended, by the fields of its stat file from the state on.
-
-    Not where only its main thread has: that is shown as a zombie while the others run (field 20 counts them).
-    """
-    return fields[0] in b"ZX" and int(fields[17]) < 2
-
-
-def describe(plan: Plan, executor_id: "str | None", framework_id: "str | None") -> "dict[str, object]":
-    """The record of this process, which is about to become the container's first."""
-    own_view = plan.mode == "enforced" and plan.own_view
-    who = plan.first or first()
-    return {
-        "version": VERSION,
-        "container_id": plan.container_id,
-        "executor_id": executor_id,
-        "framework_id": framework_id,
-        **who,
-        "pid_namespace": plan.pid_namespace or pid_namespace(who["pid"]),
-        "time_namespace": time_namespace(),
-        "boot_id": boot_id(),
-        "mode": plan.mode,
-        "isolation": list(plan.isolation),
-        "sandbox": plan.sandbox.path,
-        # Which directory that was: its user can give the name to another.
-        "sandbox_inode": [plan.sandbox.status.st_dev, plan.sandbox.status.st_ino],
-        "uid": plan.user.uid,
-        "gid": plan.user.gid,
-        "groups": plan.user.groups,
-        "no_new_privs": plan.no_new_privs is not None,
-        "not_as_root": plan.not_as_root,
-        # In Mesos' names of a Volume.
-        "volumes": [
-            {
-                "container_path": mount.target,
-                "host_path": source_path(mount, plan),
-                "mode": "RO" if mount.read_only else "RW",
-            }
-            for mount in plan.mounts
-            if mount.action in (BIND, TMPFS)
-        ],
-        # Without mounts the process stays in its parent's namespace, which says nothing of who belongs to it.
-        "namespaces": namespaces() if own_view else {},
-        "limits": plan.limits,
-        "supervisor": plan.supervisor,
-        # With --rm: which directory gc may remove, if the supervisor could not.
-        # Directories of its own outside of the sandbox, which go with it, and what is counted against which size.
-        "private": [{"path": path, "inode": [device, inode]} for path, device, inode in plan.private],
-        "quotas": {source_path(mount, plan): mount.quota for mount in plan.mounts if mount.quota},
-        "remove": [plan.sandbox.status.st_dev, plan.sandbox.status.st_ino] if plan.remove else None,
-        "cgroups": {name: group.directory for group in plan.cgroups for name in group.controllers},
-    }
-
-
-def first() -> "dict[str, object]":
-    """Who this process is, as long as the host's /proc is mounted: what a record says of a container's first one."""
-    return {"pid": host_pid(), "start_time": start_time("self")}
-
-
-def pid_namespace(pid: object) -> "int | None":
-    """The inode of the pid namespace whose pids /proc shows, in which this process is `pid`; None if that is hidden."""
-    # In a namespace without a /proc of its own this process is another to /proc than to itself.
-    whose = "self" if pid == posix.getpid() else "1"
-    try:
-        return posix.stat(f"/proc/{whose}/ns/pid").st_ino
-    except OSError:
-        return None
-
-
-def time_namespace() -> "int | None":
-    """The inode of our time namespace, in which /proc tells us when processes started; None before Linux 5.6."""
-    try:
-        return posix.stat("/proc/self/ns/time").st_ino
-    except OSError:
-        return None
-
-
-def host_pid() -> int:
-    """This process as the mounted /proc knows it: in a new pid namespace getpid(2) would say 1."""
-    try:
-        return int(posix.readlink("/proc/self"))
-    except (OSError, ValueError):
-        return posix.getpid()
-
-
-def boot_id() -> "str | None":
-    """What the kernel calls this boot (random(4)): start times and inodes of another boot mean nothing."""
-    try:
-        fd = posix.open("/proc/sys/kernel/random/boot_id", posix.O_RDONLY | posix.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        return posix.read(fd, 64).strip().decode("ascii", "replace")
-    except OSError:
-        return None
-    finally:
-        posix.close(fd)
-
-
-def namespaces() -> "dict[str, object]":
-    """This process's mount namespace: its inode and, from Linux 6.11 on, the id that is never used again."""
-    from ..system import syscalls  # not on macOS
-
-    try:
-        fd = posix.open("/proc/self/ns/mnt", posix.O_RDONLY | posix.O_CLOEXEC)
-    except OSError:
-        return {}
-    try:
-        found: dict[str, object] = {"mnt": posix.fstat(fd).st_ino}
-        try:
-            found["mnt_id"] = syscalls.mount_namespace_id(fd)
-        except OSError:
-            pass
-        return found
-    finally:
-        posix.close(fd)
 
 
 def explain_failure(error: OSError, place: str) -> str:

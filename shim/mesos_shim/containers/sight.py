@@ -9,8 +9,8 @@ import os
 from typing import NamedTuple, Optional
 
 from ..system.paths import is_number
+from ..system.proc import boot_id, host_pid, pid_namespace, time_namespace
 from .processes import LINUX
-from .record import boot_id, host_pid, pid_namespace, time_namespace
 
 # include/linux/proc_ns.h: the namespaces of the boot. From the first pid namespace every process is seen.
 FIRST_PIDS = 0xEFFFFFFC

@@ -6,8 +6,8 @@ Each answer has its doubt: what may not be looked at (without CAP_SYS_PTRACE, fo
 import os
 from typing import Callable, Iterator, Optional
 
-from ..isolators.cgroup import MAX_GROUPS
 from ..system import syscalls
+from ..system.cgroups import MAX_GROUPS
 from ..system.paths import is_number
 from .processes import Process
 from .registry import Entry

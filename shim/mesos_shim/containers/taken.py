@@ -3,9 +3,19 @@
 Not on the way of a usual launch: only where there is a record of that id.
 """
 
+from ..errors import ShimError
 from . import membership, processes, record, registry
 from .counters import Counters
 from .sight import look
+
+
+def check_unused(place: "record.Place", container_id: str) -> None:
+    """Refuse an id that a container has which runs, or may run, for all that can be seen from here."""
+    found = record.which(place, f"{container_id}.json")
+    problem = why(place, container_id)
+    if problem is not None:
+        raise ShimError(f"--container-id: {container_id!r} {problem}")
+    place.replaceable = found
 
 
 def why(place: "record.Place", container_id: str) -> "str | None":

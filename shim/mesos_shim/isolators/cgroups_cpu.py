@@ -6,11 +6,12 @@ gets. Without a limit the group only accounts.
 
 from ..plan.model import Plan
 from ..spec.request import LaunchRequest
+from ..system import cgroups
 from . import cgroup
 
 if False:  # for the type checker alone: no launch imports typing
+    from ..containers.membership import Seen
     from ..containers.registry import Entry
-    from ..usage.statistics import Seen
 
 PERIOD_USECS = 100_000
 _MIN_QUOTA_USECS = 1000  # the kernel's, kernel/sched/core.c
@@ -29,7 +30,7 @@ def add(request: LaunchRequest, plan: Plan) -> None:
     if cgroup.why_missing(request, "cpuacct") is not None:
         return  # version 2 has none: its cpu.stat counts
     agents = [group for group in plan.cgroups if "cpu" in group.controllers and not group.ours]
-    if not agents or cgroup.agents_own(request, cgroup.find("cpuacct")):
+    if not agents or cgroup.agents_own(request, cgroups.find("cpuacct")):
         cgroup.add(request, plan, "cpuacct", [], [])
 
 
@@ -63,7 +64,7 @@ def report(entry: "Entry", seen: "Seen", found: "dict[str, object]") -> None:
     directory = entry.cgroups.get("cpu")
     if directory is None:
         return
-    stat = cgroup.values(f"{directory}/cpu.stat")
+    stat = cgroups.values(f"{directory}/cpu.stat")
     if "user_usec" in stat:
         found["cpus_user_time_secs"] = stat["user_usec"] / 1e6
         found["cpus_system_time_secs"] = stat.get("system_usec", 0) / 1e6
@@ -79,7 +80,7 @@ def report(entry: "Entry", seen: "Seen", found: "dict[str, object]") -> None:
 def _report_cpuacct(directory: str, found: "dict[str, object]") -> None:
     import posix
 
-    stat = cgroup.values(f"{directory}/cpuacct.stat")
+    stat = cgroups.values(f"{directory}/cpuacct.stat")
     if "user" in stat:
         ticks = posix.sysconf(_TICKS_PER_SECOND)
         found["cpus_user_time_secs"] = stat["user"] / ticks

@@ -6,11 +6,12 @@ said (launch/supervisor.py).
 
 from ..plan.model import Plan
 from ..spec.request import LaunchRequest
+from ..system import cgroups
 from . import cgroup
 
 if False:  # for the type checker alone: no launch imports typing
+    from ..containers.membership import Seen
     from ..containers.registry import Entry
-    from ..usage.statistics import Seen
 
 
 def missing(request: LaunchRequest) -> "str | None":
@@ -35,13 +36,13 @@ def report(entry: "Entry", seen: "Seen", found: "dict[str, object]") -> None:
     directory = entry.cgroups.get("memory")
     if directory is None:
         return
-    total = cgroup.number(f"{directory}/memory.usage_in_bytes")
+    total = cgroups.number(f"{directory}/memory.usage_in_bytes")
     if total is None:
-        total = cgroup.number(f"{directory}/memory.current")
+        total = cgroups.number(f"{directory}/memory.current")
     if total is None:
         return  # it has just ended
     found["mem_total_bytes"] = total
-    stat = cgroup.values(f"{directory}/memory.stat")
+    stat = cgroups.values(f"{directory}/memory.stat")
     for name, first, second in (
         ("mem_rss_bytes", "total_rss", "anon"),
         ("mem_anon_bytes", "total_rss", "anon"),
@@ -55,8 +56,8 @@ def report(entry: "Entry", seen: "Seen", found: "dict[str, object]") -> None:
 
 def killed(directory: str) -> int:
     """How many processes of the group, and of those below it, the kernel has killed for memory (since Linux 4.13)."""
-    events = cgroup.values(f"{directory}/memory.events")
+    events = cgroups.values(f"{directory}/memory.events")
     if events:
         return events.get("oom_kill", 0)  # what happens below counts here too
-    found = (cgroup.values(f"{path}/memory.oom_control") for path in cgroup.tree(directory))
+    found = (cgroups.values(f"{path}/memory.oom_control") for path in cgroups.tree(directory))
     return sum(values.get("oom_kill", 0) for values in found)

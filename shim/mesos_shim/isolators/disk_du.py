@@ -16,8 +16,7 @@ import sys
 import time
 
 from ..errors import ShimError
-from ..launch import sources
-from ..system import guarded_walk, paths, syscalls
+from ..system import guarded_walk, paths, syscalls, walk
 from ..system.walk import resolve, trusted_uids
 
 if False:  # for the type checker alone
@@ -28,8 +27,6 @@ _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SEARCH = _OPEN | getattr(os, "O_PATH", 0)
 # No descriptor is left, to us or on the host: what was not looked at is not nothing.
 _EXHAUSTED = (24, 23)  # EMFILE, ENFILE
-
-
 MAX_SECONDS = 30.0
 MAX_ENTRIES = 5_000_000
 MAX_DEPTH = 100_000
@@ -262,7 +259,7 @@ def _open(name: str, directory: int) -> "int | None":
     try:
         if sys.platform != "linux" or name == "..":
             return os.open(name, _OPEN, dir_fd=directory)
-        return sources.step(directory, name, _OPEN)
+        return walk.step(directory, name, _OPEN)
     except OSError as error:
         _gone(error)
         return None

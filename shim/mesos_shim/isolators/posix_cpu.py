@@ -1,8 +1,8 @@
 """posix/cpu: seconds of CPU, as the sum over a container's processes. Nothing is limited."""
 
 if False:  # for the type checker alone
+    from ..containers.membership import Seen
     from ..containers.registry import Entry
-    from ..usage.statistics import Seen
 
 
 def report(entry: "Entry", seen: "Seen", found: "dict[str, object]") -> None:

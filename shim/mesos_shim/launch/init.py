@@ -8,10 +8,10 @@ import posix
 
 from ..errors import ShimError, reason
 from ..system import syscalls
-from . import execute, supervisor
+from . import execute, wait
 
 
-def split(relay: int, forwarded: "frozenset[int]" = supervisor.FORWARDED) -> None:
+def split(relay: int, forwarded: "frozenset[int]" = wait.FORWARDED) -> None:
     """In the first process: mount the namespace's own /proc, then go on in its child; never returns in the first.
 
     The first forwards the signals `forwarded`, which must be blocked.
@@ -28,7 +28,7 @@ def split(relay: int, forwarded: "frozenset[int]" = supervisor.FORWARDED) -> Non
         posix.close(relay)
         return
     execute.close_others([relay])
-    status = supervisor.wait(supervisor.Child(pid, None), forwarded=forwarded)
+    status = wait.wait(wait.Child(pid, None), forwarded=forwarded)
     try:
         posix.write(relay, b"%d" % status)
     except OSError:

@@ -8,22 +8,21 @@ ends the launch; the namespace goes with the process, so the host is as it was.
 import posix
 
 from ..errors import ShimError, reason
-from ..plan.model import AGENTS, HIDE, KEEP, PASS, TMPFS, Mount, Plan, mirrored_levels
+from ..plan.model import AGENTS, HIDE, KEEP, PASS, TMPFS, Mount, Plan
+from ..plan.mounts import mirrored_levels
 from ..spec.config import bytes_of
-from ..system import paths, syscalls
+from ..system import paths, syscalls, walk
 from ..system.credentials import open_as, with_rights_of
+from ..system.mounts import Mounts
 from ..system.walk import OPEN_STEP, S_IFDIR, S_IFLNK, S_IFMT, Resolved, Status
 from . import execute, sources
+from .namespaces import leave_host
 
 if False:  # for the type checker alone: no launch imports typing
-    from ..system import legacy_mounts
+    pass
 
 _DIRECTORY = syscalls.O_PATH | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 _NO_LINKS = syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS
-
-
-class Unenforceable(ShimError):
-    """This host cannot give a launch its own view; nothing has been done yet."""
 
 
 class Opened:
@@ -36,61 +35,6 @@ class Opened:
         self.source = -1
         self.target = -1
         self.tree = -1
-
-
-class Mounts:
-    """The calls that make, copy and move mounts: the kernel's newer ones, or `classic` where it lacks any of them."""
-
-    def __init__(self) -> None:
-        self._staging: legacy_mounts.Staging | None = None
-        if not syscalls.has_mount_calls():
-            self._staging = _staging()
-
-    def tmpfs(self, options: "dict[str, str]", attributes: int) -> int:
-        """A tmpfs that is not attached yet."""
-        if self._staging is None:
-            try:
-                return syscalls.new_tmpfs(options, attributes)
-            except OSError as error:
-                if error.errno not in syscalls.ABSENT:
-                    raise
-            # A filter may forbid fsopen alone. What is attached elsewhere can be moved, so this mixes.
-            self._staging = _staging(only_tmpfs=True)
-        return self._staging.tmpfs(options, attributes)
-
-    def clone(self, source: int, read_only: bool, propagation: int, restrictions: int = 0) -> int:
-        """A copy of the mounts at `source` and below, not attached yet; `restrictions` are plan.NOSUID and so on."""
-        if self._staging is not None and not self._staging.only_tmpfs:
-            return self._staging.clone(source, read_only, propagation, restrictions)
-        tree = syscalls.open_tree(source, syscalls.OPEN_TREE_CLONE | syscalls.AT_RECURSIVE)
-        attributes = restrictions | (syscalls.MOUNT_ATTR_RDONLY if read_only else 0)
-        syscalls.mount_setattr(tree, syscalls.AT_RECURSIVE, set_=attributes, propagation=propagation)
-        return tree
-
-    def move(self, tree: int, target: int) -> None:
-        """Attach `tree`."""
-        if self._staging is not None and not self._staging.only_tmpfs:
-            self._staging.move(tree, target)
-        else:
-            syscalls.move_mount(tree, target)
-
-    def seal(self, tree: int) -> None:
-        """Make an attached tmpfs of ours read-only, and only that one mount."""
-        if self._staging is not None and not self._staging.only_tmpfs:
-            self._staging.seal(tree)
-        else:
-            syscalls.mount_setattr(tree, 0, set_=syscalls.MOUNT_ATTR_RDONLY)
-
-    def clear(self) -> None:
-        """Leave nothing of the way the mounts were made."""
-        if self._staging is not None:
-            self._staging.clear()
-
-
-def _staging(only_tmpfs: bool = False) -> "legacy_mounts.Staging":
-    from ..system import legacy_mounts
-
-    return legacy_mounts.Staging(only_tmpfs)
 
 
 def enter(plan: Plan, framework: bool) -> int:
@@ -152,103 +96,6 @@ def _mount_queues() -> None:
         syscalls.mount("mqueue", "/dev/mqueue", "mqueue", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
     except OSError as error:
         raise ShimError(f"mounting the container's own /dev/mqueue: {reason(error)}") from None
-
-
-def leave_host(plan: Plan) -> None:
-    """An own mount namespace whose mounts receive from the host's, and send nothing back (threats 1)."""
-    # With a pid namespace the parent has made the user namespace already, to have the right to it.
-    new_user = plan.new_user_namespace and "pid" not in plan.namespaces
-    flags = syscalls.CLONE_NEWNS | (syscalls.CLONE_NEWIPC if "ipc" in plan.namespaces else 0)
-    if plan.left_host:
-        return
-    unshare(flags | (syscalls.CLONE_NEWUSER if new_user else 0), plan)
-    plan.left_host = True
-    if plan.shared:
-        from ..system import propagation
-
-        propagation.make_slaves_but(plan.shared)
-        return
-    try:
-        # Slave, not private: what the host mounts later (autofs, NFS) still arrives (Slurm bug 12567).
-        syscalls.mount(None, "/", None, syscalls.MS_SLAVE | syscalls.MS_REC)
-    except OSError as error:
-        if not plan.isolates:
-            return  # where '/' is no mount point, say; there is nothing to be kept from the host
-        # AppArmor lets the namespace be made and forbids what it is for.
-        remedy = f"; {user_namespace_switch()}" if plan.new_user_namespace else ""
-        raise ShimError(f"making '/' a slave of the host's mounts: {reason(error)}{remedy}") from None
-
-
-def try_namespaces(plan: Plan) -> None:
-    """All of a launch that needs the kernel's leave for namespaces, for a process that ends afterwards."""
-    if "pid" in plan.namespaces:
-        unshare(pid_flags(plan), plan)
-    leave_host(plan)
-
-
-def pid_flags(plan: Plan) -> int:
-    """What the parent of a container with a pid namespace unshares."""
-    return syscalls.CLONE_NEWPID | (syscalls.CLONE_NEWUSER if plan.new_user_namespace else 0)
-
-
-def unshare(flags: int, plan: Plan) -> None:
-    """New namespaces; in a new user namespace the caller stays who he is."""
-    try:
-        syscalls.unshare(flags)
-    except OSError as error:
-        remedy = f"; {user_namespace_switch()}" if flags & syscalls.CLONE_NEWUSER else ""
-        what = "mount" if flags & syscalls.CLONE_NEWNS else "pid"
-        raise Unenforceable(f"an own {what} namespace: {reason(error)}{remedy}") from None
-    if flags & syscalls.CLONE_NEWUSER:
-        _keep_ids(plan.user.uid, plan.user.gid)
-
-
-def _keep_ids(uid: int, gid: int) -> None:
-    """Map the caller's uid and gid to themselves in the new user namespace (user_namespaces(7))."""
-    try:
-        # Without CAP_SETGID outside, setgroups must be denied before a gid may be mapped.
-        _write_file("/proc/self/setgroups", "deny")
-        _write_file("/proc/self/uid_map", f"{uid} {uid} 1")
-        _write_file("/proc/self/gid_map", f"{gid} {gid} 1")
-    except OSError as error:
-        remedy = user_namespace_switch()
-        raise ShimError(f"mapping uid {uid} into an own user namespace: {reason(error)}; {remedy}") from None
-
-
-def _write_file(path: str, text: str) -> None:
-    fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
-    try:
-        posix.write(fd, text.encode("ascii"))
-    finally:
-        posix.close(fd)
-
-
-_SWITCHES = (
-    ("/proc/sys/kernel/unprivileged_userns_clone", "0", "sysctl kernel.unprivileged_userns_clone=1 allows it"),
-    ("/proc/sys/user/max_user_namespaces", "0", "sysctl user.max_user_namespaces=10000 allows it"),
-    (
-        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
-        "1",
-        "AppArmor forbids it: sysctl kernel.apparmor_restrict_unprivileged_userns=0 or a profile with 'userns,'",
-    ),
-)
-
-
-def user_namespace_switch() -> str:
-    """Which of the host's switches keeps ordinary users from a user namespace, and how it is turned."""
-    for path, forbids, remedy in _SWITCHES:
-        try:
-            fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-        except OSError:
-            continue
-        try:
-            if posix.read(fd, 32).strip() == forbids.encode():
-                return remedy
-        finally:
-            posix.close(fd)
-    return (
-        "a seccomp filter or a container's policy may forbid it: run as root, or choose --on-unenforceable usage-only"
-    )
 
 
 def _open_judged(found: Resolved, what: str, path: str, plan: "Plan | None" = None) -> int:
@@ -425,7 +272,7 @@ def _make_level(fd: int, name: str, level: Status, parent: Mount, mount: Mount, 
     if parent.fresh:
         return sources.enter_or_copy(fd, name, level, mount.what, plan, level_fd)
     try:
-        return sources.step(fd, name, _DIRECTORY, within_mount=False)
+        return walk.step(fd, name, _DIRECTORY, within_mount=False)
     except OSError as error:
         raise ShimError(
             f"{mount.what}: {mount.target!r} has no place in {parent.what}: {name!r}: {reason(error)}"
@@ -462,7 +309,7 @@ def _inside(tree: int, mount: Mount, parent: Mount) -> int:
     fd = posix.dup(tree)
     try:
         for name in paths.relative(mount.target, parent.target):
-            child = sources.step(fd, name, syscalls.O_PATH, within_mount=False)
+            child = walk.step(fd, name, syscalls.O_PATH, within_mount=False)
             posix.close(fd)
             fd = child
         if (posix.fstat(fd).st_mode & S_IFMT == S_IFDIR) != (mount.covers.kind == S_IFDIR) or _is_link(fd):

@@ -9,51 +9,14 @@ tell without a record whether anybody can still use it.
 
 import posix
 
-from ..containers import record
 from ..errors import ShimError, reason
 from ..plan.model import Mount, Plan
-from ..system import remove_tree, syscalls
-from ..system.walk import S_IFDIR, Missing, Resolved, resolve, trusted_uids
+from ..plan.private_bases import WHAT
+from ..system import remove_tree, syscalls, walk
+from ..system.walk import Resolved, resolve, trusted_uids
 from . import sources
 
-WHAT = "configuration: private_directories: base"
 _OPEN = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NONBLOCK
-
-
-def base(path: str, trusted: "tuple[int, ...]") -> Resolved:
-    """The directory `path`, judged: nobody but `trusted` may put anything into it. Raises ShimError."""
-    try:
-        found = resolve(path, WHAT, trusted)
-    except Missing as error:
-        raise Missing(f"{error}; make it, root's and mode 0755") from None
-    status = found.status
-    if found.kind != S_IFDIR:
-        raise ShimError(f"{WHAT}: {path!r} is not a directory")
-    if found.controller is not None or status.st_uid not in trusted:
-        raise ShimError(f"{WHAT}: {path!r} belongs to uid {status.st_uid}; chown it to root")
-    if status.st_mode & 0o022:  # with an access list the group's bits are its mask
-        raise ShimError(f"{WHAT}: {path!r}: mode {status.st_mode & 0o7777:04o} lets others write it; chmod go-w it")
-    return found
-
-
-def name_for(container_id: str) -> str:
-    """What this process calls the directories of a container that it launches. Raises ShimError without a /proc."""
-    pid = record.host_pid()
-    try:
-        start, boot, namespace = record.start_time("self"), record.boot_id(), record.pid_namespace(pid)
-    except OSError:
-        start = boot = namespace = None
-    if start is None or boot is None or namespace is None:
-        raise ShimError(
-            f"{WHAT}: /proc does not tell this launch's start time, boot and pid namespace, without which nobody "
-            "could tell later whose directory it is; mount it, or leave the base out"
-        )
-    return f"{container_id[:150]}@{pid}-{start}@{boot_mark(boot)}-{namespace}"
-
-
-def boot_mark(boot_id: str) -> str:
-    """The part of the boot's id that is in a name."""
-    return boot_id.replace("-", "")[:16]
 
 
 def make(parent: int, mount: Mount, plan: Plan) -> int:
@@ -78,7 +41,7 @@ def _own(parent: int, mount: Mount, plan: Plan) -> int:
     known = [inode for made, *inode in plan.private if made == path]
     if not known and not sources.new_directory(parent, name, plan):
         raise ShimError(f"{mount.what}: {path!r} is there already; nobody but this launch has that name: remove it")
-    fd = sources.step(parent, name, _OPEN)
+    fd = walk.step(parent, name, _OPEN)
     try:
         status = posix.fstat(fd)
         inode = [status.st_dev, status.st_ino]

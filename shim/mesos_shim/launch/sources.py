@@ -8,7 +8,7 @@ it is noted, so that a launch that fails further on can take it back (launch/rol
 import posix
 
 from ..errors import ShimError, reason
-from ..system import syscalls
+from ..system import syscalls, walk
 from ..system.walk import OPEN_STEP, Status
 
 if False:  # for the type checker alone: no launch imports typing
@@ -26,27 +26,7 @@ _ACCESS_LISTS = ("system.posix_acl_access", "system.posix_acl_default")
 _LABEL = "security.selinux"
 _EPERM, _EACCES, _ENODATA, _ENOSYS, _ENOTSUP = 1, 13, 61, 38, 95
 
-_NO_LINKS = syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS
-_RESOLVE = syscalls.RESOLVE_BENEATH | _NO_LINKS | syscalls.RESOLVE_NO_XDEV
 _OPEN_DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC | posix.O_NONBLOCK
-
-
-def step(fd: int, name: str, flags: int, within_mount: bool = True) -> int:
-    """Open the entry `name` of the directory `fd`: no link, and with `within_mount` no mount point either.
-
-    One component at a time cannot be answered EAGAIN by a rename storm, as a whole path can (threats 12).
-    """
-    flags |= posix.O_NOFOLLOW | posix.O_CLOEXEC
-    if not within_mount:
-        return posix.open(name, flags, dir_fd=fd)
-    try:
-        return syscalls.openat2(fd, name, flags, _RESOLVE)
-    except OSError as error:
-        if error.errno not in syscalls.ABSENT:
-            raise
-    from ..system import legacy_mounts  # kernels before 5.6
-
-    return legacy_mounts.step_within_mount(fd, name, flags)
 
 
 def open_or_report(sandbox: int, parts: "list[str]", what: str) -> "tuple[int, list[str]]":
@@ -55,7 +35,7 @@ def open_or_report(sandbox: int, parts: "list[str]", what: str) -> "tuple[int, l
     try:
         for depth, name in enumerate(parts):
             try:
-                child = step(fd, name, syscalls.O_PATH | posix.O_DIRECTORY)
+                child = walk.step(fd, name, syscalls.O_PATH | posix.O_DIRECTORY)
             except FileNotFoundError:
                 result, fd = fd, -1
                 return result, parts[depth:]
@@ -125,10 +105,10 @@ def _enter_or_make(fd: int, name: str, parts: "list[str]", what: str, plan: "Pla
     """The directory `name`, and whether it is the one that we have just made."""
     try:
         try:
-            return step(fd, name, _OPEN_DIRECTORY), False
+            return walk.step(fd, name, _OPEN_DIRECTORY), False
         except FileNotFoundError:
             made = new_directory(fd, name, plan)
-        child = step(fd, name, _OPEN_DIRECTORY)
+        child = walk.step(fd, name, _OPEN_DIRECTORY)
     except OSError as error:
         raise _refusal(error, parts, what) from None
     try:

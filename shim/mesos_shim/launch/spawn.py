@@ -14,11 +14,12 @@ import _signal
 import posix
 import sys
 
+from .. import errors
 from ..containers import record
 from ..plan.model import Plan
 from ..spec.request import LaunchRequest
-from ..system import paths
-from . import order, supervisor
+from ..system import paths, proc
+from . import order, supervisor, wait
 
 if False:  # for the type checker alone: no launch imports typing
     from typing import Callable
@@ -27,7 +28,7 @@ if False:  # for the type checker alone: no launch imports typing
 _GLIBC = (2, 24)
 
 
-def possible(made: Plan, signals: supervisor.Signals) -> bool:
+def possible(made: Plan, signals: wait.Signals) -> bool:
     """Whether the command of this plan can be started so."""
     return (
         sys.platform == "linux"
@@ -36,7 +37,7 @@ def possible(made: Plan, signals: supervisor.Signals) -> bool:
         and not made.namespaces
         and not any(group.ours for group in made.cgroups)
         # In an agent's pid namespace without a /proc of its own only the child can learn who it is to everybody else.
-        and record.host_pid() == posix.getpid()
+        and proc.host_pid() == posix.getpid()
         # posix_spawn can have a child take signals by default, not ignore them.
         and signals.at_childs_end != _signal.SIG_IGN
         and _tells_failures()
@@ -56,11 +57,11 @@ def start(
     request: LaunchRequest,
     made: Plan,
     place: "record.Place | None",
-    signals: supervisor.Signals,
+    signals: wait.Signals,
     enter: "Callable[[], None]",
     variables: "dict[bytes, bytes] | None" = None,
     path: "str | None" = None,
-) -> supervisor.Child:
+) -> wait.Child:
     """Call `enter`, which makes the view and goes into it, start the command there, and come back.
 
     It ignores no signal, whatever our caller did. `variables` and `path` as in order.finish. Any error means that
@@ -83,11 +84,11 @@ def start(
         )
         order.name_in_record(made, pid)
         posix.chdir("/")  # no core of ours in the sandbox
-        order.warn(made.warnings[said:])
+        errors.warn(made.warnings[said:])
     except BaseException:
         if pid:
             posix.kill(pid, _signal.SIGKILL)
             posix.waitpid(pid, 0)
         order.give_up(made)
         raise
-    return supervisor.Child(pid, None)
+    return wait.Child(pid, None)

@@ -11,8 +11,6 @@ from ..system.walk import S_IFDIR, Resolved, resolve, trusted_uids, would_be
 
 # On disk, for a sandbox can be large; sticky, so that nobody renames it.
 _PLACES = ("/var/tmp", "/tmp")  # noqa: S108
-
-
 # What stands for a name that only a launch chooses.
 _UNKNOWN = "mesos-shim-XXXXXXXXXXXXXXXX"
 _EACCES, _EROFS = 13, 30

@@ -20,7 +20,7 @@ import struct
 import termios
 
 from ..errors import ShimError, reason
-from . import execute, supervisor
+from . import execute, wait
 
 if False:  # for the type checker alone: no launch imports typing
     from typing import Any
@@ -54,7 +54,7 @@ def separate(owner: int) -> None:
         posix.fchown(slave, owner, -1)
         callers.copy_to(slave)
         told, telling = (_above_standard(fd) for fd in posix.pipe())
-        signals = supervisor.hold_signals()
+        signals = wait.hold_signals()
         monitor = posix.fork()
     except OSError as error:
         raise ShimError(f"a terminal of the command's own: {reason(error)}") from None
@@ -62,7 +62,7 @@ def separate(owner: int) -> None:
         for fd in (master, told):
             posix.close(fd)
         _monitor(callers, slave, telling)  # comes back in the command's process only
-        supervisor.release_signals(signals)
+        wait.release_signals(signals)
         return
     for fd in (slave, telling):
         posix.close(fd)
@@ -71,7 +71,7 @@ def separate(owner: int) -> None:
         status = relay.run(signals)
     finally:
         relay.callers.restore()
-    supervisor.end_as(status)
+    wait.end_as(status)
 
 
 def _above_standard(fd: int) -> int:
@@ -248,7 +248,7 @@ def _watch(watched: Watched) -> None:
         for fd in (0, 1, 2):
             posix.dup2(null, fd)
         execute.close_others([watched.slave, watched.telling])
-        awaited = supervisor.FORWARDED | {_signal.SIGCHLD}
+        awaited = wait.FORWARDED | {_signal.SIGCHLD}
         while True:
             number = _signal.sigwait(awaited)
             if number == _signal.SIGCHLD:
@@ -305,7 +305,7 @@ class Relay:
         # would have root's next words typed to root's own shell.
         self._asked = False
 
-    def run(self, signals: supervisor.Signals) -> int:
+    def run(self, signals: wait.Signals) -> int:
         """Until the command has ended; its wait status."""
         wake, waking = (_above_standard(fd) for fd in posix.pipe())
         self._keep_only([self._master, self._told, wake, waking, self.callers.keyboard, self.callers.screen])
@@ -313,7 +313,7 @@ class Relay:
             posix.set_blocking(fd, False)
         _signal.set_wakeup_fd(waking, warn_on_full_buffer=False)
         _signal.signal(_signal.SIGTTOU, _signal.SIG_IGN)
-        for number in supervisor.FORWARDED - {_signal.SIGPIPE}:
+        for number in wait.FORWARDED - {_signal.SIGPIPE}:
             if _signal.getsignal(number) != _signal.SIG_IGN:  # nohup(1)
                 _signal.signal(number, _noted)
         _signal.pthread_sigmask(_signal.SIG_SETMASK, signals.mask)

@@ -6,11 +6,13 @@ from ..errors import ShimError, reason
 from ..spec import policy
 from ..spec.config import PassThrough
 from ..spec.container_info import Volume, forbidden_target
-from ..spec.request import FRAMEWORK, LaunchRequest, sandbox_path
+from ..spec.request import FRAMEWORK, LaunchRequest
 from ..system import paths, syscalls
 from ..system.credentials import Identity, with_rights_of
-from ..system.walk import S_IFDIR, Missing, Resolved, Status, resolve, trusted_uids, user_behind
+from ..system.walk import Missing, Resolved, resolve, trusted_uids
+from . import sandbox
 from .model import NODEV, NOEXEC, NOSUID, Facts
+from .sandbox import work_dir_of
 
 if False:  # for the type checker alone: no launch imports typing
     from typing import Callable
@@ -51,7 +53,7 @@ def _find(request: LaunchRequest, user: Identity, private: "list[str]") -> Facts
     trusted = trusted_uids()
     if request.origin == FRAMEWORK:
         private = private + _resolved(private, trusted)
-    facts = Facts(sandbox(request, trusted), user)
+    facts = Facts(sandbox.find(request, trusted), user)
     facts.agents_paths = request.agents_paths
     if request.config.private_directories and "filesystem/shared" in request.isolation:
         _find_operators(lambda: _find_private(request, facts, trusted), request, user)
@@ -90,10 +92,10 @@ def _find_private(request: LaunchRequest, facts: Facts, trusted: "tuple[int, ...
         found = facts.targets[item.container_path]
         facts.restrictions[item.container_path] = posix.fstatvfs(found.fd).f_flag & (NOSUID | NODEV | NOEXEC)
         if item.base is not None and item.base not in facts.bases:
-            from ..launch import private_directories  # seldom
+            from . import private_bases
 
-            facts.bases[item.base] = base = private_directories.base(item.base, trusted)
-            _refuse_the_kernels(base, private_directories.WHAT, item.base)
+            facts.bases[item.base] = base = private_bases.base(item.base, trusted)
+            _refuse_the_kernels(base, private_bases.WHAT, item.base)
 
 
 def _find_operators(find: "Callable[[], None]", request: LaunchRequest, user: Identity) -> None:
@@ -128,37 +130,6 @@ def _find_configured(request: LaunchRequest, facts: Facts, trusted: "tuple[int, 
         if _is_ours(facts, item.container_path, "configuration: tmpfs", trusted):
             facts.tmpfs.append(item)
     _find_work_dir(request, facts, trusted)
-
-
-def sandbox(request: LaunchRequest, trusted: "tuple[int, ...]") -> Resolved:
-    """The sandbox; where it is the current directory, that very directory, wherever its name leads by now."""
-    if request.sandbox_planned is not None:
-        return request.sandbox_planned
-    path = sandbox_path(request)
-    if path == "/":
-        raise ShimError("the sandbox is '/'; change into a directory of the task's own, or give --sandbox DIR")
-    if request.sandbox is not None:
-        found = resolve(path, request.sandbox_named, trusted, nested=len(request.agent_ids) > 1)
-    else:
-        # Where the caller stands needs no judgement: he is there.
-        try:
-            fd = posix.open(".", syscalls.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
-        except OSError as error:
-            raise ShimError(f"the current directory {path!r}: {reason(error)}; give --sandbox DIR") from None
-        found = Resolved(path, fd, posix.fstat(fd), _levels(path), None)
-        found.users_own = user_behind(fd, found.status, trusted, f"the current directory {path!r}") is not None
-    if found.kind != S_IFDIR:
-        raise ShimError(f"{request.sandbox_named}: {path!r} is not a directory")
-    return found
-
-
-def _levels(path: str) -> "list[Status]":
-    parts = paths.split(path)
-    names = [paths.join(parts[: depth + 1]) for depth in range(len(parts))]
-    try:
-        return [Status(posix.lstat(name), name) for name in names]
-    except OSError as error:
-        raise ShimError(f"the current directory {path!r}: {reason(error)}; give --sandbox DIR") from None
 
 
 def _is_ours(facts: Facts, path: str, what: str, trusted: "tuple[int, ...]") -> bool:
@@ -231,12 +202,3 @@ def _find_work_dir(request: LaunchRequest, facts: Facts, trusted: "tuple[int, ..
     if found.path == facts.sandbox.path:
         raise ShimError(f"hide_work_dir: the sandbox {found.path!r} is the work_dir itself")
     facts.work_dir = found
-
-
-def work_dir_of(sandbox_path: str) -> "str | None":
-    """The agent's work_dir, from `<work_dir>/slaves/S/frameworks/F/executors/E/runs/R` (Mesos, slave/paths.hpp)."""
-    parts = paths.split(sandbox_path)
-    for start in range(len(parts) - 7):
-        if parts[start : start + 8 : 2] == ["slaves", "frameworks", "executors", "runs"]:
-            return paths.join(parts[:start])
-    return None

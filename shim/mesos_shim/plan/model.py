@@ -6,14 +6,13 @@
 from ..errors import ShimError
 from ..spec.config import PrivateDirectory, Tmpfs
 from ..spec.container_info import Volume
-from ..system import paths
+from ..system.cgroups import DIRECTORY
 from ..system.credentials import Identity
-from ..system.walk import S_IFDIR, S_IFREG, S_IFSOCK, S_ISVTX, Resolved, Status
+from ..system.walk import S_IFDIR, S_IFREG, S_IFSOCK, Resolved
 
 if False:  # for the type checker alone: no launch imports typing
     from typing import Callable
 
-    from ..isolators import cgroup
 
 ENFORCED = "enforced"
 USAGE_ONLY = "usage-only"
@@ -30,7 +29,6 @@ PRIVATE = ".private"
 
 # As mount(2), mount_setattr(2) and, for a file system that is there already, statvfs(3) have them.
 NOSUID, NODEV, NOEXEC = 0x2, 0x4, 0x8
-_RESTRICTIONS = (("nosuid", NOSUID), ("nodev", NODEV), ("noexec", NOEXEC))
 # How well something is kept from others than its owner: they replace what is in it; they add to it; they do neither.
 OPEN, STICKY, CLOSED = range(3)
 
@@ -192,7 +190,7 @@ class Plan:
         self.namespaces: list[str] = []
         # Whether the own IPC namespace needs a /dev/mqueue of its own.
         self.own_queues = False
-        self.cgroups: list[cgroup.Leaf] = []
+        self.cgroups: list[Leaf] = []
         # What the container was given: "cpus", and "mem" in MB.
         self.limits: dict[str, float] = {}
         self.new_user_namespace = False
@@ -231,283 +229,6 @@ class Plan:
         return bool(self.mounts or self.namespaces or self.before)
 
 
-def arrange(facts: Facts, volumes: "list[Volume]", tmpfs: "list[Tmpfs]", framework: bool = False) -> "list[Mount]":
-    """The mounts for these volumes: parents before children, the sandbox kept visible, nothing twice.
-
-    With `framework` the volumes are a framework's choice.
-    """
-    mounts = [_volume_mount(volume, facts, framework) for volume in volumes]
-    taken = {mount.target for mount in mounts}
-    # The operator's own words about a path yield to a ContainerInfo that names the same one.
-    if facts.private:
-        mounts += [_private_mount(item, facts) for item in facts.private if not _is_taken(item, facts, taken)]
-        taken.update(mount.target for mount in mounts)
-    mounts += [_tmpfs_mount(item, facts) for item in tmpfs if facts.targets[item.container_path].path not in taken]
-    if facts.work_dir is not None and any(mount.target == facts.work_dir.path for mount in mounts):
-        raise ShimError(f"a volume covers {facts.work_dir.path!r}, which hide_work_dir covers already")
-    if facts.work_dir is not None:
-        mounts.append(Mount(HIDE, f"work_dir {facts.work_dir.path!r}", facts.work_dir, read_only=True))
-    sandbox = facts.sandbox.path
-    for mount in mounts:
-        _check_against_sandbox(mount, sandbox)
-    if any(paths.is_below(sandbox, mount.target) for mount in mounts):
-        keep = Mount(KEEP, f"sandbox {sandbox!r}", facts.sandbox)
-        keep.source = facts.sandbox
-        mounts.append(keep)
-    covered = [mount.target for mount in mounts]
-    taken = set(covered)
-    passes = [(PASS, f"pass_through {found.path!r}", found, read_only) for found, read_only in facts.passes]
-    passes += [(PASS, f"persistent volume {found.path!r}", found, False) for found in facts.linked]
-    passes += _agents_passes(facts, covered)
-    for action, what, found, read_only in passes:
-        if any(paths.is_below(found.path, target) for target in covered) and found.path not in taken:
-            taken.add(found.path)
-            passed = Mount(action, what, found, read_only)
-            passed.source = found
-            mounts.append(passed)
-    mounts.sort(key=lambda mount: len(mount.covers.levels))
-    _find_parents(mounts)
-    _check_shared_sources(mounts)
-    return mounts
-
-
-def _agents_passes(facts: Facts, covered: "list[str]") -> "list[tuple[str, str, Resolved, bool]]":
-    """What the agent has mounted below a covered path stays visible there."""
-    passes = []
-    for path, found in facts.agents_paths.items():
-        if any(paths.is_below(path, other) for other in facts.agents_paths):
-            continue  # it goes along with what it is mounted in
-        if isinstance(found, Resolved):
-            passes.append((AGENTS, f"the agent's mount {path!r}", found, False))
-        elif any(paths.is_below(path, target) for target in covered):
-            raise found
-    return passes
-
-
-def _volume_mount(volume: Volume, facts: Facts, framework: bool) -> Mount:
-    covers = facts.targets[volume.container_path]
-    mount = Mount(BIND, volume.place, covers, volume.read_only)
-    mount.propagation = volume.propagation and not volume.read_only
-    if volume.relative:
-        mount.source_parts = paths.split(volume.host_path)
-        # A directory that we make looks like what it covers, but a user can have an empty one in the place of /etc.
-        mount.kept = OPEN if facts.sandbox.users_own else STICKY
-        if covers.kind != S_IFDIR:
-            raise ShimError(
-                f"{volume.place}: {volume.container_path!r} is a file; a relative host_path makes a directory, "
-                "so only an absolute one can cover it"
-            )
-        return mount
-    mount.source = facts.volume_sources[volume.host_path]
-    mount.kept = OPEN if framework else kept_by_root(mount.source)
-    if mount.source.kind not in (S_IFDIR, S_IFREG):
-        raise ShimError(f"{volume.place}.host_path: {volume.host_path!r} is neither a directory nor a regular file")
-    if mount.source.kind != covers.kind:
-        is_what = {S_IFDIR: "a directory", S_IFREG: "a file"}
-        raise ShimError(
-            f"{volume.place}: {volume.host_path!r} is {is_what[mount.source.kind]}, but "
-            f"{volume.container_path!r} is {is_what.get(covers.kind, 'neither file nor directory')}"
-        )
-    return mount
-
-
-def _tmpfs_mount(item: Tmpfs, facts: Facts) -> Mount:
-    covers = facts.targets[item.container_path]
-    if covers.kind != S_IFDIR:
-        raise ShimError(f"tmpfs {item.container_path!r}: not a directory")
-    mount = Mount(TMPFS, f"tmpfs {item.container_path!r}", covers)
-    mount.size = item.size
-    mount.noexec = item.noexec
-    return mount
-
-
-def _is_taken(item: PrivateDirectory, facts: Facts, taken: "set[str]") -> bool:
-    return facts.targets[item.container_path].path in taken
-
-
-def _private_mount(item: PrivateDirectory, facts: Facts) -> Mount:
-    covers = facts.targets[item.container_path]
-    if covers.kind != S_IFDIR:
-        raise ShimError(f"private_directories {item.container_path!r}: not a directory")
-    mount = Mount(BIND, f"private_directories {item.container_path!r}", covers)
-    mount.base = None if item.base is None else facts.bases[item.base]
-    # An archive's own tmp/ in the sandbox must not be in the way.
-    mount.source_parts = [PRIVATE if mount.base is None else facts.own, *paths.split(covers.path)]
-    mount.kept = OPEN if mount.base is None and facts.sandbox.users_own else STICKY
-    mount.quota = item.quota
-    # What it covers may be mounted so that no program there is set-uid, or that none can be started.
-    mount.restrictions = facts.restrictions.get(item.container_path, 0)
-    if item.noexec is not None:
-        mount.restrictions = mount.restrictions & ~NOEXEC | (NOEXEC if item.noexec else 0)
-    return mount
-
-
-def _check_against_sandbox(mount: Mount, sandbox: str) -> None:
-    if mount.target == sandbox or paths.is_below(mount.target, sandbox):
-        raise ShimError(
-            f"{mount.what}: {mount.target!r} is in the sandbox {sandbox!r}, where the task can put what it likes itself"
-        )
-
-
-def _find_parents(mounts: "list[Mount]") -> None:
-    by_target: dict[str, Mount] = {}
-    for index, mount in enumerate(mounts):
-        first = by_target.setdefault(mount.target, mount)
-        if first is not mount:
-            raise ShimError(f"{mount.what}: {mount.target!r} is already covered by {first.what}")
-        for earlier in range(index - 1, -1, -1):
-            if paths.is_below(mount.target, mounts[earlier].target):
-                mount.parent = earlier
-                break
-
-
-def _check_shared_sources(mounts: "list[Mount]") -> None:
-    """Refuse directories in the sandbox that would have to look like two targets at once.
-
-    Each takes owner and mode of what it covers: the second target's would make the first one's content the user's.
-    """
-    by_source: dict[tuple[str, ...], Mount] = {}
-    for mount in mounts:
-        if mount.action == BIND and mount.source is None and mount.base is None:
-            first = by_source.setdefault(tuple(mount.source_parts), mount)
-            one, other = first.covers.status, mount.covers.status
-            if (one.st_mode, one.st_uid, one.st_gid) != (other.st_mode, other.st_uid, other.st_gid):
-                raise ShimError(
-                    f"{mount.what}: its host_path is {first.what}'s too, and one directory cannot have the owner and "
-                    f"mode of both {first.target!r} and {mount.target!r}"
-                )
-    for parts, mount in by_source.items():
-        for length in range(1, len(parts)):
-            outer = by_source.get(parts[:length])
-            if outer is not None and paths.split(outer.target) + list(parts[length:]) != paths.split(mount.target):
-                raise ShimError(
-                    f"{mount.what}: its host_path lies in {outer.what}'s, and would be below {outer.target!r} too"
-                )
-
-
-def why_no_new_privs(mounts: "list[Mount]", user: Identity) -> "str | None":
-    """The first volume that could feed a set-id program what the task's user could not, or None (threats 8, 24).
-
-    Root's own files can feed it as well, one in the place of another: whose choice a source is counts, too.
-    """
-    for mount in mounts:
-        if mount.kept < _kept_from(user, mount.covers):
-            return f"{mount.target} is covered by what others than root could have chosen or can change"
-    return None
-
-
-def why_not_as_root(mounts: "list[Mount]", user: Identity) -> "str | None":
-    """The first volume that could feed what root itself runs in this view, or None.
-
-    A directory that we made is empty and root's where it covers one of root's; what anybody else brings is not.
-    """
-    for mount in mounts:
-        ours = mount.source is None and mount.kept > OPEN
-        if not ours and mount.kept < _kept_from(user, mount.covers):
-            source = mount.source.path if mount.source is not None else "a directory on a user's own file system"
-            return f"{mount.target} is covered by {source}, which others than root could have chosen or can change"
-    return None
-
-
-def kept_by_root(source: Resolved) -> int:
-    """How well a volume's source is kept from everybody but root; who owns it can make it writable at any time."""
-    if source.users_own or source.controller is not None or source.status.st_uid != 0:
-        return OPEN
-    if source.writable_by_strangers():
-        return STICKY if _is_sticky(source) else OPEN
-    return CLOSED
-
-
-def _kept_from(user: Identity, covered: Resolved) -> int:
-    """How well what is covered was kept from the task's user."""
-    if user.uid == 0:
-        return OPEN
-    if not covered.writable_by(user):
-        return CLOSED
-    return STICKY if _is_sticky(covered) and covered.status.st_uid != user.uid else OPEN
-
-
-def _is_sticky(found: Resolved) -> bool:
-    return found.kind == S_IFDIR and bool(found.status.st_mode & S_ISVTX)
-
-
-def mirrored_levels(mount: Mount) -> "list[Status] | None":
-    """Whose mode and owner each level of a relative source takes, where its path mirrors the target's."""
-    if mount.source_parts == paths.split(mount.target):
-        return mount.covers.levels
-    return None
-
-
-def steps(plan: Plan) -> "list[dict[str, object]]":
-    """The plan as JSON objects, for `explain` and for tests."""
-    result: list[dict[str, object]] = []
-    result.extend(_group_step(group) for group in plan.cgroups)
-    if plan.mode == ENFORCED and plan.own_view:
-        namespaces = ["user", "mnt"] if plan.new_user_namespace else ["mnt"]
-        result.append({"action": "unshare", "namespaces": namespaces + plan.namespaces})
-        result.append({"action": "propagation", "target": "/", "mode": "slave"})
-        result.extend(_creations(plan))
-        result.extend(_mount_step(mount, plan) for mount in plan.mounts)
-    if plan.own_queues:
-        result.append({"action": "mqueue", "target": "/dev/mqueue"})
-    # Without a record nobody would remove what is not in the sandbox.
-    result.append(
-        {"action": "record", "target": plan.container_id, "best_effort": all(item.base is None for item in plan.mounts)}
-    )
-    if "pid" in plan.namespaces:
-        result.append({"action": "proc", "target": "/proc"})
-        result.append({"action": "init"})
-    if plan.user.switch:
-        result.append({"action": "become", "uid": plan.user.uid, "gid": plan.user.gid, "groups": plan.user.groups})
-    if plan.no_new_privs is not None:
-        result.append({"action": "no_new_privs", "because": plan.no_new_privs})
-    result.append({"action": "exec", "target": plan.sandbox.path, "command": plan.command})
-    return result
-
-
-def _group_step(group: "cgroup.Leaf") -> "dict[str, object]":
-    return {
-        "action": "cgroup" if group.ours else "agents_cgroup",
-        "target": group.directory,
-        "controllers": group.controllers,
-        "settings": dict(group.settings),
-    }
-
-
-def _creations(plan: Plan) -> "list[dict[str, object]]":
-    """What is made in the sandbox where it is missing: sources, and in them the places of other mounts."""
-    result: list[dict[str, object]] = [
-        {"action": "create", "target": path, "mode": "0700"} for path in own_directories(plan)
-    ]
-    result += [_creation(source_path(mount, plan), mount, plan) for mount in plan.mounts if mount.source_parts]
-    for mount in plan.mounts:
-        parent = plan.mounts[mount.parent] if mount.parent is not None else None
-        if parent is not None and parent.source_parts:
-            below = "/".join(paths.relative(mount.target, parent.target))
-            result.append(_creation(f"{source_path(parent, plan)}/{below}", mount, plan))
-    return result
-
-
-def own_directories(plan: Plan) -> "list[str]":
-    """The container's own directories outside of the sandbox, each once."""
-    found = [f"{mount.base.path}/{mount.source_parts[0]}" for mount in plan.mounts if mount.base is not None]
-    return sorted(set(found))
-
-
-def _creation(path: str, mount: Mount, plan: Plan) -> "dict[str, object]":
-    """A directory that looks like what the mount covers, or an empty file for one."""
-    if mount.covers.kind != S_IFDIR:
-        return {"action": "create", "target": path, "kind": "file"}
-    status = mount.covers.status
-    return {
-        "action": "create",
-        "target": path,
-        "mode": f"{status.st_mode & 0o7777:04o}",
-        "uid": plan.user.uid if plan.new_user_namespace else status.st_uid,
-        "gid": plan.user.gid if plan.new_user_namespace else status.st_gid,
-    }
-
-
 def source_path(mount: Mount, plan: Plan) -> str:
     """What is mounted, as a path on the host."""
     if mount.source_parts:
@@ -515,25 +236,21 @@ def source_path(mount: Mount, plan: Plan) -> str:
     return mount.source.path if mount.source is not None else "tmpfs"
 
 
-def _mount_step(mount: Mount, plan: Plan) -> "dict[str, object]":
-    step: dict[str, object] = {
-        "action": mount.action,
-        "source": source_path(mount, plan),
-        "target": mount.target,
-        "read_only": mount.read_only,
-    }
-    if mount.size:
-        step["size"] = mount.size
-        step["noexec"] = mount.noexec
-    if mount.quota:
-        step["size"] = str(mount.quota)
-    if mount.restrictions:
-        step["options"] = [name for name, bit in _RESTRICTIONS if mount.restrictions & bit]
-    if mount.propagation:
-        step["propagation"] = "HOST_TO_CONTAINER"
-    if mount.parent is not None:
-        step["inside"] = plan.mounts[mount.parent].target
-    return step
-
-
 PASSABLE = (S_IFDIR, S_IFREG, S_IFSOCK)
+
+
+class Leaf:
+    """The group that a container will get in one hierarchy; or the one that the agent has put it into (not `ours`)."""
+
+    __slots__ = ("controllers", "delegate", "directory", "ours", "settings", "step_aside", "version")
+
+    def __init__(self, version: int, base: str, name: str) -> None:
+        self.version = version
+        self.ours = True
+        # The group below which it is made: there, and in `mesos-shim` below it, version 2 must switch controllers on.
+        self.delegate = base
+        # Whether we are the only process in it, and must step aside for that.
+        self.step_aside = False
+        self.directory = f"{base}/{DIRECTORY}/{name}"
+        self.controllers: list[str] = []
+        self.settings: list[tuple[str, str]] = []

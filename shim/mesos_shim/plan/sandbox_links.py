@@ -8,13 +8,12 @@ counts: what else a user has in the sandbox stays hidden.
 import posix
 
 from ..errors import ShimError, reason
-from ..launch import sources
 from ..spec.request import LaunchRequest
-from ..system import paths
+from ..system import paths, walk
 from ..system.syscalls import O_PATH
 from ..system.walk import S_IFLNK, S_IFMT, Missing, resolve
-from .facts import work_dir_of
 from .model import Facts
+from .sandbox import work_dir_of
 
 # An agent links before anything is fetched; more than these are a user's.
 MAX_ENTRIES = 10_000
@@ -69,7 +68,7 @@ def _target(sandbox: int, name: str, trusted: "tuple[int, ...]") -> "str | None"
     try:
         *way, last = paths.split(name)
         for part in way:
-            child = sources.step(fd, part, O_PATH | posix.O_DIRECTORY)
+            child = walk.step(fd, part, O_PATH | posix.O_DIRECTORY)
             posix.close(fd)
             fd = child
         status = posix.stat(last, dir_fd=fd, follow_symlinks=False)

@@ -14,14 +14,11 @@ import sys
 import time
 
 from ..errors import one_line, reason
-from ..launch import sources
-from . import syscalls
+from . import syscalls, walk
 
 _OPEN = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC | posix.O_NONBLOCK
 _S_IFMT, _S_IFDIR = 0o170000, 0o040000
 _E2BIG, _EACCES, _EXDEV = 7, 13, 18
-
-
 MAX_SECONDS = 120.0
 MAX_ENTRIES = 10_000_000
 MAX_DEPTH = 100_000
@@ -131,11 +128,11 @@ def _enter(fd: int, name: str) -> int:
     if sys.platform != "linux":
         return _enter_elsewhere(fd, name)
     try:
-        return sources.step(fd, name, _OPEN)
+        return walk.step(fd, name, _OPEN)
     except OSError as error:
         if error.errno != _EACCES:
             raise
-    pinned = sources.step(fd, name, syscalls.O_PATH | posix.O_DIRECTORY)
+    pinned = walk.step(fd, name, syscalls.O_PATH | posix.O_DIRECTORY)
     try:
         posix.chmod(f"/proc/self/fd/{pinned}", 0o700)
         return posix.open(f"/proc/self/fd/{pinned}", posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)

@@ -119,8 +119,6 @@ _SYS_MOUNT_SETATTR = 442
 
 # Of every architecture that Linux has, 64 bits or 32, at most this many bytes (include/uapi/asm-generic/statfs.h).
 _STATFS_SIZE = 256
-
-
 # What a kernel without a call answers, and what a container's seccomp filter answers in its place.
 ABSENT = (38, 1)  # ENOSYS, EPERM
 

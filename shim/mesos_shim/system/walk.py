@@ -12,7 +12,7 @@ another mount namespace, compares (`Resolved.same`), so that what is used is wha
 import posix
 
 from ..errors import ShimError, reason
-from . import paths
+from . import paths, syscalls
 from .syscalls import O_PATH, file_system_type
 
 if False:  # for the type checker alone: no launch imports typing
@@ -285,3 +285,25 @@ def _through_link(fd: int, way: "list[str]", depth: int, here: str, what: str) -
     if ".." in steps:
         raise ShimError(f"{what}: {here!r} leads through '..' in the middle of {text!r}; name the path itself")
     return base + steps + way[depth + 1 :]
+
+
+_NO_LINKS = syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS
+_RESOLVE = syscalls.RESOLVE_BENEATH | _NO_LINKS | syscalls.RESOLVE_NO_XDEV
+
+
+def step(fd: int, name: str, flags: int, within_mount: bool = True) -> int:
+    """Open the entry `name` of the directory `fd`: no link, and with `within_mount` no mount point either.
+
+    One component at a time cannot be answered EAGAIN by a rename storm, as a whole path can (threats 12).
+    """
+    flags |= posix.O_NOFOLLOW | posix.O_CLOEXEC
+    if not within_mount:
+        return posix.open(name, flags, dir_fd=fd)
+    try:
+        return syscalls.openat2(fd, name, flags, _RESOLVE)
+    except OSError as error:
+        if error.errno not in syscalls.ABSENT:
+            raise
+    from ..system import legacy_mounts  # kernels before 5.6
+
+    return legacy_mounts.step_within_mount(fd, name, flags)

@@ -1,13 +1,12 @@
 """ResourceStatistics of a container, in Mesos' JSON names (include/mesos/mesos.proto)."""
 
 import time
-from typing import NamedTuple
 
 from .. import isolators
 from ..containers import processes
 from ..containers.counters import Counters
-from ..containers.membership import Members
-from ..containers.processes import Figures, Process
+from ..containers.membership import Members, Seen
+from ..containers.processes import Figures
 from ..containers.registry import Entry
 from ..errors import reason
 from ..isolators import disk_du
@@ -15,14 +14,6 @@ from ..isolators import disk_du
 _ATTEMPTS = 5
 # What every container is asked, whatever isolators it has: the processes are looked at anyway.
 _ALWAYS = ("posix/cpu", "posix/mem")
-
-
-class Seen(NamedTuple):
-    """What one look saw of a container: its live processes, all members' figures, seconds of CPU (user, system)."""
-
-    live: "list[Process]"
-    figures: "dict[int, Figures]"
-    cpu: "list[float]"
 
 
 def of(entry: Entry, members: Members, counters: Counters) -> "dict[str, object]":

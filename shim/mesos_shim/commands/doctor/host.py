@@ -9,11 +9,10 @@ from typing import Callable, Optional
 
 from ... import isolators
 from ...errors import ShimError
-from ...isolators import cgroup
-from ...launch.mount_view import user_namespace_switch
+from ...launch.namespaces import user_namespace_switch
 from ...spec.config import Config
 from ...spec.request import LaunchRequest
-from ...system import credentials, syscalls
+from ...system import cgroups, credentials, syscalls
 from .finding import BROKEN, DEGRADED, OK, Finding, checked
 
 _NOBODY = 65534
@@ -190,7 +189,7 @@ def _where(name: str) -> str:
     controller = {"cgroups/cpu": "cpu", "cgroups/mem": "memory"}.get(name)
     if controller is None:
         return "can be had"
-    found = cgroup.find(controller)
+    found = cgroups.find(controller)
     return f"cgroup version {found.version}, below {found.directory(found.own)}"
 
 

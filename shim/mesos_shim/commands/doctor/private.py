@@ -4,7 +4,7 @@ import os
 
 from ...containers import processes
 from ...errors import ShimError
-from ...launch import private_directories
+from ...plan import private_bases
 from ...spec.config import Config, PrivateDirectory
 from ...system.walk import Missing, trusted_uids
 from .finding import BROKEN, DEGRADED, OK, Finding
@@ -51,7 +51,7 @@ def _bases(config: Config) -> "list[str]":
 
 def _base(path: str, config: Config) -> "Finding | None":
     try:
-        found = private_directories.base(path, trusted_uids())
+        found = private_bases.base(path, trusted_uids())
     except Missing as error:
         return _finding(BROKEN, f"{error}; every launch is refused", f"install -d -m 0755 -o root {path}")
     except ShimError as error:

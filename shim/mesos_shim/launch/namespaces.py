@@ -1,0 +1,108 @@
+"""Leaves the host's namespaces for the container's own, and says which switch of the host forbids it."""
+
+import posix
+
+from ..errors import ShimError, reason
+from ..plan.model import Plan
+from ..system import syscalls
+
+
+class Unenforceable(ShimError):
+    """This host cannot give a launch its own view; nothing has been done yet."""
+
+
+def leave_host(plan: Plan) -> None:
+    """An own mount namespace whose mounts receive from the host's, and send nothing back (threats 1)."""
+    # With a pid namespace the parent has made the user namespace already, to have the right to it.
+    new_user = plan.new_user_namespace and "pid" not in plan.namespaces
+    flags = syscalls.CLONE_NEWNS | (syscalls.CLONE_NEWIPC if "ipc" in plan.namespaces else 0)
+    if plan.left_host:
+        return
+    unshare(flags | (syscalls.CLONE_NEWUSER if new_user else 0), plan)
+    plan.left_host = True
+    if plan.shared:
+        from ..system import propagation
+
+        propagation.make_slaves_but(plan.shared)
+        return
+    try:
+        # Slave, not private: what the host mounts later (autofs, NFS) still arrives (Slurm bug 12567).
+        syscalls.mount(None, "/", None, syscalls.MS_SLAVE | syscalls.MS_REC)
+    except OSError as error:
+        if not plan.isolates:
+            return  # where '/' is no mount point, say; there is nothing to be kept from the host
+        # AppArmor lets the namespace be made and forbids what it is for.
+        remedy = f"; {user_namespace_switch()}" if plan.new_user_namespace else ""
+        raise ShimError(f"making '/' a slave of the host's mounts: {reason(error)}{remedy}") from None
+
+
+def try_namespaces(plan: Plan) -> None:
+    """All of a launch that needs the kernel's leave for namespaces, for a process that ends afterwards."""
+    if "pid" in plan.namespaces:
+        unshare(pid_flags(plan), plan)
+    leave_host(plan)
+
+
+def pid_flags(plan: Plan) -> int:
+    """What the parent of a container with a pid namespace unshares."""
+    return syscalls.CLONE_NEWPID | (syscalls.CLONE_NEWUSER if plan.new_user_namespace else 0)
+
+
+def unshare(flags: int, plan: Plan) -> None:
+    """New namespaces; in a new user namespace the caller stays who he is."""
+    try:
+        syscalls.unshare(flags)
+    except OSError as error:
+        remedy = f"; {user_namespace_switch()}" if flags & syscalls.CLONE_NEWUSER else ""
+        what = "mount" if flags & syscalls.CLONE_NEWNS else "pid"
+        raise Unenforceable(f"an own {what} namespace: {reason(error)}{remedy}") from None
+    if flags & syscalls.CLONE_NEWUSER:
+        _keep_ids(plan.user.uid, plan.user.gid)
+
+
+def _keep_ids(uid: int, gid: int) -> None:
+    """Map the caller's uid and gid to themselves in the new user namespace (user_namespaces(7))."""
+    try:
+        # Without CAP_SETGID outside, setgroups must be denied before a gid may be mapped.
+        _write_file("/proc/self/setgroups", "deny")
+        _write_file("/proc/self/uid_map", f"{uid} {uid} 1")
+        _write_file("/proc/self/gid_map", f"{gid} {gid} 1")
+    except OSError as error:
+        remedy = user_namespace_switch()
+        raise ShimError(f"mapping uid {uid} into an own user namespace: {reason(error)}; {remedy}") from None
+
+
+def _write_file(path: str, text: str) -> None:
+    fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
+    try:
+        posix.write(fd, text.encode("ascii"))
+    finally:
+        posix.close(fd)
+
+
+_SWITCHES = (
+    ("/proc/sys/kernel/unprivileged_userns_clone", "0", "sysctl kernel.unprivileged_userns_clone=1 allows it"),
+    ("/proc/sys/user/max_user_namespaces", "0", "sysctl user.max_user_namespaces=10000 allows it"),
+    (
+        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+        "1",
+        "AppArmor forbids it: sysctl kernel.apparmor_restrict_unprivileged_userns=0 or a profile with 'userns,'",
+    ),
+)
+
+
+def user_namespace_switch() -> str:
+    """Which of the host's switches keeps ordinary users from a user namespace, and how it is turned."""
+    for path, forbids, remedy in _SWITCHES:
+        try:
+            fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            if posix.read(fd, 32).strip() == forbids.encode():
+                return remedy
+        finally:
+            posix.close(fd)
+    return (
+        "a seccomp filter or a container's policy may forbid it: run as root, or choose --on-unenforceable usage-only"
+    )

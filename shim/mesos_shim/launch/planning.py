@@ -1,0 +1,145 @@
+"""Makes the plan of a launch from its request and from what the host was found to be. Reads only."""
+
+import posix
+import sys
+
+from ..errors import ShimError, reason
+from ..plan import model, mounts, privileges
+from ..spec import config, policy
+from ..spec.request import FRAMEWORK, LaunchRequest
+from ..system import credentials
+
+FILESYSTEM_SHARED = "filesystem/shared"
+# These report and do nothing to a launch.
+_REPORTING = ("posix/cpu", "posix/mem", "disk/du")
+# What a child tells its parent once it is so.
+USAGE_ONLY_TOLD = b"u"
+_BASIC = (FILESYSTEM_SHARED, *_REPORTING)
+
+
+def new_id() -> str:
+    """An id for a container that was given none."""
+    try:
+        return f"run-{posix.urandom(6).hex()}"
+    except OSError as error:
+        raise ShimError(f"an id for the container: {reason(error)}") from None
+
+
+def make_plan(request: LaunchRequest, private: "list[str]") -> model.Plan:
+    """The plan for `request` on this host. Reads only; refuses what cannot be."""
+    user = credentials.of_user(request.user, request.user_named, request.own_as_is)
+    if user.switch:  # as in launch.cpp: who is that user already keeps what it has
+        user.groups += [gid for gid in request.groups if gid not in user.groups]
+    if request.info is not None and request.origin == FRAMEWORK:
+        policy.check(request.info, request.config)
+    if sys.platform != "linux":
+        return _usage_only_elsewhere(request, user)
+    from ..plan import facts  # Linux only
+
+    idle = _idle(request)  # before an isolator adds what is its own
+    more = any(name not in _BASIC for name in request.isolation)
+    if more:
+        from .. import isolators
+
+        isolators.extend(request)
+    found = facts.find(request, user, private)
+    result = model.Plan(request.container_id or new_id(), found.sandbox, user)
+    result.isolation = request.isolation
+    result.command = request.command
+    result.warnings.extend(found.warnings)
+    if request.info is not None:
+        result.warnings.extend(request.info.warnings)
+    volumes = found.volumes
+    _limit(request, result)
+    problem = None
+    if more:
+        try:
+            isolators.add(request, result)
+        except ShimError as error:
+            problem = str(error)
+    if volumes and FILESYSTEM_SHARED not in request.isolation:
+        problem = f"{len(volumes)} volumes, but {FILESYSTEM_SHARED} is not among the isolators"
+    if idle:
+        names = ", ".join(idle)
+        result.warnings.append(f"configuration: {names}: not done, {FILESYSTEM_SHARED} is not among the isolators")
+    if any(item.quota for item in found.private) and "disk/du" not in request.isolation:
+        result.warnings.append("private_directories: no size is counted: disk/du is not among the isolators")
+    if problem is not None:
+        cannot(request, result, problem)
+    elif FILESYSTEM_SHARED in request.isolation or more:
+        if found.bases:
+            from ..plan import private_bases
+
+            found.own = private_bases.name_for(result.container_id)
+        result.mounts = mounts.arrange(found, volumes, found.tmpfs, request.origin == FRAMEWORK)
+        # A user namespace, which others would need for it, changes what set-uid programs can do.
+        result.apart = FILESYSTEM_SHARED in request.isolation and posix.geteuid() == 0
+    result.new_user_namespace = result.own_view and posix.geteuid() != 0
+    result.no_new_privs = privileges.why_no_new_privs(result.mounts, user)
+    if result.no_new_privs is not None:  # what may not be fed to root is among what may not be fed to a set-uid program
+        result.not_as_root = privileges.why_not_as_root(result.mounts, user)
+    return result
+
+
+def _idle(request: LaunchRequest) -> "list[str]":
+    """Keys of the configuration that this launch does nothing for; a DEBUG container, which has no isolators, joins."""
+    if not request.isolation or FILESYSTEM_SHARED in request.isolation:
+        return []
+    keys = ("hide_work_dir", "tmpfs", "pass_through", "private_directories")
+    return [name for name in keys if getattr(request.config, name)]
+
+
+def _limit(request: LaunchRequest, result: model.Plan) -> None:
+    """What the container is given; that alone limits nothing, and who asked for a limit is told so."""
+    result.limits = dict(request.config.default_limits)
+    for name, isolator, given in (("cpus", "cgroups/cpu", request.cpus), ("mem", "cgroups/mem", request.mem)):
+        if given is not None:
+            result.limits[name] = given
+            if isolator not in request.isolation:
+                result.warnings.append(f"--{name} is reported, not enforced: {isolator} is not among the isolators")
+
+
+def needs_parent(request: LaunchRequest) -> "list[str]":
+    """What something must stay beside the command for, to tell of it, or to clear away what it ran in."""
+    asked = [name for name in request.isolation if name not in _BASIC and name != "namespaces/ipc"]
+    if request.supervise:
+        asked.append("--supervise")
+    if request.remove:
+        asked.append("--rm")
+    if request.status_fd is not None:
+        asked.append("--status-fd")
+    return asked
+
+
+def _usage_only_elsewhere(request: LaunchRequest, user: credentials.Identity) -> model.Plan:
+    from ..plan import non_linux
+
+    result = model.Plan(request.container_id or new_id(), non_linux.sandbox(request), user)
+    result.command = request.command
+    result.isolation = tuple(name for name in request.isolation if name in non_linux.ISOLATORS)
+    _limit(request, result)
+    cannot(request, result, f"{sys.platform} has no namespaces and no cgroups", default=config.USAGE_ONLY)
+    return result
+
+
+def cannot(request: LaunchRequest, result: model.Plan, why: str, default: str = config.REFUSE) -> None:
+    """Refuse, or go on in usage-only mode where the operator chose that; never silently (threats 18)."""
+    if (request.on_unenforceable or default) != config.USAGE_ONLY:
+        raise ShimError(f"{why}; --on-unenforceable usage-only would launch without isolation")
+    lose_isolation(result)
+    if result.telling is not None:
+        posix.write(result.telling, USAGE_ONLY_TOLD)
+    result.warnings.append(f"usage-only: NOTHING is isolated: {why}")
+
+
+def lose_isolation(result: model.Plan) -> None:
+    """The plan of a launch without isolation."""
+    result.mode = model.USAGE_ONLY
+    result.isolation = tuple(name for name in result.isolation if name in _REPORTING)
+    result.mounts = []
+    result.apart = False
+    result.namespaces = []
+    result.own_queues = False
+    result.new_user_namespace = False
+    result.no_new_privs = None
+    result.not_as_root = None
