@@ -1,0 +1,119 @@
+""".ci/test: a failed test gets a second try, and is named for it, whatever comes of that."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import CHECKOUT
+
+# Each test fails in its first run. What it does in its second is in its name.
+SUITE = """
+import os, pathlib, pytest
+
+def first(name):
+    try:
+        pathlib.Path(__file__).with_name(name).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+def test_good():
+    with pathlib.Path(__file__).with_name("good").open("a") as runs:
+        runs.write("once")
+
+def test_passes(): assert not first("passes")
+
+@pytest.mark.parametrize("value", ["a/b", "c[d]"])
+def test_passes_with(value): assert not first("with" + value.replace("/", ""))
+
+def test_skips():
+    assert not first("skips")
+    pytest.skip("no host")
+
+def test_fails(): assert False
+
+@pytest.fixture
+def closed():
+    yield
+    assert not first("teardown")
+
+def test_teardown(closed): pass
+"""
+
+
+def second_try(directory: Path, suite: str, *arguments: str) -> tuple[int, dict[str, list[str]], str]:
+    """The exit status, the tests under each heading, and all of the output."""
+    (directory / "test_fake.py").write_text(suite)
+    (directory / "pytest.ini").write_text("[pytest]\n")
+    done = subprocess.run(
+        [sys.executable, CHECKOUT / ".ci/test", *arguments],
+        cwd=directory,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    sections = re.split(r"^==== ([A-Z ]+): \d+ ====\n", done.stdout, flags=re.MULTILINE)[1:]
+    named = {sections[i]: sections[i + 1].split() for i in range(0, len(sections), 2)}
+    return done.returncode, named, done.stdout + done.stderr
+
+
+def test_each_test_is_named_under_its_heading(tmp_path: Path) -> None:
+    status, named, output = second_try(tmp_path, SUITE)
+    assert status == 1, output
+    assert named == {
+        "PASSED ONLY ON THE SECOND TRY": [
+            "test_fake.py::test_passes",
+            "test_fake.py::test_passes_with[a/b]",
+            "test_fake.py::test_passes_with[c[d]]",
+            "test_fake.py::test_teardown",
+        ],
+        "FAILED TWICE": ["test_fake.py::test_fails", "test_fake.py::test_skips"],
+    }
+
+
+def test_a_suite_that_needs_a_second_try_passes_and_says_so(tmp_path: Path) -> None:
+    status, named, output = second_try(tmp_path, SUITE, "-k", "good or passes or teardown")
+    assert status == 0, output
+    assert list(named) == ["PASSED ONLY ON THE SECOND TRY"]
+    assert (tmp_path / "good").read_text() == "once"
+
+
+def test_a_skip_is_no_pass(tmp_path: Path) -> None:
+    status, named, output = second_try(tmp_path, SUITE, "-k", "skips")
+    assert status == 1, output
+    assert named == {"FAILED TWICE": ["test_fake.py::test_skips"]}
+
+
+def test_a_good_suite_runs_once(tmp_path: Path) -> None:
+    status, named, output = second_try(tmp_path, SUITE, "-k", "good")
+    assert (status, named, output.count("test session starts")) == (0, {}, 1)
+
+
+@pytest.mark.parametrize(
+    ("suite", "code"),
+    [
+        ("def test_fails(): assert False\ndef test_stops(): raise KeyboardInterrupt", 2),
+        ("import pytest\ndef test_fails(): assert False\ndef test_stops(): pytest.exit('now', 3)", 3),
+        ("import nothing_of_this_name", 2),
+        ("", 5),
+    ],
+    ids=["interrupted", "ended", "not collected", "empty"],
+)
+def test_a_run_that_did_not_reach_every_test_fails_at_once(tmp_path: Path, suite: str, code: int) -> None:
+    status, named, output = second_try(tmp_path, suite)
+    assert (status, named, output.count("test session starts")) == (code, {}, 1), output
+
+
+def test_a_run_cannot_stop_at_its_first_failure(tmp_path: Path) -> None:
+    suite = SUITE + "\ndef test_last(): assert False"
+    status, named, output = second_try(tmp_path, suite, "-x", "-k", "passes or last")
+    assert status == 1, output
+    assert named["FAILED TWICE"] == ["test_fake.py::test_last"]
