@@ -24,6 +24,7 @@ soak:
 lint:
 	@.ci/bootstrap dev
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+	.venv/bin/codespell && .venv/bin/yamllint --strict .
 	.ci/lint-collection
 
 # Wheel, sdist and collection of this commit into dist/, twice the same, each installed from.

@@ -199,11 +199,11 @@ def test_only_a_regular_file_of_roots_is_looked_into(open_tmp: Path) -> None:
     text = b"some words"
     (open_tmp / "file").write_bytes(text)
     (open_tmp / "link").symlink_to("file")
-    (open_tmp / "anothers").write_bytes(text)
-    os.chown(open_tmp / "anothers", NOBODY, NOBODY)
+    (open_tmp / "foreign").write_bytes(text)
+    os.chown(open_tmp / "foreign", NOBODY, NOBODY)
     os.mkfifo(open_tmp / "fifo")
     assert installation._contains(open_tmp / "file", text)
-    for name in ("link", "anothers", "fifo", "nothing"):
+    for name in ("link", "foreign", "fifo", "nothing"):
         assert not installation._contains(open_tmp / name, text)
     assert not installation._contains(Path("/dev/zero"), b"\0")
 
