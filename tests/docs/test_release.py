@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import importlib.util
 import io
 import json
 import re
+import shutil
 import subprocess
 import tarfile
 from importlib.machinery import SourceFileLoader
@@ -14,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 
 from tests.conftest import CHECKOUT
 
@@ -37,8 +40,46 @@ def test_one_version_for_all() -> None:
     assert 'dynamic = ["version"]' in (CHECKOUT / "pyproject.toml").read_text()
 
 
-def test_the_changelog_knows_the_version_or_has_fragments_for_it() -> None:
+def test_the_changelog_of_the_collection_knows_the_version() -> None:
     assert f"\nv{VERSION}" in (CHECKOUT / "collection/CHANGELOG.md").read_text().replace("\\", "").replace("## ", "")
+
+
+def released(changelog: Path) -> dict[str, str]:
+    """The releases in a changelog of the shim, the newest first, with their dates."""
+    return dict(re.findall(r"^## (\d+\.\d+\.\d+) - (\d{4}-\d\d-\d\d)$", changelog.read_text(), re.MULTILINE))
+
+
+def test_both_changelogs_have_the_same_releases() -> None:
+    changelog = CHECKOUT / "CHANGELOG.md"
+    collection = yaml.safe_load((CHECKOUT / "collection/changelogs/changelog.yaml").read_text())["releases"]
+    assert released(changelog) == {version: release["release_date"] for version, release in collection.items()}
+    assert next(iter(released(changelog))) == VERSION
+    sections = re.findall(r"^## (\S+)", changelog.read_text(), re.MULTILINE)
+    assert sections == ["Unreleased", *released(changelog)]
+    kinds = set(re.findall(r"^### (.*)$", changelog.read_text(), re.MULTILINE))
+    assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+def test_a_new_version_is_set_everywhere(tmp_path: Path) -> None:
+    """On a copy, where a program of no work stands for antsibull-changelog."""
+    files = (".ci/version", "shim/mesos_shim/__init__.py", "collection/galaxy.yml", "README.md", "CHANGELOG.md")
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(CHECKOUT / file, tmp_path / file)
+    program = tmp_path / ".venv/bin/antsibull-changelog"
+    program.parent.mkdir(parents=True)
+    program.write_text('#!/bin/sh\necho "$PWD $*"\n')
+    program.chmod(0o755)
+    done = subprocess.run([tmp_path / ".ci/version", "7.8.9"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{tmp_path}/collection release --version 7.8.9\n"
+    assert [file for file in files[1:] if "7.8.9" not in (tmp_path / file).read_text()] == []
+    before, after = released(CHECKOUT / "CHANGELOG.md"), released(tmp_path / "CHANGELOG.md")
+    today = datetime.datetime.now(datetime.timezone.utc).date()
+    assert list(after) == ["7.8.9", *before]
+    assert datetime.date.fromisoformat(after["7.8.9"]) in (today, today - datetime.timedelta(days=1))
+    text = (tmp_path / "CHANGELOG.md").read_text()
+    assert "\n## Unreleased\n\n## 7.8.9 - " in text
+    assert text.replace(f"\n## 7.8.9 - {after['7.8.9']}\n", "", 1) == (CHECKOUT / "CHANGELOG.md").read_text()
 
 
 def test_a_version_that_is_none_is_refused() -> None:
