@@ -19,7 +19,7 @@ from tests.hosts import hosts as machines
 from . import commands
 
 PAGES = [
-    CHECKOUT / "README.md",
+    *sorted(CHECKOUT.glob("*.md")),
     *sorted((CHECKOUT / "docs").glob("*.md")),
     CHECKOUT / "collection/README.md",
     *sorted((CHECKOUT / "collection/roles").glob("*/README.md")),

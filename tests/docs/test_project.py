@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import re
+import subprocess
+from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.conftest import CHECKOUT
 
+from . import commands
+
 MAKEFILE = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
 PYPROJECT = (CHECKOUT / "pyproject.toml").read_text(encoding="utf-8")
 HOOKS = yaml.safe_load((CHECKOUT / ".pre-commit-config.yaml").read_text())["repos"]
+
+
+def test_make_help_lists_every_target(following: commands.Following) -> None:
+    (block,) = following("CONTRIBUTING.md", "test checkout")
+    done = subprocess.run(["bash", "-euc", block.use()], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    (targets,) = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)
+    listed = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert list(listed) == targets.split()
+    assert all(listed.values())
 
 
 def test_hooks_run_what_is_pinned_and_what_lint_runs() -> None:
@@ -29,3 +43,38 @@ def test_every_tool_is_pinned_exactly() -> None:
     pins = re.findall(r'^    "([^"]+)"', "".join(extras), re.MULTILINE)
     assert len(pins) > 15
     assert [pin for pin in pins if not re.match(r"[\w-]+==[\d.]+(; .*)?$", pin)] == []
+
+
+@pytest.mark.parametrize("form", sorted((CHECKOUT / ".github/ISSUE_TEMPLATE").glob("[!c]*.yml")), ids=lambda p: p.stem)
+def test_an_issue_form_is_one(form: Path) -> None:
+    read = yaml.safe_load(form.read_text())
+    assert {"name", "description", "body"} <= set(read)
+    fields = [field for field in read["body"] if field["type"] != "markdown"]
+    assert len({field["id"] for field in fields}) == len(fields)
+    assert any(field.get("validations", {}).get("required") for field in fields)
+    for path in re.findall(r"\.\./blob/HEAD/([^)]+)\)", form.read_text()):
+        assert (CHECKOUT / path).is_file()
+
+
+def test_no_page_for_contributors_has_an_address_to_write_to() -> None:
+    """Reports go to the site's own function: an address would have to exist, and to be read."""
+    pages = [*CHECKOUT.glob("*.md"), *(CHECKOUT / ".github").rglob("*.*")]
+    assert [page.name for page in pages if re.search(r"mailto:|\w@\w+\.\w", page.read_text())] == []
+
+
+def test_the_security_policy_supports_the_version_that_is_here() -> None:
+    version = re.search(r'^__version__ = "(\d+\.\d+)', (CHECKOUT / "shim/mesos_shim/__init__.py").read_text(), re.M)[1]
+    assert f"the newest minor release (now {version})" in (CHECKOUT / "SECURITY.md").read_text()
+
+
+def test_every_path_that_the_guide_names_exists() -> None:
+    text = (CHECKOUT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:tests|docs|man|completion|collection|molecule|\.ci|\.devcontainer)(?:/[\w./-]*)?)`", text)
+    assert len(named) > 15
+    assert [path for path in named if not (CHECKOUT / path).exists()] == []
+    folders = {
+        name
+        for row in re.findall(r"^\| (`\w.*?) \|", text.split("\n## Tests\n")[1], re.M)
+        for name in re.findall(r"`(\w+)`", row)
+    }
+    assert folders == {path.parent.name for path in (CHECKOUT / "tests").glob("*/__init__.py")}
