@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -16,6 +17,7 @@ from . import commands
 MAKEFILE = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
 PYPROJECT = (CHECKOUT / "pyproject.toml").read_text(encoding="utf-8")
 HOOKS = yaml.safe_load((CHECKOUT / ".pre-commit-config.yaml").read_text())["repos"]
+WORKFLOW = yaml.safe_load((CHECKOUT / ".github/workflows/ci.yml").read_text())
 
 
 def test_make_help_lists_every_target(following: commands.Following) -> None:
@@ -43,6 +45,23 @@ def test_every_tool_is_pinned_exactly() -> None:
     pins = re.findall(r'^    "([^"]+)"', "".join(extras), re.MULTILINE)
     assert len(pins) > 15
     assert [pin for pin in pins if not re.match(r"[\w-]+==[\d.]+(; .*)?$", pin)] == []
+
+
+def test_the_workflow_calls_the_script_of_ci_and_may_only_read() -> None:
+    assert WORKFLOW["permissions"] == {"contents": "read"}
+    (job,) = WORKFLOW["jobs"].values()
+    assert "permissions" not in job
+    assert job["steps"][-1] == {"run": ".ci/run"}
+    used = [step["uses"] for step in job["steps"] if "uses" in step]
+    assert [name for name in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", name)] == []
+
+
+def test_the_container_for_development_can_run_the_tests() -> None:
+    container = json.loads((CHECKOUT / ".devcontainer/devcontainer.json").read_text())
+    (job,) = WORKFLOW["jobs"].values()
+    assert container["image"] == job["container"]["image"]
+    assert (container["remoteUser"], container["privileged"]) == ("root", True)
+    assert container["postCreateCommand"] == ".ci/bootstrap dev"
 
 
 @pytest.mark.parametrize("form", sorted((CHECKOUT / ".github/ISSUE_TEMPLATE").glob("[!c]*.yml")), ids=lambda p: p.stem)
