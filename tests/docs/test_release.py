@@ -82,6 +82,29 @@ def test_a_new_version_is_set_everywhere(tmp_path: Path) -> None:
     assert text.replace(f"\n## 7.8.9 - {after['7.8.9']}\n", "", 1) == (CHECKOUT / "CHANGELOG.md").read_text()
 
 
+def test_the_sdist_has_what_its_user_looks_for(release: ModuleType, tmp_path: Path) -> None:
+    """Built of a copy, as a build leaves directories beside the sources."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    files = ["pyproject.toml", "MANIFEST.in", "LICENSE", *(path.name for path in CHECKOUT.glob("*.md"))]
+    for name in files:
+        shutil.copy(CHECKOUT / name, tree)
+    for name in ("shim", "man", "completion"):
+        shutil.copytree(CHECKOUT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    call = f"import setuptools.build_meta as b; b.build_sdist({str(tmp_path)!r})"
+    subprocess.run([release.VENV / "bin/python", "-W", "ignore", "-c", call], cwd=tree, capture_output=True, check=True)
+    top = f"mesos_shim-{VERSION}"
+    with tarfile.open(tmp_path / f"{top}.tar.gz") as tar:
+        names = {name.removeprefix(f"{top}/") for name in tar.getnames()}
+        metadata = tar.extractfile(f"{top}/PKG-INFO").read().decode()
+    sources = {str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / "shim/mesos_shim").rglob("*.py")}
+    documents = {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE"}
+    installed = {"man/mesos-shim.1", "completion/mesos-shim", "completion/_mesos-shim"}
+    assert sources | documents | installed <= names
+    assert "\nLicense: Apache-2.0\n" in metadata
+    assert "\nLicense-File: LICENSE\n" in metadata
+
+
 def test_a_version_that_is_none_is_refused() -> None:
     done = subprocess.run([CHECKOUT / ".ci/version", "next"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
