@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mesos_shim.commands import enter as module
-from mesos_shim.containers import namespaces, record
+from mesos_shim.containers import namespaces
 from mesos_shim.errors import ShimError
 from mesos_shim.system import proc
 
@@ -175,7 +175,7 @@ def test_a_pid_that_is_reused_while_it_is_opened_is_not_entered(
     """The start time is compared after the namespaces were opened: here it changes between the two."""
     container = start()
     answers = iter([container.record["start_time"], 123456789])
-    monkeypatch.setattr(record, "start_time", lambda *_: next(answers))
+    monkeypatch.setattr(proc, "start_time", lambda *_: next(answers))
     with pytest.raises(ShimError, match=r"it, pid \d+, has ended"):
         opened(shim)
 

@@ -13,7 +13,6 @@ import pytest
 
 from mesos_shim.commands import leftovers
 from mesos_shim.commands.sweep import Sweep
-from mesos_shim.containers import record
 from mesos_shim.system import proc
 
 from ..conftest import NOBODY, Shim, needs_root
@@ -172,7 +171,7 @@ def test_who_does_not_let_us_look_may_have_it_mounted(
     leftovers.clear_unrecorded(str(base), set(), sweep)
     assert (sweep.failed, left.exists()) == (1, True)
     assert "1 processes do not show whether they have it mounted" in capsys.readouterr().err
-    monkeypatch.setattr(record, "start_time", lambda pid, living=False: 1)
+    monkeypatch.setattr(proc, "start_time", lambda pid, living=False: 1)
     sweep = Sweep(dry=False)
     leftovers.clear_unrecorded(str(base), set(), sweep)
     assert (sweep.failed, left.exists()) == (0, False)

@@ -19,6 +19,7 @@ import pytest
 
 from mesos_shim.containers import record as place
 from mesos_shim.launch import order, spawn
+from mesos_shim.system import proc
 
 from ..conftest import NOBODY, PYTHON, Shim, needs_root
 from ..containers import alive, wait_for
@@ -254,7 +255,7 @@ def test_a_command_whose_start_nobody_can_tell_is_not_named(open_tmp: Path, monk
     (open_tmp / "containers").mkdir()
     stands = {"container_id": "c1", "pid": 1, "start_time": 2}
     made = SimpleNamespace(recorded=dict(stands), record_place=place.open_place(str(open_tmp)), warnings=[])
-    monkeypatch.setattr(place, "start_time", lambda pid: None)
+    monkeypatch.setattr(proc, "start_time", lambda pid: None)
     order.name_in_record(made, 4711)
     assert made.recorded == stands
     assert list((open_tmp / "containers").iterdir()) == []

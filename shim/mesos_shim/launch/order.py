@@ -32,10 +32,7 @@ def prepare(request: LaunchRequest, made: model.Plan) -> None:
     """Give this process the plan's view of the file system and put it into the sandbox."""
     directory = made.sandbox.fd
     if made.own_view:
-        from . import (
-            mount_view,  # an ordinary user's launch without volumes needs none of it
-            namespaces,
-        )
+        from . import mount_view, namespaces  # an ordinary user's launch without volumes needs neither
 
         if made.relay is not None:
             from . import init  # noqa: F401 (the view may cover the release itself: nothing is imported inside of it)

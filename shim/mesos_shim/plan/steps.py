@@ -26,10 +26,10 @@ def steps(plan: Plan) -> "list[dict[str, object]]":
     if "pid" in plan.namespaces:
         result.append({"action": "proc", "target": "/proc"})
         result.append({"action": "init"})
+    if plan.no_new_privs is not None:  # before the ids change: a program started by then could still gain rights
+        result.append({"action": "no_new_privs", "because": plan.no_new_privs})
     if plan.user.switch:
         result.append({"action": "become", "uid": plan.user.uid, "gid": plan.user.gid, "groups": plan.user.groups})
-    if plan.no_new_privs is not None:
-        result.append({"action": "no_new_privs", "because": plan.no_new_privs})
     result.append({"action": "exec", "target": plan.sandbox.path, "command": plan.command})
     return result
 
@@ -53,7 +53,9 @@ def _creations(plan: Plan) -> "list[dict[str, object]]":
         parent = plan.mounts[mount.parent] if mount.parent is not None else None
         if parent is not None and parent.source_parts:
             below = "/".join(paths.relative(mount.target, parent.target))
-            result.append(_creation(f"{source_path(parent, plan)}/{below}", mount, plan))
+            path = f"{source_path(parent, plan)}/{below}"
+            if all(step["target"] != path for step in result):  # it may be a source itself
+                result.append(_creation(path, mount, plan))
     return result
 
 
