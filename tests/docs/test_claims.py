@@ -1,4 +1,4 @@
-"""What the README says of its neighbours is no more than what was checked."""
+"""What the README says of other tools is no more than what was checked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from tests.conftest import CHECKOUT
 
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
-SECTION = re.search(r"^## Beside its neighbours\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)[1]
+SECTION = re.search(r"^## Comparison with other tools\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)[1]
 
 
 def test_mesos_was_run_in_the_release_that_the_tests_run() -> None:
@@ -25,7 +25,7 @@ def test_every_row_has_a_word_on_every_neighbour() -> None:
 
 
 def test_the_speed_that_is_shown_is_the_speed_that_was_measured() -> None:
-    section = re.search(r"^## How fast\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)[1]
+    section = re.search(r"^## Performance\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)[1]
     shown = [line for line in section.splitlines() if line.startswith("|")]
     measured = (CHECKOUT / "docs/performance.md").read_text(encoding="utf-8").splitlines()
     assert len(shown) > 6
