@@ -13,7 +13,7 @@ SECTION = re.search(r"^## Comparison with other tools\n(.*?)^## ", README, re.MU
 def test_mesos_was_run_in_the_release_that_the_tests_run() -> None:
     (fetched,) = re.findall(r"mesos\.interface==(\d+\.\d+\.\d+)", (CHECKOUT / "tests/agent/fetch.py").read_text())
     compatibility = (CHECKOUT / "docs/compatibility.md").read_text(encoding="utf-8")
-    assert f'"Tested" means by a real {fetched} agent' in compatibility
+    assert f'"Tested" means with a real {fetched} agent' in compatibility
     assert set(re.findall(r"\d+\.\d+\.\d+", SECTION)) == {fetched}
 
 
