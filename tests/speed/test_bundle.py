@@ -1,4 +1,4 @@
-"""What a release packs of the launch path: the usual functions at hand, the others whole when they are asked for."""
+"""What a release packs of the launch path: what usual launches import is made at once, the rest waits in the file."""
 
 from __future__ import annotations
 
@@ -14,40 +14,41 @@ from ..launching import refused, said
 from . import usual
 
 
-def test_the_list_of_hot_functions_is_what_usual_launches_call(open_tmp: Path) -> None:
-    """A function that joins the launch path shows here, and in the review of hot.txt: it costs every launch."""
-    called = usual.called(open_tmp)
-    listed = pack.usual(usual.HOT)
-    remedy = "run .venv/bin/python -m benchmarks.hot and commit shim/mesos_shim/bundle/hot.txt"
-    for program, modules in called.items():
-        assert set(modules) == set(listed[program]), remedy
-        late = {module: names - listed[program][module] for module, names in modules.items()}
-        assert not {module: names for module, names in late.items() if names}, remedy
+def test_what_is_made_at_once_is_what_usual_launches_import(open_tmp: Path) -> None:
+    """A module that joins the launch path shows here: it costs every launch."""
+    lib = usual.PACKAGE.parent
+    for program, imported in usual.imported(open_tmp).items():
+        made = set(pack.in_order(pack.read_sources(lib, lib), pack.AT_ONCE[program]))
+        late, idle = sorted(imported - made), sorted(made - imported)
+        assert not late, (
+            f"usual launches of {program} import these as well: add them to AT_ONCE in bundle/pack.py, "
+            f"or import them only where a launch is unusual: {late}"
+        )
+        assert not idle, (
+            f"no usual launch of {program} imports these: take what brings them out of AT_ONCE, bundle/pack.py: {idle}"
+        )
 
 
-def test_every_listed_function_exists() -> None:
-    for modules in pack.usual(usual.HOT).values():
-        for module, names in modules.items():
-            path = usual.PACKAGE.parent / module.replace(".", "/")
-            path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-            assert names <= {node.name for node in usual.functions(path)}, module
+def test_a_usual_launch_reads_nothing_that_waits(open_tmp: Path) -> None:
+    """The bundles end before their list of modules, so any module that is asked for ends the launch."""
+    shim = Shim(install(open_tmp / "prefix"))
+    for program in pack.AT_ONCE:
+        cut(shim, program)
+    usual.launch_all(shim, open_tmp)
+
+
+def cut(shim: Shim, program: str = "mesos-shim") -> None:
+    """Take the end of the part that waits, with the list of its modules, from the program's bundle."""
+    packed = shim.program.resolve().parents[1] / f"lib/{program}.bundle"
+    packed.write_bytes(packed.read_bytes()[:-10_000])
 
 
 # Loads an installed program up to its main, then asks for everything that waits in its bundle.
 _ASK = """
-import sys, types
+import sys
 
 def ask():
     bundle = sys.meta_path[0]
-    late = []
-    for name, module in sorted(sys.modules.items()):
-        if name.startswith("mesos_shim"):
-            late += [(name, key, value) for key, value in vars(module).items() if type(value).__name__ == "Later"]
-    for name, key, value in late:
-        exec(bundle.read(*value.place), value.space)
-        assert type(value.space[key]) is types.FunctionType, (name, key)
-        assert value.space[key].__module__ == value.space["__name__"], (name, key)
-        print(name, key)
     assert bundle.find_spec("mesos_shim.nowhere") is None
     for name in sorted(bundle._places):
         __import__(name)
@@ -74,9 +75,7 @@ exec(text)
 def test_everything_that_waits_can_be_had(shim: Shim, program: str) -> None:
     path = (shim.prefix / "current/bin" / program).resolve()
     done = subprocess.run([PYTHON, "-ISB", "-c", _ASK, str(path)], capture_output=True, text=True, check=False)
-    lines = said(done).splitlines()
-    assert "mesos_shim.launch.rollback take_back" in lines
-    assert "mesos_shim.isolators.cgroups_mem" in lines
+    assert "mesos_shim.isolators.cgroups_mem" in said(done).splitlines()
 
 
 def test_another_interpreter_loads_the_modules_themselves(open_tmp: Path, sandbox: Path) -> None:
@@ -100,8 +99,7 @@ def test_a_truncated_bundle_is_not_used(open_tmp: Path, sandbox: Path, size: int
 
 
 def test_a_bundle_that_ends_where_the_rest_begins_says_so(open_tmp: Path, sandbox: Path) -> None:
-    """The usual launch needs nothing of the rest; who does is told what to do."""
+    """Only a launch that needs a module of the rest fails, and its message says what to do."""
     shim = Shim(install(open_tmp / "prefix"))
-    packed = shim.program.resolve().parents[1] / "lib/mesos-shim.bundle"
-    packed.write_bytes(packed.read_bytes()[:-10_000])
+    cut(shim)
     refused(shim.run("run", "--supervise", "--", "/bin/true", cwd=sandbox), "the shim's own code", "stage the release")

@@ -1,11 +1,7 @@
-"""The launches that are to be fast, and a look inside them: which functions they call.
-
-`python -m benchmarks.hot` writes what they call into shim/mesos_shim/bundle/hot.txt; the tests hold the list to it.
-"""
+"""The launches that are to be fast, and which modules they import; bundle/pack.py is held to both."""
 
 from __future__ import annotations
 
-import ast
 import os
 from pathlib import Path
 
@@ -14,34 +10,24 @@ from ..protocol import wire
 from ..protocol.drive import Agent, end
 
 PACKAGE = CHECKOUT / "shim/mesos_shim"
-HOT = PACKAGE / "bundle/hot.txt"
 DEFAULT = {"type": "MESOS", "volumes": [{"container_path": "/tmp", "host_path": "tmp", "mode": "RW"}]}
 
-# In the place of an installed program: runs the checkout's modules and notes each function that is called, in the
-# command's process up to its exec, in one that stays up to its end.
-_TRACER = """\
+# In the place of an installed program: runs the checkout's modules and notes which of them are there in the end, in the
+# command's process at its exec, in one that stays when it exits.
+_NOTES_MODULES = """\
 #!{python} -ISBXutf8
 import posix, sys
 
-calls = set()
-
-def note(frame, event, argument):
-    if event == "call" and "/mesos_shim/" in frame.f_code.co_filename:
-        calls.add(frame.f_code)
-
 def noted(function):
     def wrapper(*arguments):
-        sys.setprofile(None)
-        lines = [f"{{c.co_filename}}\\t{{c.co_name}}\\t{{c.co_firstlineno}}\\n" for c in calls]
         fd = posix.open({out!r}, posix.O_WRONLY | posix.O_APPEND)
-        posix.write(fd, "".join(lines).encode())
+        posix.write(fd, "".join(name + "\\n" for name in sys.modules if name.startswith("mesos_shim")).encode())
         posix.close(fd)
         function(*arguments)
     return wrapper
 
 posix.execve, posix._exit = noted(posix.execve), noted(posix._exit)
 sys.path.insert(0, {lib!r})
-sys.setprofile(note)
 from mesos_shim.launch import execute
 from mesos_shim.main import main
 
@@ -78,8 +64,8 @@ def _succeeds(status: int, out: str, err: str) -> None:
         raise AssertionError(f"a usual launch ended with {status}: {out}{err}")
 
 
-def called(root: Path) -> dict[str, dict[str, set[str]]]:
-    """The functions at the top of each module that usual launches call, for each program."""
+def imported(root: Path) -> dict[str, set[str]]:
+    """The shim's modules that usual launches import, for each program."""
     prefix = root / "prefix"
     programs = {"mesos-shim": prefix / "bin/mesos-shim", "mesos-containerizer": prefix / "launcher/mesos-containerizer"}
     for name, program in programs.items():
@@ -89,21 +75,7 @@ def called(root: Path) -> dict[str, dict[str, set[str]]]:
         out.chmod(0o666)  # the process has the task user's rights when it notes
         config, lib = str(prefix / "etc/mesos-shim/config.json"), str(PACKAGE.parent)
         agent = name == "mesos-containerizer"
-        program.write_text(_TRACER.format(python=PYTHON, out=str(out), lib=lib, config=config, agent=agent))
+        program.write_text(_NOTES_MODULES.format(python=PYTHON, out=str(out), lib=lib, config=config, agent=agent))
         program.chmod(0o755)
     launch_all(Shim(prefix), root)
-    return {name: _functions(root / name) for name in programs}
-
-
-def _functions(out: Path) -> dict[str, set[str]]:
-    lines = {tuple(line.split("\t")) for line in out.read_text().splitlines()}
-    found: dict[str, set[str]] = {}
-    for path in sorted({Path(file) for file, _, _ in lines}):
-        name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
-        found[name] = {node.name for node in functions(path) if (str(path), node.name, str(node.lineno)) in lines}
-    return found
-
-
-def functions(path: Path) -> list[ast.FunctionDef]:
-    """The functions at the top of the module `path`."""
-    return [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)]
+    return {name: set((root / name).read_text().split()) for name in programs}

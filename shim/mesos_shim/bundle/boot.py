@@ -1,8 +1,8 @@
 """The first of our code that an installed program runs: it makes the modules that pack.py packed, and calls main.
 
-What every launch runs is made at once. The rest of the launch path stays in the file until it is asked for: a module
-until its import, a function until its call. It is read through a descriptor that was opened at the start, so that a
-volume over our own directory can neither hide it nor put something in its place.
+What every usual launch imports is made at once. The other modules of the launch path stay in the file until they are
+imported. They are read through a descriptor that was opened at the start, so that a volume over our own directory can
+neither hide them nor put something in their place.
 """
 
 import _imp
@@ -19,23 +19,6 @@ _BIND_AT_CALL = 1
 _SEEK_CUR = 1  # lseek(2)
 
 
-class Later:
-    """Stands in for a function that a usual launch does not call; its code is read when somebody does."""
-
-    __slots__ = ("bundle", "name", "place", "space")
-
-    def __init__(self, name: str, space: "dict[str, Any]", bundle: "Bundle", place: "tuple[int, int]") -> None:
-        self.name = name
-        self.space = space
-        self.bundle = bundle
-        self.place = place
-
-    def __call__(self, *arguments: object, **keywords: object) -> object:
-        if self.space[self.name] is self:
-            exec(self.bundle.read(*self.place), self.space)  # all that wait in its module  # noqa: S102
-        return self.space[self.name](*arguments, **keywords)
-
-
 class Bundle:
     """The open file; finds and makes the modules in it that wait (importlib.abc.MetaPathFinder and Loader)."""
 
@@ -50,7 +33,7 @@ class Bundle:
         self._places: dict[str, tuple[str, int, int]] | None = None
 
     def read(self, start: int, size: int) -> "Any":
-        """The objects in the `size` bytes at `start` of what waits."""
+        """The object in the `size` bytes at `start` of what waits."""
         try:
             if self._data is not None:
                 return marshal.loads(self._data[start : start + size])  # noqa: S302 (a file of root's)
@@ -115,10 +98,8 @@ def start(
     _load(extensions)
     bundle = Bundle(fd, posix.lseek(fd, 0, _SEEK_CUR), waiting, index)
     for piece in pieces:
-        for name, path, code, functions, place in piece:
+        for name, path, code in piece:
             module = _module(name, path)
-            for function in functions:
-                module.__dict__[function] = Later(function, module.__dict__, bundle, place)
             module.__dict__["modules"] = sys.modules  # what bundle/pack.py makes of imports looks there
             exec(code, module.__dict__)  # noqa: S102
     execute = sys.modules["mesos_shim.launch.execute"]

@@ -1,9 +1,20 @@
 """Packs the launch path into one file for each program, when a release is staged.
 
-Twenty imports cost a launch 2 ms: each is looked for, opened, read and unmarshalled on its own. What a usual launch
-runs is packed to be made at once, without docstrings, annotations and columns; what it seldom needs stays in the file
-until it is asked for (boot.py; docs/performance.md has the figures). It is bytecode of one interpreter: the program
-that loads it compares the version first and falls back to the modules themselves.
+Twenty imports cost a launch 2 ms, because each module is looked for, opened, read and unmarshalled on its own. So the
+modules that every usual launch imports are made at once, when the program starts (AT_ONCE). Every other module of a
+launch waits in the file, whole, until it is imported (boot.py).
+
+The packed code does what the sources say. It differs from them in four points, each of which makes a start shorter
+(docs/performance.md has the figures):
+
+- It has no docstrings and no assert statements, as under `python -OO`: they are for readers and tests.
+- It has no annotations: they are for readers and type checkers, and evaluating them takes time at import.
+- It has line numbers but no columns, which only mark the place below a line of a traceback; no traceback is shown.
+- Where a module that is made at once imports from another one, it looks into sys.modules: the import of a module that
+  is there already costs ten times as much.
+
+It is bytecode of one interpreter: the program that loads it compares the version first and falls back to the modules
+themselves.
 """
 
 import ast
@@ -15,6 +26,24 @@ from typing import Any, Iterable, Iterator, NamedTuple
 
 # Loaded by their path: finding them would list two directories of the standard library.
 EXTENSIONS = ("_ctypes", "_json")
+
+# By program: these modules, and all that they import when they are imported themselves, are made at once. tests/speed
+# checks that usual launches import exactly those.
+AT_ONCE = {
+    "mesos-shim": (
+        "mesos_shim.main",
+        "mesos_shim.launch.order",
+        "mesos_shim.launch.mount_view",
+        "mesos_shim.plan.facts",
+    ),
+    "mesos-containerizer": (
+        "mesos_shim.main",
+        "mesos_shim.agent.helper",
+        "mesos_shim.agent.launch",
+        "mesos_shim.launch.mount_view",
+        "mesos_shim.plan.facts",
+    ),
+}
 
 # The package whose modules are found by their names.
 _FOUND_BY_NAME = "mesos_shim.isolators"
@@ -54,49 +83,33 @@ def program(python: str, lib: Path, bundle: Path, first: int, config: Path, agen
 
 def pack(lib: Path, final_lib: Path, name: str, config: Path, agent: bool) -> Packed:
     """The bundle for the program `name` of the package in `lib`, which will lie in `final_lib`."""
-    sources = {source.module: source for source in _sources(lib, final_lib)}
-    hot = usual(lib / "mesos_shim/bundle/hot.txt")[name]
+    sources = read_sources(lib, final_lib)
+    at_once = in_order(sources, AT_ONCE[name])
+    made = []
+    for module in at_once:
+        source = sources[module]
+        made.append((module, source.directory, source.code(source.linked(at_once))))
     waiting = bytearray()
 
-    def put_off(code: "Any") -> "tuple[int, int]":
-        data = marshal.dumps(code)
+    def put_off(value: "Any") -> "tuple[int, int]":
+        data = marshal.dumps(value)
         waiting.extend(data)
         return len(waiting) - len(data), len(data)
 
-    modules = []
-    order = in_order(sources, hot)
-    for module in order:
-        source = sources[module]
-        now, seldom = source.divided(hot.get(module, set()))
-        functions = tuple(function.name for function in seldom)
-        place = put_off(source.code(seldom)) if seldom else (0, 0)
-        modules.append((module, source.directory, source.code(source.linked(now, order)), functions, place))
     others = {}
-    for module in seldom_imported(sources, order):
+    for module in seldom_imported(sources, at_once):
         source = sources[module]
         others[module] = (source.directory, *put_off(source.code(source.body)))
     index = put_off(others)
-    pieces = _pieces(modules)
+    pieces = _pieces(made)
     arguments = (tuple(map(len, pieces)), len(waiting), index, _extensions(), str(final_lib), str(config), agent)
     boot = sources["mesos_shim.bundle.boot"]
     first = marshal.dumps(boot.code([*boot.body, *ast.parse(f"start(bundle, *{arguments!r})").body]))
     return Packed(first + b"".join(pieces) + bytes(waiting), len(first))
 
 
-def usual(hot: Path) -> "dict[str, dict[str, set[str]]]":
-    """What usual launches call: program, module, functions; from the file that `python -m benchmarks.hot` writes."""
-    found: dict[str, dict[str, set[str]]] = {}
-    for line in hot.read_text(encoding="ascii").splitlines():
-        if line.startswith("["):
-            functions = found[line.strip("[]")] = {}
-        elif not line.startswith("#"):
-            module, _, names = line.partition(":")
-            functions[module] = set(names.split())
-    return found
-
-
 def in_order(sources: "dict[str, Source]", modules: "Iterable[str]") -> "list[str]":
-    """These modules and those that they import at once, each after those that it needs itself."""
+    """These modules and those that they import when they are imported, each after those that it needs itself."""
     order: list[str] = []
 
     def add(module: str) -> None:
@@ -151,8 +164,10 @@ def _extensions() -> "tuple[tuple[str, str], ...]":
     return tuple(found)
 
 
-def _sources(lib: Path, final_lib: Path) -> "list[Source]":
-    return [Source(path, lib, final_lib) for path in sorted((lib / "mesos_shim").rglob("*.py"))]
+def read_sources(lib: Path, final_lib: Path) -> "dict[str, Source]":
+    """The modules of the package in `lib` by their names."""
+    found = [Source(path, lib, final_lib) for path in sorted((lib / "mesos_shim").rglob("*.py"))]
+    return {source.module: source for source in found}
 
 
 class Source:
@@ -188,13 +203,13 @@ class Source:
         above = self._package.split(".")[: -(statement.level - 1) or None]
         return ".".join([*above, *filter(None, [statement.module])])
 
-    def linked(self, statements: "list[ast.stmt]", made: "list[str]") -> "list[ast.stmt]":
-        """The statements; where they import from modules that are `made` by then, they look into those instead.
+    def linked(self, made: "list[str]") -> "list[ast.stmt]":
+        """Its statements; where they import from modules that are `made` by then, they look into those instead.
 
         An import of what is there already still costs ten times a look.
         """
         result: list[ast.stmt] = []
-        for statement in statements:
+        for statement in self.body:
             if not isinstance(statement, ast.ImportFrom) or not statement.level:
                 result.append(statement)
                 continue
@@ -206,18 +221,7 @@ class Source:
                 result.append(ast.copy_location(look, statement))
         return result
 
-    def divided(self, hot: "set[str]") -> "tuple[list[ast.stmt], list[ast.FunctionDef]]":
-        """Its statements, and apart from them the functions that are not `hot`."""
-        now: list[ast.stmt] = []
-        seldom: list[ast.FunctionDef] = []
-        for statement in self.body:
-            if isinstance(statement, ast.FunctionDef) and statement.name not in hot:
-                seldom.append(statement)
-            else:
-                now.append(statement)
-        return now, seldom
-
-    def code(self, statements: "list[ast.stmt] | list[ast.FunctionDef]") -> "Any":
+    def code(self, statements: "list[ast.stmt]") -> "Any":
         """The bytecode of these statements."""
         tree = ast.Module([*statements], [])
         _Lean().visit(tree)
@@ -225,14 +229,8 @@ class Source:
         return compile(tree, self._origin, "exec", optimize=2, dont_inherit=True)
 
 
-_SLOTS = ast.dump(ast.Name("__slots__", ast.Store()))
-
-
 class _Lean(ast.NodeTransformer):
-    """Takes away what no launch looks at, a third of the bytecode and of the work at import.
-
-    Annotations and __slots__ are for readers and checkers, columns for the carets under a line of a traceback.
-    """
+    """Takes away annotations and columns, which no launch looks at."""
 
     def visit(self, node: ast.AST) -> ast.AST:
         if isinstance(node, (ast.stmt, ast.expr)):
@@ -251,9 +249,9 @@ class _Lean(ast.NodeTransformer):
         for item in node.body:
             if isinstance(item, ast.AnnAssign):  # a NamedTuple is made of them
                 body.append(item)
-            elif not (isinstance(item, ast.Assign) and ast.dump(item.targets[0]) == _SLOTS):
+            else:
                 body.append(self.visit(item))  # type: ignore[arg-type]
-        node.body = body or [ast.Pass()]
+        node.body = body
         return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:  # noqa: N802
