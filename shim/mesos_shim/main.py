@@ -49,10 +49,10 @@ def _asks_help(arguments: "list[str]") -> bool:
 
 
 def _run(arguments: "list[str]", config: str) -> int:
+    from .commands.arguments import from_arguments
     from .launch import order, planning
-    from .spec import request
 
-    asked = request.from_arguments(arguments, config)
+    asked = from_arguments(arguments, config)
     if asked.json:
         raise ShimError("run: --json: the command's output is its own; 'explain --json' prints the plan")
     if not asked.command:

@@ -156,6 +156,25 @@ class Command:
         self.shell = shell
 
 
+class Sorted:
+    """What becomes of the commands: `steps` are done in order, `binds` are volumes where no ContainerInfo is known.
+
+    `kept` are the places in the list of those that no volume of ours replaces.
+    """
+
+    __slots__ = ("binds", "kept", "steps")
+
+    def __init__(self) -> None:
+        self.steps: list[Command | Callable[[], None]] = []
+        self.kept: list[int] = []
+        self.binds: list[tuple[str, str]] = []
+
+    @property
+    def mounts(self) -> bool:
+        """Whether a step mounts something by our own calls."""
+        return any(not isinstance(step, Command) for step in self.steps)
+
+
 def command(value: object, where: str) -> Command:
     """The CommandInfo `value`: through `/bin/sh -c` where it says shell (the default), else as its own argv."""
     if not isinstance(value, dict):

@@ -3,7 +3,7 @@
 import posix
 
 from ..spec import config as configuration
-from . import call, packaged
+from . import call
 
 HELP = """\
 usage: mesos-containerizer launch
@@ -16,6 +16,8 @@ in arguments what to launch. By hand: mesos-shim run.
 def main(arguments: "list[str]", config_path: str) -> int:
     """Run the helper; its exit status, where it comes back at all."""
     if arguments[:1] != ["launch"]:
+        from . import packaged
+
         config = configuration.read(config_path, required=False)
         packaged.exec_packaged(config, arguments, f"mesos-containerizer {' '.join(arguments[:1])}")
     given = call.read(arguments[1:])

@@ -31,25 +31,6 @@ _PID = (f"{_BIND}{_NO_HANDLES} {_PID_HANDLES}", "mount none /proc --make-private
 _PROC = "mount -n -t proc proc /proc -o nosuid,noexec,nodev"
 
 
-class Sorted:
-    """What becomes of the commands: `steps` are done in order, `binds` are volumes where no ContainerInfo is known.
-
-    `kept` are the places in the list of those that no volume of ours replaces.
-    """
-
-    __slots__ = ("binds", "kept", "steps")
-
-    def __init__(self) -> None:
-        self.steps: list[common.Command | Callable[[], None]] = []
-        self.kept: list[int] = []
-        self.binds: list[tuple[str, str]] = []
-
-    @property
-    def mounts(self) -> bool:
-        """Whether a step mounts something by our own calls."""
-        return any(not isinstance(step, common.Command) for step in self.steps)
-
-
 def sort(
     commands: "list[common.Command]",
     held: "dict[str, object] | None",
@@ -57,13 +38,13 @@ def sort(
     sandbox: "str | None",
     where: str,
     asked: "LaunchRequest | None" = None,
-) -> Sorted:
+) -> common.Sorted:
     """Sort the isolators' `commands`. `held` is the ContainerInfo as the agent holds it, if that is `known` at all.
 
     Without a `sandbox` its volumes are not attached by this launch, and replace nothing. Paths are looked for with the
     rights of the user who is `asked` for.
     """
-    result = Sorted()
+    result = common.Sorted()
     volumes = _volumes(held)
     ours = [_bind(volume, sandbox) for volume in volumes] if sandbox is not None else []
     for index, item in enumerate(commands):

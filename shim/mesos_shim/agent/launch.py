@@ -16,7 +16,7 @@ from ..plan import model
 from ..spec import config as configuration
 from ..spec import request
 from ..system import paths, proc
-from . import checkpoint, common, isolator_commands, launch_info, packaged, untouched, view_record
+from . import checkpoint, common, launch_info, untouched, view_record
 
 if False:  # for the type checker alone
     from . import call, debug_container, filesystem_linux
@@ -91,7 +91,7 @@ class Launch:
         self.setup: filesystem_linux.Setup | None = None
         # The runtime directory, for what is kept there of this container's view.
         self.directory: int | None = None
-        self.isolators = isolator_commands.Sorted()
+        self.isolators = common.Sorted()
         self.agents_directory = "/"
         self.needs_packaged: str | None = None
         self.warnings: list[str] = []
@@ -311,6 +311,8 @@ def _sort_commands(work: Launch) -> None:
     commands = [common.command(item, f"{where}[{index}]") for index, item in enumerate(items)]
     if not commands:
         return
+    from . import isolator_commands  # most launches have none
+
     work.isolators = isolator_commands.sort(
         commands,
         work.held.container_info,
@@ -388,6 +390,8 @@ def _needs_packaged(work: Launch) -> "str | None":
 
 def _hand_over(work: Launch, signals: "wait.Signals | None") -> None:
     """Attach our volumes, take their entries out of the launch info, and become the packaged helper."""
+    from . import packaged
+
     what = f"ContainerLaunchInfo.{work.needs_packaged}"
     program = packaged.open_packaged(work.config, what)
     untouched.check_no_parent(work.request, what)
@@ -414,6 +418,8 @@ def _hand_over(work: Launch, signals: "wait.Signals | None") -> None:
 
 
 def _become_packaged(work: Launch, made: model.Plan, signals: "wait.Signals | None", program: int) -> None:
+    from . import packaged
+
     info = {name: value for name, value in work.info.items() if name not in ("mounts", "file_operations")}
     if made.own_view and "clone_namespaces" in info:  # else it would make mounts slaves that are shared with the host
         flags = common.numbers(info["clone_namespaces"], "ContainerLaunchInfo.clone_namespaces")

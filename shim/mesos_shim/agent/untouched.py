@@ -7,7 +7,7 @@ from ..errors import ShimError
 from ..launch import planning, wait
 from ..spec import config as configuration
 from ..spec.request import LaunchRequest
-from . import checkpoint, packaged
+from . import checkpoint
 
 
 def reason_for(info: "dict[str, object]", agents: checkpoint.Held) -> "str | None":
@@ -28,6 +28,8 @@ def hand_over(
     what: str,
 ) -> None:
     """Become the packaged helper, `arguments` being what came after `launch`. Comes back only by ShimError."""
+    from . import packaged
+
     check_no_parent(request, what)
     if signals is not None:
         wait.release_signals(signals)

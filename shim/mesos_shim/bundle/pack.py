@@ -32,6 +32,7 @@ EXTENSIONS = ("_ctypes", "_json")
 AT_ONCE = {
     "mesos-shim": (
         "mesos_shim.main",
+        "mesos_shim.commands.arguments",
         "mesos_shim.launch.order",
         "mesos_shim.launch.mount_view",
         "mesos_shim.plan.facts",

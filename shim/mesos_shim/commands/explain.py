@@ -11,8 +11,9 @@ import sys
 from ..errors import ShimError, one_line
 from ..launch import order, planning
 from ..plan import model, steps
-from ..spec import request
+from ..spec.request import LaunchRequest
 from ..system import strict_json
+from .arguments import from_arguments
 
 RUN_HELP = """\
 usage: mesos-shim run|explain [OPTIONS] -- COMMAND [ARG...]
@@ -44,7 +45,7 @@ def main(arguments: "list[str]", config: str) -> int:
     if "-h" in before or "--help" in before:
         sys.stdout.write(RUN_HELP)
         return 0
-    asked = request.from_arguments(arguments, config)
+    asked = from_arguments(arguments, config)
     if asked.remove and asked.sandbox is None:
         from ..launch import temporary_sandbox
 
@@ -76,9 +77,7 @@ def main(arguments: "list[str]", config: str) -> int:
     return 0
 
 
-def _with_parent(
-    asked: request.LaunchRequest, made: model.Plan, shown: "list[dict[str, object]]"
-) -> "list[dict[str, object]]":
+def _with_parent(asked: LaunchRequest, made: model.Plan, shown: "list[dict[str, object]]") -> "list[dict[str, object]]":
     """What the parent that stays does, around what the command's own process does."""
     needed_for = planning.needs_parent(asked)
     if not needed_for:
@@ -96,7 +95,7 @@ def _with_parent(
     return [*before, {"action": "supervise", "for": needed_for}, *rest, *after]
 
 
-def _attempt(asked: request.LaunchRequest, made: model.Plan) -> None:
+def _attempt(asked: LaunchRequest, made: model.Plan) -> None:
     """Change the plan, or refuse it, as the launch would where the kernel gives no such namespaces."""
     from ..launch import (
         namespaces,

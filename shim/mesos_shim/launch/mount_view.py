@@ -11,10 +11,10 @@ from ..errors import ShimError, reason
 from ..plan.model import AGENTS, HIDE, KEEP, PASS, TMPFS, Mount, Plan
 from ..plan.mounts import mirrored_levels
 from ..spec.config import bytes_of
-from ..system import paths, syscalls, walk
-from ..system.credentials import open_as, with_rights_of
+from ..system import syscalls
+from ..system.credentials import open_as
 from ..system.mounts import Mounts
-from ..system.walk import OPEN_STEP, S_IFDIR, S_IFLNK, S_IFMT, Resolved, Status
+from ..system.walk import OPEN_STEP, S_IFMT, Resolved, Status
 from . import execute, sources
 from .namespaces import leave_host
 
@@ -194,10 +194,12 @@ def _create(plan: Plan, opened: "list[Opened]", sandbox: int, mounts: Mounts, fr
             descriptors.source = descriptors.tree = _new_tmpfs(mount, plan, mounts)
     for mount in plan.mounts:
         if mount.parent is not None:
+            from . import mount_points  # most views have none inside another
+
             parent, root = plan.mounts[mount.parent], opened[mount.parent].source
             if framework and not parent.fresh:
-                _look_for_mount_point(mount, parent, root, plan)
-            _make_mount_point(mount, parent, root, plan)
+                mount_points.look_for(mount, parent, root, plan)
+            mount_points.make(mount, parent, root, plan)
 
 
 def _source(mount: Mount) -> sources.Source:
@@ -240,45 +242,6 @@ def _inodes(size: str) -> "str | None":
     return str(max(1024, bytes_of(size) // 4096))
 
 
-def _look_for_mount_point(mount: Mount, parent: Mount, root: int, plan: Plan) -> None:
-    """Refuse it where the task's user could not find it in a framework's source, and so may not learn of it."""
-    with_rights_of(plan.user, lambda: _make_mount_point(mount, parent, root, plan))
-
-
-def _make_mount_point(mount: Mount, parent: Mount, root: int, plan: Plan) -> None:
-    """The place of a child inside its parent's source: made where that is fresh, else it must be there."""
-    below = paths.relative(mount.target, parent.target)
-    levels = mount.covers.levels[-len(below) :]
-    fd = posix.dup(root)
-    try:
-        for depth, name in enumerate(below):
-            last = depth == len(below) - 1
-            if last and mount.covers.kind != S_IFDIR:
-                if parent.fresh:
-                    sources.make_file(fd, name, mount.what, plan)
-                return
-            # What the agent has mounted there hides the directory that the mount point is a copy of.
-            hidden = mount.covers.fd if last and mount.action == AGENTS else -1
-            child = _make_level(fd, name, levels[depth], parent, mount, plan, hidden)
-            posix.close(fd)
-            fd = child
-    except OSError as error:
-        raise ShimError(f"{mount.what}: {mount.target!r} in {parent.what}: {reason(error)}") from None
-    finally:
-        posix.close(fd)
-
-
-def _make_level(fd: int, name: str, level: Status, parent: Mount, mount: Mount, plan: Plan, level_fd: int) -> int:
-    if parent.fresh:
-        return sources.enter_or_copy(fd, name, level, mount.what, plan, level_fd)
-    try:
-        return walk.step(fd, name, _DIRECTORY, within_mount=False)
-    except OSError as error:
-        raise ShimError(
-            f"{mount.what}: {mount.target!r} has no place in {parent.what}: {name!r}: {reason(error)}"
-        ) from None
-
-
 def _clone(plan: Plan, opened: "list[Opened]", mounts: Mounts) -> None:
     """Copies of all sources before the first is attached, so that no volume shows another by accident."""
     for mount, descriptors in zip(plan.mounts, opened):
@@ -297,31 +260,11 @@ def _clone(plan: Plan, opened: "list[Opened]", mounts: Mounts) -> None:
 def _attach(mount: Mount, descriptors: Opened, plan: Plan, opened: "list[Opened]", mounts: Mounts) -> None:
     target = descriptors.target
     if mount.parent is not None:
-        target = _inside(opened[mount.parent].tree, mount, plan.mounts[mount.parent])
+        from . import mount_points  # from the bundle, which is open still
+
+        target = mount_points.open_inside(opened[mount.parent].tree, mount, plan.mounts[mount.parent])
     plan.made.append(("attached", descriptors.tree))
     try:
         mounts.move(descriptors.tree, target)
     except OSError as error:
         raise ShimError(f"{mount.what}: attaching it at {mount.target!r}: {reason(error)}") from None
-
-
-def _inside(tree: int, mount: Mount, parent: Mount) -> int:
-    fd = posix.dup(tree)
-    try:
-        for name in paths.relative(mount.target, parent.target):
-            child = walk.step(fd, name, syscalls.O_PATH, within_mount=False)
-            posix.close(fd)
-            fd = child
-        if (posix.fstat(fd).st_mode & S_IFMT == S_IFDIR) != (mount.covers.kind == S_IFDIR) or _is_link(fd):
-            raise ShimError(f"{mount.what}: {mount.target!r} was replaced in {parent.what}")
-        result, fd = fd, -1
-        return result
-    except OSError as error:
-        raise ShimError(f"{mount.what}: {mount.target!r} in {parent.what}: {reason(error)}") from None
-    finally:
-        if fd >= 0:
-            posix.close(fd)
-
-
-def _is_link(fd: int) -> bool:
-    return posix.fstat(fd).st_mode & S_IFMT == S_IFLNK

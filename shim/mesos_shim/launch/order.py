@@ -8,7 +8,7 @@ from ..errors import ShimError, reason, warn
 from ..plan import model
 from ..spec.request import CALLER, FRAMEWORK, LaunchRequest
 from ..system import credentials, proc
-from . import description, execute, rollback
+from . import description, execute
 from .planning import cannot, make_plan
 
 if False:  # for the type checker alone: no launch imports typing
@@ -65,6 +65,8 @@ def give_up(made: model.Plan) -> None:
     After the rights are dropped for good, what root has made stays: empty directories that the next launch takes,
     and the record of a process that has ended, which gc clears.
     """
+    from . import rollback  # from the bundle, which is open still
+
     rollback.take_back(made.made)
     if isinstance(made.record_place, record.Place):
         record.remove(made.record_place, made.container_id, description.whose(made))

@@ -6,7 +6,6 @@
 from ..errors import ShimError
 from ..spec.config import PrivateDirectory, Tmpfs
 from ..spec.container_info import Volume
-from ..system.cgroups import DIRECTORY
 from ..system.credentials import Identity
 from ..system.walk import S_IFDIR, S_IFREG, S_IFSOCK, Resolved
 
@@ -245,6 +244,8 @@ class Leaf:
     __slots__ = ("controllers", "delegate", "directory", "ours", "settings", "step_aside", "version")
 
     def __init__(self, version: int, base: str, name: str) -> None:
+        from ..system.cgroups import DIRECTORY  # most launches have no groups
+
         self.version = version
         self.ours = True
         # The group below which it is made: there, and in `mesos-shim` below it, version 2 must switch controllers on.

@@ -1,6 +1,9 @@
 """Makes, copies and moves mounts, by the newer calls of the kernel or by those that every one has."""
 
-from . import legacy_mounts, syscalls
+from . import syscalls
+
+if False:  # for the type checker alone: no launch imports typing
+    from . import legacy_mounts
 
 
 class Mounts:

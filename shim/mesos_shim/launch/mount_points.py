@@ -1,0 +1,74 @@
+"""The places of mounts that lie inside another mount of the same view: made, looked for, opened."""
+
+import posix
+
+from ..errors import ShimError, reason
+from ..plan.model import AGENTS, Mount, Plan
+from ..system import paths, syscalls, walk
+from ..system.credentials import with_rights_of
+from ..system.walk import S_IFDIR, S_IFLNK, S_IFMT, Status
+from . import sources
+
+_DIRECTORY = syscalls.O_PATH | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
+
+
+def look_for(mount: Mount, parent: Mount, root: int, plan: Plan) -> None:
+    """Refuse it where the task's user could not find it in a framework's source, and so may not learn of it."""
+    with_rights_of(plan.user, lambda: make(mount, parent, root, plan))
+
+
+def make(mount: Mount, parent: Mount, root: int, plan: Plan) -> None:
+    """The place of a child inside its parent's source: made where that is fresh, else it must be there."""
+    below = paths.relative(mount.target, parent.target)
+    levels = mount.covers.levels[-len(below) :]
+    fd = posix.dup(root)
+    try:
+        for depth, name in enumerate(below):
+            last = depth == len(below) - 1
+            if last and mount.covers.kind != S_IFDIR:
+                if parent.fresh:
+                    sources.make_file(fd, name, mount.what, plan)
+                return
+            # What the agent has mounted there hides the directory that the mount point is a copy of.
+            hidden = mount.covers.fd if last and mount.action == AGENTS else -1
+            child = _make_level(fd, name, levels[depth], parent, mount, plan, hidden)
+            posix.close(fd)
+            fd = child
+    except OSError as error:
+        raise ShimError(f"{mount.what}: {mount.target!r} in {parent.what}: {reason(error)}") from None
+    finally:
+        posix.close(fd)
+
+
+def _make_level(fd: int, name: str, level: Status, parent: Mount, mount: Mount, plan: Plan, level_fd: int) -> int:
+    if parent.fresh:
+        return sources.enter_or_copy(fd, name, level, mount.what, plan, level_fd)
+    try:
+        return walk.step(fd, name, _DIRECTORY, within_mount=False)
+    except OSError as error:
+        raise ShimError(
+            f"{mount.what}: {mount.target!r} has no place in {parent.what}: {name!r}: {reason(error)}"
+        ) from None
+
+
+def open_inside(tree: int, mount: Mount, parent: Mount) -> int:
+    """The place of a child in its parent's attached copy `tree`, compared with what was judged."""
+    fd = posix.dup(tree)
+    try:
+        for name in paths.relative(mount.target, parent.target):
+            child = walk.step(fd, name, syscalls.O_PATH, within_mount=False)
+            posix.close(fd)
+            fd = child
+        if (posix.fstat(fd).st_mode & S_IFMT == S_IFDIR) != (mount.covers.kind == S_IFDIR) or _is_link(fd):
+            raise ShimError(f"{mount.what}: {mount.target!r} was replaced in {parent.what}")
+        result, fd = fd, -1
+        return result
+    except OSError as error:
+        raise ShimError(f"{mount.what}: {mount.target!r} in {parent.what}: {reason(error)}") from None
+    finally:
+        if fd >= 0:
+            posix.close(fd)
+
+
+def _is_link(fd: int) -> bool:
+    return posix.fstat(fd).st_mode & S_IFMT == S_IFLNK
