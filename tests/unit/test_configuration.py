@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mesos_shim.spec import config
+from mesos_shim.spec import config, config_tables
 
 
 def problems(**keys: object) -> list[str]:
@@ -54,7 +54,13 @@ def test_private_directories() -> None:
         ("/scratch", "/local/fast", 20 << 30, True),
         ("/shm", None, 0, None),
     ]
-    assert [config.bytes_of(text) for text in ("7", "1k", "2M", "3g", "1T")] == [7, 1024, 2 << 20, 3 << 30, 1 << 40]
+    assert [config_tables.bytes_of(text) for text in ("7", "1k", "2M", "3g", "1T")] == [
+        7,
+        1024,
+        2 << 20,
+        3 << 30,
+        1 << 40,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from mesos_shim.errors import ShimError
 from mesos_shim.plan import model, privileges, steps
 from mesos_shim.plan.mounts import arrange, mirrored_levels
-from mesos_shim.spec.config import Tmpfs
+from mesos_shim.spec.config_tables import Tmpfs
 from mesos_shim.spec.container_info import Volume
 from mesos_shim.system.credentials import Identity
 from mesos_shim.system.walk import S_IFDIR, S_IFREG, Resolved, Status

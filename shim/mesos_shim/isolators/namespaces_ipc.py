@@ -3,7 +3,7 @@
 import posix
 
 from ..plan.model import Plan
-from ..spec.config import Tmpfs
+from ..spec.config_tables import Tmpfs
 from ..spec.request import LaunchRequest
 from ..system import syscalls
 

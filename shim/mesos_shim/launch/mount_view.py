@@ -10,7 +10,6 @@ import posix
 from ..errors import ShimError, reason
 from ..plan.model import AGENTS, HIDE, KEEP, PASS, TMPFS, Mount, Plan
 from ..plan.mounts import mirrored_levels
-from ..spec.config import bytes_of
 from ..system import syscalls
 from ..system.credentials import open_as
 from ..system.mounts import Mounts
@@ -239,6 +238,8 @@ def _inodes(size: str) -> "str | None":
     """
     if size.endswith("%"):
         return None
+    from ..spec.config_tables import bytes_of  # loaded when the size was read
+
     return str(max(1024, bytes_of(size) // 4096))
 
 

@@ -4,7 +4,6 @@ import posix
 
 from ..errors import ShimError, reason
 from ..spec import policy
-from ..spec.config import PassThrough
 from ..spec.container_info import Volume, forbidden_target
 from ..spec.request import FRAMEWORK, LaunchRequest
 from ..system import paths, syscalls
@@ -66,6 +65,8 @@ def _find(request: LaunchRequest, user: Identity, private: "list[str]") -> Facts
     _find_operators(lambda: _find_configured(request, facts, trusted), request, user)
     items = request.config.pass_through
     if request.launcher is not None and _covers(facts, request.launcher):
+        from ..spec.config_tables import PassThrough
+
         items = [*items, PassThrough(request.launcher, True)]
     if items:
         from . import pass_through

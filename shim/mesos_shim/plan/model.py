@@ -4,13 +4,14 @@
 """
 
 from ..errors import ShimError
-from ..spec.config import PrivateDirectory, Tmpfs
 from ..spec.container_info import Volume
 from ..system.credentials import Identity
 from ..system.walk import S_IFDIR, S_IFREG, S_IFSOCK, Resolved
 
 if False:  # for the type checker alone: no launch imports typing
     from typing import Callable
+
+    from ..spec.config_tables import PrivateDirectory, Tmpfs
 
 
 ENFORCED = "enforced"

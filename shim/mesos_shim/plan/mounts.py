@@ -1,12 +1,14 @@
 """Arranges the mounts of a plan: parents before children, the sandbox kept visible, nothing twice."""
 
 from ..errors import ShimError
-from ..spec.config import PrivateDirectory, Tmpfs
 from ..spec.container_info import Volume
 from ..system import paths
 from ..system.walk import S_IFDIR, S_IFREG, Resolved, Status
 from .model import AGENTS, BIND, HIDE, KEEP, NOEXEC, OPEN, PASS, PRIVATE, STICKY, TMPFS, Facts, Mount
 from .privileges import kept_by_root
+
+if False:  # for the type checker alone: no launch imports typing
+    from ..spec.config_tables import PrivateDirectory, Tmpfs
 
 
 def arrange(facts: Facts, volumes: "list[Volume]", tmpfs: "list[Tmpfs]", framework: bool = False) -> "list[Mount]":
@@ -89,7 +91,7 @@ def _volume_mount(volume: Volume, facts: Facts, framework: bool) -> Mount:
     return mount
 
 
-def _tmpfs_mount(item: Tmpfs, facts: Facts) -> Mount:
+def _tmpfs_mount(item: "Tmpfs", facts: Facts) -> Mount:
     covers = facts.targets[item.container_path]
     if covers.kind != S_IFDIR:
         raise ShimError(f"tmpfs {item.container_path!r}: not a directory")
@@ -99,11 +101,11 @@ def _tmpfs_mount(item: Tmpfs, facts: Facts) -> Mount:
     return mount
 
 
-def _is_taken(item: PrivateDirectory, facts: Facts, taken: "set[str]") -> bool:
+def _is_taken(item: "PrivateDirectory", facts: Facts, taken: "set[str]") -> bool:
     return facts.targets[item.container_path].path in taken
 
 
-def _private_mount(item: PrivateDirectory, facts: Facts) -> Mount:
+def _private_mount(item: "PrivateDirectory", facts: Facts) -> Mount:
     covers = facts.targets[item.container_path]
     if covers.kind != S_IFDIR:
         raise ShimError(f"private_directories {item.container_path!r}: not a directory")

@@ -13,7 +13,7 @@ from ..system.walk import Missing, Resolved, resolve
 from .model import PASSABLE, Facts
 
 if False:  # for the type checker alone: no launch imports typing
-    from ..spec.config import PassThrough
+    from ..spec.config_tables import PassThrough
 
 # More would cost a launch more descriptors than it may have.
 MAX_PASSES = 64

@@ -10,6 +10,9 @@ from ..errors import ShimError, reason
 from ..system import paths, strict_json
 from . import container_info
 
+if False:  # for the type checker alone: no launch imports typing
+    from .config_tables import PassThrough, PrivateDirectory, Tmpfs
+
 ISOLATORS = (
     "filesystem/shared",
     "posix/cpu",
@@ -37,7 +40,6 @@ O_PATH: int = getattr(posix, "O_PATH", 0)
 
 _S_IFMT = 0o170000
 _S_IFREG = 0o100000
-_SIZE_UNITS = "kKmMgGtT"
 
 
 class Config:
@@ -73,42 +75,6 @@ class Config:
         self.on_unenforceable: str | None = None
         self.packaged_helper: str | None = None
         self.state_dir: str | None = None
-
-
-class PassThrough:
-    """A name or glob that stays visible below a covered path, if root or the task's user owns it."""
-
-    __slots__ = ("pattern", "read_only")
-
-    def __init__(self, pattern: str, read_only: bool) -> None:
-        self.pattern = pattern
-        self.read_only = read_only
-
-
-class Tmpfs:
-    """A volume in memory: `size` as tmpfs(5) takes it (bytes, or with k, m, g, t)."""
-
-    __slots__ = ("container_path", "noexec", "size")
-
-    def __init__(self, container_path: str, size: str, noexec: bool) -> None:
-        self.container_path = container_path
-        self.size = size
-        self.noexec = noexec
-
-
-class PrivateDirectory:
-    """A directory of each container's own over `container_path`: in the sandbox, or below the directory `base`.
-
-    `quota` in bytes is counted and not enforced (0: none). `noexec` None: as the file system that is covered.
-    """
-
-    __slots__ = ("base", "container_path", "noexec", "quota")
-
-    def __init__(self, container_path: str, base: "str | None", quota: int = 0, noexec: "bool | None" = None) -> None:
-        self.container_path = container_path
-        self.base = base
-        self.quota = quota
-        self.noexec = noexec
 
 
 def read(path: str, required: bool) -> Config:
@@ -205,7 +171,9 @@ def parse(value: object, where: str) -> "tuple[Config, list[str]]":
         problem = reader(config, key, item, place)
         problems.extend(problem)
     if config.private_directories:
-        problems.extend(_named_by_tmpfs_too(config, where))
+        from . import config_tables
+
+        problems.extend(config_tables.named_twice(config.private_directories, config.tmpfs, where))
     return config, problems
 
 
@@ -233,18 +201,11 @@ def _default_container_info(config: Config, key: str, item: object, place: str) 
     return problems
 
 
-def _framework_volumes(config: Config, key: str, item: object, place: str) -> "list[str]":
-    if item in ("relative", "none", "all"):
-        config.framework_volumes = str(item)
-        return []
-    if not isinstance(item, list):
-        return [f"{place}: {item!r} is not 'relative', 'none', 'all' or a list of host path globs"]
-    problems = []
-    for index, glob in enumerate(item):
-        fault = _absolute_fault(glob)
-        if fault is not None:
-            problems.append(f"{place}[{index}]: {glob!r} {fault}")
-    config.framework_volumes = item
+def _table(config: Config, key: str, item: object, place: str) -> "list[str]":
+    from . import config_tables  # many hosts have none of them
+
+    value, problems = config_tables.READERS[key](item, place)
+    setattr(config, key, value)
     return problems
 
 
@@ -256,123 +217,11 @@ def _boolean(config: Config, key: str, item: object, place: str) -> "list[str]":
 
 
 def _directory(config: Config, key: str, item: object, place: str) -> "list[str]":
-    fault = _absolute_fault(item)
+    fault = paths.absolute_fault(item)
     if fault is not None:
         return [f"{place}: {item!r} {fault}"]
     setattr(config, key, paths.normal(str(item)))
     return []
-
-
-def _pass_through(config: Config, key: str, item: object, place: str) -> "list[str]":
-    if not isinstance(item, list):
-        return [f"{place}: not a list of paths or globs"]
-    problems = []
-    for index, entry in enumerate(item):
-        pattern, mode = entry, container_info.RO
-        if isinstance(entry, dict) and set(entry) <= {"path", "mode"}:
-            pattern, mode = entry.get("path"), entry.get("mode", container_info.RO)
-        fault = _absolute_fault(pattern)
-        if fault is not None:
-            problems.append(f"{place}[{index}]: {pattern!r} {fault}")
-        elif not paths.split(str(pattern)):
-            problems.append(f"{place}[{index}]: {pattern!r} is the root directory")
-        elif mode not in (container_info.RW, container_info.RO):
-            problems.append(f"{place}[{index}].mode: {mode!r} is neither 'RW' nor 'RO'")
-        elif _has_glob(paths.join(paths.split(str(pattern))[:-1])):
-            problems.append(f"{place}[{index}]: {pattern!r} has a wildcard before its last component")
-        else:
-            config.pass_through.append(PassThrough(paths.normal(str(pattern)), mode == container_info.RO))
-    return problems
-
-
-def _tmpfs(config: Config, key: str, item: object, place: str) -> "list[str]":
-    if not isinstance(item, dict):
-        return [f"{place}: not an object of container paths"]
-    problems = []
-    for path, settings in item.items():
-        where = f"{place}[{path!r}]"
-        fault = _absolute_fault(path) or container_info.forbidden_target(paths.normal(path))
-        if fault is not None:
-            problems.append(f"{where} {fault}")
-            continue
-        if isinstance(settings, str):
-            settings = {"size": settings}
-        if not isinstance(settings, dict) or not set(settings) <= {"size", "noexec"}:
-            problems.append(f"{where}: not a size, nor an object of 'size' and 'noexec'")
-            continue
-        size, noexec = settings.get("size"), settings.get("noexec", False)
-        if not isinstance(size, str) or not _is_size(size):
-            problems.append(f"{where}.size: {size!r} is not a size such as '64m' (k, m, g, t or bytes, more than 0)")
-        elif not isinstance(noexec, bool):
-            problems.append(f"{where}.noexec: {noexec!r} is not true or false")
-        elif any(other.container_path == paths.normal(path) for other in config.tmpfs):
-            problems.append(f"{where}: {paths.normal(path)!r} is named twice")
-        else:
-            config.tmpfs.append(Tmpfs(paths.normal(path), size, noexec))
-    return problems
-
-
-def _private_directories(config: Config, key: str, item: object, place: str) -> "list[str]":
-    if not isinstance(item, dict):
-        return [f"{place}: not an object of container paths"]
-    problems = []
-    for path, settings in item.items():
-        where = f"{place}[{path!r}]"
-        fault = _absolute_fault(path) or container_info.forbidden_target(paths.normal(path))
-        if fault is not None:
-            problems.append(f"{where} {fault}")
-            continue
-        if not isinstance(settings, dict) or not set(settings) <= {"base", "size", "noexec"}:
-            problems.append(f"{where}: not an object of 'base', 'size' and 'noexec'")
-            continue
-        found = _private_directory(paths.normal(path), settings, where, problems)
-        if any(other.container_path == found.container_path for other in config.private_directories):
-            problems.append(f"{where}: {found.container_path!r} is named twice")
-        config.private_directories.append(found)
-    return problems
-
-
-def _private_directory(path: str, settings: "dict[str, object]", where: str, problems: "list[str]") -> PrivateDirectory:
-    base, size, noexec = settings.get("base"), settings.get("size"), settings.get("noexec")
-    if base is None:
-        base = "sandbox"
-    fault = None if base == "sandbox" else _absolute_fault(base)
-    if fault is not None:
-        problems.append(f"{where}.base: {base!r} is neither 'sandbox' nor the absolute path of a directory")
-    elif base != "sandbox" and paths.normal(str(base)) == "/":
-        problems.append(f"{where}.base: {base!r} is the root directory")
-    if size is not None and (not isinstance(size, str) or not _is_size(size)):
-        problems.append(f"{where}.size: {size!r} is not a size such as '64m' (k, m, g, t or bytes, more than 0)")
-        size = None
-    if noexec is not None and not isinstance(noexec, bool):
-        problems.append(f"{where}.noexec: {noexec!r} is not true or false")
-        noexec = None
-    quota = 0 if size is None else bytes_of(str(size))
-    return PrivateDirectory(path, None if base == "sandbox" else paths.normal(str(base)), quota, noexec)
-
-
-def _named_by_tmpfs_too(config: Config, where: str) -> "list[str]":
-    """The operator's two words about one path: neither may win in silence."""
-    in_memory = [item.container_path for item in config.tmpfs]
-    return [
-        f"{where}: private_directories[{item.container_path!r}]: tmpfs names it too; take it out of one of them"
-        for item in config.private_directories
-        if item.container_path in in_memory
-    ]
-
-
-def _default_limits(config: Config, key: str, item: object, place: str) -> "list[str]":
-    if not isinstance(item, dict):
-        return [f"{place}: not an object of 'cpus' and 'mem'"]
-    problems = []
-    for name, limit in item.items():
-        if name not in ("cpus", "mem"):
-            problems.append(f"{place}.{name}: unknown limit; known: cpus, mem (MB)")
-        elif isinstance(limit, bool) or not isinstance(limit, (int, float)) or not 0 < limit < 1e9:
-            problems.append(f"{place}.{name}: {limit!r} is not a number above 0")
-        else:
-            config.default_limits[name] = float(limit)
-    return problems
 
 
 def _on_unenforceable(config: Config, key: str, item: object, place: str) -> "list[str]":
@@ -385,38 +234,14 @@ def _on_unenforceable(config: Config, key: str, item: object, place: str) -> "li
 _READERS = {
     "isolation": _isolation,
     "default_container_info": _default_container_info,
-    "framework_volumes": _framework_volumes,
+    "framework_volumes": _table,
     "hide_work_dir": _boolean,
     "work_dir": _directory,
-    "pass_through": _pass_through,
-    "tmpfs": _tmpfs,
-    "private_directories": _private_directories,
-    "default_limits": _default_limits,
+    "pass_through": _table,
+    "tmpfs": _table,
+    "private_directories": _table,
+    "default_limits": _table,
     "on_unenforceable": _on_unenforceable,
     "packaged_helper": _directory,
     "state_dir": _directory,
 }
-
-
-def _absolute_fault(path: object) -> "str | None":
-    if not isinstance(path, str):
-        return "is not a string"
-    fault = paths.fault(path)
-    if fault is None and not path.startswith("/"):
-        fault = "is not absolute"
-    return fault
-
-
-def _has_glob(path: str) -> bool:
-    return any(character in path for character in "*?[")
-
-
-def _is_size(text: str) -> bool:
-    digits = text[:-1] if text[-1:] in _SIZE_UNITS and text[:-1] else text
-    return digits.isascii() and digits.isdigit() and len(digits) <= 18 and int(digits) > 0
-
-
-def bytes_of(size: str) -> int:
-    """The size that was judged as one, in bytes."""
-    unit = "kmgt".find(size[-1].lower()) + 1
-    return int(size[:-1] if unit else size) << 10 * unit

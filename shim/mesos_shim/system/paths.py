@@ -61,3 +61,13 @@ def fault_relative(path: str) -> "str | None":
 def is_number(name: str) -> bool:
     """Whether the name is ASCII digits and nothing else: to str.isdigit() a `²`, which int() refuses, is one too."""
     return name.isascii() and name.isdigit()
+
+
+def absolute_fault(path: object) -> "str | None":
+    """Why `path` is no absolute path that we take, or None."""
+    if not isinstance(path, str):
+        return "is not a string"
+    found = fault(path)
+    if found is None and not path.startswith("/"):
+        found = "is not absolute"
+    return found

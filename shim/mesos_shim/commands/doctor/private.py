@@ -5,7 +5,8 @@ import os
 from ...containers import processes
 from ...errors import ShimError
 from ...plan import private_bases
-from ...spec.config import Config, PrivateDirectory
+from ...spec.config import Config
+from ...spec.config_tables import PrivateDirectory
 from ...system.walk import Missing, trusted_uids
 from .finding import BROKEN, DEGRADED, OK, Finding
 
