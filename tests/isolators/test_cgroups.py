@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mesos_shim.isolators import cgroup
+from mesos_shim.isolators.groups import leaf
 from mesos_shim.system import cgroups, proc
 
 from ..conftest import PYTHON, Shim, needs_root
@@ -28,7 +28,7 @@ def available() -> str | None:
     """Why this host has no groups for us, or None."""
     try:
         for controller in ("cpu", "memory"):
-            cgroup.leaf(cgroups.find(controller), "any")
+            leaf(cgroups.find(controller), "any")
     except cgroups.Unavailable as error:
         return str(error)
     return None

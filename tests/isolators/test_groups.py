@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mesos_shim.isolators import cgroup
+from mesos_shim.isolators import groups
 from mesos_shim.system import cgroups
 
 V1 = "30 25 0:26 / /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory\n"
@@ -73,14 +73,14 @@ class Tree:
 
     def place(self, own: str, controller: str = "cpu") -> str:
         """Where a group would be made for who stands in `own`, relative to the top."""
-        leaf = cgroup.leaf(cgroups.Hierarchy(controller, 2, str(self.root), own), "c@1-1")
+        leaf = groups.leaf(cgroups.Hierarchy(controller, 2, str(self.root), own), "c@1-1")
         return os.path.relpath(leaf.directory, self.root)
 
 
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
     """A tree on a host without systemd."""
-    monkeypatch.setattr(cgroup, "_SYSTEMD", str(tmp_path / "no systemd"))
+    monkeypatch.setattr(groups, "_SYSTEMD", str(tmp_path / "no systemd"))
     (tmp_path / "top").mkdir()
     return Tree(tmp_path / "top")
 
@@ -89,14 +89,14 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
 def systemd(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """systemd runs; the set is of the groups that it has delegated."""
     delegated: set[str] = set()
-    monkeypatch.setattr(cgroup, "_SYSTEMD", str(tree.root))
+    monkeypatch.setattr(groups, "_SYSTEMD", str(tree.root))
 
     def getxattr(path: str, name: str) -> bytes:
         if name == "trusted.delegate" and os.path.relpath(path, tree.root) in delegated:
             return b"1"
         raise OSError(61, "No data available")
 
-    monkeypatch.setattr(cgroup.posix, "getxattr", getxattr)
+    monkeypatch.setattr(groups.posix, "getxattr", getxattr)
     return delegated
 
 
@@ -126,7 +126,7 @@ def test_where_controllers_are_on_already_processes_do_not_matter(tree: Tree) ->
 def test_we_alone_step_aside(tree: Tree) -> None:
     """`systemd-run --scope` puts the program, and nobody else, into the group that it delegates."""
     tree.group("scope", controllers="cpu", procs=f"{os.getpid()}\n")
-    leaf = cgroup.leaf(cgroups.Hierarchy("cpu", 2, str(tree.root), "/scope"), "c@1-1")
+    leaf = groups.leaf(cgroups.Hierarchy("cpu", 2, str(tree.root), "/scope"), "c@1-1")
     assert (leaf.delegate, leaf.step_aside) == (str(tree.root / "scope"), True)
 
 

@@ -7,7 +7,7 @@ gets. Without a limit the group only accounts.
 from ..plan.model import Plan
 from ..spec.request import LaunchRequest
 from ..system import cgroups
-from . import cgroup
+from . import groups
 
 if False:  # for the type checker alone: no launch imports typing
     from ..containers.membership import Seen
@@ -20,18 +20,18 @@ _TICKS_PER_SECOND = "SC_CLK_TCK"
 
 def missing(request: LaunchRequest) -> "str | None":
     """Why this host gives no CPU group, None if it does."""
-    return cgroup.why_missing(request, "cpu")
+    return groups.why_missing(request, "cpu")
 
 
 def add(request: LaunchRequest, plan: Plan) -> None:
     """The container's group in the hierarchies of cpu and, where version 1 has that apart, cpuacct."""
     cpus = plan.limits.get("cpus")
-    cgroup.add(request, plan, "cpu", _shares(cpus), _weight(cpus))
-    if cgroup.why_missing(request, "cpuacct") is not None:
+    groups.add(request, plan, "cpu", _shares(cpus), _weight(cpus))
+    if groups.why_missing(request, "cpuacct") is not None:
         return  # version 2 has none: its cpu.stat counts
     agents = [group for group in plan.cgroups if "cpu" in group.controllers and not group.ours]
-    if not agents or cgroup.agents_own(request, cgroups.find("cpuacct")):
-        cgroup.add(request, plan, "cpuacct", [], [])
+    if not agents or groups.agents_own(request, cgroups.find("cpuacct")):
+        groups.add(request, plan, "cpuacct", [], [])
 
 
 def _shares(cpus: "float | None") -> "list[tuple[str, str]]":

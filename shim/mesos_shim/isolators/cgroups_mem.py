@@ -7,7 +7,7 @@ said (launch/supervisor.py).
 from ..plan.model import Plan
 from ..spec.request import LaunchRequest
 from ..system import cgroups
-from . import cgroup
+from . import groups
 
 if False:  # for the type checker alone: no launch imports typing
     from ..containers.membership import Seen
@@ -16,19 +16,19 @@ if False:  # for the type checker alone: no launch imports typing
 
 def missing(request: LaunchRequest) -> "str | None":
     """Why this host gives no memory group, None if it does."""
-    return cgroup.why_missing(request, "memory")
+    return groups.why_missing(request, "memory")
 
 
 def add(request: LaunchRequest, plan: Plan) -> None:
     """The container's group in the hierarchy of memory."""
     megabytes = plan.limits.get("mem")
     if megabytes is None:
-        cgroup.add(request, plan, "memory", [], [])
+        groups.add(request, plan, "memory", [], [])
         return
     limit = str(int(megabytes * (1 << 20)))
     # The limit of memory and swap together may never be below that of memory alone: it is set second.
     first = [("memory.limit_in_bytes", limit), ("memory.memsw.limit_in_bytes", limit)]
-    cgroup.add(request, plan, "memory", first, [("memory.max", limit), ("memory.swap.max", "0")])
+    groups.add(request, plan, "memory", first, [("memory.max", limit), ("memory.swap.max", "0")])
 
 
 def report(entry: "Entry", seen: "Seen", found: "dict[str, object]") -> None:

@@ -162,9 +162,9 @@ def _adopt_orphans() -> None:
 def _make_groups(made: Plan) -> "list[str]":
     ours = [group for group in made.cgroups if group.ours]
     if ours:
-        from ..isolators import cgroup
+        from ..isolators import groups
 
-        cgroup.make(ours)
+        groups.make(ours)
     return [group.directory for group in ours]
 
 
