@@ -3,7 +3,7 @@
 A module has these functions (docs/isolators.md); those it does not need it leaves out:
 
     missing(request) -> str | None       why this host cannot do it, read-only, with what mends it
-    extend(request) -> None              volumes in memory that it wants, before the host is looked at
+    tmpfs(request) -> list[Tmpfs]        volumes in memory that it wants
     add(request, plan) -> None           its part of the plan
     report(entry, seen, found) -> None   what it adds to a container's ResourceStatistics
     measure(entry, found) -> None        the same where that takes its time: asked when the counters are saved
@@ -14,6 +14,7 @@ stays, namespaces (`plan.namespaces`) by the kernel.
 
 from ..errors import ShimError
 from ..plan.model import Plan
+from ..spec.config import Tmpfs
 from ..spec.request import LaunchRequest
 
 if False:  # for the type checker alone: no launch imports typing
@@ -46,14 +47,19 @@ def at_launch(names: "tuple[str, ...]") -> "list[str]":
     return [name for name, (_, launches) in TABLE.items() if launches and name in names]
 
 
-def extend(request: LaunchRequest) -> None:
-    """Let the isolators name volumes in memory of their own; without filesystem/shared there are no others."""
-    if "filesystem/shared" not in request.isolation:
-        request.config.tmpfs, request.config.pass_through, request.config.hide_work_dir = [], [], False
-    for name in at_launch(request.isolation):
-        found = module(name)
-        if hasattr(found, "extend"):
-            found.extend(request)
+def tmpfs(request: LaunchRequest) -> "list[Tmpfs]":
+    """The volumes in memory that the isolators want; those of the configuration and the ContainerInfo go before."""
+    volumes = request.info.volumes if request.info is not None else []
+    taken = [item.container_path for item in volumes]
+    if "filesystem/shared" in request.isolation:
+        taken += [item.container_path for item in request.config.tmpfs]
+    found: list[Tmpfs] = []
+    for isolator in map(module, at_launch(request.isolation)):
+        for item in isolator.tmpfs(request) if hasattr(isolator, "tmpfs") else []:
+            if item.container_path not in taken:
+                taken.append(item.container_path)
+                found.append(item)
+    return found
 
 
 def add(request: LaunchRequest, plan: Plan) -> None:

@@ -27,14 +27,11 @@ def missing(request: LaunchRequest) -> "str | None":
     return None
 
 
-def extend(request: LaunchRequest) -> None:
-    """A /dev/shm in memory, unless the configuration or a volume has one."""
+def tmpfs(request: LaunchRequest) -> "list[Tmpfs]":
+    """A /dev/shm in memory."""
     if request.agent_namespaces & syscalls.CLONE_NEWIPC:
-        return
-    volumes = request.info.volumes if request.info is not None else []
-    taken = [item.container_path for item in request.config.tmpfs] + [item.container_path for item in volumes]
-    if SHM not in taken:
-        request.config.tmpfs.append(Tmpfs(SHM, DEFAULT_SIZE, noexec=False))
+        return []
+    return [Tmpfs(SHM, DEFAULT_SIZE, noexec=False)]
 
 
 def add(request: LaunchRequest, plan: Plan) -> None:

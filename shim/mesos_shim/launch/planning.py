@@ -36,13 +36,14 @@ def make_plan(request: LaunchRequest, private: "list[str]") -> model.Plan:
         return _usage_only_elsewhere(request, user)
     from ..plan import facts  # Linux only
 
-    idle = _idle(request)  # before an isolator adds what is its own
+    idle = _idle(request)
     more = any(name not in _BASIC for name in request.isolation)
+    in_memory: list[config.Tmpfs] = []
     if more:
         from .. import isolators
 
-        isolators.extend(request)
-    found = facts.find(request, user, private)
+        in_memory = isolators.tmpfs(request)
+    found = facts.find(request, user, private, in_memory)
     result = model.Plan(request.container_id or new_id(), found.sandbox, user)
     result.isolation = request.isolation
     result.command = request.command

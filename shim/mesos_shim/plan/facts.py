@@ -16,6 +16,8 @@ from .sandbox import work_dir_of
 if False:  # for the type checker alone: no launch imports typing
     from typing import Callable
 
+    from ..spec.config_tables import Tmpfs
+
 # File systems that are the kernel's own voice (include/uapi/linux/magic.h): nothing is mounted over a part of them,
 # or a task could lie to every program that asks the kernel (runc CVE-2019-16884, CVE-2025-31133).
 KERNEL_FILE_SYSTEMS = {
@@ -40,21 +42,25 @@ KERNEL_FILE_SYSTEMS = {
 }
 
 
-def find(request: LaunchRequest, user: Identity, private: "list[str]") -> Facts:
-    """The facts for `request`; `private` are directories that no framework's absolute source may touch."""
+def find(request: LaunchRequest, user: Identity, private: "list[str]", in_memory: "list[Tmpfs]") -> Facts:
+    """The facts for `request`, with the volumes `in_memory` that isolators want.
+
+    `private` are directories that no framework's absolute source may touch.
+    """
     try:
-        return _find(request, user, private)
+        return _find(request, user, private, in_memory)
     except OSError as error:
         raise ShimError(f"looking at what is there for the launch: {reason(error)}") from None
 
 
-def _find(request: LaunchRequest, user: Identity, private: "list[str]") -> Facts:
+def _find(request: LaunchRequest, user: Identity, private: "list[str]", in_memory: "list[Tmpfs]") -> Facts:
     trusted = trusted_uids()
     if request.origin == FRAMEWORK:
         private = private + _resolved(private, trusted)
     facts = Facts(sandbox.find(request, trusted), user)
     facts.agents_paths = request.agents_paths
-    if request.config.private_directories and "filesystem/shared" in request.isolation:
+    applies = "filesystem/shared" in request.isolation  # else nothing is mounted of what the configuration wants
+    if request.config.private_directories and applies:
         _find_operators(lambda: _find_private(request, facts, trusted), request, user)
         private = private + [base.path for base in facts.bases.values()]
     if request.origin == FRAMEWORK:
@@ -62,8 +68,12 @@ def _find(request: LaunchRequest, user: Identity, private: "list[str]") -> Facts
         with_rights_of(user, lambda: _find_volumes(request, facts, trusted, private))
     else:
         _find_operators(lambda: _find_volumes(request, facts, trusted, private), request, user)
-    _find_operators(lambda: _find_configured(request, facts, trusted), request, user)
-    items = request.config.pass_through
+    if applies:
+        in_memory = [*request.config.tmpfs, *in_memory]
+    _find_operators(lambda: _find_in_memory(in_memory, facts, trusted), request, user)
+    if applies:
+        _find_operators(lambda: _find_work_dir(request, facts, trusted), request, user)
+    items = request.config.pass_through if applies else []
     if request.launcher is not None and _covers(facts, request.launcher):
         from ..spec.config_tables import PassThrough
 
@@ -126,11 +136,10 @@ def _find_volumes(request: LaunchRequest, facts: Facts, trusted: "tuple[int, ...
                 facts.volume_sources[volume.host_path] = _source(volume, request, trusted, private)
 
 
-def _find_configured(request: LaunchRequest, facts: Facts, trusted: "tuple[int, ...]") -> None:
-    for item in request.config.tmpfs:
+def _find_in_memory(volumes: "list[Tmpfs]", facts: Facts, trusted: "tuple[int, ...]") -> None:
+    for item in volumes:
         if _is_ours(facts, item.container_path, "configuration: tmpfs", trusted):
             facts.tmpfs.append(item)
-    _find_work_dir(request, facts, trusted)
 
 
 def _is_ours(facts: Facts, path: str, what: str, trusted: "tuple[int, ...]") -> bool:

@@ -1,0 +1,47 @@
+"""Volumes in memory that isolators want beside the configuration's: neither changes the other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mesos_shim.launch import planning
+from mesos_shim.spec import request
+
+from ..conftest import Shim, needs_root
+
+pytestmark = needs_root
+
+
+@pytest.mark.parametrize("names", ["namespaces/ipc", "filesystem/shared,namespaces/ipc", "posix/cpu"])
+def test_planning_changes_nothing_of_the_configuration(tmp_path: Path, sandbox: Path, names: str) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"tmpfs": {"/mnt": "1m"}, "pass_through": ["/tmp/x"], "hide_work_dir": True}))
+    words = ["--sandbox", str(sandbox), "--isolation", names, "--", "true"]
+    asked = request.from_arguments(words, str(config))
+
+    def values() -> tuple[object, ...]:
+        given = asked.config
+        return [item.container_path for item in given.tmpfs], len(given.pass_through), given.hide_work_dir
+
+    before = values()
+    planning.make_plan(asked, [])
+    assert values() == before == (["/mnt"], 1, True)
+
+
+def test_what_the_configuration_wants_mounted_is_not_even_looked_for_without_filesystem_shared(
+    shim: Shim, sandbox: Path
+) -> None:
+    shim.configure(tmpfs={"/no/such/directory": "1m"}, isolation=["posix/cpu"])
+    done = shim.run("run", "--", "echo", "ran", cwd=sandbox)
+    assert (done.returncode, done.stdout) == (0, "ran\n")
+    assert "configuration: tmpfs: not done, filesystem/shared is not among the isolators" in done.stderr
+
+
+@pytest.mark.parametrize(("names", "size"), [("namespaces/ipc", "50%"), ("filesystem/shared,namespaces/ipc", "3m")])
+def test_the_configurations_volume_goes_before_an_isolators(shim: Shim, sandbox: Path, names: str, size: str) -> None:
+    shim.configure(tmpfs={"/dev/shm": "3m"}, isolation=names.split(","))
+    steps = json.loads(shim.run("explain", "--json", "--", "true", cwd=sandbox).stdout)["steps"]
+    assert [(step["target"], step["size"]) for step in steps if step["action"] == "tmpfs"] == [("/dev/shm", size)]
