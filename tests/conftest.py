@@ -94,11 +94,13 @@ class Shim:
         )
 
 
-def install(prefix: Path, python: str = PYTHON, name: str = "0.1.0-test", *, activate: bool = True) -> Path:
+def install(
+    prefix: Path, python: str = PYTHON, name: str = "0.1.0-test", *, activate: bool = True, checkout: Path = CHECKOUT
+) -> Path:
     """Stage and, unless told otherwise, activate the checkout's shim at `prefix`, by its own release.py."""
     with tempfile.TemporaryDirectory() as unpacked:
         lib = Path(unpacked) / "lib"
-        shutil.copytree(CHECKOUT / "shim/mesos_shim", lib / "mesos_shim", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(checkout / "shim/mesos_shim", lib / "mesos_shim", ignore=shutil.ignore_patterns("__pycache__"))
         _add_psutil(lib)
         release = [python, "-ISB", str(lib / "mesos_shim/release.py")]
         for action in (["stage", "--source", unpacked], *([["activate"]] if activate else [])):

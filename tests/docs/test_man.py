@@ -122,11 +122,11 @@ def test_completions_know_every_option_of_the_program(shim: Shim) -> None:
 
 
 def test_the_page_names_every_key_of_the_configuration() -> None:
-    from mesos_shim.spec import config
+    from mesos_shim.spec import config, isolation
 
     page = rendered()
     assert [key for key in config._READERS if key not in page] == []
-    assert [name for name in (*config.ISOLATORS, *config.ALIASES) if name not in page] == []
+    assert [name for name in (*isolation.NAMES, *isolation.aliases()) if name not in page] == []
 
 
 def bash_completes(prefix: Path, line: str) -> list[str]:

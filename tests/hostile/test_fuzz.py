@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from mesos_shim.agent import call, checkpoint, common, isolator_commands, launch, launch_info, protobuf
 from mesos_shim.errors import ShimError, one_line
-from mesos_shim.spec import config, container_info, policy
+from mesos_shim.spec import config, container_info, isolation, policy
 from mesos_shim.spec.container_info import ContainerInfo
 from mesos_shim.system import strict_json
 
@@ -159,7 +159,7 @@ def test_volume_argument(text: str) -> None:
 
 configurations = record(
     {
-        "isolation": st.lists(mostly(*config.ISOLATORS, *config.ALIASES), max_size=2),
+        "isolation": st.lists(mostly(*isolation.NAMES, *isolation.aliases()), max_size=2),
         "default_container_info": infos,
         "framework_volumes": st.one_of(mostly("relative", "none", "all"), st.lists(absolute, max_size=2)),
         "hide_work_dir": st.booleans(),
@@ -198,7 +198,7 @@ def test_configuration(value: object) -> None:
         return
     if result.default_container_info is not None:
         check_info(result.default_container_info)
-    assert set(result.isolation) <= set(config.ISOLATORS)
+    assert set(result.isolation) <= set(isolation.NAMES)
     for path in (result.work_dir, result.packaged_helper, result.state_dir):
         assert path is None or (path.startswith("/") and ".." not in path.split("/"))
     for item in result.tmpfs:

@@ -32,7 +32,7 @@ def test_what_is_no_isolator(name: object) -> None:
     found, (wrong,) = config.parse_isolation([name, "process"], "x")
     assert found == ("posix/cpu", "posix/mem")
     assert f"x: {name!r} is not an isolator; known: filesystem/shared, " in wrong
-    assert "posix/disk, process, cgroups, cgroups/all" in wrong
+    assert "process, cgroups, cgroups/all, posix/disk" in wrong
 
 
 def test_private_directories() -> None:

@@ -23,6 +23,11 @@ def missing(request: LaunchRequest) -> "str | None":
     return groups.why_missing(request, "cpu")
 
 
+def where() -> str:
+    """Where the container's group would be."""
+    return groups.where("cpu")
+
+
 def add(request: LaunchRequest, plan: Plan) -> None:
     """The container's group in the hierarchies of cpu and, where version 1 has that apart, cpuacct."""
     cpus = plan.limits.get("cpus")

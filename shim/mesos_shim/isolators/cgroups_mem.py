@@ -19,6 +19,11 @@ def missing(request: LaunchRequest) -> "str | None":
     return groups.why_missing(request, "memory")
 
 
+def where() -> str:
+    """Where the container's group would be."""
+    return groups.where("memory")
+
+
 def add(request: LaunchRequest, plan: Plan) -> None:
     """The container's group in the hierarchy of memory."""
     megabytes = plan.limits.get("mem")

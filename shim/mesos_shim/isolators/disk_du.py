@@ -62,7 +62,7 @@ def measure(entry: "Entry", found: "dict[str, object]") -> None:
         ]
 
 
-def over(entry: "Entry", found: "dict[str, object]") -> "list[str]":
+def exceeded(entry: "Entry", found: "dict[str, object]") -> "list[str]":
     """Which directories of `entry` have outgrown their sizes, of what `measure` found. Nothing stops them."""
     grown = []
     for item in found.get("disk_statistics", []):  # type: ignore[attr-defined]

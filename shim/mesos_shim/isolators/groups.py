@@ -28,6 +28,12 @@ def why_missing(request: LaunchRequest, controller: str) -> "str | None":
     return None
 
 
+def where(controller: str) -> str:
+    """Where the host gives groups with `controller`, for doctor. Raises Unavailable."""
+    found = cgroups.find(controller)
+    return f"cgroup version {found.version}, below {found.directory(found.own)}"
+
+
 def agents_own(request: LaunchRequest, hierarchy: Hierarchy) -> bool:
     """Whether the agent's own isolation has put this launch into a group of its container.
 

@@ -27,6 +27,11 @@ def missing(request: LaunchRequest) -> "str | None":
     return None
 
 
+def attempt() -> None:
+    """Make one, for doctor's child. Raises OSError."""
+    syscalls.unshare(syscalls.CLONE_NEWIPC | (syscalls.CLONE_NEWUSER if posix.geteuid() != 0 else 0))
+
+
 def tmpfs(request: LaunchRequest) -> "list[Tmpfs]":
     """A /dev/shm in memory."""
     if request.agent_namespaces & syscalls.CLONE_NEWIPC:

@@ -20,6 +20,11 @@ def missing(request: LaunchRequest) -> "str | None":
     return None
 
 
+def attempt() -> None:
+    """Make one, for doctor's child. Raises OSError."""
+    syscalls.unshare(syscalls.CLONE_NEWPID | (syscalls.CLONE_NEWUSER if posix.geteuid() != 0 else 0))
+
+
 def add(request: LaunchRequest, plan: Plan) -> None:
     """The namespace, where the agent's own isolation has not made one already."""
     if not request.agent_namespaces & syscalls.CLONE_NEWPID:

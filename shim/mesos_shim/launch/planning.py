@@ -5,16 +5,16 @@ import sys
 
 from ..errors import ShimError, reason
 from ..plan import model, mounts, privileges
-from ..spec import config, policy
+from ..spec import config, isolation, policy
+from ..spec.isolation import FILESYSTEM_SHARED
 from ..spec.request import FRAMEWORK, LaunchRequest
 from ..system import credentials
 
-FILESYSTEM_SHARED = "filesystem/shared"
-# These report and do nothing to a launch.
-_REPORTING = ("posix/cpu", "posix/mem", "disk/du")
+if False:  # for the type checker alone: no launch imports typing
+    from ..spec.config_tables import Tmpfs
+
 # What a child tells its parent once it is so.
 USAGE_ONLY_TOLD = b"u"
-_BASIC = (FILESYSTEM_SHARED, *_REPORTING)
 
 
 def new_id() -> str:
@@ -37,8 +37,8 @@ def make_plan(request: LaunchRequest, private: "list[str]") -> model.Plan:
     from ..plan import facts  # Linux only
 
     idle = _idle(request)
-    more = any(name not in _BASIC for name in request.isolation)
-    in_memory: list[config.Tmpfs] = []
+    more = isolation.with_module_at_launch(request.isolation)
+    in_memory: list[Tmpfs] = []
     if more:
         from .. import isolators
 
@@ -93,16 +93,19 @@ def _idle(request: LaunchRequest) -> "list[str]":
 def _limit(request: LaunchRequest, result: model.Plan) -> None:
     """What the container is given; that alone limits nothing, and who asked for a limit is told so."""
     result.limits = dict(request.config.default_limits)
-    for name, isolator, given in (("cpus", "cgroups/cpu", request.cpus), ("mem", "cgroups/mem", request.mem)):
+    for item in isolation.REGISTRY:
+        given = None if item.limit is None else getattr(request, item.limit)
         if given is not None:
-            result.limits[name] = given
-            if isolator not in request.isolation:
-                result.warnings.append(f"--{name} is reported, not enforced: {isolator} is not among the isolators")
+            result.limits[str(item.limit)] = given
+            if item.name not in request.isolation:
+                result.warnings.append(
+                    f"--{item.limit} is reported, not enforced: {item.name} is not among the isolators"
+                )
 
 
 def needs_parent(request: LaunchRequest) -> "list[str]":
     """What something must stay beside the command for, to tell of it, or to clear away what it ran in."""
-    asked = [name for name in request.isolation if name not in _BASIC and name != "namespaces/ipc"]
+    asked = [item.name for item in isolation.among(request.isolation) if item.needs_parent]
     if request.supervise:
         asked.append("--supervise")
     if request.remove:
@@ -117,7 +120,7 @@ def _usage_only_elsewhere(request: LaunchRequest, user: credentials.Identity) ->
 
     result = model.Plan(request.container_id or new_id(), non_linux.sandbox(request), user)
     result.command = request.command
-    result.isolation = tuple(name for name in request.isolation if name in non_linux.ISOLATORS)
+    result.isolation = tuple([item.name for item in isolation.among(request.isolation) if item.portable])
     _limit(request, result)
     cannot(request, result, f"{sys.platform} has no namespaces and no cgroups", default=config.USAGE_ONLY)
     return result
@@ -136,7 +139,7 @@ def cannot(request: LaunchRequest, result: model.Plan, why: str, default: str = 
 def lose_isolation(result: model.Plan) -> None:
     """The plan of a launch without isolation."""
     result.mode = model.USAGE_ONLY
-    result.isolation = tuple(name for name in result.isolation if name in _REPORTING)
+    result.isolation = tuple([item.name for item in isolation.among(result.isolation) if item.reports_only])
     result.mounts = []
     result.apart = False
     result.namespaces = []

@@ -5,6 +5,7 @@ import posix
 from ..errors import ShimError, reason
 from ..spec import policy
 from ..spec.container_info import Volume, forbidden_target
+from ..spec.isolation import FILESYSTEM_SHARED
 from ..spec.request import FRAMEWORK, LaunchRequest
 from ..system import paths, syscalls
 from ..system.credentials import Identity, with_rights_of
@@ -59,7 +60,7 @@ def _find(request: LaunchRequest, user: Identity, private: "list[str]", in_memor
         private = private + _resolved(private, trusted)
     facts = Facts(sandbox.find(request, trusted), user)
     facts.agents_paths = request.agents_paths
-    applies = "filesystem/shared" in request.isolation  # else nothing is mounted of what the configuration wants
+    applies = FILESYSTEM_SHARED in request.isolation  # else nothing is mounted of what the configuration wants
     if request.config.private_directories and applies:
         _find_operators(lambda: _find_private(request, facts, trusted), request, user)
         private = private + [base.path for base in facts.bases.values()]

@@ -6,9 +6,6 @@ from ..errors import ShimError, reason
 from ..spec.request import LaunchRequest, sandbox_path
 from ..system.walk import Resolved
 
-# The isolators that only report, by psutil.
-ISOLATORS = ("posix/cpu", "posix/mem", "disk/du")
-
 
 def sandbox(request: LaunchRequest) -> Resolved:
     """The sandbox, opened as it is: nothing will be made or mounted in it."""

@@ -8,29 +8,11 @@ import posix
 
 from ..errors import ShimError, reason
 from ..system import paths, strict_json
-from . import container_info
+from . import container_info, isolation
 
 if False:  # for the type checker alone: no launch imports typing
     from .config_tables import PassThrough, PrivateDirectory, Tmpfs
 
-ISOLATORS = (
-    "filesystem/shared",
-    "posix/cpu",
-    "posix/mem",
-    "cgroups/cpu",
-    "cgroups/mem",
-    "namespaces/pid",
-    "namespaces/ipc",
-    "disk/du",
-)
-# Mesos' other names for them (slave/containerizer/mesos/containerizer.cpp, 0.21 and 1.11); `cgroups/all` is all that
-# the program has.
-ALIASES = {
-    "posix/disk": ("disk/du",),
-    "process": ("posix/cpu", "posix/mem"),
-    "cgroups": ("cgroups/cpu", "cgroups/mem"),
-    "cgroups/all": ("cgroups/cpu", "cgroups/mem"),
-}
 DEFAULT_ISOLATION = ("filesystem/shared", "posix/cpu", "posix/mem")
 REFUSE = "refuse"
 USAGE_ONLY = "usage-only"
@@ -180,13 +162,14 @@ def parse(value: object, where: str) -> "tuple[Config, list[str]]":
 def parse_isolation(names: "list[object]", where: str) -> "tuple[tuple[str, ...], list[str]]":
     """The isolators named, each once, by the names and in the order of the table, and the problems."""
     problems = []
-    found: set[str] = set()
+    found: list[str] = []
+    aliases = isolation.aliases()
     for name in names:
-        if isinstance(name, str) and (name in ISOLATORS or name in ALIASES):
-            found.update(ALIASES.get(name, (name,)))
+        if isinstance(name, str) and (name in isolation.NAMES or name in aliases):
+            found.extend(aliases.get(name, (name,)))
         else:
-            problems.append(f"{where}: {name!r} is not an isolator; known: {', '.join((*ISOLATORS, *ALIASES))}")
-    return tuple(name for name in ISOLATORS if name in found), problems
+            problems.append(f"{where}: {name!r} is not an isolator; known: {', '.join((*isolation.NAMES, *aliases))}")
+    return tuple([item.name for item in isolation.among(found)]), problems
 
 
 def _isolation(config: Config, key: str, item: object, place: str) -> "list[str]":

@@ -9,11 +9,8 @@ from ..containers.membership import Members, Seen
 from ..containers.processes import Figures
 from ..containers.registry import Entry
 from ..errors import reason
-from ..isolators import disk_du
 
 _ATTEMPTS = 5
-# What every container is asked, whatever isolators it has: the processes are looked at anyway.
-_ALWAYS = ("posix/cpu", "posix/mem")
 
 
 def of(entry: Entry, members: Members, counters: Counters) -> "dict[str, object]":
@@ -28,25 +25,24 @@ def of(entry: Entry, members: Members, counters: Counters) -> "dict[str, object]
         "processes": len(seen.live),
         "threads": sum(figures[item.pid].threads for item in seen.live if item.pid in figures),
     }
-    for name in isolators.TABLE:
-        if name in entry.isolation or name in _ALWAYS:
-            module = isolators.module(name)
-            if hasattr(module, "report"):
-                module.report(entry, seen, found)
+    for _, isolator in isolators.reporting(entry.isolation):
+        if hasattr(isolator, "report"):
+            isolator.report(entry, seen, found)
     return found
 
 
 def measure(entry: Entry, found: "dict[str, object]") -> "list[str]":
     """Add what takes its time to `found`; what is to be said where that cannot be had."""
     problems = []
-    for name in isolators.TABLE:
-        module = isolators.module(name)
-        if name in entry.isolation and hasattr(module, "measure"):
-            try:
-                module.measure(entry, found)
-            except OSError as error:
-                problems.append(f"{entry.container_id}: {name}: {reason(error)}")
-    return problems + disk_du.over(entry, found)
+    for name, isolator in isolators.reporting(entry.isolation):
+        try:
+            if hasattr(isolator, "measure"):
+                isolator.measure(entry, found)
+        except OSError as error:
+            problems.append(f"{entry.container_id}: {name}: {reason(error)}")
+        if hasattr(isolator, "exceeded"):
+            problems += isolator.exceeded(entry, found)
+    return problems
 
 
 def _figures(entry: Entry, members: Members) -> "tuple[dict[int, Figures], bool]":

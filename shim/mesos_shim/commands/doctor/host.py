@@ -5,14 +5,17 @@ What only the attempt can tell is tried, in a child that ends at once.
 
 import os
 import platform
+from functools import partial
+from types import ModuleType
 from typing import Callable, Optional
 
 from ... import isolators
 from ...errors import ShimError
 from ...launch.namespaces import user_namespace_switch
+from ...spec import isolation
 from ...spec.config import Config
 from ...spec.request import LaunchRequest
-from ...system import cgroups, credentials, syscalls
+from ...system import credentials, syscalls
 from .finding import BROKEN, DEGRADED, OK, Finding, checked
 
 _NOBODY = 65534
@@ -30,10 +33,7 @@ def examine(config: Config) -> "list[Finding]":
         checks.append(("user namespaces", _user_namespaces))
     checks += [
         ("propagation", _propagation),
-        ("namespaces/pid", lambda: _isolator("namespaces/pid", config, _try_namespace("namespaces/pid"))),
-        ("namespaces/ipc", lambda: _isolator("namespaces/ipc", config, _try_namespace("namespaces/ipc"))),
-        ("cgroups/cpu", lambda: _isolator("cgroups/cpu", config, None)),
-        ("cgroups/mem", lambda: _isolator("cgroups/mem", config, None)),
+        *((name, partial(_isolator, name, module, config)) for name, module in isolators.at_launch(isolation.NAMES)),
     ]
     findings = [found for name, look in checks for found in checked(name, _listed(look))]
     return findings + _limits(config)
@@ -160,24 +160,15 @@ def _propagation() -> Finding:
     )
 
 
-def _try_namespace(name: str) -> "Optional[str]":
-    kind = syscalls.CLONE_NEWPID if name == "namespaces/pid" else syscalls.CLONE_NEWIPC
-    user = syscalls.CLONE_NEWUSER if os.geteuid() != 0 else 0
-    code = _attempt(lambda: syscalls.unshare(kind | user))
-    if code:
-        return f"{os.strerror(code)}: {_namespace_remedy(code)}"
-    return None
-
-
-def _isolator(name: str, config: Config, problem: "Optional[str]") -> Finding:
+def _isolator(name: str, module: ModuleType, config: Config) -> Finding:
     request = LaunchRequest()
     request.config = config
     try:
-        why = isolators.module(name).missing(request) or problem
+        why = module.missing(request) or _attempt_fails(module)
     except (OSError, ShimError) as error:
         why = str(error)
     if why is None:
-        return Finding(name, OK, _where(name))
+        return Finding(name, OK, module.where() if hasattr(module, "where") else "can be had")
     if name not in config.isolation:
         return Finding(name, OK, f"cannot be had here, and is not configured: {why}")
     state = DEGRADED if config.on_unenforceable == "usage-only" else BROKEN
@@ -185,16 +176,14 @@ def _isolator(name: str, config: Config, problem: "Optional[str]") -> Finding:
     return Finding(name, state, f"configured, but {what}: {why}", f"mend that, or take {name} out of 'isolation'")
 
 
-def _where(name: str) -> str:
-    controller = {"cgroups/cpu": "cpu", "cgroups/mem": "memory"}.get(name)
-    if controller is None:
-        return "can be had"
-    found = cgroups.find(controller)
-    return f"cgroup version {found.version}, below {found.directory(found.own)}"
+def _attempt_fails(module: ModuleType) -> "Optional[str]":
+    """Why what the isolator would do at a launch fails here, None if it does not."""
+    code = _attempt(module.attempt) if hasattr(module, "attempt") else 0
+    return f"{os.strerror(code)}: {_namespace_remedy(code)}" if code else None
 
 
 def _limits(config: Config) -> "list[Finding]":
-    wanted = {"cpus": "cgroups/cpu", "mem": "cgroups/mem"}
+    wanted = {item.limit: item.name for item in isolation.REGISTRY if item.limit is not None}
     findings = []
     for limit in config.default_limits:
         if wanted[limit] not in config.isolation:
