@@ -1,5 +1,6 @@
 """The program's one entry: decides who asks, and is the one place where an error becomes a message and a status."""
 
+import errno
 import posix
 import sys
 
@@ -10,7 +11,7 @@ if False:  # for the type checker alone: no launch imports typing
 
 
 # What opening /dev/tty says where there is none (tty(4)): no session of a terminal, no such name, no such device.
-_NO_TERMINAL = (6, 2, 19)  # ENXIO, ENOENT, ENODEV
+_NO_TERMINAL = (errno.ENXIO, errno.ENOENT, errno.ENODEV)
 
 
 def main(config: str = "/etc/mesos-shim/config.json", agent: bool = False) -> None:

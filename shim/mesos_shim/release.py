@@ -65,7 +65,7 @@ def _check_safe(directory: Path) -> None:
     status = directory.stat()
     if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
         raise ReleaseError(
-            f"{directory}: owned by uid {status.st_uid}, mode {status.st_mode & 0o7777:04o}: "
+            f"{directory}: owned by uid {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}: "
             "others could replace what root runs; chown it to yourself and chmod go-w it"
         )
 

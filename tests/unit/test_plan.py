@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from stat import S_IFDIR, S_IFREG
 
 import pytest
 
@@ -12,7 +13,7 @@ from mesos_shim.plan.mounts import arrange, mirrored_levels
 from mesos_shim.spec.config_tables import Tmpfs
 from mesos_shim.spec.container_info import Volume
 from mesos_shim.system.credentials import Identity
-from mesos_shim.system.walk import S_IFDIR, S_IFREG, Resolved, Status
+from mesos_shim.system.walk import Resolved, Status
 
 ROOT = Identity(0, 0, [], switch=False)
 USER = Identity(1000, 1000, [50], switch=True)

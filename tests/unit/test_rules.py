@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import struct
 from pathlib import Path
 
@@ -171,11 +170,5 @@ def test_one_line_keeps_the_end() -> None:
 
 
 def test_the_kernels_numbers() -> None:
-    """The constants written out for speed are those of the modules that have them."""
-    assert (syscalls.O_PATH, walk.S_IFMT, walk.S_IFDIR) == (os.O_PATH, 0o170000, stat.S_IFDIR)
-    assert (walk.S_IFREG, walk.S_IFLNK, walk.S_IFSOCK, walk.S_ISVTX) == (
-        stat.S_IFREG,
-        stat.S_IFLNK,
-        stat.S_IFSOCK,
-        stat.S_ISVTX,
-    )
+    """The constant written out for systems whose Python lacks it is that of the module that has it."""
+    assert syscalls.O_PATH == os.O_PATH

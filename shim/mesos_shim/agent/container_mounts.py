@@ -7,16 +7,17 @@ path in a sandbox is followed through a link, and elsewhere none through one tha
 Sources: include/mesos/slave/containerizer.proto, src/slave/containerizer/mesos/launch.cpp and src/linux/fs.cpp, 1.11.
 """
 
+import errno
 import posix
+from _stat import S_IMODE, S_ISDIR, S_ISREG
 
 from ..errors import ShimError, reason
 from ..plan import sandbox
 from ..system import paths, syscalls
-from ..system.walk import S_IFDIR, S_IFMT, Missing, resolve, trusted_uids
+from ..system.walk import Missing, resolve, trusted_uids
 from . import common
 
-_EXDEV = 18
-_IS_LINK = (20, 40)  # ENOTDIR, of a link on the way; ELOOP
+_IS_LINK = (errno.ENOTDIR, errno.ELOOP)  # the first of a link on the way
 _NO_LINKS = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS
 # What a remount of a bind mount sets anew (mount(2)), and so must be given again (statvfs(3) has the same bits).
 _KEPT = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
@@ -198,7 +199,7 @@ def _open_target(info: MountInfo, source: "str | None", sandboxes: Sandboxes) ->
         if source is None:
             raise
     try:
-        is_file = posix.stat(source).st_mode & S_IFMT != S_IFDIR
+        is_file = not S_ISDIR(posix.stat(source).st_mode)
     except OSError:
         is_file = False
     if is_file:
@@ -292,7 +293,7 @@ def _rename(values: "dict[str, object]", sandboxes: Sandboxes, where: str) -> No
         try:
             posix.rename(from_name, to_name, src_dir_fd=from_fd, dst_dir_fd=to_fd)
         except OSError as error:
-            if error.errno != _EXDEV:
+            if error.errno != errno.EXDEV:
                 raise
             _copy(from_fd, from_name, to_fd, to_name)
             posix.unlink(from_name, dir_fd=from_fd)
@@ -308,7 +309,7 @@ def _copy(from_fd: int, from_name: str, to_fd: int, to_name: str) -> None:
     )
     try:
         status = posix.fstat(reading)
-        if status.st_mode & S_IFMT != 0o100000:
+        if not S_ISREG(status.st_mode):
             raise ShimError(f"{from_name!r}: not a regular file, and its new place is on another file system")
         flags = posix.O_CREAT | posix.O_EXCL | posix.O_WRONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC
         writing = posix.open(to_name, flags, 0o600, dir_fd=to_fd)
@@ -320,7 +321,7 @@ def _copy(from_fd: int, from_name: str, to_fd: int, to_name: str) -> None:
                 while chunk:
                     chunk = chunk[posix.write(writing, chunk) :]
             posix.fchown(writing, status.st_uid, status.st_gid)
-            posix.fchmod(writing, status.st_mode & 0o7777)
+            posix.fchmod(writing, S_IMODE(status.st_mode))
         finally:
             posix.close(writing)
     finally:

@@ -2,12 +2,13 @@
 
 import posix
 import sys
+from _stat import S_ISREG
 
 from ..errors import ShimError, reason
 from ..launch import execute
 from ..spec import config as configuration
 from ..system import syscalls
-from ..system.walk import S_IFMT, S_IFREG, resolve, trusted_uids
+from ..system.walk import resolve, trusted_uids
 
 _READ = posix.O_RDONLY | posix.O_CLOEXEC
 
@@ -29,7 +30,7 @@ def open_packaged(config: configuration.Config, what: str) -> int:
         found = resolve(path, "packaged_helper", trusted) if sys.platform == "linux" else None
         fd = posix.open(path, _READ) if found is None else found.fd
         status = posix.fstat(fd)
-        if status.st_mode & S_IFMT != S_IFREG:
+        if not S_ISREG(status.st_mode):
             raise ShimError(f"packaged_helper {path!r} is no regular file")
         others = found is not None and (found.controller is not None or found.users_own)
         if others or status.st_uid not in trusted or status.st_mode & 0o022:

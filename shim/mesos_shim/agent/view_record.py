@@ -4,7 +4,9 @@ The record of `ps` and `usage` is best effort. A join is not: without this file 
 container whose parent has a damaged one is refused. Only the agent, who makes the directory, and we may write there.
 """
 
+import errno
 import posix
+from _stat import S_IMODE, S_ISREG
 
 from ..errors import ShimError, reason
 from ..plan.model import Plan
@@ -56,7 +58,7 @@ def open_directory(runtime: str) -> int:
     if status.st_uid not in (0, posix.geteuid()) or others:
         posix.close(fd)
         raise ShimError(
-            f"{runtime}: owned by uid {status.st_uid}, mode {status.st_mode & 0o7777:04o}: others than the agent can "
+            f"{runtime}: owned by uid {status.st_uid}, mode {S_IMODE(status.st_mode):04o}: others than the agent can "
             "write there what a DEBUG container joins"
         )
     return fd
@@ -89,7 +91,7 @@ def write(directory: int, made: Plan, helper: "tuple[int, int]", anchor: "tuple[
         fd = posix.open(NAME, flags, 0o600, dir_fd=directory)
         try:
             if posix.write(fd, data) != len(data):
-                raise OSError(28, "no space left")
+                raise OSError(errno.ENOSPC, "no space left")
         finally:
             posix.close(fd)
     except OSError as error:
@@ -113,7 +115,7 @@ def read(runtime: str) -> "View | None":
         posix.close(directory)
     try:
         status = posix.fstat(fd)
-        if status.st_mode & 0o170000 != 0o100000 or status.st_uid not in (0, posix.geteuid()):
+        if not S_ISREG(status.st_mode) or status.st_uid not in (0, posix.geteuid()):
             raise ShimError(f"{path}: not a file of the agent's")
         value = strict_json.parse(posix.read(fd, strict_json.MAX_BYTES), path)
     except OSError as error:

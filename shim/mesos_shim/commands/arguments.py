@@ -3,6 +3,7 @@
 They are read by hand: `import argparse` costs more than a whole launch.
 """
 
+import errno
 import posix
 
 from ..errors import ShimError, reason
@@ -11,7 +12,6 @@ from ..spec import container_info
 from ..spec.request import OPERATOR, LaunchRequest, check_id
 from ..system import strict_json
 
-_EBADF = 9
 _FLAGS = {"--supervise": "supervise", "--rm": "remove", "--json": "json"}
 _VALUES = (
     "--container-info",
@@ -177,7 +177,7 @@ def _descriptor(value: str, name: str) -> int:
         raise ShimError(f"{name}: {value!r} is not a file descriptor")
     fd = int(value)
     if not _is_open(fd):
-        raise ShimError(f"{name}: descriptor {fd}: {posix.strerror(_EBADF)}")
+        raise ShimError(f"{name}: descriptor {fd}: {posix.strerror(errno.EBADF)}")
     return fd
 
 

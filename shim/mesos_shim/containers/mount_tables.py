@@ -1,5 +1,6 @@
 """Who has a directory mounted: every mount table that can be read here."""
 
+import errno
 import os
 import re
 from typing import Optional
@@ -57,6 +58,6 @@ class MountTables:
         except (FileNotFoundError, ProcessLookupError):
             return  # it has ended
         except OSError as error:
-            if error.errno != 22:  # EINVAL: a zombie has no mount table
+            if error.errno != errno.EINVAL:  # a zombie has no mount table
                 start = proc.start_time(pid)
                 self._unreadable.append(_NOW if start is None else start)

@@ -11,6 +11,7 @@ meets there is the task's doing (threats 27). So nothing is taken as the process
 - after the last was opened the process is asked once more, whether all are still its own and it still runs.
 """
 
+import errno
 import posix
 
 from ..errors import ShimError, reason
@@ -18,7 +19,6 @@ from ..system import proc, syscalls
 
 # All but that of users. Those that the shim never makes are joined too, where the container's process has them.
 KINDS = ("mnt", "pid", "ipc", "net", "uts", "cgroup", "time")
-_ESRCH = 3
 
 
 def open_those_of(
@@ -53,7 +53,7 @@ def open_those_of(
         _close(found)
         if isinstance(error, ShimError):
             raise
-        if isinstance(error, FileNotFoundError) or error.errno == _ESRCH:
+        if isinstance(error, FileNotFoundError) or error.errno == errno.ESRCH:
             raise ShimError(f"{what} has ended") from None
         raise ShimError(f"{what} its namespaces: {reason(error)}") from None
     finally:

@@ -4,8 +4,10 @@ One small JSON file in the state directory, /run/mesos-shim for root and the use
 it is best effort (plan.BEST_EFFORT): a full or missing /run must not stop a launch, but it is said.
 """
 
+import errno
 import posix
 import sys
+from _stat import S_IMODE
 
 from ..errors import ShimError, reason
 from ..system import paths, strict_json
@@ -13,7 +15,6 @@ from ..system.proc import start_time
 
 VERSION = 1
 STATE_OF_ROOT = "/run/mesos-shim" if sys.platform == "linux" else "/var/run/mesos-shim"
-_EFBIG, _EILSEQ = 27, 84
 _DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 
 
@@ -56,7 +57,7 @@ def open_place(state: str) -> Place:
             if depth == len(parts) and status.st_mode & 0o077:
                 _close_to_others(fd, path)
         return Place(state, fd, parts[depth:])
-    raise FileNotFoundError(2, f"no directory {paths.join(parts[:-2])}")
+    raise FileNotFoundError(errno.ENOENT, f"no directory {paths.join(parts[:-2])}")
 
 
 def _close_to_others(fd: int, path: str) -> None:
@@ -78,7 +79,8 @@ def _check_owner(fd: int, path: str) -> "posix.stat_result":
     status = posix.fstat(fd)
     if status.st_uid != posix.geteuid() or status.st_mode & 0o022:
         posix.close(fd)
-        raise PermissionError(1, f"{path} belongs to uid {status.st_uid} with mode {status.st_mode & 0o7777:04o}")
+        mode = f"{S_IMODE(status.st_mode):04o}"
+        raise PermissionError(errno.EPERM, f"{path} belongs to uid {status.st_uid} with mode {mode}")
     return status
 
 
@@ -117,7 +119,7 @@ def write(place: Place, record: "dict[str, object]", named: bool = False) -> Non
         data = strict_json.dump(record).encode("ascii") + b"\n"
         _check_readable(data)
         if posix.write(file, data) != len(data):
-            raise OSError(28, "no space left for the record")
+            raise OSError(errno.ENOSPC, "no space left for the record")
         posix.fchmod(file, 0o600)
         posix.rename(temporary, name, src_dir_fd=fd, dst_dir_fd=fd)
     except BaseException:
@@ -130,12 +132,12 @@ def write(place: Place, record: "dict[str, object]", named: bool = False) -> Non
 def _check_readable(data: bytes) -> None:
     """Raise OSError for what registry.py would not read back: nobody would know of that container, nor be told so."""
     if len(data) > strict_json.MAX_BYTES:
-        raise OSError(_EFBIG, f"it would have {len(data)} bytes, and no reader takes so many")
+        raise OSError(errno.EFBIG, f"it would have {len(data)} bytes, and no reader takes so many")
     if b"\\ud" in data:  # a character above U+FFFF, or half of one, which stands for a byte that is no UTF-8
         try:
             strict_json.parse(data, "record")
         except ShimError:
-            raise OSError(_EILSEQ, "a name in it, the sandbox's or a volume's, is no UTF-8") from None
+            raise OSError(errno.EILSEQ, "a name in it, the sandbox's or a volume's, is no UTF-8") from None
 
 
 def remove(place: Place, container_id: str, of: "dict[str, object]") -> None:

@@ -232,7 +232,8 @@ def open_directory(state: str, name: str = "containers") -> "int | None":
     if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
         os.close(fd)
         raise ShimError(
-            f"{path}: owned by uid {status.st_uid}, mode {status.st_mode & 0o7777:04o}: others can write records there"
+            f"{path}: owned by uid {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}: "
+            "others can write records there"
         )
     return fd
 

@@ -9,6 +9,7 @@ It is a user's tree, looked at for all: it has a bound, beyond which there is no
 may never answer: an attribute of what is mounted there is taken as the kernel has it at hand.
 """
 
+import errno
 import os
 import stat
 import struct
@@ -26,11 +27,10 @@ _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # What lies on the way need not be readable (O_PATH is not on macOS).
 _SEARCH = _OPEN | getattr(os, "O_PATH", 0)
 # No descriptor is left, to us or on the host: what was not looked at is not nothing.
-_EXHAUSTED = (24, 23)  # EMFILE, ENFILE
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE)
 MAX_SECONDS = 30.0
 MAX_ENTRIES = 5_000_000
 MAX_DEPTH = 100_000
-_E2BIG = 7
 
 
 class _Level:
@@ -115,11 +115,11 @@ class _Walk:
     def _count(self) -> None:
         self._entries += 1
         if self._entries > MAX_ENTRIES:
-            raise OSError(_E2BIG, f"more than {MAX_ENTRIES} files")
+            raise OSError(errno.E2BIG, f"more than {MAX_ENTRIES} files")
         if len(self._levels) > MAX_DEPTH:
-            raise OSError(_E2BIG, f"more than {MAX_DEPTH} directories deep")
+            raise OSError(errno.E2BIG, f"more than {MAX_DEPTH} directories deep")
         if time.monotonic() > self._end:
-            raise OSError(_E2BIG, f"not counted within {MAX_SECONDS:g} s")
+            raise OSError(errno.E2BIG, f"not counted within {MAX_SECONDS:g} s")
 
     def close(self) -> None:
         os.close(self._here)
@@ -267,7 +267,7 @@ def _open(name: str, directory: int) -> "int | None":
 
 def _gone(error: OSError) -> None:
     """Take the error for one of a tree that others change and protect, unless it is ours."""
-    if error.errno in (*_EXHAUSTED, _E2BIG):
+    if error.errno in (*_EXHAUSTED, errno.E2BIG):
         raise error
 
 

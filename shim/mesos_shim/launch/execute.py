@@ -1,6 +1,7 @@
 """From our process to the command: ids, descriptors, signals and environment as the caller gave them, then exec."""
 
 import _signal
+import errno
 import posix
 import sys
 
@@ -16,7 +17,6 @@ MAXRSS_UNIT = 1024 if sys.platform == "linux" else 1
 # The directory of one's own open descriptors.
 _OPEN = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
 _COERCED = (b"C.UTF-8", b"C.utf8", b"UTF-8")  # PEP 538
-_ENOENT, _EBADF, _EACCES, _ENOTDIR = 2, 9, 13, 20
 
 
 def environment() -> "dict[bytes, bytes]":
@@ -80,14 +80,15 @@ def keep_only(keep: "list[int]") -> None:
     try:
         syscalls.close_range(3, -1, syscalls.CLOSE_RANGE_CLOEXEC)
     except OSError as error:
-        if error.errno not in (*syscalls.ABSENT, 22):  # EINVAL: Linux 5.9 and 5.10 have the call without the flag
+        # EINVAL: Linux 5.9 and 5.10 have the call without the flag.
+        if error.errno not in (*syscalls.ABSENT, errno.EINVAL):
             raise
         for name in posix.listdir(_OPEN):
             if int(name) > 2:
                 try:
                     posix.set_inheritable(int(name), False)
                 except OSError as error:
-                    if error.errno != _EBADF:  # the descriptor that listed them
+                    if error.errno != errno.EBADF:  # the descriptor that listed them
                         raise
     for fd in keep:
         posix.set_inheritable(fd, True)
@@ -160,10 +161,10 @@ def command(
         try:
             return start(candidate, arguments, variables)
         except OSError as error:
-            if error.errno in (_ENOENT, _ENOTDIR):
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 continue
             denied = error
-            if error.errno != _EACCES:
+            if error.errno != errno.EACCES:
                 break
     if denied is not None:
         raise ShimError(f"command {name!r}: {reason(denied)}", EXIT_NOT_EXECUTABLE)

@@ -1,12 +1,13 @@
 """The places of mounts that lie inside another mount of the same view: made, looked for, opened."""
 
 import posix
+from _stat import S_IFDIR, S_ISDIR, S_ISLNK
 
 from ..errors import ShimError, reason
 from ..plan.model import AGENTS, Mount, Plan
 from ..system import paths, syscalls, walk
 from ..system.credentials import with_rights_of
-from ..system.walk import S_IFDIR, S_IFLNK, S_IFMT, Status
+from ..system.walk import Status
 from . import sources
 
 _DIRECTORY = syscalls.O_PATH | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
@@ -59,7 +60,7 @@ def open_inside(tree: int, mount: Mount, parent: Mount) -> int:
             child = walk.step(fd, name, syscalls.O_PATH, within_mount=False)
             posix.close(fd)
             fd = child
-        if (posix.fstat(fd).st_mode & S_IFMT == S_IFDIR) != (mount.covers.kind == S_IFDIR) or _is_link(fd):
+        if S_ISDIR(posix.fstat(fd).st_mode) != (mount.covers.kind == S_IFDIR) or _is_link(fd):
             raise ShimError(f"{mount.what}: {mount.target!r} was replaced in {parent.what}")
         result, fd = fd, -1
         return result
@@ -71,4 +72,4 @@ def open_inside(tree: int, mount: Mount, parent: Mount) -> int:
 
 
 def _is_link(fd: int) -> bool:
-    return posix.fstat(fd).st_mode & S_IFMT == S_IFLNK
+    return S_ISLNK(posix.fstat(fd).st_mode)

@@ -6,6 +6,7 @@ ends the launch; the namespace goes with the process, so the host is as it was.
 """
 
 import posix
+from _stat import S_IFMT, S_IMODE
 
 from ..errors import ShimError, reason
 from ..plan.model import AGENTS, HIDE, KEEP, PASS, TMPFS, Mount, Plan
@@ -13,7 +14,7 @@ from ..plan.mounts import mirrored_levels
 from ..system import syscalls
 from ..system.credentials import open_as
 from ..system.mounts import Mounts
-from ..system.walk import OPEN_STEP, S_IFMT, Resolved, Status
+from ..system.walk import OPEN_STEP, Resolved, Status
 from . import execute, sources
 from .namespaces import leave_host
 
@@ -159,7 +160,7 @@ def _open_passed(mount: Mount, plan: Plan) -> int:
         plan.warnings.append(f"{mount.what}: stays hidden: {reason(error)}")
         return -1
     status, judged = posix.fstat(fd), mount.covers.status
-    if (status.st_uid, status.st_mode & S_IFMT) != (judged.st_uid, judged.st_mode & S_IFMT):
+    if (status.st_uid, S_IFMT(status.st_mode)) != (judged.st_uid, S_IFMT(judged.st_mode)):
         posix.close(fd)
         plan.warnings.append(f"{mount.what}: stays hidden: replaced by another's while the launch was being prepared")
         return -1
@@ -214,7 +215,7 @@ def _source(mount: Mount) -> sources.Source:
 
 def _new_tmpfs(mount: Mount, plan: Plan, mounts: Mounts) -> int:
     covers = mount.covers.status
-    options = {"mode": f"{covers.st_mode & 0o7777:o}"}
+    options = {"mode": f"{S_IMODE(covers.st_mode):o}"}
     if not plan.new_user_namespace:
         options.update(uid=str(covers.st_uid), gid=str(covers.st_gid))
     options["size"] = mount.size or "1m"

@@ -1,5 +1,6 @@
 """The way of a launch, top to bottom: request, facts, plan, own view, record, exec."""
 
+import errno
 import posix
 import sys
 
@@ -109,7 +110,7 @@ def settle(request: LaunchRequest, made: model.Plan, place: "record.Place | None
             described = description.describe(made, request.executor_id, request.framework_id)
             # Without it nobody could tell this process from a later one of its pid; macOS has none.
             if described["start_time"] is None and sys.platform == "linux":
-                raise OSError(2, "no start time in /proc/self/stat")
+                raise OSError(errno.ENOENT, "no start time in /proc/self/stat")
             made.recorded = described
             record.write(place, described, _is_named(request))
         except OSError as error:
@@ -139,7 +140,7 @@ def name_in_record(made: model.Plan, pid: int) -> None:
     started = proc.start_time(pid)
     try:
         if started is None:
-            raise OSError(2, f"no start time in /proc/{pid}/stat")
+            raise OSError(errno.ENOENT, f"no start time in /proc/{pid}/stat")
         made.recorded.update(pid=pid, start_time=started)
         record.write(made.record_place, made.recorded)
     except OSError as error:

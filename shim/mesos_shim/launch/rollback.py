@@ -6,6 +6,7 @@ by now. Nothing of anybody's is lost with an empty directory that he put in the 
 """
 
 import posix
+from _stat import S_IMODE, S_ISDIR, S_ISREG
 
 from ..system import syscalls
 from . import sources
@@ -17,8 +18,6 @@ if False:  # for the type checker alone: no launch imports typing
 MADE = "made"  # descriptor of the directory, name
 DRESSED = "dressed"  # descriptor, owner, group, mode, attributes: a directory that was there already
 ATTACHED = "attached"  # descriptor of the mount
-
-_S_IFMT, _S_IFDIR, _S_IFREG = 0o170000, 0o040000, 0o100000
 
 
 def take_back(notes: "list[tuple[object, ...]]") -> None:
@@ -33,10 +32,10 @@ def take_back(notes: "list[tuple[object, ...]]") -> None:
 
 def _unmake(directory: int, name: str) -> None:
     status = posix.stat(name, dir_fd=directory, follow_symlinks=False)
-    if status.st_mode & _S_IFMT == _S_IFDIR:
+    if S_ISDIR(status.st_mode):
         if not sources.is_anothers(directory, name):
             posix.rmdir(name, dir_fd=directory)  # only an empty one goes, and only an empty one can be ours
-    elif status.st_mode & _S_IFMT == _S_IFREG and status.st_size == 0 and status.st_uid == posix.geteuid():
+    elif S_ISREG(status.st_mode) and status.st_size == 0 and status.st_uid == posix.geteuid():
         posix.unlink(name, dir_fd=directory)
 
 
@@ -49,7 +48,7 @@ def _undress(fd: int, uid: int, gid: int, mode: int, attributes: "dict[str, byte
                 posix.removexattr(fd, name)
         except OSError:
             continue  # there is none to remove
-    posix.fchmod(fd, mode & 0o7777)
+    posix.fchmod(fd, S_IMODE(mode))
     posix.fchown(fd, uid, gid)
 
 

@@ -5,7 +5,9 @@ for ourselves, opened, checked to be ours and empty, and only then given its own
 it is noted, so that a launch that fails further on can take it back (launch/rollback.py).
 """
 
+import errno
 import posix
+from _stat import S_IMODE, S_ISUID, S_ISVTX
 
 from ..errors import ShimError, reason
 from ..system import syscalls, walk
@@ -24,7 +26,6 @@ _NEW = b"\0new"
 
 _ACCESS_LISTS = ("system.posix_acl_access", "system.posix_acl_default")
 _LABEL = "security.selinux"
-_EPERM, _EACCES, _ENODATA, _ENOSYS, _ENOTSUP = 1, 13, 61, 38, 95
 
 _OPEN_DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC | posix.O_NONBLOCK
 
@@ -52,7 +53,11 @@ def open_or_report(sandbox: int, parts: "list[str]", what: str) -> "tuple[int, l
 
 def _refusal(error: OSError, parts: "list[str]", what: str) -> ShimError:
     path = "/".join(parts)
-    explanations = {20: "is a link or not a directory", 40: "is a symbolic link", 18: "is a mount of its own"}
+    explanations = {
+        errno.ENOTDIR: "is a link or not a directory",
+        errno.ELOOP: "is a symbolic link",
+        errno.EXDEV: "is a mount of its own",
+    }
     return ShimError(f"{what}: {path!r} in the sandbox {explanations.get(error.errno or 0, reason(error))}")
 
 
@@ -144,8 +149,8 @@ def _is_bare(fd: int, wanted: "Status | None" = None) -> bool:
     status = posix.fstat(fd)
     if status.st_uid != posix.geteuid():
         return False
-    killed = wanted is not None and wanted.uid != status.st_uid and (wanted.mode ^ status.st_mode) & 0o7777 == 0
-    return (killed or not status.st_mode & 0o5077) and is_empty(fd)
+    killed = wanted is not None and wanted.uid != status.st_uid and S_IMODE(wanted.mode ^ status.st_mode) == 0
+    return (killed or not status.st_mode & (S_ISUID | S_ISVTX | 0o077)) and is_empty(fd)
 
 
 def _finish_level(child: int, made: bool, wanted: "Status | None", plan: "Plan", wanted_fd: int = -1) -> None:
@@ -243,8 +248,8 @@ def _has_aged(fd: int, source: Source) -> bool:
     if not is_empty(fd):
         raise ShimError(
             f"{source.place} is of an earlier launch: uid {status.st_uid}, gid {status.st_gid}, mode "
-            f"{status.st_mode & 0o7777:04o}, but {source.target!r} has uid {wanted.uid}, gid {wanted.gid}, mode "
-            f"{wanted.mode & 0o7777:04o} by now; remove it, or launch in another sandbox"
+            f"{S_IMODE(status.st_mode):04o}, but {source.target!r} has uid {wanted.uid}, gid {wanted.gid}, mode "
+            f"{S_IMODE(wanted.mode):04o} by now; remove it, or launch in another sandbox"
         )
     return True
 
@@ -260,7 +265,7 @@ def is_anothers(directory: int, name: str) -> bool:
         path = f"/proc/self/fd/{directory}/{name}"
         return not posix.getxattr(path, mark_name(), follow_symlinks=False).endswith(_NEW)
     except OSError as error:
-        if error.errno in (_ENODATA, _ENOTSUP):
+        if error.errno in (errno.ENODATA, errno.ENOTSUP):
             return False
         raise
 
@@ -289,7 +294,7 @@ def _dress(fd: int, wanted: "Status | None", plan: "Plan", wanted_fd: int = -1) 
     lists: dict[str, bytes | None] = dict.fromkeys(_ACCESS_LISTS)
     label, mode = None, 0o755
     if wanted is not None:
-        mode = wanted.mode & 0o7777
+        mode = S_IMODE(wanted.mode)
         opened = _open_level(wanted) if wanted_fd < 0 else -1
         try:
             source = opened if wanted_fd < 0 else wanted_fd
@@ -311,7 +316,7 @@ def _dress(fd: int, wanted: "Status | None", plan: "Plan", wanted_fd: int = -1) 
 def _check_looks(fd: int, mode: int, lists: "dict[str, bytes | None]") -> None:
     """Whether the file system did as it was told, while nobody but root may change it again. Raises ShimError."""
     status = posix.fstat(fd)
-    looks = (status.st_uid, status.st_gid, status.st_mode & 0o7777, {name: _read(fd, name) for name in lists})
+    looks = (status.st_uid, status.st_gid, S_IMODE(status.st_mode), {name: _read(fd, name) for name in lists})
     if looks != (0, 0, mode, lists):
         raise ShimError(
             f"the file system of the sandbox does not keep what a directory was given: uid {looks[0]}, gid {looks[1]}, "
@@ -325,7 +330,7 @@ def _copy_label(fd: int, label: "bytes | None", root: bool, plan: "Plan") -> Non
     try:
         posix.setxattr(fd, _LABEL, label)
     except OSError as error:
-        if root or error.errno not in (_EPERM, _EACCES):
+        if root or error.errno not in (errno.EPERM, errno.EACCES):
             raise
         plan.warnings.append(f"SELinux label {label.rstrip(bytes(1))!r} could not be copied: {reason(error)}")
 
@@ -347,7 +352,7 @@ def _read(fd: int, name: str) -> "bytes | None":
     try:
         return posix.getxattr(fd, name)
     except OSError as error:
-        if error.errno in (_ENODATA, _ENOTSUP, _EPERM, _ENOSYS):
+        if error.errno in (errno.ENODATA, errno.ENOTSUP, errno.EPERM, errno.ENOSYS):
             return None
         raise
 
@@ -357,7 +362,7 @@ def _read_path(fd: int, name: str) -> "bytes | None":
     try:
         return posix.getxattr(f"/proc/self/fd/{fd}", name)
     except OSError as error:
-        if error.errno in (_ENODATA, _ENOTSUP, _EPERM, _ENOSYS):
+        if error.errno in (errno.ENODATA, errno.ENOTSUP, errno.EPERM, errno.ENOSYS):
             return None
         raise
 
@@ -369,5 +374,5 @@ def _write(fd: int, name: str, value: "bytes | None") -> None:
     try:
         posix.removexattr(fd, name)
     except OSError as error:
-        if error.errno not in (_ENODATA, _ENOTSUP):
+        if error.errno not in (errno.ENODATA, errno.ENOTSUP):
             raise

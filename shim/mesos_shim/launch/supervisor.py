@@ -3,6 +3,7 @@
 The parent imports nothing after the fork and keeps no descriptor of the command's.
 """
 
+import errno
 import posix
 import sys
 
@@ -357,7 +358,7 @@ def tell(request: LaunchRequest, event: "dict[str, object]") -> None:
         poll = select.poll()
         poll.register(request.status_fd, select.POLLOUT)
         if not poll.poll(_PATIENCE_MS):
-            raise BlockingIOError(11, "its reader does not read")
+            raise BlockingIOError(errno.EAGAIN, "its reader does not read")
         posix.write(request.status_fd, strict_json.dump(event).encode("ascii") + b"\n")
     except OSError as error:
         _warn(f"--status-fd {request.status_fd}: {reason(error)}")

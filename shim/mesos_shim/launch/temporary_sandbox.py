@@ -1,19 +1,20 @@
 """`--rm`: a sandbox for one launch, made where none was given, and removed with all that is in it."""
 
+import errno
 import posix
 import sys
+from _stat import S_IFDIR
 
 from ..errors import ShimError, reason
 from ..spec.request import LaunchRequest
 from ..system import credentials, remove_tree
 from ..system.syscalls import O_PATH
-from ..system.walk import S_IFDIR, Resolved, resolve, trusted_uids, would_be
+from ..system.walk import Resolved, resolve, trusted_uids, would_be
 
 # On disk, for a sandbox can be large; sticky, so that nobody renames it.
 _PLACES = ("/var/tmp", "/tmp")  # noqa: S108
 # What stands for a name that only a launch chooses.
 _UNKNOWN = "mesos-shim-XXXXXXXXXXXXXXXX"
-_EACCES, _EROFS = 13, 30
 _DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
 
 
@@ -26,7 +27,7 @@ def planned(request: LaunchRequest) -> Resolved:
             read_only = posix.statvfs(place).f_flag & posix.ST_RDONLY
             if posix.access(place, posix.W_OK | posix.X_OK):
                 return _planned_in(place, owner)
-            why = posix.strerror(_EROFS if read_only else _EACCES)
+            why = posix.strerror(errno.EROFS if read_only else errno.EACCES)
         except OSError as error:
             why = reason(error)
     raise _nowhere(why)

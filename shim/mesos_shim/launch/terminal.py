@@ -13,6 +13,7 @@ the new terminal but to copy it.
 """
 
 import _signal
+import errno
 import fcntl
 import posix
 import select
@@ -37,7 +38,6 @@ _SIZE = 65536
 _LAST_READS = 16
 # In the background nothing announces that the terminal is ours again (bash's fg sends no signal to a running job).
 _LOOK_AGAIN_MS = 500
-_ENXIO, _ENOENT, _ENODEV = 6, 2, 19
 
 
 def separate(owner: int) -> None:
@@ -172,7 +172,7 @@ def _controlling() -> int:
     try:
         return _above_standard(posix.open("/dev/tty", posix.O_RDWR | posix.O_NOCTTY | posix.O_CLOEXEC))
     except OSError as error:
-        if error.errno in (_ENXIO, _ENOENT, _ENODEV):
+        if error.errno in (errno.ENXIO, errno.ENOENT, errno.ENODEV):
             return -1
         raise ShimError(f"/dev/tty: {reason(error)}") from None
 

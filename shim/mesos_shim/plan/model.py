@@ -3,10 +3,12 @@
 `explain` prints exactly this; `view` carries it out. Nothing here makes a system call.
 """
 
+from _stat import S_IFDIR, S_IFREG, S_IFSOCK
+
 from ..errors import ShimError
 from ..spec.container_info import Volume
 from ..system.credentials import Identity
-from ..system.walk import S_IFDIR, S_IFREG, S_IFSOCK, Resolved
+from ..system.walk import Resolved
 
 if False:  # for the type checker alone: no launch imports typing
     from typing import Callable

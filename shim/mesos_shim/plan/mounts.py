@@ -1,9 +1,11 @@
 """Arranges the mounts of a plan: parents before children, the sandbox kept visible, nothing twice."""
 
+from _stat import S_IFDIR, S_IFREG
+
 from ..errors import ShimError
 from ..spec.container_info import Volume
 from ..system import paths
-from ..system.walk import S_IFDIR, S_IFREG, Resolved, Status
+from ..system.walk import Resolved, Status
 from .model import AGENTS, BIND, HIDE, KEEP, NOEXEC, OPEN, PASS, PRIVATE, STICKY, TMPFS, Facts, Mount
 from .privileges import kept_by_root
 

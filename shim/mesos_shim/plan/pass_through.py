@@ -5,6 +5,7 @@ without the risk that nobody answers (system/guarded_walk.py), stays hidden, and
 """
 
 import posix
+from _stat import S_IFMT
 
 from ..errors import ShimError, reason
 from ..system import guarded_walk, paths
@@ -111,4 +112,4 @@ def _passable(path: str, facts: Facts, trusted: "tuple[int, ...]", hidden: "list
 
 
 def _may_pass(status: "posix.stat_result", user: Identity) -> bool:
-    return status.st_uid in (0, user.uid) and status.st_mode & 0o170000 in PASSABLE
+    return status.st_uid in (0, user.uid) and S_IFMT(status.st_mode) in PASSABLE

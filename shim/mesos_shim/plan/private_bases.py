@@ -6,9 +6,11 @@ A directory's name says which container it is, and which process made it, in whi
 gc can tell without a record whether anybody can still use it.
 """
 
+from _stat import S_IFDIR, S_IMODE
+
 from ..errors import ShimError
 from ..system import proc
-from ..system.walk import S_IFDIR, Missing, Resolved, resolve
+from ..system.walk import Missing, Resolved, resolve
 
 WHAT = "configuration: private_directories: base"
 
@@ -25,7 +27,7 @@ def base(path: str, trusted: "tuple[int, ...]") -> Resolved:
     if found.controller is not None or status.st_uid not in trusted:
         raise ShimError(f"{WHAT}: {path!r} belongs to uid {status.st_uid}; chown it to root")
     if status.st_mode & 0o022:  # with an access list the group's bits are its mask
-        raise ShimError(f"{WHAT}: {path!r}: mode {status.st_mode & 0o7777:04o} lets others write it; chmod go-w it")
+        raise ShimError(f"{WHAT}: {path!r}: mode {S_IMODE(status.st_mode):04o} lets others write it; chmod go-w it")
     return found
 
 

@@ -1,7 +1,9 @@
 """Decides what a view means for privileges: who could feed a set-id program, or root, with files of theirs."""
 
+from _stat import S_IFDIR, S_ISVTX
+
 from ..system.credentials import Identity
-from ..system.walk import S_IFDIR, S_ISVTX, Resolved
+from ..system.walk import Resolved
 from .model import CLOSED, OPEN, STICKY, Mount
 
 

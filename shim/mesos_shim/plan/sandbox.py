@@ -1,11 +1,12 @@
 """Finds the sandbox of a launch, and the agent's work_dir that it lies in."""
 
 import posix
+from _stat import S_IFDIR
 
 from ..errors import ShimError, reason
 from ..spec.request import LaunchRequest, sandbox_path
 from ..system import paths, syscalls
-from ..system.walk import S_IFDIR, Resolved, Status, resolve, user_behind
+from ..system.walk import Resolved, Status, resolve, user_behind
 
 
 def find(request: LaunchRequest, trusted: "tuple[int, ...]") -> Resolved:

@@ -6,12 +6,13 @@ counts: what else a user has in the sandbox stays hidden.
 """
 
 import posix
+from _stat import S_ISLNK
 
 from ..errors import ShimError, reason
 from ..spec.request import LaunchRequest
 from ..system import paths, walk
 from ..system.syscalls import O_PATH
-from ..system.walk import S_IFLNK, S_IFMT, Missing, resolve
+from ..system.walk import Missing, resolve
 from .model import Facts
 from .sandbox import work_dir_of
 
@@ -72,7 +73,7 @@ def _target(sandbox: int, name: str, trusted: "tuple[int, ...]") -> "str | None"
             posix.close(fd)
             fd = child
         status = posix.stat(last, dir_fd=fd, follow_symlinks=False)
-        if status.st_mode & S_IFMT != S_IFLNK or status.st_uid not in trusted:
+        if not S_ISLNK(status.st_mode) or status.st_uid not in trusted:
             return None
         text = posix.readlink(last, dir_fd=fd)
     except (OSError, ValueError):

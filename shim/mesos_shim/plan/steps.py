@@ -1,7 +1,8 @@
 """The steps of a launch as `explain` shows them."""
 
+from _stat import S_IFDIR, S_IMODE
+
 from ..system import paths
-from ..system.walk import S_IFDIR
 from .model import ENFORCED, NODEV, NOEXEC, NOSUID, Leaf, Mount, Plan, source_path
 
 _RESTRICTIONS = (("nosuid", NOSUID), ("nodev", NODEV), ("noexec", NOEXEC))
@@ -73,7 +74,7 @@ def _creation(path: str, mount: Mount, plan: Plan) -> "dict[str, object]":
     return {
         "action": "create",
         "target": path,
-        "mode": f"{status.st_mode & 0o7777:04o}",
+        "mode": f"{S_IMODE(status.st_mode):04o}",
         "uid": plan.user.uid if plan.new_user_namespace else status.st_uid,
         "gid": plan.user.gid if plan.new_user_namespace else status.st_gid,
     }

@@ -5,6 +5,7 @@ to root or to the caller and must not be writable by anyone else (threats 15).
 """
 
 import posix
+from _stat import S_IMODE, S_ISREG
 
 from ..errors import ShimError, reason
 from ..system import paths, strict_json
@@ -19,9 +20,6 @@ USAGE_ONLY = "usage-only"
 
 # Linux; elsewhere a file is opened for reading at once.
 O_PATH: int = getattr(posix, "O_PATH", 0)
-
-_S_IFMT = 0o170000
-_S_IFREG = 0o100000
 
 
 class Config:
@@ -86,7 +84,7 @@ def _read_trusted(path: str, required: bool) -> "bytes | None":
             raise ShimError(f"configuration {path}: owned by uid {status.st_uid}; chown it to root")
         if status.st_mode & 0o022:
             raise ShimError(
-                f"configuration {path}: mode {status.st_mode & 0o7777:04o} lets others write it; chmod go-w it"
+                f"configuration {path}: mode {S_IMODE(status.st_mode):04o} lets others write it; chmod go-w it"
             )
         return read_all(fd, strict_json.MAX_BYTES, where)
     except OSError as error:
@@ -109,7 +107,7 @@ def open_regular(path: str, where: str) -> int:
     except OSError as error:
         raise ShimError(f"{where}: {reason(error)}") from None
     try:
-        if posix.fstat(pinned).st_mode & _S_IFMT != _S_IFREG:
+        if not S_ISREG(posix.fstat(pinned).st_mode):
             raise ShimError(f"{where}: not a regular file")
         return posix.open(f"/proc/self/fd/{pinned}" if O_PATH else path, posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError as error:

@@ -5,13 +5,14 @@ a hybrid. Sources: cgroups(7), Documentation/admin-guide/cgroup-v1 and cgroup-v2
 """
 
 import _signal
+import errno
 import posix
+from _stat import S_ISDIR
 
 from ..errors import ShimError, reason
 from . import paths, proc
 
 DIRECTORY = "mesos-shim"
-_EBUSY = 16
 _WRITE = posix.O_WRONLY | posix.O_CLOEXEC
 _RETRIES = 50
 # Of one container: its user may be allowed to make groups in it.
@@ -183,7 +184,7 @@ def _rmdir(directory: str) -> bool:
         except FileNotFoundError:
             return True
         except OSError as error:
-            if error.errno != _EBUSY or _members(directory):
+            if error.errno != errno.EBUSY or _members(directory):
                 return False
         # The last process has ended, but its group does not know it yet: a few milliseconds.
         _signal.sigtimedwait((), 0.002)
@@ -217,7 +218,7 @@ def _members(directory: str) -> bool:
 
 def _is_directory(path: str) -> bool:
     try:
-        return posix.lstat(path).st_mode & 0o170000 == 0o040000
+        return S_ISDIR(posix.lstat(path).st_mode)
     except OSError:
         return False
 

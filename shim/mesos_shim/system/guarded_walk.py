@@ -7,11 +7,10 @@ which mount it is on. So a name is looked at only once that is known, and by tha
 Imports nothing of ours: release.py, which runs alone, uses it as well.
 """
 
+import errno
 import posix
 
 _STEP = getattr(posix, "O_PATH", 0) | posix.O_NOFOLLOW | posix.O_CLOEXEC
-_EOPNOTSUPP = 95
-_ENOSYS = 38
 
 
 def step(fd: int, name: str) -> int:
@@ -49,7 +48,7 @@ def mount_id(fd: int) -> int:
     for line in read_all(f"/proc/self/fdinfo/{fd}").splitlines():
         if line.startswith(b"mnt_id:"):
             return int(line[7:])
-    raise OSError(_ENOSYS, "/proc/self/fdinfo: no mnt_id; the kernel is older than 3.15")
+    raise OSError(errno.ENOSYS, "/proc/self/fdinfo: no mnt_id; the kernel is older than 3.15")
 
 
 def _refuse_users(mount: int) -> None:
@@ -57,9 +56,9 @@ def _refuse_users(mount: int) -> None:
     for line in read_all("/proc/self/mountinfo").splitlines():
         if line.startswith(b"%d " % mount):
             if line.rpartition(b" - ")[2].startswith(b"fuse"):
-                raise OSError(_EOPNOTSUPP, "a FUSE mount, which may never answer")
+                raise OSError(errno.EOPNOTSUPP, "a FUSE mount, which may never answer")
             return
-    raise OSError(_EOPNOTSUPP, "a mount that has just gone")
+    raise OSError(errno.EOPNOTSUPP, "a mount that has just gone")
 
 
 def read_all(path: str) -> bytes:

@@ -5,14 +5,13 @@ Every path handed to mount(2) is `/proc/self/fd/N`: nobody can rename what that 
 refused; there is no silent half (threats 13).
 """
 
+import errno
 import posix
+from _stat import S_ISDIR, S_ISLNK
 
 from ..errors import ShimError, reason
 from . import syscalls
 from .guarded_walk import mount_id, read_all
-
-_EXDEV, _ENOTDIR, _ELOOP = 18, 20, 40
-_S_IFMT, _S_IFLNK, _S_IFDIR = 0o170000, 0o120000, 0o040000
 
 # mount(2): a remount sets exactly the flags that it is given, so those that are there must be given again.
 _OPTIONS = {
@@ -30,8 +29,8 @@ def step_without_link(fd: int, name: str, flags: int) -> int:
     """What openat2 with RESOLVE_BENEATH and NO_SYMLINKS does for one component."""
     child = posix.open(name, flags | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=fd)
     try:
-        if posix.fstat(child).st_mode & _S_IFMT == _S_IFLNK:
-            raise OSError(_ELOOP, posix.strerror(_ELOOP))
+        if S_ISLNK(posix.fstat(child).st_mode):
+            raise OSError(errno.ELOOP, posix.strerror(errno.ELOOP))
     except BaseException:
         posix.close(child)
         raise
@@ -44,12 +43,12 @@ def step_within_mount(fd: int, name: str, flags: int) -> int:
     child = posix.open(name, syscalls.O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=fd)
     try:
         if mount_id(child) != mount_id(fd):
-            raise OSError(_EXDEV, posix.strerror(_EXDEV))
-        kind = posix.fstat(child).st_mode & _S_IFMT
-        if kind == _S_IFLNK:
-            raise OSError(_ELOOP, posix.strerror(_ELOOP))
-        if flags & posix.O_DIRECTORY and kind != _S_IFDIR:
-            raise OSError(_ENOTDIR, posix.strerror(_ENOTDIR))
+            raise OSError(errno.EXDEV, posix.strerror(errno.EXDEV))
+        mode = posix.fstat(child).st_mode
+        if S_ISLNK(mode):
+            raise OSError(errno.ELOOP, posix.strerror(errno.ELOOP))
+        if flags & posix.O_DIRECTORY and not S_ISDIR(mode):
+            raise OSError(errno.ENOTDIR, posix.strerror(errno.ENOTDIR))
         if flags & syscalls.O_PATH:
             return child
         opened = posix.open(f"/proc/self/fd/{child}", flags & ~posix.O_NOFOLLOW | posix.O_CLOEXEC)
@@ -130,7 +129,7 @@ class Staging:
     def clone(self, source: int, read_only: bool, propagation: int, restrictions: int = 0) -> int:
         """As syscalls.open_tree with OPEN_TREE_CLONE and AT_RECURSIVE, then syscalls.mount_setattr."""
         status = posix.fstat(source)
-        name, place = self._place(status.st_mode & _S_IFMT == _S_IFDIR)
+        name, place = self._place(S_ISDIR(status.st_mode))
         if (status.st_dev, status.st_ino) == self._covered:
             raise ShimError(f"{_PLACE} cannot be a volume's source on a kernel without open_tree")
         syscalls.mount(f"/proc/self/fd/{source}", f"/proc/self/fd/{place}", None, syscalls.MS_BIND | syscalls.MS_REC)

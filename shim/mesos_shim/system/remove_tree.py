@@ -9,6 +9,7 @@ answer. And whoever adds to the tree as fast as it goes does not keep us for eve
 is left then is left to the next time.
 """
 
+import errno
 import posix
 import sys
 import time
@@ -17,8 +18,6 @@ from ..errors import one_line, reason
 from . import syscalls, walk
 
 _OPEN = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC | posix.O_NONBLOCK
-_S_IFMT, _S_IFDIR = 0o170000, 0o040000
-_E2BIG, _EACCES, _EXDEV = 7, 13, 18
 MAX_SECONDS = 120.0
 MAX_ENTRIES = 10_000_000
 MAX_DEPTH = 100_000
@@ -35,11 +34,11 @@ class Bound:
         """One more entry, in a directory that deep. Raises OSError where it is enough."""
         self._entries -= 1
         if self._entries < 0:
-            raise OSError(_E2BIG, f"stopped after {MAX_ENTRIES} entries; the rest stays")
+            raise OSError(errno.E2BIG, f"stopped after {MAX_ENTRIES} entries; the rest stays")
         if depth > MAX_DEPTH:
-            raise OSError(_E2BIG, f"stopped {MAX_DEPTH} directories deep; the rest stays")
+            raise OSError(errno.E2BIG, f"stopped {MAX_DEPTH} directories deep; the rest stays")
         if time.monotonic() > self._end:
-            raise OSError(_E2BIG, f"stopped after {MAX_SECONDS:g} s; the rest stays")
+            raise OSError(errno.E2BIG, f"stopped after {MAX_SECONDS:g} s; the rest stays")
 
 
 class _Level:
@@ -97,7 +96,7 @@ def _walk(fd: int, levels: "list[_Level]", problems: "list[str]", bound: Bound) 
             except FileNotFoundError:
                 continue
             except OSError as error:
-                explanation = "a mount" if error.errno == _EXDEV else reason(error)
+                explanation = "a mount" if error.errno == errno.EXDEV else reason(error)
                 problems.append(f"{_path(levels, name)!r}: {explanation}")
                 continue
             posix.close(fd)
@@ -130,7 +129,7 @@ def _enter(fd: int, name: str) -> int:
     try:
         return walk.step(fd, name, _OPEN)
     except OSError as error:
-        if error.errno != _EACCES:
+        if error.errno != errno.EACCES:
             raise
     pinned = walk.step(fd, name, syscalls.O_PATH | posix.O_DIRECTORY)
     try:
@@ -145,7 +144,7 @@ def _enter_elsewhere(fd: int, name: str) -> int:
     child = posix.open(name, _OPEN, dir_fd=fd)
     if posix.fstat(child).st_dev != posix.fstat(fd).st_dev:
         posix.close(child)
-        raise OSError(_EXDEV, posix.strerror(_EXDEV))
+        raise OSError(errno.EXDEV, posix.strerror(errno.EXDEV))
     return child
 
 

@@ -5,6 +5,7 @@ start, and a launch needs a dozen calls. Every function raises OSError with the 
 Numbers of the newer calls are the same on every architecture (include/uapi/asm-generic/unistd.h).
 """
 
+import errno
 import posix
 import sys
 from _ctypes import FUNCFLAG_CDECL, FUNCFLAG_USE_ERRNO, CFuncPtr, byref, dlopen, dlsym, get_errno
@@ -70,8 +71,6 @@ LOCK_SH = 1
 LOCK_EX = 2
 LOCK_NB = 4
 
-_EBADF = 9
-
 # include/uapi/linux/prctl.h
 PR_SET_PDEATHSIG = 1
 PR_GET_SECUREBITS = 27
@@ -120,7 +119,7 @@ _SYS_MOUNT_SETATTR = 442
 # Of every architecture that Linux has, 64 bits or 32, at most this many bytes (include/uapi/asm-generic/statfs.h).
 _STATFS_SIZE = 256
 # What a kernel without a call answers, and what a container's seccomp filter answers in its place.
-ABSENT = (38, 1)  # ENOSYS, EPERM
+ABSENT = (errno.ENOSYS, errno.EPERM)
 
 
 class _Function(CFuncPtr):
@@ -137,7 +136,7 @@ def _function(name: str) -> "_Function":
 
 
 def _absent(*arguments: object) -> int:
-    raise OSError(ABSENT[0], "not a call of this system")
+    raise OSError(errno.ENOSYS, "not a call of this system")
 
 
 # Elsewhere the numbers of these calls are other calls': nothing here may be reached by accident.
@@ -240,7 +239,7 @@ def _expect_bad_descriptor(result: int) -> None:
     try:
         _check(result)
     except OSError as error:
-        if error.errno != _EBADF:
+        if error.errno != errno.EBADF:
             raise
 
 
@@ -304,7 +303,7 @@ def set_file_ids(uid: int, gid: int) -> None:
         change = _function(name)
         change(wanted)
         if change(-1) & 0xFFFFFFFF != wanted:  # they tell nothing but the id before; -1 is nobody's
-            raise OSError(1, posix.strerror(1))
+            raise OSError(errno.EPERM, posix.strerror(errno.EPERM))
 
 
 def new_session_keyring() -> None:

@@ -9,7 +9,9 @@ Nothing here writes. The descriptor that comes back pins the inode that was judg
 another mount namespace, compares (`Resolved.same`), so that what is used is what was judged.
 """
 
+import errno
 import posix
+from _stat import S_IFMT, S_IMODE, S_ISLNK, S_ISVTX
 
 from ..errors import ShimError, reason
 from . import paths, syscalls
@@ -21,16 +23,9 @@ if False:  # for the type checker alone: no launch imports typing
     from . import acl
     from .credentials import Identity
 
-S_IFMT = 0o170000
-S_IFDIR = 0o040000
-S_IFREG = 0o100000
-S_IFLNK = 0o120000
-S_IFSOCK = 0o140000
-S_ISVTX = 0o1000
-
 _FUSE = 0x65735546  # include/uapi/linux/magic.h, FUSE_SUPER_MAGIC
 
-_NO_ACCESS_LIST = (61, 95, 38)  # ENODATA, ENOTSUP, ENOSYS
+_NO_ACCESS_LIST = (errno.ENODATA, errno.ENOTSUP, errno.ENOSYS)
 
 # What the kernel does, path_resolution(7).
 MAX_LINKS = 40
@@ -86,8 +81,8 @@ class Resolved:
 
     @property
     def kind(self) -> int:
-        """The file's type (S_IFMT bits)."""
-        return self.status.st_mode & S_IFMT
+        """The file's type (S_IFDIR and so on)."""
+        return S_IFMT(self.status.st_mode)
 
     def same(self, fd: int) -> bool:
         """Whether the descriptor refers to the very inode that was judged."""
@@ -177,7 +172,7 @@ def _walk(
                 behind = user_behind(fd, status, trusted, f"{what}: {here!r}")
                 users_own = behind is not None
                 controller = behind if controller is None else controller
-            if status.st_mode & S_IFMT == S_IFLNK:
+            if S_ISLNK(status.st_mode):
                 if controller is not None:
                     raise ShimError(f"{what}: {here!r} is a symbolic link that uid {controller} could have made")
                 return _through_link(fd, way, depth, here, what)
@@ -242,7 +237,7 @@ def _judge(
         return None
     if not parent.st_mode & S_ISVTX:
         raise ShimError(
-            f"{what}: {here!r} lies in a directory that others can write (mode {parent.st_mode & 0o7777:04o}); "
+            f"{what}: {here!r} lies in a directory that others can write (mode {S_IMODE(parent.st_mode):04o}); "
             "chmod o-w,g-w or +t it"
         )
     return None if child.st_uid in trusted else child.st_uid

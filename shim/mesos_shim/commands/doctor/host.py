@@ -3,6 +3,7 @@
 What only the attempt can tell is tried, in a child that ends at once.
 """
 
+import errno
 import os
 import platform
 from functools import partial
@@ -19,7 +20,6 @@ from ...system import credentials, syscalls
 from .finding import BROKEN, DEGRADED, OK, Finding, checked
 
 _NOBODY = 65534
-_ENOSPC, _ENOSYS = 28, 38
 
 
 def examine(config: Config) -> "list[Finding]":
@@ -64,11 +64,11 @@ def _calls(user: bool) -> Finding:
     def mounts() -> None:
         _own_view(user)()
         if not syscalls.has_mount_calls():
-            raise OSError(_ENOSYS, os.strerror(_ENOSYS))
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
     release = platform.release()
     code = _attempt(mounts)
-    missing = ["open_tree, move_mount, mount_setattr"] if code == _ENOSYS else []
+    missing = ["open_tree, move_mount, mount_setattr"] if code == errno.ENOSYS else []
     fd = os.open("/", syscalls.O_PATH | os.O_CLOEXEC)
     try:
         os.close(syscalls.openat2(fd, ".", syscalls.O_PATH, syscalls.RESOLVE_BENEATH))
@@ -124,7 +124,7 @@ def _mount_namespaces(config: Config) -> Finding:
 
 
 def _namespace_remedy(code: int) -> str:
-    if code == _ENOSPC:
+    if code == errno.ENOSPC:
         return "raise the limits: sysctl user.max_mnt_namespaces, user.max_pid_namespaces, user.max_user_namespaces"
     if os.geteuid() != 0:
         return user_namespace_switch()

@@ -107,7 +107,7 @@ def configuration_place(path: str) -> "list[Finding]":
                 Finding(
                     "configuration",
                     BROKEN,
-                    f"{step} belongs to uid {status.st_uid} with mode {status.st_mode & 0o7777:04o}: others can "
+                    f"{step} belongs to uid {status.st_uid} with mode {stat.S_IMODE(status.st_mode):04o}: others can "
                     "replace the configuration that steers what root runs",
                     f"chown root {step} && chmod go-w {step}",
                 )
@@ -222,7 +222,7 @@ def _launcher() -> "list[Finding]":
     for directory in (top, top / "bin", launcher, top / "releases"):
         status = directory.stat()
         if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
-            text = f"{directory}: uid {status.st_uid}, mode {status.st_mode & 0o7777:04o}: others can write there"
+            text = f"{directory}: uid {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}: others can write there"
             findings.append(Finding("launcher", BROKEN, text, f"chown root {directory} && chmod go-w {directory}"))
     return findings or [Finding("launcher", OK, f"{launcher} ({len(list(launcher.iterdir()))} programs)")]
 
