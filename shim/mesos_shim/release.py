@@ -5,6 +5,7 @@ interpreter that will run it. Prints one JSON object; on failure one line on std
 A release directory is written once: root runs with -B, so that no .pyc appears in it later.
 """
 
+import importlib
 import importlib.util
 import json
 import os
@@ -63,7 +64,7 @@ def stage(prefix: Path, source: Path, name: str, config: Path, check: bool) -> "
 
 def _check_safe(directory: Path) -> None:
     status = directory.stat()
-    if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
+    if _ours("system.files").others_write(status):
         raise ReleaseError(
             f"{directory}: owned by uid {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}: "
             "others could replace what root runs; chown it to yourself and chmod go-w it"
@@ -203,7 +204,7 @@ def in_use(prefix: Path) -> "set[str]":
 
 def _used_by(prefix: Path, process: Path) -> "set[str]":
     """The releases that one process may have been started from. Raises OSError, ValueError, IndexError."""
-    start = str(prefix / "releases") + "/"
+    proc, start = _ours("system.proc"), str(prefix / "releases") + "/"
     try:
         words = [os.fsdecode(word) for word in (process / "cmdline").read_bytes().split(b"\0")[:3]]
         script = next((word for word in words if word.startswith("/") and _below(prefix, word)), None)
@@ -213,10 +214,10 @@ def _used_by(prefix: Path, process: Path) -> "set[str]":
         # so a process started by the link counts for the release its start fell into.
         if script.startswith(start):
             return {script[len(start) :].split("/")[0]}
-        fields = (process / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        fields = proc.stat(process.name)
     except (FileNotFoundError, ProcessLookupError):
         return set()  # it has ended
-    return _current_at(prefix, int(fields[19]) / os.sysconf("SC_CLK_TCK"))
+    return _current_at(prefix, int(fields[proc.START]) / os.sysconf("SC_CLK_TCK"))
 
 
 def _below(prefix: Path, path: str) -> bool:
@@ -233,8 +234,8 @@ def _link_of_ours(path: str) -> "str | None":
     Only through directories and links that nobody but root and we could have made, and onto no FUSE mount: whoever
     could is not asked, for the answer may never come.
     """
-    guarded_walk = _sibling("system/guarded_walk.py")
-    trusted, done = (0, os.geteuid()), "/"
+    guarded_walk = _ours("system.guarded_walk")
+    is_trusted, done = _ours("system.files").is_trusted, "/"
     pending = [part for part in reversed(path.split("/")) if part not in ("", ".")]
     for _ in range(_MAX_STEPS):
         if not pending:
@@ -247,10 +248,10 @@ def _link_of_ours(path: str) -> "str | None":
             status, link = _entry(guarded_walk, done, name)
         except (OSError, ValueError):
             return None
-        if link is not None and status.st_uid in trusted:
+        if link is not None and is_trusted(status):
             pending += [part for part in reversed(link.split("/")) if part not in ("", ".")]
             done = "/" if link.startswith("/") else done
-        elif status.st_uid in trusted and (status.st_mode & stat.S_ISVTX or not status.st_mode & 0o022):
+        elif is_trusted(status) and (status.st_mode & stat.S_ISVTX or not status.st_mode & 0o022):
             done = os.path.join(done, name)
         else:
             return None
@@ -275,13 +276,16 @@ _MAX_STEPS = 64
 _MAX_SECONDS = 30.0  # for the command lines of all processes
 
 
-def _sibling(path: str) -> "Any":
-    """Another file of the release: this one runs alone, without a package around it."""
-    return _loaded(Path(path).stem, Path(__file__).parent / path)
+def _ours(name: str) -> "Any":
+    """A module of the release that this file lies in. Run as a program this one has no package around it yet."""
+    if "mesos_shim" not in sys.modules:
+        directory = Path(__file__).parent
+        sys.modules["mesos_shim"] = _loaded("mesos_shim", directory / "__init__.py", [str(directory)])
+    return importlib.import_module(f"mesos_shim.{name}")
 
 
-def _loaded(name: str, path: Path) -> "Any":
-    spec = importlib.util.spec_from_file_location(name, path)
+def _loaded(name: str, path: Path, modules: "list[str] | None" = None) -> "Any":
+    spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=modules)
     if spec is None or spec.loader is None:
         raise ReleaseError(f"{path}: cannot be loaded")
     module = importlib.util.module_from_spec(spec)
@@ -296,11 +300,8 @@ _SLACK = 2.0
 
 def _boot() -> "tuple[str, float] | None":
     """Which boot this is, and its age in seconds, from which /proc counts a process's start whoever sets the clock."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return boot, time.clock_gettime(time.CLOCK_BOOTTIME)
-    except (OSError, AttributeError):
-        return None
+    boot = _ours("system.proc").boot_id()
+    return None if boot is None else (boot, time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
 def _note_activation(release: Path) -> None:

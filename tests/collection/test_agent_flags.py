@@ -253,7 +253,8 @@ def test_never_owns_a_link_a_file_a_mount_or_the_root(flags, tmp_path):
 
 def test_mounts_below_are_found_by_their_escaped_names(monkeypatch, tmp_path):
     table = tmp_path / "mountinfo"
-    table.write_text(rf"1 2 8:1 / {tmp_path}/my\040flags/deep rw - ext4 /dev/x rw" + "\n")
+    lines = [rf"1 2 8:1 / {tmp_path}/my\040flags/deep rw - ext4 /dev/x rw", "2 1 8:2 / /a\rb rw - ext4 /dev/y rw"]
+    table.write_bytes("\n".join([*lines, ""]).encode())
     real_open = open
     monkeypatch.setattr(
         "builtins.open", lambda path, *a, **k: real_open(str(path).replace("/proc/self/mountinfo", str(table)), *a, **k)

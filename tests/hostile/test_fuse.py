@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mesos_shim.system import syscalls
+from mesos_shim.system import guarded_walk, syscalls
 
 from ..conftest import NOBODY, Shim, needs_root
 from ..launching import launch, refused, said, volume
@@ -112,3 +112,14 @@ def test_nothing_in_it_is_anothers(shim: Shim, sandbox: Path, open_tmp: Path, cl
         f"belongs to uid 0, but uid {NOBODY} can put anything in its place",
     )
     assert said(launch(shim, sandbox, [volume(lies, closed)], NNP, options=("--user", "nobody"))) == "no_new_privs"
+
+
+@pytest.mark.parametrize("name", ["a\rb", "a\nb", "a - b"])
+def test_no_name_hides_it(shim: Shim, open_tmp: Path, lying: Mounter, name: str) -> None:
+    """The kernel leaves a carriage return in the mount table: who takes it for the end of a line reads half of it."""
+    lies = lying(open_tmp / name)
+    with pytest.raises(OSError, match="a FUSE mount"):
+        guarded_walk.walk(str(lies))
+    named = ("--user", "nobody", "--sandbox", str(lies))
+    assert said(launch(shim, lies, [volume("tmp", "/tmp")], NNP, options=named)) == "no_new_privs"
+    said(shim.run("ps"))

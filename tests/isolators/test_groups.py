@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mesos_shim.isolators import groups
-from mesos_shim.system import cgroups
+from mesos_shim.system import cgroups, mountinfo
 
 V1 = "30 25 0:26 / /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory\n"
 V1_BOTH = "31 25 0:27 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct\n"
@@ -31,7 +31,7 @@ V2 = "29 25 0:25 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdele
     ],
 )
 def test_the_hierarchy_of_a_controller(controller: str, mounts: str, groups: str, expected: tuple[int, str]) -> None:
-    found = cgroups.find_in(controller, mounts, groups)
+    found = cgroups.find_in(controller, mountinfo.parse(mounts.encode()), groups)
     assert (found.version, found.directory(found.own)) == expected
 
 
@@ -47,7 +47,7 @@ def test_the_hierarchy_of_a_controller(controller: str, mounts: str, groups: str
 )
 def test_no_hierarchy_is_a_reason(mounts: str, groups: str, why: str) -> None:
     with pytest.raises(cgroups.Unavailable, match=why):
-        cgroups.find_in("cpu", mounts, groups)
+        cgroups.find_in("cpu", mountinfo.parse(mounts.encode()), groups)
 
 
 class Tree:

@@ -363,7 +363,7 @@ def refuse_mounts(path):
     """A mount at or below the directory would move with it, and its content be taken for ours and deleted."""
     try:
         with open("/proc/self/mountinfo", "rb") as stream:
-            lines = stream.read().splitlines()
+            lines = stream.read().rstrip(b"\n").split(b"\n")  # a name may hold a carriage return
     except OSError:  # not Linux
         return
     real = os.fsencode(os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path)))

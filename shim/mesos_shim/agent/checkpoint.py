@@ -10,6 +10,7 @@ import sys
 
 from ..errors import ShimError, reason
 from ..spec import config as configuration
+from ..system import files
 from . import protobuf
 
 MAX_BYTES = 4 << 20
@@ -62,7 +63,7 @@ def read_message(path: str) -> "bytes | None":
 
 def _read_own(fd: int, path: str) -> bytes:
     try:
-        if posix.fstat(fd).st_uid not in (0, posix.geteuid()):
+        if not files.is_trusted(posix.fstat(fd)):
             raise ShimError(f"{path}: does not belong to the agent")
         return configuration.read_all(fd, MAX_BYTES, path)
     finally:

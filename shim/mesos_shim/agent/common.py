@@ -8,7 +8,8 @@ from ..spec import container_info
 from ..spec.container_info import ContainerInfo, Volume
 from ..spec.request import FRAMEWORK, OPERATOR, LaunchRequest
 from ..system import paths, strict_json
-from ..system.walk import resolve, trusted_uids
+from ..system.files import trusted_uids
+from ..system.walk import resolve
 
 if False:  # for the type checker alone: no launch imports typing
     from typing import Callable

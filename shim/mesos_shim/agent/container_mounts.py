@@ -14,7 +14,8 @@ from _stat import S_IMODE, S_ISDIR, S_ISREG
 from ..errors import ShimError, reason
 from ..plan import sandbox
 from ..system import paths, syscalls
-from ..system.walk import Missing, resolve, trusted_uids
+from ..system.files import trusted_uids
+from ..system.walk import Missing, resolve
 from . import common
 
 _IS_LINK = (errno.ENOTDIR, errno.ELOOP)  # the first of a link on the way

@@ -10,7 +10,7 @@ from ..containers import namespaces, record
 from ..errors import ShimError, reason
 from ..launch import execute
 from ..plan import model
-from ..system import proc, strict_json, syscalls
+from ..system import files, proc, strict_json, syscalls
 from . import view_record
 
 # What the child joins, and what its parent must (setns(2): a pid namespace is entered by children only).
@@ -195,13 +195,5 @@ def _checkpointed(path: str) -> "int | None":
 
 def _has_no_new_privs(pid: int) -> bool:
     """Whether the process cannot gain rights (proc_pid_status(5), Linux 4.10); who cannot be asked counts as such."""
-    try:
-        fd = posix.open(f"/proc/{pid}/status", posix.O_RDONLY | posix.O_CLOEXEC)
-    except OSError:
-        return True
-    try:
-        return b"\nNoNewPrivs:\t0\n" not in posix.read(fd, 16384)
-    except OSError:
-        return True
-    finally:
-        posix.close(fd)
+    text = files.read_start(f"/proc/{pid}/status", 16384)
+    return text is None or b"\nNoNewPrivs:\t0\n" not in text

@@ -14,7 +14,8 @@ from ..spec import container_info
 from ..spec.request import OPERATOR, LaunchRequest
 from ..system import paths, syscalls
 from ..system.credentials import Identity
-from ..system.walk import Resolved, resolve, trusted_uids
+from ..system.files import trusted_uids
+from ..system.walk import Resolved, resolve
 from . import common, container_mounts, isolation
 from .container_mounts import MountInfo, Sandboxes
 

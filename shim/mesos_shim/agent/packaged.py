@@ -8,7 +8,8 @@ from ..errors import ShimError, reason
 from ..launch import execute
 from ..spec import config as configuration
 from ..system import syscalls
-from ..system.walk import resolve, trusted_uids
+from ..system.files import trusted_uids
+from ..system.walk import resolve
 
 _READ = posix.O_RDONLY | posix.O_CLOEXEC
 

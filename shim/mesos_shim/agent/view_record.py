@@ -10,7 +10,7 @@ from _stat import S_IMODE, S_ISREG
 
 from ..errors import ShimError, reason
 from ..plan.model import Plan
-from ..system import proc, strict_json
+from ..system import files, proc, strict_json
 
 NAME = "mesos-shim.view"
 VERSION = 1
@@ -55,7 +55,7 @@ def open_directory(runtime: str) -> int:
     except OSError as error:
         raise ShimError(f"{runtime}: {reason(error)}") from None
     others = status.st_mode & 0o002 or (status.st_mode & 0o020 and status.st_gid != posix.getegid())
-    if status.st_uid not in (0, posix.geteuid()) or others:
+    if not files.is_trusted(status) or others:
         posix.close(fd)
         raise ShimError(
             f"{runtime}: owned by uid {status.st_uid}, mode {S_IMODE(status.st_mode):04o}: others than the agent can "
@@ -115,7 +115,7 @@ def read(runtime: str) -> "View | None":
         posix.close(directory)
     try:
         status = posix.fstat(fd)
-        if not S_ISREG(status.st_mode) or status.st_uid not in (0, posix.geteuid()):
+        if not S_ISREG(status.st_mode) or not files.is_trusted(status):
             raise ShimError(f"{path}: not a file of the agent's")
         value = strict_json.parse(posix.read(fd, strict_json.MAX_BYTES), path)
     except OSError as error:

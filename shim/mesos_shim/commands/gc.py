@@ -23,7 +23,7 @@ from ..containers.registry import Entry
 from ..containers.sight import Sight, look
 from ..errors import ShimError, one_line, reason
 from ..spec.config import Config
-from ..system import cgroups, guarded_walk, proc, remove_tree, syscalls, walk
+from ..system import cgroups, guarded_walk, mountinfo, proc, remove_tree, syscalls, walk
 from . import leftovers, options
 from .sweep import MAX_SECONDS, Sweep
 
@@ -184,7 +184,7 @@ def _sandbox(entry: Entry, inode: "tuple[int, int]", sweep: Sweep) -> bool:
     parent, _, name = entry.sandbox.rpartition("/")
     what = f"sandbox {entry.sandbox}"
     try:
-        way = _open_way(parent)
+        way = guarded_walk.walk(parent)
     except FileNotFoundError:
         return True
     except OSError as error:
@@ -239,18 +239,6 @@ def _works_in(pid: int, path: str) -> bool:
         return False  # it has ended, or is another's: the container's are known by then
 
 
-def _open_way(path: str) -> int:
-    """The directory `path`, through no link and no file system that a user answers for. Raises OSError."""
-    fd = os.open("/", syscalls.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    for name in [part for part in path.split("/") if part]:
-        try:
-            child = guarded_walk.step(fd, name)
-        finally:
-            os.close(fd)
-        fd = child
-    return fd
-
-
 def _temporaries(directory: int, sweep: Sweep) -> None:
     """Records whose writer was killed between writing and renaming."""
     for name in os.listdir(directory):
@@ -302,13 +290,7 @@ def _group(sight: Sight, path: str, name: str, sweep: Sweep) -> None:
 
 
 def _cgroup_mounts() -> "list[str]":
-    found = []
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        for line in file:
-            before, _, after = line.partition(" - ")
-            if after.split(" ")[0] in ("cgroup", "cgroup2"):
-                found.append(before.split(" ")[4])
-    return found
+    return [mount.path for mount in mountinfo.read() if mount.kind in ("cgroup", "cgroup2")]
 
 
 def _our_directories(mount: str, sweep: Sweep) -> "list[str]":

@@ -15,7 +15,8 @@ from ..containers.registry import Entry
 from ..errors import ShimError, reason
 from ..plan import private_bases
 from ..system import proc, remove_tree
-from ..system.walk import Missing, trusted_uids
+from ..system.files import trusted_uids
+from ..system.walk import Missing
 
 if TYPE_CHECKING:
     from .sweep import Sweep

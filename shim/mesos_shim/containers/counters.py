@@ -12,6 +12,7 @@ import json
 import os
 import time
 
+from ..system import files
 from .processes import Process
 from .registry import Entry
 
@@ -62,7 +63,7 @@ class Counters:
         except OSError:
             return
         with open(fd, "rb") as file:
-            if os.fstat(fd).st_uid not in (0, os.geteuid()):
+            if not files.is_trusted(os.fstat(fd)):
                 return
             try:
                 value = json.loads(file.read(_LIMIT))

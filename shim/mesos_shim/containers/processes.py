@@ -10,8 +10,8 @@ from types import ModuleType
 from typing import NamedTuple, Optional
 
 from ..errors import ShimError
+from ..system import files, proc
 from ..system.paths import is_number
-from ..system.proc import is_zombie
 
 LINUX = sys.platform == "linux"
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -50,22 +50,11 @@ def table() -> "dict[int, Process]":
 
 def _stat(pid: int) -> "Optional[list[bytes]]":
     """The fields of /proc/PID/stat from the third on (proc_pid_stat(5)), None where the process has gone."""
-    fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    try:
+        fields = proc.stat(pid)
+    except OSError:
+        return None
     return fields if len(fields) > 21 else None
-
-
-def _read(path: str) -> bytes:
-    """A small file of /proc, empty where it has gone."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return b""
-    try:
-        return os.read(fd, 4096)
-    except OSError:
-        return b""
-    finally:
-        os.close(fd)
 
 
 def _linux_table() -> "dict[int, Process]":
@@ -78,7 +67,8 @@ def _linux_table() -> "dict[int, Process]":
         if is_number(name):
             fields = _stat(int(name))
             if fields is not None:
-                found[int(name)] = Process(int(name), int(fields[1]), int(fields[19]), is_zombie(fields))
+                parent, start = int(fields[proc.PARENT]), int(fields[proc.START])
+                found[int(name)] = Process(int(name), parent, start, proc.is_zombie(fields))
     if not found:
         raise ShimError("/proc shows no process: mount proc there")
     return found
@@ -134,8 +124,9 @@ def _psutil_figures(psutil: ModuleType, pid: int) -> "Optional[Figures]":
 
 def _proc_figures(pid: int) -> "Optional[Figures]":
     fields = _stat(pid)
-    sizes = _read(f"/proc/{pid}/statm").split()  # the size in stat is not kept up to date (proc_pid_stat(5))
+    # The size in stat is not kept up to date (proc_pid_stat(5)).
+    sizes = (files.read_start(f"/proc/{pid}/statm", 4096) or b"").split()
     if fields is None or len(sizes) < 2:
         return None
-    user, system, children_user, children_system = (int(field) / _TICKS for field in fields[11:15])
-    return Figures(user, system, children_user, children_system, int(sizes[1]) * _PAGE, int(fields[17]))
+    user, system, children_user, children_system = (int(field) / _TICKS for field in fields[proc.CPU])
+    return Figures(user, system, children_user, children_system, int(sizes[1]) * _PAGE, int(fields[proc.THREADS]))

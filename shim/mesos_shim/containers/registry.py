@@ -9,7 +9,7 @@ import stat
 
 from ..errors import ShimError, reason
 from ..spec import request
-from ..system import strict_json
+from ..system import files, strict_json
 from . import record
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -229,7 +229,7 @@ def open_directory(state: str, name: str = "containers") -> "int | None":
     except OSError as error:
         raise ShimError(f"{path}: {reason(error)}") from None
     status = os.fstat(fd)
-    if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
+    if files.others_write(status):
         os.close(fd)
         raise ShimError(
             f"{path}: owned by uid {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}: "

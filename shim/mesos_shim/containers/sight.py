@@ -8,6 +8,7 @@ time, which every time namespace shows differently (time_namespaces(7)). Whoever
 import os
 from typing import NamedTuple, Optional
 
+from ..system import mountinfo
 from ..system.paths import is_number
 from ..system.proc import boot_id, host_pid, pid_namespace, time_namespace
 from .processes import LINUX
@@ -62,14 +63,13 @@ def _proc_options() -> "dict[str, str] | None":
     """The options of the file system at /proc; None where that cannot be found out."""
     try:
         device = os.stat("/proc").st_dev
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-            lines = [line.rstrip("\n").split(" ") for line in file]
+        mounts = mountinfo.read()
     except OSError:
         return None
     number = f"{os.major(device)}:{os.minor(device)}"
-    for words in lines:
-        if words[2] == number and "-" in words:
-            pairs = [option.partition("=") for option in words[-1].split(",")]
+    for mount in mounts:
+        if mount.device == number:
+            pairs = [option.partition("=") for option in mount.super_options]
             return {name: value for name, _, value in pairs}
     return None
 

@@ -18,7 +18,8 @@ import time
 
 from ..errors import ShimError
 from ..system import guarded_walk, paths, syscalls, walk
-from ..system.walk import resolve, trusted_uids
+from ..system.files import trusted_uids
+from ..system.walk import resolve
 
 if False:  # for the type checker alone
     from ..containers.registry import Entry

@@ -6,7 +6,7 @@ import posix
 import sys
 
 from ..errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, ShimError, reason
-from ..system import syscalls
+from ..system import files, syscalls
 
 if False:  # for the type checker alone: no launch imports typing
     from typing import Callable
@@ -34,21 +34,10 @@ def environment() -> "dict[bytes, bytes]":
 def _original(name: bytes) -> "bytes | None":
     """The variable as the kernel handed it to us: /proc/self/environ is not touched by setenv(3)."""
     try:
-        fd = posix.open("/proc/self/environ", posix.O_RDONLY | posix.O_CLOEXEC)
+        variables = files.read_file("/proc/self/environ")
     except OSError:
         return None
-    try:
-        chunks = []
-        while True:
-            chunk = posix.read(fd, 65536)
-            if not chunk:
-                break
-            chunks.append(chunk)
-    except OSError:
-        return None
-    finally:
-        posix.close(fd)
-    for entry in b"".join(chunks).split(b"\0"):
+    for entry in variables.split(b"\0"):
         if entry.startswith(name + b"="):
             return entry[len(name) + 1 :]
     return None

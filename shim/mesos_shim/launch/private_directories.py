@@ -13,7 +13,8 @@ from ..errors import ShimError, reason
 from ..plan.model import Mount, Plan
 from ..plan.private_bases import WHAT
 from ..system import remove_tree, syscalls, walk
-from ..system.walk import Resolved, resolve, trusted_uids
+from ..system.files import trusted_uids
+from ..system.walk import Resolved, resolve
 from . import sources
 
 _OPEN = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NONBLOCK

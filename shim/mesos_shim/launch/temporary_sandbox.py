@@ -8,8 +8,9 @@ from _stat import S_IFDIR
 from ..errors import ShimError, reason
 from ..spec.request import LaunchRequest
 from ..system import credentials, remove_tree
+from ..system.files import trusted_uids
 from ..system.syscalls import O_PATH
-from ..system.walk import Resolved, resolve, trusted_uids, would_be
+from ..system.walk import Resolved, resolve, would_be
 
 # On disk, for a sandbox can be large; sticky, so that nobody renames it.
 _PLACES = ("/var/tmp", "/tmp")  # noqa: S108

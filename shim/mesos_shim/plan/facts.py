@@ -9,7 +9,8 @@ from ..spec.isolation import FILESYSTEM_SHARED
 from ..spec.request import FRAMEWORK, LaunchRequest
 from ..system import paths, syscalls
 from ..system.credentials import Identity, with_rights_of
-from ..system.walk import Missing, Resolved, resolve, trusted_uids
+from ..system.files import trusted_uids
+from ..system.walk import Missing, Resolved, resolve
 from . import sandbox
 from .model import NODEV, NOEXEC, NOSUID, Facts
 from .sandbox import work_dir_of

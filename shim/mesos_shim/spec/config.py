@@ -8,7 +8,7 @@ import posix
 from _stat import S_IMODE, S_ISREG
 
 from ..errors import ShimError, reason
-from ..system import paths, strict_json
+from ..system import files, paths, strict_json
 from . import container_info, isolation
 
 if False:  # for the type checker alone: no launch imports typing
@@ -80,7 +80,7 @@ def _read_trusted(path: str, required: bool) -> "bytes | None":
         raise ShimError(f"configuration {path}: no such file") from None
     try:
         status = posix.fstat(fd)
-        if status.st_uid not in (0, posix.geteuid()):
+        if not files.is_trusted(status):
             raise ShimError(f"configuration {path}: owned by uid {status.st_uid}; chown it to root")
         if status.st_mode & 0o022:
             raise ShimError(
@@ -118,19 +118,13 @@ def open_regular(path: str, where: str) -> int:
 
 def read_all(fd: int, limit: int, where: str) -> bytes:
     """Everything that `fd` has to give, at most `limit` bytes; more is refused."""
-    chunks: list[bytes] = []
-    total = 0
-    while True:
-        try:
-            chunk = posix.read(fd, 65536)
-        except OSError as error:
-            raise ShimError(f"{where}: {reason(error)}") from None
-        if not chunk:
-            return b"".join(chunks)
-        total += len(chunk)
-        if total > limit:
-            raise ShimError(f"{where}: more than {limit} bytes")
-        chunks.append(chunk)
+    try:
+        data = files.read_all(fd, limit)
+    except OSError as error:
+        raise ShimError(f"{where}: {reason(error)}") from None
+    if len(data) > limit:
+        raise ShimError(f"{where}: more than {limit} bytes")
+    return data
 
 
 def parse(value: object, where: str) -> "tuple[Config, list[str]]":

@@ -10,7 +10,12 @@ import posix
 from _stat import S_ISDIR
 
 from ..errors import ShimError, reason
-from . import paths, proc
+from . import files, paths, proc
+
+if False:  # for the type checker alone: no launch imports typing
+    from typing import Iterable
+
+    from . import mountinfo
 
 DIRECTORY = "mesos-shim"
 _WRITE = posix.O_WRONLY | posix.O_CLOEXEC
@@ -41,40 +46,29 @@ class Unavailable(ShimError):
 
 def read(path: str, limit: int = 1 << 20) -> str:
     """A file of the kernel's. Raises OSError."""
-    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        chunks = []
-        while True:
-            chunk = posix.read(fd, 65536)
-            chunks.append(chunk)
-            if not chunk or sum(map(len, chunks)) > limit:
-                return b"".join(chunks).decode("utf-8", "surrogateescape")
-    finally:
-        posix.close(fd)
+    return files.read_file(path, limit).decode("utf-8", "surrogateescape")
 
 
 def find(controller: str) -> Hierarchy:
     """The hierarchy that has `controller`. Raises Unavailable where there is none."""
+    from . import mountinfo  # most launches ask for no group
+
     try:
-        mounts = read("/proc/self/mountinfo")
+        mounts = mountinfo.read()
         groups = read("/proc/self/cgroup")
     except OSError as error:
         raise Unavailable(f"/proc/self: {reason(error)}") from None
     return find_in(controller, mounts, groups)
 
 
-def find_in(controller: str, mountinfo: str, groups: str) -> Hierarchy:
-    """As `find`, from the texts of proc_pid_mountinfo(5) and proc_pid_cgroup(5)."""
+def find_in(controller: str, mounts: "Iterable[mountinfo.Line]", groups: str) -> Hierarchy:
+    """As `find`, among these mounts, by the text of proc_pid_cgroup(5)."""
     unified: tuple[str, str] | None = None
-    for line in mountinfo.splitlines():
-        words = line.split(" ")
-        tail = words[words.index("-") + 1 :] if "-" in words else []
-        if len(tail) < 3:
-            continue
-        if tail[0] == "cgroup" and controller in tail[2].split(","):
-            return Hierarchy(controller, 1, words[4], _own(groups, controller, words[3]))
-        if tail[0] == "cgroup2" and unified is None:
-            unified = (words[4], words[3])
+    for mount in mounts:
+        if mount.kind == "cgroup" and controller in mount.super_options:
+            return Hierarchy(controller, 1, mount.path, _own(groups, controller, mount.root))
+        if mount.kind == "cgroup2" and unified is None:
+            unified = (mount.path, mount.root)
     if unified is None:
         raise Unavailable(f"no cgroup hierarchy with {controller} is mounted")
     return Hierarchy(controller, 2, unified[0], _own(groups, "", unified[1]))
@@ -82,7 +76,7 @@ def find_in(controller: str, mountinfo: str, groups: str) -> Hierarchy:
 
 def _own(groups: str, controller: str, root: str) -> str:
     """Our group, as a path below a mount whose own root is the group `root`."""
-    for line in groups.splitlines():
+    for line in filter(None, groups.split("\n")):
         _, names, path = line.split(":", 2)
         if controller in names.split(","):
             if root == "/":

@@ -8,21 +8,19 @@ that meets none.
 import posix
 
 from ..errors import ShimError
+from . import mountinfo
 
 
 def mounter(device: int, where: str) -> int:
     """The uid that has mounted the FUSE file system `device` (st_dev). Raises OSError, ShimError."""
     number = f"{posix.major(device)}:{posix.minor(device)}"
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        for line in file:
-            before, _, after = line.partition(" - ")
-            if before.split(" ")[2] != number:
-                continue
-            kind, _, options = after.rstrip("\n").split(" ", 2)
-            if not kind.startswith("fuse"):
-                return 0  # virtiofs, which only root can mount
-            for option in options.rpartition(" ")[2].split(","):
-                name, _, value = option.partition("=")
-                if name == "user_id":
-                    return int(value)
+    for line in mountinfo.read():
+        if line.device != number:
+            continue
+        if not line.kind.startswith("fuse"):
+            return 0  # virtiofs, which only root can mount
+        for option in line.super_options:
+            name, _, value = option.partition("=")
+            if name == "user_id":
+                return int(value)
     raise ShimError(f"{where} is on a FUSE file system, and whose it is cannot be told from /proc/self/mountinfo")

@@ -4,11 +4,13 @@ Whoever may run fusermount(1) can mount one on a directory of their own, and whe
 root is answered too. Opening with O_PATH asks a file system nothing (open(2)), and the kernel tells of the descriptor
 which mount it is on. So a name is looked at only once that is known, and by that descriptor.
 
-Imports nothing of ours: release.py, which runs alone, uses it as well.
+release.py uses it as well: it and what it imports must need nothing but the built-in modules.
 """
 
 import errno
 import posix
+
+from . import files, mountinfo
 
 _STEP = getattr(posix, "O_PATH", 0) | posix.O_NOFOLLOW | posix.O_CLOEXEC
 
@@ -45,7 +47,7 @@ def walk(path: str) -> int:
 
 def mount_id(fd: int) -> int:
     """The id of the mount that `fd` was opened on (proc_pid_fdinfo(5)). Raises OSError."""
-    for line in read_all(f"/proc/self/fdinfo/{fd}").splitlines():
+    for line in files.read_file(f"/proc/self/fdinfo/{fd}").splitlines():
         if line.startswith(b"mnt_id:"):
             return int(line[7:])
     raise OSError(errno.ENOSYS, "/proc/self/fdinfo: no mnt_id; the kernel is older than 3.15")
@@ -53,21 +55,9 @@ def mount_id(fd: int) -> int:
 
 def _refuse_users(mount: int) -> None:
     """Raise OSError if the mount is FUSE's, or one that nobody knows any more (proc_pid_mountinfo(5))."""
-    for line in read_all("/proc/self/mountinfo").splitlines():
-        if line.startswith(b"%d " % mount):
-            if line.rpartition(b" - ")[2].startswith(b"fuse"):
+    for line in mountinfo.read():
+        if line.id == mount:
+            if line.kind.startswith("fuse"):
                 raise OSError(errno.EOPNOTSUPP, "a FUSE mount, which may never answer")
             return
     raise OSError(errno.EOPNOTSUPP, "a mount that has just gone")
-
-
-def read_all(path: str) -> bytes:
-    """A file of the kernel's, whatever its length. Raises OSError."""
-    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        chunks: list[bytes] = []
-        while not chunks or chunks[-1]:
-            chunks.append(posix.read(fd, 65536))
-        return b"".join(chunks)
-    finally:
-        posix.close(fd)

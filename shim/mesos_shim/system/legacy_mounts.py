@@ -10,8 +10,8 @@ import posix
 from _stat import S_ISDIR, S_ISLNK
 
 from ..errors import ShimError, reason
-from . import syscalls
-from .guarded_walk import mount_id, read_all
+from . import mountinfo, syscalls
+from .guarded_walk import mount_id
 
 # mount(2): a remount sets exactly the flags that it is given, so those that are there must be given again.
 _OPTIONS = {
@@ -168,45 +168,30 @@ def restrict(tree: int, restrictions: int) -> None:
     The two calls' flags of read-only, nosuid, nodev and noexec are the same numbers.
     """
     top = mount_id(tree)
-    found = _mounts()
+    found = list(mountinfo.read())
     below = {top}
-    for number, parent, _ in found:  # a child's line comes after its parent's
-        if parent in below:
-            below.add(number)
-    for number, _, path in found:
-        if number in below:
-            fd = tree if number == top else posix.open(path, syscalls.O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC)
+    for line in found:  # a child's comes after its parent's
+        if line.parent in below:
+            below.add(line.id)
+    for line in found:
+        if line.id in below:
+            flags = syscalls.O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC
+            fd = tree if line.id == top else posix.open(line.path, flags)
             try:
-                if mount_id(fd) != number:
+                if mount_id(fd) != line.id:
                     raise ShimError(
-                        f"{path!r}: a mount below a read-only volume cannot be reached to make it read-only"
+                        f"{line.path!r}: a mount below a read-only volume cannot be reached to make it read-only"
                     )
-                flags = syscalls.MS_REMOUNT | syscalls.MS_BIND | restrictions | _flags(number)
+                flags = syscalls.MS_REMOUNT | syscalls.MS_BIND | restrictions | _flags(line.id)
                 syscalls.mount(None, f"/proc/self/fd/{fd}", None, flags)
             finally:
                 if fd != tree:
                     posix.close(fd)
 
 
-def mount_lines() -> "list[list[bytes]]":
-    """The fields of every mount of this namespace (proc_pid_mountinfo(5))."""
-    return [line.split(b" ") for line in read_all("/proc/self/mountinfo").splitlines()]
-
-
-def _mounts() -> "list[tuple[int, int, str]]":
-    """Every mount of this namespace: id, parent's id, path (proc_pid_mountinfo(5))."""
-    return [(int(words[0]), int(words[1]), unescape(words[4])) for words in mount_lines()]
-
-
 def _flags(number: int) -> int:
-    for words in mount_lines():
-        if int(words[0]) == number:
-            return sum(_OPTIONS.get(name, 0) for name in words[5].decode("ascii").split(","))
+    """What the mount is mounted with now."""
+    for line in mountinfo.read():
+        if line.id == number:
+            return sum(_OPTIONS.get(name, 0) for name in line.options)
     return 0
-
-
-def unescape(path: bytes) -> str:
-    """A path of that table as it is."""
-    for code, character in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):
-        path = path.replace(code, character)
-    return path.decode("utf-8", "surrogateescape")

@@ -2,7 +2,7 @@
 
 from . import syscalls
 
-if False:  # for the type checker alone: no launch imports typing
+if False:  # for the type checker alone: most kernels need none of it
     from . import legacy_mounts
 
 

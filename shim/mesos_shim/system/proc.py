@@ -2,20 +2,31 @@
 
 import posix
 
+from . import files
+
+# Fields of /proc/PID/stat, from the third on (proc_pid_stat(5)).
+STATE, PARENT, THREADS, START = 0, 1, 17, 19
+CPU = slice(11, 15)  # user and system, own and of children
+
+
+def stat(pid: "int | str") -> "list[bytes]":
+    """The fields of /proc/PID/stat from the third on. Raises OSError."""
+    fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        # The name in field 2 may hold anything, parentheses too: what counts comes after the last one.
+        return posix.read(fd, 4096).rpartition(b")")[2].split()
+    finally:
+        posix.close(fd)
+
 
 def start_time(pid: "int | str", living: bool = False) -> "int | None":
-    """When the process started, in clock ticks since boot (proc_pid_stat(5), field 22); None if there is none.
+    """When the process started, in clock ticks since boot; None if there is none.
 
     With `living` a zombie is none.
     """
     try:
-        fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
-        try:
-            # The name in field 2 may hold anything, parentheses too: what counts comes after the last one.
-            fields = posix.read(fd, 4096).rpartition(b")")[2].split()
-        finally:
-            posix.close(fd)
-        return None if living and is_zombie(fields) else int(fields[19])
+        fields = stat(pid)
+        return None if living and is_zombie(fields) else int(fields[START])
     except (OSError, IndexError, ValueError):
         return None
 
@@ -25,7 +36,7 @@ def is_zombie(fields: "list[bytes]") -> bool:
 
     Not where only its main thread has: that is shown as a zombie while the others run (field 20 counts them).
     """
-    return fields[0] in b"ZX" and int(fields[17]) < 2
+    return fields[STATE] in b"ZX" and int(fields[THREADS]) < 2
 
 
 def first() -> "dict[str, object]":
@@ -61,16 +72,8 @@ def host_pid() -> int:
 
 def boot_id() -> "str | None":
     """What the kernel calls this boot (random(4)): start times and inodes of another boot mean nothing."""
-    try:
-        fd = posix.open("/proc/sys/kernel/random/boot_id", posix.O_RDONLY | posix.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        return posix.read(fd, 64).strip().decode("ascii", "replace")
-    except OSError:
-        return None
-    finally:
-        posix.close(fd)
+    text = files.read_start("/proc/sys/kernel/random/boot_id", 64)
+    return None if text is None else text.strip().decode("ascii", "replace")
 
 
 def namespaces() -> "dict[str, object]":

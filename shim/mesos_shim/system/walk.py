@@ -107,11 +107,6 @@ class Missing(ShimError):
     """A component of the path is not there."""
 
 
-def trusted_uids() -> "tuple[int, ...]":
-    """Who may own what a path leads through: root, and the caller, who needs no trick to reach his own."""
-    return (0, posix.geteuid())
-
-
 def resolve(
     path: str,
     what: str,

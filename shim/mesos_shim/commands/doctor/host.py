@@ -16,7 +16,7 @@ from ...launch.namespaces import user_namespace_switch
 from ...spec import isolation
 from ...spec.config import Config
 from ...spec.request import LaunchRequest
-from ...system import credentials, syscalls
+from ...system import credentials, mountinfo, syscalls
 from .finding import BROKEN, DEGRADED, OK, Finding, checked
 
 _NOBODY = 65534
@@ -148,13 +148,10 @@ def _user_namespaces() -> Finding:
 
 
 def _propagation() -> Finding:
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        for line in file:
-            before = line.partition(" - ")[0].split(" ")
-            if before[4] == "/":
-                shared = any(word.startswith("shared:") for word in before[6:])
-                kind = "shared: what the host mounts later arrives in containers" if shared else "not shared"
-                return Finding("propagation", OK, f"'/' is {kind}; a container's mounts never reach the host")
+    for mount in mountinfo.read():
+        if mount.path == "/":
+            kind = "shared: what the host mounts later arrives in containers" if mount.shared else "not shared"
+            return Finding("propagation", OK, f"'/' is {kind}; a container's mounts never reach the host")
     return Finding(
         "propagation", DEGRADED, "'/' is no mount point (a chroot): launches with volumes fail", "use a pivot_root"
     )

@@ -13,7 +13,7 @@ from ...containers import membership, processes, record, registry
 from ...containers.counters import Counters
 from ...errors import ShimError, reason
 from ...spec.config import Config
-from ...system import guarded_walk
+from ...system import files, guarded_walk
 from . import private
 from .finding import BROKEN, DEGRADED, OK, Finding, checked
 
@@ -86,7 +86,7 @@ def configuration_remedy(path: str) -> str:
         status = os.stat(path)
     except OSError:
         return f"mesos-shim validate {path}"
-    if status.st_uid not in (0, os.geteuid()):
+    if not files.is_trusted(status):
         return f"chown root {path}, after a look at what it says"
     if status.st_mode & 0o022:
         return f"chmod go-w {path}"
@@ -102,7 +102,7 @@ def configuration_place(path: str) -> "list[Finding]":
         except OSError:
             continue
         others = status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX
-        if others or status.st_uid not in (0, os.geteuid()):
+        if others or not files.is_trusted(status):
             findings.append(
                 Finding(
                     "configuration",
@@ -221,7 +221,7 @@ def _launcher() -> "list[Finding]":
             findings.append(Finding("launcher", BROKEN, text, "install Mesos there, then activate the release again"))
     for directory in (top, top / "bin", launcher, top / "releases"):
         status = directory.stat()
-        if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
+        if files.others_write(status):
             text = f"{directory}: uid {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}: others can write there"
             findings.append(Finding("launcher", BROKEN, text, f"chown root {directory} && chmod go-w {directory}"))
     return findings or [Finding("launcher", OK, f"{launcher} ({len(list(launcher.iterdir()))} programs)")]
@@ -236,7 +236,7 @@ def _packaged(config: Config) -> "list[Finding]":
     except OSError as error:
         text = f"packaged_helper {path}: {reason(error)}: launches that need it are refused"
         return [Finding("packaged helper", BROKEN, text, "install Mesos, or correct packaged_helper")]
-    if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
+    if files.others_write(status):
         text = f"packaged_helper {path}: others than root can write it: it is not run"
         return [Finding("packaged helper", BROKEN, text, f"chown root {path} && chmod go-w {path}")]
     return [Finding("packaged helper", OK, path)]
@@ -282,7 +282,7 @@ def _libraries(config: Config) -> "Iterator[Path]":
     for process in Path("/proc").glob("[0-9]*"):
         try:
             # Whose process it is says whose words these are: anybody may call theirs so.
-            if process.stat().st_uid not in (0, os.geteuid()):
+            if not files.is_trusted(process.stat()):
                 continue
             if (process / "comm").read_text(errors="replace").strip() not in _AGENTS:
                 continue
@@ -301,7 +301,7 @@ def _contains(path: Path, text: bytes) -> bool:
         way = guarded_walk.walk(str(path)) if processes.LINUX else os.open(path, flags)
         try:
             status = os.fstat(way)
-            if not stat.S_ISREG(status.st_mode) or status.st_uid not in (0, os.geteuid()):
+            if not stat.S_ISREG(status.st_mode) or not files.is_trusted(status):
                 return False
             again = f"/proc/self/fd/{way}" if processes.LINUX else path
             with open(again, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:

@@ -7,7 +7,8 @@ from ...errors import ShimError
 from ...plan import private_bases
 from ...spec.config import Config
 from ...spec.config_tables import PrivateDirectory
-from ...system.walk import Missing, trusted_uids
+from ...system.files import trusted_uids
+from ...system.walk import Missing
 from .finding import BROKEN, DEGRADED, OK, Finding
 
 _LOW_SPACE = 1 << 20

@@ -1,0 +1,79 @@
+"""Reads files, whole or their start, and says whether one is the caller's own or root's."""
+
+import posix
+from _stat import S_ISREG
+
+from ..errors import ShimError
+
+_CHUNK = 65536
+
+
+def trusted_uids() -> "tuple[int, ...]":
+    """Who may own what a path leads through: root, and the caller, who needs no trick to reach his own."""
+    return (0, posix.geteuid())
+
+
+def is_trusted(status: "posix.stat_result") -> bool:
+    """Whether root or the caller owns the file."""
+    return status.st_uid in trusted_uids()
+
+
+def others_write(status: "posix.stat_result") -> bool:
+    """Whether others than root and the caller can write the file, as its owner or by its mode."""
+    return not is_trusted(status) or bool(status.st_mode & 0o022)
+
+
+def read_all(fd: int, limit: "int | None" = None) -> bytes:
+    """Everything that `fd` has to give; reading stops once it is more than `limit` bytes, for the caller to refuse."""
+    chunks: list[bytes] = []
+    size = 0
+    while limit is None or size <= limit:
+        chunk = posix.read(fd, _CHUNK)
+        if not chunk:
+            break
+        chunks.append(chunk)
+        size += len(chunk)
+    return b"".join(chunks)
+
+
+def read_file(path: str, limit: "int | None" = None) -> bytes:
+    """As `read_all`, of a file of the kernel's, whose length nobody knows before. Raises OSError."""
+    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        return read_all(fd, limit)
+    finally:
+        posix.close(fd)
+
+
+def read_start(path: "str | bytes", size: int) -> "bytes | None":
+    """What one read(2) of at most `size` bytes gives; None where there is nothing to be read."""
+    try:
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        return posix.read(fd, size)
+    except OSError:
+        return None
+    finally:
+        posix.close(fd)
+
+
+def read_trusted(name: str, limit: int, directory: int) -> "tuple[bytes, posix.stat_result]":
+    """Content and status of the regular file `name`, root's or the caller's, in a directory. Through no link.
+
+    Raises OSError, and ShimError where it is another kind of file, another's, or longer than `limit` bytes.
+    """
+    flags = posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC | posix.O_NONBLOCK
+    fd = posix.open(name, flags, dir_fd=directory)
+    try:
+        status = posix.fstat(fd)
+        if not S_ISREG(status.st_mode):
+            raise ShimError("not a regular file")
+        if not is_trusted(status):
+            raise ShimError(f"belongs to uid {status.st_uid}")
+        if status.st_size > limit:
+            raise ShimError(f"{status.st_size} bytes: no record is that long")
+        return posix.read(fd, limit), status
+    finally:
+        posix.close(fd)
