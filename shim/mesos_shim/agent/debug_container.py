@@ -10,7 +10,7 @@ from ..containers import namespaces, record
 from ..errors import ShimError, reason
 from ..launch import execute
 from ..plan import model
-from ..system import files, proc, strict_json, syscalls
+from ..system import files, proc, syscalls
 from . import view_record
 
 # What the child joins, and what its parent must (setns(2): a pid namespace is entered by children only).
@@ -144,23 +144,17 @@ def _recorded(name: str, state: str) -> "Parent | None":
         place = record.open_place(state)  # refuses a directory that others could put a record into
         if place.missing:  # what is open is a directory above, which holds no records
             return None
-        fd = posix.open(
-            f"{name}.json", posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW | posix.O_NONBLOCK, dir_fd=place.fd
-        )
+        try:
+            value, _ = record.read_object(place.fd, f"{name}.json")
+        finally:
+            posix.close(place.fd)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ShimError(f"{path}: {reason(error)}") from None
-    try:
-        if posix.fstat(fd).st_uid != posix.geteuid():
-            raise ShimError(f"{path}: does not belong to uid {posix.geteuid()}")
-        value = strict_json.parse(posix.read(fd, strict_json.MAX_BYTES), path)
-    except OSError as error:
-        raise ShimError(f"{path}: {reason(error)}") from None
-    finally:
-        posix.close(fd)
-        posix.close(place.fd)
-    if not isinstance(value, dict) or value.get("container_id") != name:
+    except ShimError as error:
+        raise ShimError(f"{path}: {error}") from None
+    if value.get("container_id") != name:
         value = {}
     pid, started = value.get("pid"), value.get("start_time")
     if not isinstance(pid, int) or not isinstance(started, int):

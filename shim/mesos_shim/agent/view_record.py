@@ -6,7 +6,7 @@ container whose parent has a damaged one is refused. Only the agent, who makes t
 
 import errno
 import posix
-from _stat import S_IMODE, S_ISREG
+from _stat import S_IMODE
 
 from ..errors import ShimError, reason
 from ..plan.model import Plan
@@ -106,22 +106,16 @@ def read(runtime: str) -> "View | None":
     path = f"{runtime}/{NAME}"
     directory = open_directory(runtime)
     try:
-        fd = posix.open(NAME, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC, dir_fd=directory)
+        text, _ = files.read_trusted(NAME, strict_json.MAX_BYTES, directory)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ShimError(f"{path}: {reason(error)}") from None
+    except ShimError as error:
+        raise ShimError(f"{path}: not a file of the agent's: {error}") from None
     finally:
         posix.close(directory)
-    try:
-        status = posix.fstat(fd)
-        if not S_ISREG(status.st_mode) or not files.is_trusted(status):
-            raise ShimError(f"{path}: not a file of the agent's")
-        value = strict_json.parse(posix.read(fd, strict_json.MAX_BYTES), path)
-    except OSError as error:
-        raise ShimError(f"{path}: {reason(error)}") from None
-    finally:
-        posix.close(fd)
+    value = strict_json.parse(text, path)
     if not isinstance(value, dict) or value.get("version") != VERSION:
         raise ShimError(f"{path}: damaged, or another release's: not version {VERSION}")
     return View(value, path)

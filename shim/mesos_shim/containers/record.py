@@ -10,7 +10,7 @@ import sys
 from _stat import S_IMODE
 
 from ..errors import ShimError, reason
-from ..system import paths, strict_json
+from ..system import files, paths, strict_json
 from ..system.proc import start_time
 
 VERSION = 1
@@ -163,20 +163,18 @@ def reopened(place: Place) -> Place:
 def read(place: Place, container_id: str) -> "dict[str, object]":
     """What the record of that id says, not judged; empty where there is none, or a damaged one."""
     try:
-        fd = posix.open(
-            f"{container_id}.json",
-            posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC | posix.O_NONBLOCK,
-            dir_fd=place.fd,
-        )
-    except OSError:
-        return {}
-    try:
-        record = strict_json.parse(posix.read(fd, strict_json.MAX_BYTES), "record")
+        return read_object(place.fd, f"{container_id}.json")[0]
     except (OSError, ShimError):
         return {}
-    finally:
-        posix.close(fd)
-    return record if isinstance(record, dict) else {}
+
+
+def read_object(directory: int, name: str) -> "tuple[dict[str, object], posix.stat_result]":
+    """The JSON object in the file `name`, not judged, and the file's status. Raises OSError, ShimError."""
+    text, status = files.read_trusted(name, strict_json.MAX_BYTES, directory)
+    value = strict_json.parse(text, "record")
+    if not isinstance(value, dict):
+        raise ShimError("not a JSON object")
+    return value, status
 
 
 def _check_not_taken(place: Place, container_id: str) -> None:

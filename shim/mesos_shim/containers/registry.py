@@ -6,13 +6,13 @@ Not on the launch path: `record` writes, this reads for `ps`, `usage`, `enter`, 
 import json
 import os
 import stat
+from typing import Callable
 
 from ..errors import ShimError, reason
 from ..spec import request
 from ..system import files, strict_json
 from . import record
 
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _MAX_PID = 1 << 31
 MODES = ("enforced", "usage-only")
@@ -20,114 +20,6 @@ MODES = ("enforced", "usage-only")
 
 class Closed(ShimError):
     """Another user's records, which are that user's and root's to read."""
-
-
-class Entry:
-    """One record, judged: every field has the type that its reader expects."""
-
-    __slots__ = (
-        "boot_id",
-        "cgroups",
-        "container_id",
-        "cpus",
-        "executor_id",
-        "framework_id",
-        "gid",
-        "groups",
-        "isolation",
-        "mem",
-        "mode",
-        "namespaces",
-        "no_new_privs",
-        "pid",
-        "pid_namespace",
-        "private",
-        "quotas",
-        "remove",
-        "sandbox",
-        "sandbox_inode",
-        "start_time",
-        "supervisor",
-        "time_namespace",
-        "uid",
-        "volumes",
-        "written",
-    )
-
-    def __init__(self, value: "dict[str, object]", written: float) -> None:
-        """From the parsed JSON `value` of a file last written at `written` (seconds since 1970); raises ShimError."""
-        fields = _Fields(value)
-        self.container_id: str = fields.text("container_id")
-        request.check_id(self.container_id, "container_id")
-        self.executor_id = fields.text_or_none("executor_id")
-        self.framework_id = fields.text_or_none("framework_id")
-        self.pid: int = fields.number("pid", 1, _MAX_PID)
-        # In clock ticks since boot; None where the system does not tell a process so (macOS).
-        self.start_time: int | None = fields.number_or_none("start_time", 0, 1 << 63)
-        # In which `pid` is one; None in records of releases that did not say.
-        self.pid_namespace: int | None = fields.number_or_none("pid_namespace", 0, 1 << 64)
-        # In which `start_time` was read; None before Linux 5.6, and in records of releases that did not say.
-        self.time_namespace: int | None = fields.number_or_none("time_namespace", 0, 1 << 64)
-        self.boot_id = fields.text_or_none("boot_id")
-        self.mode: str = fields.text("mode")
-        if self.mode not in MODES:
-            raise ShimError(f"mode: {self.mode!r} is not one of {', '.join(MODES)}")
-        self.isolation = fields.texts("isolation")
-        self.sandbox: str = fields.path("sandbox")
-        # Device and inode; None in records of releases that did not say.
-        self.sandbox_inode = _inode(value, "sandbox_inode", fields)
-        self.uid: int = fields.number("uid", 0, 1 << 32)
-        self.gid: int | None = fields.number_or_none("gid", 0, 1 << 32)
-        self.groups = fields.numbers("groups", 0, 1 << 32)
-        self.no_new_privs = value.get("no_new_privs") is True
-        self.volumes = [_volume(item) for item in fields.objects("volumes")]
-        self.namespaces = _Fields(fields.mapping("namespaces")).all_numbers()
-        self.cgroups = _Fields(fields.mapping("cgroups")).all_paths()
-        limits = _Fields(fields.mapping("limits"))
-        self.cpus: float | None = limits.real_or_none("cpus")
-        self.mem: float | None = limits.real_or_none("mem")
-        supervisor = _Fields(fields.mapping("supervisor")).all_numbers()
-        self.supervisor = (supervisor.get("pid", 0), supervisor.get("start_time", 0)) if supervisor else None
-        # With --rm: device and inode of the sandbox.
-        self.remove = _inode(value, "remove", fields)
-        # Of its own outside of the sandbox, with device and inode; and the sizes that are counted, by path.
-        self.private = [_own_directory(item) for item in fields.objects("private")]
-        self.quotas = _Fields(fields.mapping("quotas")).all_numbers()
-        self.written = written
-
-    def same_as(self, other: "Entry") -> bool:
-        """Whether both are of the same container, not of two that had the same name."""
-        return (self.pid, self.start_time, self.boot_id) == (other.pid, other.start_time, other.boot_id)
-
-    def public(self) -> "dict[str, object]":
-        """What `ps --json` prints of it."""
-        return {
-            "container_id": self.container_id,
-            "executor_id": self.executor_id,
-            "framework_id": self.framework_id,
-            "pid": self.pid,
-            "mode": self.mode,
-            "isolation": self.isolation,
-            "volumes": self.volumes,
-        }
-
-
-def _inode(value: "dict[str, object]", name: str, fields: "_Fields") -> "tuple[int, int] | None":
-    found = fields.numbers(name, 0, 1 << 64) if value.get(name) is not None else []
-    return (found[0], found[1]) if len(found) == 2 else None
-
-
-def _volume(item: "dict[str, object]") -> "dict[str, object]":
-    fields = _Fields(item)
-    return {name: fields.text(name) for name in ("container_path", "host_path", "mode")}
-
-
-def _own_directory(item: "dict[str, object]") -> "tuple[str, tuple[int, int]]":
-    fields = _Fields(item)
-    inode = fields.numbers("inode", 0, 1 << 64)
-    if len(inode) != 2:
-        raise ShimError("private: inode: not a device and an inode")
-    return fields.path("path"), (inode[0], inode[1])
 
 
 class _Fields:
@@ -211,6 +103,162 @@ class _Fields:
     def all_paths(self) -> "dict[str, str]":
         return {name: self.path(name) for name in self._value}
 
+    def inode(self, name: str) -> "tuple[int, int] | None":
+        """Device and inode."""
+        found = self.numbers(name, 0, 1 << 64) if self._value.get(name) is not None else []
+        return (found[0], found[1]) if len(found) == 2 else None
+
+    def is_true(self, name: str) -> bool:
+        return self._value.get(name) is True
+
+    def inner(self, name: str) -> "_Fields":
+        return _Fields(self.mapping(name))
+
+
+def _container_id(fields: _Fields, name: str) -> str:
+    text = fields.text(name)
+    request.check_id(text, name)
+    return text
+
+
+def _mode(fields: _Fields, name: str) -> str:
+    text = fields.text(name)
+    if text not in MODES:
+        raise ShimError(f"mode: {text!r} is not one of {', '.join(MODES)}")
+    return text
+
+
+def _volumes(fields: _Fields, name: str) -> "list[dict[str, object]]":
+    inner = map(_Fields, fields.objects(name))
+    return [{key: item.text(key) for key in ("container_path", "host_path", "mode")} for item in inner]
+
+
+def _limits(fields: _Fields, name: str) -> "dict[str, float | None]":
+    inner = fields.inner(name)
+    return {key: inner.real_or_none(key) for key in ("cpus", "mem")}
+
+
+def _supervisor(fields: _Fields, name: str) -> "tuple[int, int] | None":
+    found = fields.inner(name).all_numbers()
+    return (found.get("pid", 0), found.get("start_time", 0)) if found else None
+
+
+def _private(fields: _Fields, name: str) -> "list[tuple[str, tuple[int, int]]]":
+    result = []
+    for item in map(_Fields, fields.objects(name)):
+        inode = item.inode("inode")
+        if inode is None:
+            raise ShimError("private: inode: not a device and an inode")
+        result.append((item.path("path"), inode))
+    return result
+
+
+def _namespace(fields: _Fields, name: str) -> "int | None":
+    return fields.number_or_none(name, 0, 1 << 64)
+
+
+# Every field of a record but its version, in the order in which they are judged, and how each is read. What
+# launch/description.py writes is held to it.
+FIELDS: "dict[str, Callable[[_Fields, str], object]]" = {
+    "container_id": _container_id,
+    "executor_id": _Fields.text_or_none,
+    "framework_id": _Fields.text_or_none,
+    "pid": lambda fields, name: fields.number(name, 1, _MAX_PID),
+    "start_time": lambda fields, name: fields.number_or_none(name, 0, 1 << 63),
+    "pid_namespace": _namespace,
+    "time_namespace": _namespace,
+    "boot_id": _Fields.text_or_none,
+    "mode": _mode,
+    "isolation": _Fields.texts,
+    "sandbox": _Fields.path,
+    "sandbox_inode": _Fields.inode,
+    "uid": lambda fields, name: fields.number(name, 0, 1 << 32),
+    "gid": lambda fields, name: fields.number_or_none(name, 0, 1 << 32),
+    "groups": lambda fields, name: fields.numbers(name, 0, 1 << 32),
+    "no_new_privs": _Fields.is_true,
+    "not_as_root": _Fields.text_or_none,
+    "volumes": _volumes,
+    "namespaces": lambda fields, name: fields.inner(name).all_numbers(),
+    "cgroups": lambda fields, name: fields.inner(name).all_paths(),
+    "limits": _limits,
+    "supervisor": _supervisor,
+    "remove": _Fields.inode,
+    "private": _private,
+    "quotas": lambda fields, name: fields.inner(name).all_numbers(),
+}
+
+
+class Entry:
+    """One record, judged: every field has the type that its reader expects (FIELDS)."""
+
+    __slots__ = (*FIELDS, "written")
+
+    container_id: str
+    executor_id: "str | None"
+    framework_id: "str | None"
+    pid: int
+    # In clock ticks since boot; None where the system does not tell a process so (macOS).
+    start_time: "int | None"
+    # In which `pid` is one; None in records of releases that did not say.
+    pid_namespace: "int | None"
+    # In which `start_time` was read; None before Linux 5.6, and in records of releases that did not say.
+    time_namespace: "int | None"
+    boot_id: "str | None"
+    mode: str
+    isolation: "list[str]"
+    sandbox: str
+    # Device and inode; None in records of releases that did not say.
+    sandbox_inode: "tuple[int, int] | None"
+    uid: int
+    gid: "int | None"
+    groups: "list[int]"
+    no_new_privs: bool
+    not_as_root: "str | None"
+    volumes: "list[dict[str, object]]"
+    namespaces: "dict[str, int]"
+    limits: "dict[str, float | None]"
+    # Pid and start time.
+    supervisor: "tuple[int, int] | None"
+    # Of its own outside of the sandbox, with device and inode; and the sizes that are counted, by path.
+    private: "list[tuple[str, tuple[int, int]]]"
+    quotas: "dict[str, int]"
+    # With --rm: device and inode of the sandbox.
+    remove: "tuple[int, int] | None"
+    cgroups: "dict[str, str]"
+
+    def __init__(self, value: "dict[str, object]", written: float) -> None:
+        """From the parsed JSON `value` of a file last written at `written` (seconds since 1970); raises ShimError."""
+        fields = _Fields(value)
+        for name, read_field in FIELDS.items():
+            setattr(self, name, read_field(fields, name))
+        self.written = written
+
+    @property
+    def cpus(self) -> "float | None":
+        """What it was given of CPUs."""
+        return self.limits["cpus"]
+
+    @property
+    def mem(self) -> "float | None":
+        """What it was given of memory, in MB."""
+        return self.limits["mem"]
+
+    def same_as(self, other: "Entry") -> bool:
+        """Whether both are of the same container, not of two that had the same name."""
+        return (self.pid, self.start_time, self.boot_id) == (other.pid, other.start_time, other.boot_id)
+
+    def public(self) -> "dict[str, object]":
+        """What `ps --json` prints of it."""
+        return {
+            "container_id": self.container_id,
+            "executor_id": self.executor_id,
+            "framework_id": self.framework_id,
+            "pid": self.pid,
+            "mode": self.mode,
+            "isolation": self.isolation,
+            "volumes": self.volumes,
+        }
+
 
 def open_directory(state: str, name: str = "containers") -> "int | None":
     """A descriptor of the directory `name` in the state directory, None where there is none.
@@ -290,20 +338,11 @@ def read(directory: int, name: str) -> Entry:
 
 def read_value(directory: int, name: str) -> "tuple[dict[str, object], float]":
     """The JSON object in the file `name`, of our version, and when it was written. Raises OSError, ShimError."""
-    value, written = read_object(directory, name)
+    value, status = record.read_object(directory, name)
     version = value.get("version")
     if version != record.VERSION:
         raise ShimError(f"version {version!r}, and this program knows {record.VERSION} only")
-    return value, written
-
-
-def read_object(directory: int, name: str) -> "tuple[dict[str, object], float]":
-    """As `read_value`, of any version or of none."""
-    text, written = _text(directory, name, strict_json.MAX_BYTES)
-    value = strict_json.parse(text, "record")
-    if not isinstance(value, dict):
-        raise ShimError("not a JSON object")
-    return value, written
+    return value, status.st_mtime
 
 
 # What an earlier release may have written without a look at its length.
@@ -316,22 +355,7 @@ def read_loosely(directory: int, name: str) -> "dict[str, object]":
     Releases up to 0.2.0 wrote names that are no UTF-8, which no reader of theirs takes, for containers that run.
     """
     try:
-        value = json.loads(_text(directory, name, _LOOSE_BYTES)[0])
+        value = json.loads(files.read_trusted(name, _LOOSE_BYTES, directory)[0])
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _text(directory: int, name: str, limit: int) -> "tuple[bytes, float]":
-    fd = os.open(name, _FLAGS, dir_fd=directory)
-    try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise ShimError("not a regular file")
-        if status.st_uid not in (0, os.geteuid()):
-            raise ShimError(f"belongs to uid {status.st_uid}")
-        if status.st_size > limit:
-            raise ShimError(f"{status.st_size} bytes: no record is that long")
-        return os.read(fd, limit), status.st_mtime
-    finally:
-        os.close(fd)
