@@ -9,10 +9,13 @@ from importlib import import_module
 
 import pytest
 
+from mesos_shim.commands.doctor import installation
+
 from .conftest import CHECKOUT, PLUGINS, run_module, tree
 
 service = import_module(f"{PLUGINS}.module_utils.agent_service")
 module = import_module(f"{PLUGINS}.modules.agent_preflight")
+LIBRARIES = module._LIBRARIES
 
 TMP = {"type": "MESOS", "volumes": [{"container_path": "/tmp", "host_path": "tmp", "mode": "RW"}]}
 
@@ -39,6 +42,10 @@ def preflight(tmp_path, monkeypatch):
 
     call.files = [str(tmp_path / "default")]
     return call
+
+
+def test_the_agents_library_is_looked_for_where_doctor_looks():
+    assert installation._LIBRARIES == LIBRARIES
 
 
 SHARED = "filesystem/shared,posix/cpu,posix/mem"

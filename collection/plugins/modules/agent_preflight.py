@@ -178,7 +178,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils.host_python im
 from ansible_collections.mesos.containerizer.plugins.module_utils.system_errors import ROOM
 
 _NAMES = ("/etc/mesos-slave", "/etc/mesos-agent")
-_LIBRARIES = ("/usr/lib", "/usr/local/lib", "/usr/lib64", "/usr/local/lib64")
+_LIBRARIES = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64", "/usr/lib/mesos", "/opt/mesosphere/lib")
 _FLAGS_BYTES = 1 << 20  # more than flags ever take
 _SEALING = b"Failed to clone a sealed file"  # what only such a build can say, src/slave/containerizer/mesos
 

@@ -19,6 +19,7 @@ import time
 from ..errors import ShimError
 from ..system import guarded_walk, paths, syscalls, walk
 from ..system.files import trusted_uids
+from ..system.levels import Level, inode
 from ..system.walk import resolve
 
 if False:  # for the type checker alone
@@ -32,17 +33,6 @@ _EXHAUSTED = (errno.EMFILE, errno.ENFILE)
 MAX_SECONDS = 30.0
 MAX_ENTRIES = 5_000_000
 MAX_DEPTH = 100_000
-
-
-class _Level:
-    """A directory that we are in: its name in its parent, which it is, and the directories in it to be visited."""
-
-    __slots__ = ("inode", "name", "pending")
-
-    def __init__(self, name: str, inode: "tuple[int, int]", pending: "list[str]") -> None:
-        self.name = name
-        self.inode = inode
-        self.pending = pending
 
 
 def measure(entry: "Entry", found: "dict[str, object]") -> None:
@@ -109,7 +99,7 @@ class _Walk:
         self._device = status.st_dev
         self._seen: set[int] = set()
         self._total = status.st_blocks * 512
-        self._levels: list[_Level] = []
+        self._levels: list[Level] = []
         self._end = time.monotonic() + MAX_SECONDS
         self._entries = 0
 
@@ -144,8 +134,8 @@ class _Walk:
     def _visit(self, name: str, fd: int) -> None:
         """Stand in the directory `fd`, and count what is in it."""
         self._stand(fd)
-        pending: list[str] = []
-        self._levels.append(_Level(name, _inode(fd), pending))
+        self._levels.append(Level(name, fd))
+        pending = self._levels[-1].pending
         try:
             with os.scandir(fd) as entries:
                 for entry in entries:
@@ -178,7 +168,7 @@ class _Walk:
     def _up(self) -> None:
         """Back in the innermost level that is left; where that was moved, in the innermost that was not."""
         above = _open("..", self._here)
-        if above is not None and _inode(above) == self._levels[-1].inode:
+        if above is not None and inode(above) == self._levels[-1].inode:
             self._stand(above)
             return
         if above is not None:
@@ -186,7 +176,7 @@ class _Walk:
         self._stand(os.dup(self._top))
         for depth, level in enumerate(self._levels[1:], 1):
             child = _open(level.name, self._here)
-            if child is not None and _inode(child) == level.inode:
+            if child is not None and inode(child) == level.inode:
                 self._stand(child)
                 continue
             if child is not None:
@@ -221,7 +211,7 @@ def _open_way(path: str, pin: "tuple[str, tuple[int, int] | None]") -> "int | No
             child = _step(fd, name)
             os.close(fd)
             fd = child
-            if paths.join(parts[: depth + 1]) == pin[0] and _inode(fd) != pin[1]:
+            if paths.join(parts[: depth + 1]) == pin[0] and inode(fd) != pin[1]:
                 return None
         return os.open(".", _OPEN, dir_fd=fd)
     except OSError as error:
@@ -270,8 +260,3 @@ def _gone(error: OSError) -> None:
     """Take the error for one of a tree that others change and protect, unless it is ours."""
     if error.errno in (*_EXHAUSTED, errno.E2BIG):
         raise error
-
-
-def _inode(fd: int) -> "tuple[int, int]":
-    status = os.fstat(fd)
-    return status.st_dev, status.st_ino

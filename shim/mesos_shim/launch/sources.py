@@ -298,8 +298,8 @@ def _dress(fd: int, wanted: "Status | None", plan: "Plan", wanted_fd: int = -1) 
         opened = _open_level(wanted) if wanted_fd < 0 else -1
         try:
             source = opened if wanted_fd < 0 else wanted_fd
-            lists = {name: _read_path(source, name) for name in _ACCESS_LISTS}
-            label = _read_path(source, _LABEL)
+            lists = {name: _read_pinned(source, name) for name in _ACCESS_LISTS}
+            label = _read_pinned(source, _LABEL)
         finally:
             if opened >= 0:
                 posix.close(opened)
@@ -348,23 +348,18 @@ def _open_level(level: Status) -> int:
     return fd
 
 
-def _read(fd: int, name: str) -> "bytes | None":
+def _read(where: "int | str", name: str) -> "bytes | None":
     try:
-        return posix.getxattr(fd, name)
+        return posix.getxattr(where, name)
     except OSError as error:
         if error.errno in (errno.ENODATA, errno.ENOTSUP, errno.EPERM, errno.ENOSYS):
             return None
         raise
 
 
-def _read_path(fd: int, name: str) -> "bytes | None":
+def _read_pinned(fd: int, name: str) -> "bytes | None":
     # An O_PATH descriptor has no attributes of its own to read; the link in /proc leads to the same inode.
-    try:
-        return posix.getxattr(f"/proc/self/fd/{fd}", name)
-    except OSError as error:
-        if error.errno in (errno.ENODATA, errno.ENOTSUP, errno.EPERM, errno.ENOSYS):
-            return None
-        raise
+    return _read(f"/proc/self/fd/{fd}", name)
 
 
 def _write(fd: int, name: str, value: "bytes | None") -> None:

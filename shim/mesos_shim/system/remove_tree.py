@@ -16,6 +16,8 @@ import time
 
 from ..errors import one_line, reason
 from . import syscalls, walk
+from .levels import Level
+from .levels import inode as inode_of
 
 _OPEN = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC | posix.O_NONBLOCK
 MAX_SECONDS = 120.0
@@ -41,17 +43,6 @@ class Bound:
             raise OSError(errno.E2BIG, f"stopped after {MAX_SECONDS:g} s; the rest stays")
 
 
-class _Level:
-    """A directory that we are in: its name in its parent, which it is, and the directories in it to be visited."""
-
-    __slots__ = ("inode", "name", "pending")
-
-    def __init__(self, name: str, inode: "tuple[int, int]", pending: "list[str]") -> None:
-        self.name = name
-        self.inode = inode
-        self.pending = pending
-
-
 def remove(parent: int, name: str, inode: "tuple[int, int] | None" = None) -> "str | None":
     """Remove the directory `name` of the directory `parent`, only if it is `inode` where that is given.
 
@@ -66,9 +57,9 @@ def remove(parent: int, name: str, inode: "tuple[int, int] | None" = None) -> "s
     except OSError as error:
         return f"{name!r}: {reason(error)}"
     try:
-        if inode is not None and _inode(fd) != inode:
+        if inode is not None and inode_of(fd) != inode:
             return f"{name!r} is another directory by now"
-        levels = [_Level(name, _inode(fd), [])]
+        levels = [Level(name, fd)]
         levels[0].pending = _empty(fd, levels, problems, bound)
         fd = _walk(fd, levels, problems, bound)
     except OSError as error:
@@ -85,7 +76,7 @@ def remove(parent: int, name: str, inode: "tuple[int, int] | None" = None) -> "s
     return one_line(problems[0]) if problems else None
 
 
-def _walk(fd: int, levels: "list[_Level]", problems: "list[str]", bound: Bound) -> int:
+def _walk(fd: int, levels: "list[Level]", problems: "list[str]", bound: Bound) -> int:
     """From the top level down and up again until nothing is pending; the descriptor of where it ended."""
     while True:
         level = levels[-1]
@@ -101,7 +92,7 @@ def _walk(fd: int, levels: "list[_Level]", problems: "list[str]", bound: Bound) 
                 continue
             posix.close(fd)
             fd = child
-            levels.append(_Level(name, _inode(fd), []))
+            levels.append(Level(name, fd))
             levels[-1].pending = _empty(fd, levels, problems, bound)
             continue
         if len(levels) == 1:
@@ -109,7 +100,7 @@ def _walk(fd: int, levels: "list[_Level]", problems: "list[str]", bound: Bound) 
         up = posix.open("..", _OPEN, dir_fd=fd)
         posix.close(fd)
         fd = up
-        if _inode(fd) != levels[-2].inode:
+        if inode_of(fd) != levels[-2].inode:
             problems.append(f"{_path(levels, '')!r}: moved away while it was being removed")
             return fd
         levels.pop()
@@ -148,7 +139,7 @@ def _enter_elsewhere(fd: int, name: str) -> int:
     return child
 
 
-def _empty(fd: int, levels: "list[_Level]", problems: "list[str]", bound: Bound) -> "list[str]":
+def _empty(fd: int, levels: "list[Level]", problems: "list[str]", bound: Bound) -> "list[str]":
     """Remove everything of the directory `fd`, the last of `levels`, that is no directory; the names of those that are.
 
     Raises OSError where it is enough.
@@ -169,12 +160,7 @@ def _empty(fd: int, levels: "list[_Level]", problems: "list[str]", bound: Bound)
     return directories
 
 
-def _inode(fd: int) -> "tuple[int, int]":
-    status = posix.fstat(fd)
-    return status.st_dev, status.st_ino
-
-
-def _path(levels: "list[_Level]", name: str) -> str:
+def _path(levels: "list[Level]", name: str) -> str:
     """The end of the path, for a message: a deep tree's would fill a screen."""
     parts = [item.name for item in levels] + [name]
     return "/".join(parts if len(parts) < 8 else ["...", *parts[-6:]])

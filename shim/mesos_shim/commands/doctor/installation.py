@@ -19,7 +19,7 @@ from .finding import BROKEN, DEGRADED, OK, Finding, checked
 
 # src/slave/containerizer/mesos/containerizer.cpp, only with --enable-launcher-sealing.
 _SEALED = b"Failed to clone a sealed file '"
-_LIBRARIES = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/lib/mesos", "/opt/mesosphere/lib")
+_LIBRARIES = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64", "/usr/lib/mesos", "/opt/mesosphere/lib")
 _AGENTS = ("mesos-agent", "mesos-slave", "lt-mesos-agent", "lt-mesos-slave")
 _LOW_SPACE = 1 << 20
 
