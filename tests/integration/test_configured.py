@@ -191,12 +191,12 @@ def test_a_directory_of_a_glob_that_a_user_mounted_over_stays_hidden(shim: Shim,
 OPEN_PASSED = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from mesos_shim.launch import mount_view
+from mesos_shim.launch import mount_view, state
 from mesos_shim.plan import model
 from mesos_shim.system import walk
 found = walk.resolve(sys.argv[2], "found", (0, %d))
 found.path = sys.argv[3]
-made = model.Plan("c1", found, None)
+made = state.LaunchState(model.finished(model.Draft("c1", found, None)))
 print(mount_view._open_passed(model.Mount(model.PASS, "the name", found), made), made.warnings)
 """
 

@@ -306,13 +306,13 @@ def test_explain_shows_them(shim: Shim, sandbox: Path) -> None:
 @pytest.mark.parametrize("kind", ["pid", "ipc"])
 def test_what_the_agent_has_made_is_not_made_again(kind: str) -> None:
     from mesos_shim.isolators import module
-    from mesos_shim.plan.model import Plan
+    from mesos_shim.plan.model import Draft
     from mesos_shim.spec.request import LaunchRequest
     from mesos_shim.system import syscalls
 
     asked = LaunchRequest()
     asked.agent_namespaces = syscalls.CLONE_NEWNS
-    plan = Plan("c", None, None)  # type: ignore[arg-type]
+    plan = Draft("c", None, None)  # type: ignore[arg-type]
     module(f"namespaces/{kind}").add(asked, plan)
     assert plan.namespaces == [kind]
     asked.agent_namespaces |= {"pid": syscalls.CLONE_NEWPID, "ipc": syscalls.CLONE_NEWIPC}[kind]

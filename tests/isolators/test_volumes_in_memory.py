@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mesos_shim.commands import arguments
 from mesos_shim.launch import planning
-from mesos_shim.spec import request
 
 from ..conftest import Shim, needs_root
 
@@ -20,7 +20,7 @@ def test_planning_changes_nothing_of_the_configuration(tmp_path: Path, sandbox: 
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"tmpfs": {"/mnt": "1m"}, "pass_through": ["/tmp/x"], "hide_work_dir": True}))
     words = ["--sandbox", str(sandbox), "--isolation", names, "--", "true"]
-    asked = request.from_arguments(words, str(config))
+    asked = arguments.from_arguments(words, str(config))
 
     def values() -> tuple[object, ...]:
         given = asked.config

@@ -145,10 +145,11 @@ def test_mirrored_only_where_the_path_is_the_same() -> None:
 
 def test_explain_and_the_launch_share_one_plan() -> None:
     """The steps are made from the same mounts that the view carries out, in their order."""
-    made = model.Plan("id", resolved("/srv/sandbox"), USER)
+    made = model.Draft("id", resolved("/srv/sandbox"), USER)
     made.mounts = arrange(facts(), [relative("/opt/a", "inner"), relative("/opt", "outer")], [])
     made.command = ["true"]
-    shown = steps.steps(made)
+    made.apart = True
+    shown = steps.steps(model.finished(made))
     assert [step["action"] for step in shown] == [
         "unshare", "propagation", "create", "create", "create", "bind", "bind", "record", "become", "exec",
     ]  # fmt: skip

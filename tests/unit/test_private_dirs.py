@@ -9,6 +9,7 @@ import pytest
 
 from mesos_shim.errors import ShimError
 from mesos_shim.launch import private_directories
+from mesos_shim.launch.state import LaunchState
 from mesos_shim.plan import model
 from mesos_shim.system.walk import Resolved
 
@@ -27,28 +28,32 @@ def mount(tmp_path: Path) -> model.Mount:
     return mount
 
 
-def make(mount: model.Mount, made: model.Plan) -> int:
+def begun() -> LaunchState:
+    return LaunchState(model.finished(model.Draft("c1", resolved("/srv/sandbox"), USER)))
+
+
+def make(mount: model.Mount, state: LaunchState) -> int:
     assert mount.base is not None
-    return private_directories.make(mount.base.fd, mount, made)
+    return private_directories.make(mount.base.fd, mount, state)
 
 
 def test_a_name_that_is_taken_is_refused(mount: model.Mount, tmp_path: Path) -> None:
     (tmp_path / "base/c1@1-1").mkdir()
     with pytest.raises(ShimError, match="is there already; nobody but this launch has that name"):
-        make(mount, model.Plan("c1", resolved("/srv/sandbox"), USER))
+        make(mount, begun())
     (tmp_path / "base/c1@1-1").rmdir()
     (tmp_path / "base/c1@1-1").symlink_to(tmp_path)
     with pytest.raises(ShimError, match="is there already"):
-        make(mount, model.Plan("c1", resolved("/srv/sandbox"), USER))
+        make(mount, begun())
 
 
 def test_a_second_mount_of_the_launch_takes_the_first_ones(mount: model.Mount, tmp_path: Path) -> None:
     """Unless it is another by now."""
-    made = model.Plan("c1", resolved("/srv/sandbox"), USER)
-    one, other = os.fstat(make(mount, made)), os.fstat(make(mount, made))
+    state = begun()
+    one, other = os.fstat(make(mount, state)), os.fstat(make(mount, state))
     assert one.st_ino == other.st_ino
-    assert len(made.private) == 1
+    assert len(state.private) == 1
     (tmp_path / "base/c1@1-1").rename(tmp_path / "base/moved")
     (tmp_path / "base/c1@1-1").mkdir()
     with pytest.raises(ShimError, match="was replaced while the launch was being prepared"):
-        make(mount, made)
+        make(mount, state)

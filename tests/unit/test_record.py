@@ -6,6 +6,7 @@ import json
 
 from mesos_shim.containers import record, registry
 from mesos_shim.launch.description import describe
+from mesos_shim.launch.state import LaunchState
 from mesos_shim.plan import model
 from mesos_shim.system import strict_json
 
@@ -16,11 +17,12 @@ pytestmark = [needs_linux]
 
 
 def test_what_is_written_is_what_is_read() -> None:
-    made = model.Plan("c1", resolved("/work/sandbox"), USER)
-    made.limits = {"cpus": 2.0}
-    made.private = [("/base/own", 8, 17)]
-    made.supervisor = {"pid": 7, "start_time": 99}
-    written = json.loads(strict_json.dump(describe(made, "e1", None)))
+    draft = model.Draft("c1", resolved("/srv/sandbox"), USER)
+    draft.limits = {"cpus": 2.0}
+    state = LaunchState(model.finished(draft))
+    state.private = [("/base/own", 8, 17)]
+    state.supervisor = {"pid": 7, "start_time": 99}
+    written = json.loads(strict_json.dump(describe(state, "e1", None)))
     assert set(written) == {"version", *registry.FIELDS}
     assert written["version"] == record.VERSION
     entry = registry.Entry(written, 1.5)

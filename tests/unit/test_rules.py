@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -137,13 +138,13 @@ def test_undo_gives_back_what_was_taken(tmp_path: Path) -> None:
     os.setxattr(his, ACCESS, acl_for(1234, 7))
     before = (his.stat().st_mode, his.stat().st_uid, os.getxattr(his, ACCESS))
     fd = os.open(his, os.O_RDONLY)
-    made = type("Made", (), {"made": []})()
+    made = SimpleNamespace(notes=[])
     sources._note_looks(fd, made)
     os.fchown(fd, 0, 0)
     os.fchmod(fd, 0o1777)
     os.removexattr(fd, ACCESS)
     os.setxattr(fd, "trusted.mesos_shim", b"/tmp")
-    rollback.take_back(made.made)
+    rollback.take_back(made.notes)
     assert (his.stat().st_mode, his.stat().st_uid, os.getxattr(his, ACCESS)) == before
     assert "trusted.mesos_shim" not in os.listxattr(his)
     os.close(fd)

@@ -10,6 +10,7 @@ import posix
 
 from ..errors import ShimError, reason
 from ..launch import order
+from ..launch.state import LaunchState
 from ..plan import model
 from ..spec import config as configuration
 from ..spec import request
@@ -44,20 +45,20 @@ def launch(given: call.Call, arguments: "list[str]", config_path: str) -> int:
     user = credentials.of_user(
         common.string(info.get("user"), "ContainerLaunchInfo.user"), "ContainerLaunchInfo.user", own_as_is=True
     )
-    made = model.Plan("", _here(), user)
-    made.command = process.command.argv
-    if process.no_new_privileges:
-        made.no_new_privs = "the executor says so"
+    draft = model.Draft("", _here(), user)
+    draft.command = process.command.argv
+    no_new_privs = "the executor says so" if process.no_new_privileges else None
     if user.switch:
         user.groups += [gid for gid in launch_info.groups(info) if gid not in user.groups]
         # What covers what in this mount namespace was judged for the executor's user.
-        made.no_new_privs = "this container was made for another user"
+        no_new_privs = "this container was made for another user"
     if process.terminal:
         launch_info.take_terminal()
     process.set_limits()
     if process.directory is not None:
         common.change_directory(process.directory)
-    order.finish(request.LaunchRequest(), made, process.variables, process.executable())
+    state = LaunchState(model.finished(draft, no_new_privs=no_new_privs))
+    order.finish(request.LaunchRequest(), state, process.variables, process.executable())
     return 1  # finish does not return
 
 

@@ -197,14 +197,14 @@ _ROOTS_VARIABLES = {b"PATH": b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
 
 
 def run_as_root(
-    commands: "list[Command | Callable[[], None]]", made: model.Plan, where: str, directory: str = "/"
+    commands: "list[Command | Callable[[], None]]", plan: model.Plan, where: str, directory: str = "/"
 ) -> None:
     """Run an isolator's own commands, or our calls in their place, one after the other, in the agent's `directory`.
 
     The first that fails ends the launch.
     """
     if commands:
-        check_view_for_root(made, where)
+        check_view_for_root(plan, where)
     for index, item in enumerate(commands):
         if not isinstance(item, Command):
             _do(item, f"{where}[{index}]")
@@ -217,10 +217,10 @@ def run_as_root(
             raise ShimError(f"{where}[{index}]: {item.argv!r} ended with wait status {status}")
 
 
-def check_view_for_root(made: model.Plan, what: str) -> None:
+def check_view_for_root(plan: model.Plan, what: str) -> None:
     """Refuse to run `what` as root in a view in which the task's user provides files over root's."""
-    if made.not_as_root is not None:
-        raise ShimError(f"{what}: root runs nothing in this container's view: {made.not_as_root}")
+    if plan.not_as_root is not None:
+        raise ShimError(f"{what}: root runs nothing in this container's view: {plan.not_as_root}")
 
 
 def _do(call: "Callable[[], None]", where: str) -> None:

@@ -90,16 +90,17 @@ def _is_ours(pid: int) -> bool:
     return program.rpartition("/")[2].startswith("python")
 
 
-def inherit(parent: Parent, made: model.Plan) -> None:
-    """What the parent's view was judged to need, `made`, which joins it, needs too."""
+def inherit(parent: Parent, plan: model.Plan) -> model.Plan:
+    """The plan with what the parent's view, which it joins, was judged to need."""
+    no_new_privs, not_as_root = plan.no_new_privs, parent.not_as_root
     if parent.no_new_privs:
-        made.no_new_privs = f"{parent.name}, whose view it joins, has it"
-    elif parent.covered and made.user.uid not in (0, parent.uid):
-        made.no_new_privs = f"the view of {parent.name} was judged for another user"
-    made.not_as_root = parent.not_as_root
-    if made.not_as_root is None and parent.covered and parent.uid == 0 and made.user.uid != 0:
+        no_new_privs = f"{parent.name}, whose view it joins, has it"
+    elif parent.covered and plan.user.uid not in (0, parent.uid):
+        no_new_privs = f"the view of {parent.name} was judged for another user"
+    if not_as_root is None and parent.covered and parent.uid == 0 and plan.user.uid != 0:
         # Whose task has nothing to gain: nobody asked whose files it lays over root's.
-        made.not_as_root = f"the view of {parent.name} was judged for root"
+        not_as_root = f"the view of {parent.name} was judged for root"
+    return plan.but(no_new_privs=no_new_privs, not_as_root=not_as_root)
 
 
 def enter(parent: Parent, kinds: "tuple[str, ...]" = IN_CHILD) -> None:

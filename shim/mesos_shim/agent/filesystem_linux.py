@@ -142,25 +142,25 @@ def covered(made: Setup) -> "dict[str, Resolved | ShimError]":
     return found
 
 
-def prepare(made: Setup, result: model.Plan) -> None:
-    """Have the plan do first what the agent asks for."""
+def prepare(made: Setup, plan: model.Plan) -> model.Plan:
+    """The plan with what the agent asks for done first."""
     if not made.mounts and not made.operations:
-        return
-    result.before = made.carry_out
-    result.shared = made.shared
-    result.apart = True
-    _judge(made, result)
+        return plan
+    return _judge(made, plan.but(before=made.carry_out, shared=made.shared, apart=True))
 
 
-def _judge(made: Setup, result: model.Plan) -> None:
+def _judge(made: Setup, plan: model.Plan) -> model.Plan:
     """Have the agent's volumes count in what the container's programs may gain, as ours do (threats 8)."""
     for mount in made.all_mounts():
         if not mount.flags & syscalls.MS_BIND or made.sandboxes.has(mount.target):
             continue
-        why = _feeds_root(mount, made, result.user)
+        why = _feeds_root(mount, made, plan.user)
         if why is not None:
-            result.no_new_privs = result.no_new_privs or f"{mount.target} is not the user's to write, but {why}"
-            result.not_as_root = result.not_as_root or f"{mount.target} is covered by {mount.source}: {why}"
+            plan = plan.but(
+                no_new_privs=plan.no_new_privs or f"{mount.target} is not the user's to write, but {why}",
+                not_as_root=plan.not_as_root or f"{mount.target} is covered by {mount.source}: {why}",
+            )
+    return plan
 
 
 def _feeds_root(mount: MountInfo, made: Setup, user: Identity) -> "str | None":

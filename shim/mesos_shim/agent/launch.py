@@ -12,7 +12,7 @@ from .. import errors
 from ..containers import record
 from ..errors import ShimError, reason
 from ..launch import execute, order, planning, spawn, supervisor, wait
-from ..plan import model
+from ..launch.state import LaunchState
 from ..spec import config as configuration
 from ..spec import request
 from ..system import paths, proc
@@ -140,20 +140,20 @@ def _become(given: "call.Call", config_path: str) -> int:
     common.has_agents_byte(reading)
     if work.needs_packaged is not None:
         _hand_over(work, None)
-    made, place = _plan(work)
+    state, place = _plan(work)
     process = launch_info.Process(work.info, searches=False)
     if planning.needs_parent(work.request):
         signals = wait.hold_signals(wait.FORWARDED_FOR_AGENT)
-        made.command = process.command.argv
+        state.plan = state.plan.but(command=process.command.argv)
         child = supervisor.start(
             work.request,
-            made,
-            lambda: _become_command(work, made, place, process, signals),
+            state,
+            lambda: _become_command(work, state, place, process, signals),
             "mesos-containerizer",
             _EXIT_FAILURE,
         )
-        wait.end_as(_wait(made, place, child, [], signals))
-    _become_command(work, made, place, process, None)
+        wait.end_as(_wait(state, place, child, [], signals))
+    _become_command(work, state, place, process, None)
     return _EXIT_FAILURE
 
 
@@ -395,9 +395,10 @@ def _hand_over(work: Launch, signals: "wait.Signals | None") -> None:
     what = f"ContainerLaunchInfo.{work.needs_packaged}"
     program = packaged.open_packaged(work.config, what)
     untouched.check_no_parent(work.request, what)
-    made, place = _plan(work)
-    common.check_view_for_root(made, what)
-    made.apart = made.before is not None  # the helper makes the namespaces that the agent names
+    state, place = _plan(work)
+    common.check_view_for_root(state.plan, what)
+    # The helper makes the namespaces that the agent names.
+    state.plan = state.plan.but(apart=state.plan.before is not None)
     if signals is not None:
         _let_signals_be(signals)
     if work.parent is not None and work.target is not None:
@@ -407,21 +408,23 @@ def _hand_over(work: Launch, signals: "wait.Signals | None") -> None:
         debug_container.check(work.parent)
         work.given.values["namespace_mnt_target"] = str(work.parent.pid)
     else:
-        _enter(work, made)
-    order.settle(work.request, made, place)
-    errors.warn(made.warnings)
+        _enter(work, state)
+    order.settle(work.request, state, place)
+    errors.warn(state.warnings)
     try:
-        _become_packaged(work, made, signals, program)
+        _become_packaged(work, state, signals, program)
     except BaseException:
-        order.give_up(made)
+        order.give_up(state)
         raise
 
 
-def _become_packaged(work: Launch, made: model.Plan, signals: "wait.Signals | None", program: int) -> None:
+def _become_packaged(work: Launch, state: LaunchState, signals: "wait.Signals | None", program: int) -> None:
     from . import packaged
 
     info = {name: value for name, value in work.info.items() if name not in ("mounts", "file_operations")}
-    if made.own_view and "clone_namespaces" in info:  # else it would make mounts slaves that are shared with the host
+    if (
+        state.plan.own_view and "clone_namespaces" in info
+    ):  # else it would make mounts slaves that are shared with the host
         flags = common.numbers(info["clone_namespaces"], "ContainerLaunchInfo.clone_namespaces")
         info["clone_namespaces"] = [flag for flag in flags if flag != _CLONE_NEWNS]
     if "pre_exec_commands" in info:
@@ -443,15 +446,15 @@ def _become_packaged(work: Launch, made: model.Plan, signals: "wait.Signals | No
     arguments = work.given.again(info, reading, writing)
     if signals is not None:
         wait.release_signals(signals)
-    if made.user.switch:
+    if state.plan.user.switch:
         execute.leave_session_keyring()
     packaged.drop_inheritable()
-    if made.no_new_privs is not None:
+    if state.plan.no_new_privs is not None:
         order.set_no_new_privs()
     packaged.become(work.config, program, arguments)
 
 
-def _plan(work: Launch) -> "tuple[model.Plan, record.Place | None]":
+def _plan(work: Launch) -> "tuple[LaunchState, record.Place | None]":
     """The plan, and where its record goes."""
     asked = work.request
     if work.debug:
@@ -461,39 +464,40 @@ def _plan(work: Launch) -> "tuple[model.Plan, record.Place | None]":
         from . import filesystem_linux
 
         asked.agents_paths = filesystem_linux.covered(work.setup)
-    made = planning.make_plan(asked, [] if work.debug else private_directories(work))
+    plan = planning.make_plan(asked, [] if work.debug else private_directories(work))
     if work.setup is not None:
-        filesystem_linux.prepare(work.setup, made)
+        plan = filesystem_linux.prepare(work.setup, plan)
     if work.debug:
         from . import debug_container
 
-        state = record.state_dir(work.config.state_dir)
-        work.parent = debug_container.find(work.container_ids, work.runtime or "", state, work.target)
-        debug_container.inherit(work.parent, made)
+        records = record.state_dir(work.config.state_dir)
+        work.parent = debug_container.find(work.container_ids, work.runtime or "", records, work.target)
+        plan = debug_container.inherit(work.parent, plan)
     if work.isolators.mounts and not work.debug:
-        made.apart = True  # what an isolator mounts, 0.21's agent would have had on the host as well
-    made.warnings.extend(work.warnings)
-    return made, order.open_record(asked, made)
+        plan = plan.but(apart=True)  # what an isolator mounts, 0.21's agent would have had on the host as well
+    state = LaunchState(plan)
+    state.warnings.extend(work.warnings)
+    return state, order.open_record(asked, state)
 
 
-def _enter(work: Launch, made: model.Plan) -> None:
+def _enter(work: Launch, state: LaunchState) -> None:
     """This process in the container's view of the file system, and in its sandbox."""
     if work.parent is not None or work.setup is not None:
         # The view's /proc may be one of a pid namespace.
-        made.first = proc.first()
-        made.pid_namespace = proc.pid_namespace(made.first["pid"])
-    stays = "pid" not in made.namespaces and work.parent is None
-    helper = (made.supervisor["pid"], made.supervisor["start_time"]) if made.supervisor else view_record.myself()
+        state.first = proc.first()
+        state.pid_namespace = proc.pid_namespace(state.first["pid"])
+    stays = "pid" not in state.plan.namespaces and work.parent is None
+    helper = (state.supervisor["pid"], state.supervisor["start_time"]) if state.supervisor else view_record.myself()
     anchor = helper if stays else view_record.myself()
     if work.parent is not None:
         from . import debug_container
 
         debug_container.enter(work.parent)
     else:
-        order.prepare(work.request, made)
+        order.prepare(work.request, state)
     if work.directory is not None:
-        covered = bool(made.mounts) or made.before is not None or work.parent is not None
-        view_record.write(work.directory, made, helper, anchor, covered)
+        covered = bool(state.plan.mounts) or state.plan.before is not None or work.parent is not None
+        view_record.write(work.directory, state.plan, helper, anchor, covered)
 
 
 def private_directories(work: Launch) -> "list[str]":
@@ -519,56 +523,56 @@ def _run(work: Launch, signals: wait.Signals, status: int) -> "tuple[int, bool]"
 
     The descriptor `status` stays open.
     """
-    made, place = _plan(work)
+    state, place = _plan(work)
     if work.parent is not None:
         from . import debug_container
 
         debug_container.enter(work.parent, debug_container.IN_PARENT)
-    elif made.own_view and "pid" not in made.namespaces:
-        _leave_host(work, made)
+    elif state.plan.own_view and "pid" not in state.plan.namespaces:
+        _leave_host(work, state)
     process = launch_info.Process(work.info)
     if process.terminal:
         launch_info.take_terminal()
-    child = _start(work, made, place, process, signals)
-    return _wait(made, place, child, [status], signals), child.failed
+    child = _start(work, state, place, process, signals)
+    return _wait(state, place, child, [status], signals), child.failed
 
 
-def _leave_host(work: Launch, made: model.Plan) -> None:
+def _leave_host(work: Launch, state: LaunchState) -> None:
     """The helper in the view as well, as Mesos' own is: an agent takes its helper for where the container is."""
     from ..launch import namespaces
 
     try:
-        namespaces.leave_host(made)
+        namespaces.leave_host(state)
     except namespaces.Unenforceable as error:
-        order.without_view(work.request, made, str(error))
+        order.without_view(work.request, state, str(error))
 
 
 def _wait(
-    made: model.Plan,
+    state: LaunchState,
     place: "record.Place | None",
     child: wait.Child,
     keep: "list[int]",
     signals: wait.Signals,
 ) -> int:
     """Stay beside the command until it ends: its raw wait status. The descriptors `keep` stay open."""
-    supervisor.keep_only(made, child, place, keep)
+    supervisor.keep_only(state, child, place, keep)
     wait_status = wait.wait(child, forwarded=signals.forwarded)
-    supervisor.clear_away(made, child, place)
+    supervisor.clear_away(state, child, place)
     return wait_status
 
 
 def _start(
     work: Launch,
-    made: model.Plan,
+    state: LaunchState,
     place: "record.Place | None",
     process: launch_info.Process,
     signals: wait.Signals,
 ) -> wait.Child:
-    made.command = process.command.argv
+    state.plan = state.plan.but(command=process.command.argv)
 
     def enter_all() -> None:
-        _enter_view(work, made, process)
-        _enter_directory(work, made, process)
+        _enter_view(work, state, process)
+        _enter_directory(work, state, process)
 
     # What runs first as root, limits and another container's namespaces are the child's alone. Where the program is
     # depends on the view.
@@ -577,13 +581,13 @@ def _start(
         and not process.limits
         and not work.debug
         and not process.searches
-        and spawn.possible(made, signals)
+        and spawn.possible(state, signals)
     ):
-        return spawn.start(work.request, made, place, signals, enter_all, process.variables, process.command.path)
+        return spawn.start(work.request, state, place, signals, enter_all, process.variables, process.command.path)
     return supervisor.start(
         work.request,
-        made,
-        lambda: _become_command(work, made, place, process, signals),
+        state,
+        lambda: _become_command(work, state, place, process, signals),
         "mesos-containerizer",
         _EXIT_FAILURE,
     )
@@ -591,32 +595,32 @@ def _start(
 
 def _become_command(
     work: Launch,
-    made: model.Plan,
+    state: LaunchState,
     place: "record.Place | None",
     process: launch_info.Process,
     signals: "wait.Signals | None",
 ) -> None:
     """All that is left of the launch, in the process that becomes the command; `signals` as they were held."""
-    made.command = process.command.argv
+    state.plan = state.plan.but(command=process.command.argv)
     if signals is not None:
         _let_signals_be(signals)
-    _enter_view(work, made, process)
-    order.settle(work.request, made, place)
-    common.run_as_root(work.isolators.steps, made, work.commands_where, work.agents_directory)
-    _enter_directory(work, made, process)
+    _enter_view(work, state, process)
+    order.settle(work.request, state, place)
+    common.run_as_root(work.isolators.steps, state.plan, work.commands_where, work.agents_directory)
+    _enter_directory(work, state, process)
     process.set_limits()
     if signals is not None:
         wait.release_signals(signals)
-    order.finish(work.request, made, process.variables, process.executable())
+    order.finish(work.request, state, process.variables, process.executable())
 
 
-def _enter_view(work: Launch, made: model.Plan, process: launch_info.Process) -> None:
-    _enter(work, made)
+def _enter_view(work: Launch, state: LaunchState, process: launch_info.Process) -> None:
+    _enter(work, state)
     if process.no_new_privileges:
-        made.no_new_privs = "the agent says so"
+        state.plan = state.plan.but(no_new_privs="the agent says so")
 
 
-def _enter_directory(work: Launch, made: model.Plan, process: launch_info.Process) -> None:
+def _enter_directory(work: Launch, state: LaunchState, process: launch_info.Process) -> None:
     directory = process.directory
-    if directory is not None and (work.debug or paths.normal(directory) != made.sandbox.path):
+    if directory is not None and (work.debug or paths.normal(directory) != state.plan.sandbox.path):
         common.change_directory(directory, nested=len(work.container_ids) > 1)

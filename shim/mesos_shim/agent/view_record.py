@@ -69,7 +69,7 @@ def myself() -> "tuple[int, int]":
     return proc.host_pid(), proc.start_time("self") or 0
 
 
-def write(directory: int, made: Plan, helper: "tuple[int, int]", anchor: "tuple[int, int]", covered: bool) -> None:
+def write(directory: int, plan: Plan, helper: "tuple[int, int]", anchor: "tuple[int, int]", covered: bool) -> None:
     """Keep the view of this process for those who join it. Raises ShimError."""
     try:
         inode = posix.stat("/proc/self/ns/mnt").st_ino
@@ -80,10 +80,10 @@ def write(directory: int, made: Plan, helper: "tuple[int, int]", anchor: "tuple[
         "anchor": list(anchor),
         "helper": list(helper),
         "mount_namespace": inode,
-        "uid": made.user.uid,
+        "uid": plan.user.uid,
         "covered": covered,
-        "no_new_privs": made.no_new_privs is not None,
-        "not_as_root": made.not_as_root,
+        "no_new_privs": plan.no_new_privs is not None,
+        "not_as_root": plan.not_as_root,
     }
     data = strict_json.dump(value).encode("ascii") + b"\n"
     flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC

@@ -10,6 +10,7 @@ import sys
 
 from ..errors import ShimError, one_line
 from ..launch import order, planning
+from ..launch.state import LaunchState
 from ..plan import model, steps
 from ..spec.request import LaunchRequest
 from ..system import strict_json
@@ -50,9 +51,10 @@ def main(arguments: "list[str]", config: str) -> int:
         from ..launch import temporary_sandbox
 
         asked.sandbox_planned = temporary_sandbox.planned(asked)
-    made = planning.make_plan(asked, [])
-    if made.own_view:
-        _attempt(asked, made)
+    state = LaunchState(planning.make_plan(asked, []))
+    if state.plan.own_view:
+        _attempt(asked, state)
+    made = state.plan
     shown = _with_parent(asked, made, steps.steps(made))
     if asked.json:
         sys.stdout.write(
@@ -63,14 +65,14 @@ def main(arguments: "list[str]", config: str) -> int:
                     "isolation": list(made.isolation),
                     "sandbox": made.sandbox.path,
                     "steps": shown,
-                    "command": made.command,
-                    "warnings": made.warnings,
+                    "command": list(made.command),
+                    "warnings": state.warnings,
                 }
             )
             + "\n"
         )
         return 0
-    for warning in made.warnings:
+    for warning in state.warnings:
         sys.stdout.write(f"warning: {one_line(warning)}\n")
     for step in shown:
         sys.stdout.write(one_line(_line(step)) + "\n")
@@ -95,7 +97,7 @@ def _with_parent(asked: LaunchRequest, made: model.Plan, shown: "list[dict[str, 
     return [*before, {"action": "supervise", "for": needed_for}, *rest, *after]
 
 
-def _attempt(asked: LaunchRequest, made: model.Plan) -> None:
+def _attempt(asked: LaunchRequest, state: LaunchState) -> None:
     """Change the plan, or refuse it, as the launch would where the kernel gives no such namespaces."""
     from ..launch import (
         namespaces,
@@ -106,7 +108,7 @@ def _attempt(asked: LaunchRequest, made: model.Plan) -> None:
     pid = os.fork()
     if pid == 0:
         try:
-            namespaces.try_namespaces(made)
+            namespaces.try_namespaces(state)
         except namespaces.Unenforceable as error:
             os.write(writing, f"-{error}".encode("utf-8", "replace"))
         except ShimError as error:
@@ -120,7 +122,7 @@ def _attempt(asked: LaunchRequest, made: model.Plan) -> None:
     if answer.startswith("!"):
         raise ShimError(answer[1:])
     if answer:
-        order.without_view(asked, made, answer[1:])
+        order.without_view(asked, state, answer[1:])
 
 
 def _line(step: "dict[str, object]") -> str:

@@ -17,7 +17,7 @@ stays, namespaces (`plan.namespaces`) by the kernel.
 """
 
 from ..errors import ShimError
-from ..plan.model import Plan
+from ..plan.model import Draft
 from ..spec import isolation
 from ..spec.request import LaunchRequest
 
@@ -66,7 +66,7 @@ def tmpfs(request: LaunchRequest) -> "list[Tmpfs]":
     return found
 
 
-def add(request: LaunchRequest, plan: Plan) -> None:
+def add(request: LaunchRequest, plan: Draft) -> None:
     """Each isolator's part of the plan. Raises Missing where the host cannot do it."""
     asked = at_launch(request.isolation)
     for name, isolator in asked:

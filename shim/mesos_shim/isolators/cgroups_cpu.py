@@ -4,7 +4,7 @@ The share orders containers among each other where CPUs are short; the quota mak
 gets. Without a limit the group only accounts.
 """
 
-from ..plan.model import Plan
+from ..plan.model import Draft
 from ..spec.request import LaunchRequest
 from ..system import cgroups
 from . import groups
@@ -28,7 +28,7 @@ def where() -> str:
     return groups.where("cpu")
 
 
-def add(request: LaunchRequest, plan: Plan) -> None:
+def add(request: LaunchRequest, plan: Draft) -> None:
     """The container's group in the hierarchies of cpu and, where version 1 has that apart, cpuacct."""
     cpus = plan.limits.get("cpus")
     groups.add(request, plan, "cpu", _shares(cpus), _weight(cpus))

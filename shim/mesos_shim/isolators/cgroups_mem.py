@@ -4,7 +4,7 @@ Swap counts: a limit that a task can leave by swapping is none. What goes beyond
 said (launch/supervisor.py).
 """
 
-from ..plan.model import Plan
+from ..plan.model import Draft
 from ..spec.request import LaunchRequest
 from ..system import cgroups
 from . import groups
@@ -24,7 +24,7 @@ def where() -> str:
     return groups.where("memory")
 
 
-def add(request: LaunchRequest, plan: Plan) -> None:
+def add(request: LaunchRequest, plan: Draft) -> None:
     """The container's group in the hierarchy of memory."""
     megabytes = plan.limits.get("mem")
     if megabytes is None:

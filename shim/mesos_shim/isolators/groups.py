@@ -9,7 +9,7 @@ Sources: cgroups(7), systemd's CGROUP_DELEGATION.md.
 import posix
 
 from ..errors import ShimError, reason
-from ..plan.model import Leaf, Plan
+from ..plan.model import Draft, Leaf
 from ..spec.request import LaunchRequest
 from ..system import cgroups, paths
 from ..system.cgroups import DIRECTORY, Hierarchy, Unavailable
@@ -46,7 +46,7 @@ def agents_own(request: LaunchRequest, hierarchy: Hierarchy) -> bool:
 
 def add(
     request: LaunchRequest,
-    plan: Plan,
+    plan: Draft,
     controller: str,
     first: "list[tuple[str, str]]",
     second: "list[tuple[str, str]]",

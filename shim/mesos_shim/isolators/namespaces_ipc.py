@@ -2,7 +2,7 @@
 
 import posix
 
-from ..plan.model import Plan
+from ..plan.model import Draft
 from ..spec.config_tables import Tmpfs
 from ..spec.request import LaunchRequest
 from ..system import syscalls
@@ -39,7 +39,7 @@ def tmpfs(request: LaunchRequest) -> "list[Tmpfs]":
     return [Tmpfs(SHM, DEFAULT_SIZE, noexec=False)]
 
 
-def add(request: LaunchRequest, plan: Plan) -> None:
+def add(request: LaunchRequest, plan: Draft) -> None:
     """The namespace, where the agent's own isolation has not made one already."""
     if not request.agent_namespaces & syscalls.CLONE_NEWIPC:
         plan.namespaces.append("ipc")

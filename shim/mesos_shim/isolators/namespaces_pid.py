@@ -6,7 +6,7 @@ gives process 1 duties that an executor does not know of.
 
 import posix
 
-from ..plan.model import Plan
+from ..plan.model import Draft
 from ..spec.request import LaunchRequest
 from ..system import syscalls
 
@@ -25,7 +25,7 @@ def attempt() -> None:
     syscalls.unshare(syscalls.CLONE_NEWPID | (syscalls.CLONE_NEWUSER if posix.geteuid() != 0 else 0))
 
 
-def add(request: LaunchRequest, plan: Plan) -> None:
+def add(request: LaunchRequest, plan: Draft) -> None:
     """The namespace, where the agent's own isolation has not made one already."""
     if not request.agent_namespaces & syscalls.CLONE_NEWPID:
         plan.namespaces.append("pid")

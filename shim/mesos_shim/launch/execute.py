@@ -9,7 +9,7 @@ from ..errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, ShimError, reason
 from ..system import files, syscalls
 
 if False:  # for the type checker alone: no launch imports typing
-    from typing import Callable
+    from typing import Callable, Sequence
 
 _DEFAULT_PATH = b"/usr/local/bin:/usr/bin:/bin"
 # getrusage(2) counts the largest resident set in kilobytes on Linux, in bytes on macOS.
@@ -133,7 +133,7 @@ def close_others(keep: "list[int]") -> None:
 
 
 def command(
-    arguments: "list[str]",
+    arguments: "Sequence[str]",
     variables: "dict[bytes, bytes]",
     path: "str | None" = None,
     start: "Callable[..., int]" = posix.execve,

@@ -4,21 +4,22 @@ import posix
 from _stat import S_IFDIR, S_ISDIR, S_ISLNK
 
 from ..errors import ShimError, reason
-from ..plan.model import AGENTS, Mount, Plan
+from ..plan.model import AGENTS, Mount
 from ..system import paths, syscalls, walk
 from ..system.credentials import with_rights_of
 from ..system.walk import Status
 from . import sources
+from .state import LaunchState
 
 _DIRECTORY = syscalls.O_PATH | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 
 
-def look_for(mount: Mount, parent: Mount, root: int, plan: Plan) -> None:
+def look_for(mount: Mount, parent: Mount, root: int, state: LaunchState) -> None:
     """Refuse it where the task's user could not find it in a framework's source, and so may not learn of it."""
-    with_rights_of(plan.user, lambda: make(mount, parent, root, plan))
+    with_rights_of(state.plan.user, lambda: make(mount, parent, root, state))
 
 
-def make(mount: Mount, parent: Mount, root: int, plan: Plan) -> None:
+def make(mount: Mount, parent: Mount, root: int, state: LaunchState) -> None:
     """The place of a child inside its parent's source: made where that is fresh, else it must be there."""
     below = paths.relative(mount.target, parent.target)
     levels = mount.covers.levels[-len(below) :]
@@ -28,11 +29,11 @@ def make(mount: Mount, parent: Mount, root: int, plan: Plan) -> None:
             last = depth == len(below) - 1
             if last and mount.covers.kind != S_IFDIR:
                 if parent.fresh:
-                    sources.make_file(fd, name, mount.what, plan)
+                    sources.make_file(fd, name, mount.what, state)
                 return
             # What the agent has mounted there hides the directory that the mount point is a copy of.
             hidden = mount.covers.fd if last and mount.action == AGENTS else -1
-            child = _make_level(fd, name, levels[depth], parent, mount, plan, hidden)
+            child = _make_level(fd, name, levels[depth], parent, mount, state, hidden)
             posix.close(fd)
             fd = child
     except OSError as error:
@@ -41,9 +42,11 @@ def make(mount: Mount, parent: Mount, root: int, plan: Plan) -> None:
         posix.close(fd)
 
 
-def _make_level(fd: int, name: str, level: Status, parent: Mount, mount: Mount, plan: Plan, level_fd: int) -> int:
+def _make_level(
+    fd: int, name: str, level: Status, parent: Mount, mount: Mount, state: LaunchState, level_fd: int
+) -> int:
     if parent.fresh:
-        return sources.enter_or_copy(fd, name, level, mount.what, plan, level_fd)
+        return sources.enter_or_copy(fd, name, level, mount.what, state, level_fd)
     try:
         return walk.step(fd, name, _DIRECTORY, within_mount=False)
     except OSError as error:

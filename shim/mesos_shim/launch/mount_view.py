@@ -9,7 +9,7 @@ import posix
 from _stat import S_IFMT, S_IMODE
 
 from ..errors import ShimError, reason
-from ..plan.model import AGENTS, HIDE, KEEP, PASS, TMPFS, Mount, Plan
+from ..plan.model import AGENTS, HIDE, KEEP, PASS, TMPFS, Mount
 from ..plan.mounts import mirrored_levels
 from ..system import syscalls
 from ..system.credentials import open_as
@@ -17,6 +17,7 @@ from ..system.mounts import Mounts
 from ..system.walk import OPEN_STEP, Resolved, Status
 from . import execute, sources
 from .namespaces import leave_host
+from .state import LaunchState
 
 if False:  # for the type checker alone: no launch imports typing
     pass
@@ -37,43 +38,43 @@ class Opened:
         self.tree = -1
 
 
-def enter(plan: Plan, framework: bool) -> int:
+def enter(state: LaunchState, framework: bool) -> int:
     """Carry the plan's mounts out. Returns a descriptor of the sandbox as the new view shows it.
 
     With `framework` the absolute sources are opened with the task user's rights. What is made on the host is noted in
     the plan, for the caller to take back if this, or anything after it, fails.
     """
     execute.stop_imports()
-    leave_host(plan)
+    leave_host(state)
     try:
-        if plan.before is not None:
-            plan.before()
-        if plan.shared:
-            _refuse_shared(plan)
-        return _enter(plan, framework)
+        if state.plan.before is not None:
+            state.plan.before()
+        if state.plan.shared:
+            _refuse_shared(state)
+        return _enter(state, framework)
     except OSError as error:
         raise ShimError(f"making the view: {reason(error)}") from None
 
 
-def _refuse_shared(plan: Plan) -> None:
+def _refuse_shared(state: LaunchState) -> None:
     from ..system import propagation
 
-    for mount in plan.mounts:
+    for mount in state.plan.mounts:
         propagation.refuse_shared(mount.target, mount.what)
 
 
-def _enter(plan: Plan, framework: bool) -> int:
-    sandbox = _open_judged(plan.sandbox, "the sandbox", plan.sandbox.path)
-    opened = [_open(mount, plan, sandbox, framework) for mount in plan.mounts]
-    _leave_out(plan, opened)
-    if not plan.isolates:
+def _enter(state: LaunchState, framework: bool) -> int:
+    sandbox = _open_judged(state.plan.sandbox, "the sandbox", state.plan.sandbox.path)
+    opened = [_open(mount, state, sandbox, framework) for mount in state.plan.mounts]
+    _leave_out(state, opened)
+    if not state.plan.isolates:
         return sandbox
     mounts = Mounts()
-    _create(plan, opened, sandbox, mounts, framework)
-    _clone(plan, opened, mounts)
-    for mount, descriptors in zip(plan.mounts, opened):
-        _attach(mount, descriptors, plan, opened, mounts)
-    for mount, descriptors in zip(plan.mounts, opened):
+    _create(state, opened, sandbox, mounts, framework)
+    _clone(state, opened, mounts)
+    for mount, descriptors in zip(state.plan.mounts, opened):
+        _attach(mount, descriptors, state, opened, mounts)
+    for mount, descriptors in zip(state.plan.mounts, opened):
         if mount.action == KEEP:
             sandbox = descriptors.tree
         if mount.action == HIDE:
@@ -85,7 +86,7 @@ def _enter(plan: Plan, framework: bool) -> int:
         mounts.clear()
     except OSError as error:
         raise ShimError(f"clearing the staging mount: {reason(error)}") from None
-    if plan.own_queues:
+    if state.plan.own_queues:
         _mount_queues()
     return sandbox
 
@@ -98,13 +99,13 @@ def _mount_queues() -> None:
         raise ShimError(f"mounting the container's own /dev/mqueue: {reason(error)}") from None
 
 
-def _open_judged(found: Resolved, what: str, path: str, plan: "Plan | None" = None) -> int:
+def _open_judged(found: Resolved, what: str, path: str, state: "LaunchState | None" = None) -> int:
     """Open `path` anew in the own namespace and compare: what is used is what was judged.
 
     With `plan`, with the rights of its user.
     """
     try:
-        fd = _open_path(path, OPEN_STEP) if plan is None else open_as(plan.user, _open_path, path, OPEN_STEP)
+        fd = _open_path(path, OPEN_STEP) if state is None else open_as(state.plan.user, _open_path, path, OPEN_STEP)
     except OSError as error:
         raise ShimError(f"{what}: {path!r}: {reason(error)}") from None
     if not found.same(fd):
@@ -125,18 +126,18 @@ def _open_path(path: str, flags: int) -> int:
     return legacy_mounts.open_without_links(path, flags)
 
 
-def _open(mount: Mount, plan: Plan, sandbox: int, framework: bool) -> Opened:
+def _open(mount: Mount, state: LaunchState, sandbox: int, framework: bool) -> Opened:
     opened = Opened()
     if mount.parent is None:  # a child's target is opened inside its parent, once that is attached
         opened.target = _open_judged(mount.covers, mount.what, mount.target)
     if mount.action == KEEP:
         opened.source = sandbox
     elif mount.action == PASS:
-        opened.source = _open_passed(mount, plan)
+        opened.source = _open_passed(mount, state)
     elif mount.action == AGENTS:
         opened.source = _open_path(mount.target, OPEN_STEP)
     elif mount.source is not None:
-        as_task = plan if framework else None
+        as_task = state if framework else None
         opened.source = _open_judged(mount.source, mount.what, mount.source.path, as_task)
     elif mount.base is not None:
         opened.base = _open_judged(mount.base, mount.what, mount.base.path)
@@ -147,7 +148,7 @@ def _open(mount: Mount, plan: Plan, sandbox: int, framework: bool) -> Opened:
     return opened
 
 
-def _open_passed(mount: Mount, plan: Plan) -> int:
+def _open_passed(mount: Mount, state: LaunchState) -> int:
     """A name that is passed through; -1 where it stays hidden after all.
 
     Programs replace such files at any time (kinit does), so the owner counts and not the inode.
@@ -157,49 +158,53 @@ def _open_passed(mount: Mount, plan: Plan) -> int:
     try:
         fd = guarded_walk.walk(mount.target)
     except OSError as error:
-        plan.warnings.append(f"{mount.what}: stays hidden: {reason(error)}")
+        state.warnings.append(f"{mount.what}: stays hidden: {reason(error)}")
         return -1
     status, judged = posix.fstat(fd), mount.covers.status
     if (status.st_uid, S_IFMT(status.st_mode)) != (judged.st_uid, S_IFMT(judged.st_mode)):
         posix.close(fd)
-        plan.warnings.append(f"{mount.what}: stays hidden: replaced by another's while the launch was being prepared")
+        state.warnings.append(f"{mount.what}: stays hidden: replaced by another's while the launch was being prepared")
         return -1
     return fd
 
 
-def _leave_out(plan: Plan, opened: "list[Opened]") -> None:
+def _leave_out(state: LaunchState, opened: "list[Opened]") -> None:
     """Forget the mounts of names that are not passed through after all."""
-    for index in range(len(opened) - 1, -1, -1):
-        gone = plan.mounts[index]
-        if gone.action != PASS or opened[index].source >= 0:
+    mounts = state.plan.mounts
+    places: dict[int, int] = {}  # of those that stay, by the index of before
+    kept: list[Mount] = []
+    for index, mount in enumerate(mounts):
+        if mount.action == PASS and opened[index].source < 0:
             continue
-        for mount in plan.mounts:
-            if mount.parent == index:
-                raise ShimError(f"{mount.what}: {mount.target!r} has no place any more: {gone.what} is gone")
-            if mount.parent is not None and mount.parent > index:
-                mount.parent -= 1
-        del plan.mounts[index], opened[index]
+        if mount.parent is not None and mount.parent not in places:
+            gone = mounts[mount.parent]
+            raise ShimError(f"{mount.what}: {mount.target!r} has no place any more: {gone.what} is gone")
+        places[index] = len(kept)
+        kept.append(mount if mount.parent is None else mount.inside(places[mount.parent]))
+    if len(kept) < len(mounts):
+        opened[:] = [opened[index] for index in places]
+        state.plan = state.plan.but(mounts=kept)
 
 
-def _create(plan: Plan, opened: "list[Opened]", sandbox: int, mounts: Mounts, framework: bool) -> None:
+def _create(state: LaunchState, opened: "list[Opened]", sandbox: int, mounts: Mounts, framework: bool) -> None:
     # A source inside another's comes after it, as its target does (plan.arrange).
-    for mount, descriptors in zip(plan.mounts, opened):
+    for mount, descriptors in zip(state.plan.mounts, opened):
         if mount.base is not None:
             from . import private_directories  # loaded when the base was judged
 
-            descriptors.source = private_directories.make(descriptors.base, mount, plan)
+            descriptors.source = private_directories.make(descriptors.base, mount, state)
         elif mount.source_parts:
-            descriptors.source = sources.make(sandbox, _source(mount), plan)
+            descriptors.source = sources.make(sandbox, _source(mount), state)
         elif mount.action in (TMPFS, HIDE):
-            descriptors.source = descriptors.tree = _new_tmpfs(mount, plan, mounts)
-    for mount in plan.mounts:
+            descriptors.source = descriptors.tree = _new_tmpfs(mount, state, mounts)
+    for mount in state.plan.mounts:
         if mount.parent is not None:
             from . import mount_points  # most views have none inside another
 
-            parent, root = plan.mounts[mount.parent], opened[mount.parent].source
+            parent, root = state.plan.mounts[mount.parent], opened[mount.parent].source
             if framework and not parent.fresh:
-                mount_points.look_for(mount, parent, root, plan)
-            mount_points.make(mount, parent, root, plan)
+                mount_points.look_for(mount, parent, root, state)
+            mount_points.make(mount, parent, root, state)
 
 
 def _source(mount: Mount) -> sources.Source:
@@ -213,10 +218,10 @@ def _source(mount: Mount) -> sources.Source:
     return sources.Source(mount.source_parts, levels, mount.target, mount.covers.fd, mount.what)
 
 
-def _new_tmpfs(mount: Mount, plan: Plan, mounts: Mounts) -> int:
+def _new_tmpfs(mount: Mount, state: LaunchState, mounts: Mounts) -> int:
     covers = mount.covers.status
     options = {"mode": f"{S_IMODE(covers.st_mode):o}"}
-    if not plan.new_user_namespace:
+    if not state.plan.new_user_namespace:
         options.update(uid=str(covers.st_uid), gid=str(covers.st_gid))
     options["size"] = mount.size or "1m"
     inodes = _inodes(options["size"])
@@ -244,9 +249,9 @@ def _inodes(size: str) -> "str | None":
     return str(max(1024, bytes_of(size) // 4096))
 
 
-def _clone(plan: Plan, opened: "list[Opened]", mounts: Mounts) -> None:
+def _clone(state: LaunchState, opened: "list[Opened]", mounts: Mounts) -> None:
     """Copies of all sources before the first is attached, so that no volume shows another by accident."""
-    for mount, descriptors in zip(plan.mounts, opened):
+    for mount, descriptors in zip(state.plan.mounts, opened):
         if descriptors.tree >= 0:
             continue
         # Private: else a mount that arrives later from the host below a read-only volume is writable.
@@ -259,13 +264,13 @@ def _clone(plan: Plan, opened: "list[Opened]", mounts: Mounts) -> None:
             raise ShimError(f"{mount.what}: copying the mount for {mount.target!r}: {reason(error)}") from None
 
 
-def _attach(mount: Mount, descriptors: Opened, plan: Plan, opened: "list[Opened]", mounts: Mounts) -> None:
+def _attach(mount: Mount, descriptors: Opened, state: LaunchState, opened: "list[Opened]", mounts: Mounts) -> None:
     target = descriptors.target
     if mount.parent is not None:
         from . import mount_points  # from the bundle, which is open still
 
-        target = mount_points.open_inside(opened[mount.parent].tree, mount, plan.mounts[mount.parent])
-    plan.made.append(("attached", descriptors.tree))
+        target = mount_points.open_inside(opened[mount.parent].tree, mount, state.plan.mounts[mount.parent])
+    state.notes.append(("attached", descriptors.tree))
     try:
         mounts.move(descriptors.tree, target)
     except OSError as error:

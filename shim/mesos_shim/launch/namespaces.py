@@ -3,52 +3,52 @@
 import posix
 
 from ..errors import ShimError, reason
-from ..plan.model import Plan
 from ..system import syscalls
+from .state import LaunchState
 
 
 class Unenforceable(ShimError):
     """This host cannot give a launch its own view; nothing has been done yet."""
 
 
-def leave_host(plan: Plan) -> None:
+def leave_host(state: LaunchState) -> None:
     """An own mount namespace whose mounts receive from the host's, and send nothing back (threats 1)."""
     # With a pid namespace the parent has made the user namespace already, to have the right to it.
-    new_user = plan.new_user_namespace and "pid" not in plan.namespaces
-    flags = syscalls.CLONE_NEWNS | (syscalls.CLONE_NEWIPC if "ipc" in plan.namespaces else 0)
-    if plan.left_host:
+    new_user = state.plan.new_user_namespace and "pid" not in state.plan.namespaces
+    flags = syscalls.CLONE_NEWNS | (syscalls.CLONE_NEWIPC if "ipc" in state.plan.namespaces else 0)
+    if state.left_host:
         return
-    unshare(flags | (syscalls.CLONE_NEWUSER if new_user else 0), plan)
-    plan.left_host = True
-    if plan.shared:
+    unshare(flags | (syscalls.CLONE_NEWUSER if new_user else 0), state)
+    state.left_host = True
+    if state.plan.shared:
         from ..system import propagation
 
-        propagation.make_slaves_but(plan.shared)
+        propagation.make_slaves_but(state.plan.shared)
         return
     try:
         # Slave, not private: what the host mounts later (autofs, NFS) still arrives (Slurm bug 12567).
         syscalls.mount(None, "/", None, syscalls.MS_SLAVE | syscalls.MS_REC)
     except OSError as error:
-        if not plan.isolates:
+        if not state.plan.isolates:
             return  # where '/' is no mount point, say; there is nothing to be kept from the host
         # AppArmor lets the namespace be made and forbids what it is for.
-        remedy = f"; {user_namespace_switch()}" if plan.new_user_namespace else ""
+        remedy = f"; {user_namespace_switch()}" if state.plan.new_user_namespace else ""
         raise ShimError(f"making '/' a slave of the host's mounts: {reason(error)}{remedy}") from None
 
 
-def try_namespaces(plan: Plan) -> None:
+def try_namespaces(state: LaunchState) -> None:
     """All of a launch that needs the kernel's leave for namespaces, for a process that ends afterwards."""
-    if "pid" in plan.namespaces:
-        unshare(pid_flags(plan), plan)
-    leave_host(plan)
+    if "pid" in state.plan.namespaces:
+        unshare(pid_flags(state), state)
+    leave_host(state)
 
 
-def pid_flags(plan: Plan) -> int:
+def pid_flags(state: LaunchState) -> int:
     """What the parent of a container with a pid namespace unshares."""
-    return syscalls.CLONE_NEWPID | (syscalls.CLONE_NEWUSER if plan.new_user_namespace else 0)
+    return syscalls.CLONE_NEWPID | (syscalls.CLONE_NEWUSER if state.plan.new_user_namespace else 0)
 
 
-def unshare(flags: int, plan: Plan) -> None:
+def unshare(flags: int, state: LaunchState) -> None:
     """New namespaces; in a new user namespace the caller stays who he is."""
     try:
         syscalls.unshare(flags)
@@ -57,7 +57,7 @@ def unshare(flags: int, plan: Plan) -> None:
         what = "mount" if flags & syscalls.CLONE_NEWNS else "pid"
         raise Unenforceable(f"an own {what} namespace: {reason(error)}{remedy}") from None
     if flags & syscalls.CLONE_NEWUSER:
-        _keep_ids(plan.user.uid, plan.user.gid)
+        _keep_ids(state.plan.user.uid, state.plan.user.gid)
 
 
 def _keep_ids(uid: int, gid: int) -> None:

@@ -27,6 +27,7 @@ def new_id() -> str:
 
 def make_plan(request: LaunchRequest, private: "list[str]") -> model.Plan:
     """The plan for `request` on this host. Reads only; refuses what cannot be."""
+    request.freeze()
     user = credentials.of_user(request.user, request.user_named, request.own_as_is)
     if user.switch:  # as in launch.cpp: who is that user already keeps what it has
         user.groups += [gid for gid in request.groups if gid not in user.groups]
@@ -44,7 +45,7 @@ def make_plan(request: LaunchRequest, private: "list[str]") -> model.Plan:
 
         in_memory = isolators.tmpfs(request)
     found = facts.find(request, user, private, in_memory)
-    result = model.Plan(request.container_id or new_id(), found.sandbox, user)
+    result = model.Draft(request.container_id or new_id(), found.sandbox, user)
     result.isolation = request.isolation
     result.command = request.command
     result.warnings.extend(found.warnings)
@@ -66,7 +67,7 @@ def make_plan(request: LaunchRequest, private: "list[str]") -> model.Plan:
     if any(item.quota for item in found.private) and "disk/du" not in request.isolation:
         result.warnings.append("private_directories: no size is counted: disk/du is not among the isolators")
     if problem is not None:
-        cannot(request, result, problem)
+        _cannot(request, result, problem)
     elif FILESYSTEM_SHARED in request.isolation or more:
         if found.bases:
             from ..plan import private_bases
@@ -75,11 +76,11 @@ def make_plan(request: LaunchRequest, private: "list[str]") -> model.Plan:
         result.mounts = mounts.arrange(found, volumes, found.tmpfs, request.origin == FRAMEWORK)
         # A user namespace, which others would need for it, changes what set-uid programs can do.
         result.apart = FILESYSTEM_SHARED in request.isolation and posix.geteuid() == 0
-    result.new_user_namespace = result.own_view and posix.geteuid() != 0
-    result.no_new_privs = privileges.why_no_new_privs(result.mounts, user)
-    if result.no_new_privs is not None:  # what may not be fed to root is among what may not be fed to a set-uid program
-        result.not_as_root = privileges.why_not_as_root(result.mounts, user)
-    return result
+    own_view = bool(result.apart or result.mounts or result.namespaces)
+    no_new_privs = privileges.why_no_new_privs(result.mounts, user)
+    # What may not be fed to root is among what may not be fed to a set-uid program.
+    not_as_root = None if no_new_privs is None else privileges.why_not_as_root(result.mounts, user)
+    return model.finished(result, own_view and posix.geteuid() != 0, no_new_privs, not_as_root)
 
 
 def _idle(request: LaunchRequest) -> "list[str]":
@@ -90,7 +91,7 @@ def _idle(request: LaunchRequest) -> "list[str]":
     return [name for name in keys if getattr(request.config, name)]
 
 
-def _limit(request: LaunchRequest, result: model.Plan) -> None:
+def _limit(request: LaunchRequest, result: model.Draft) -> None:
     """What the container is given; that alone limits nothing, and who asked for a limit is told so."""
     result.limits = dict(request.config.default_limits)
     for item in isolation.REGISTRY:
@@ -118,32 +119,40 @@ def needs_parent(request: LaunchRequest) -> "list[str]":
 def _usage_only_elsewhere(request: LaunchRequest, user: credentials.Identity) -> model.Plan:
     from ..plan import non_linux
 
-    result = model.Plan(request.container_id or new_id(), non_linux.sandbox(request), user)
+    result = model.Draft(request.container_id or new_id(), non_linux.sandbox(request), user)
     result.command = request.command
     result.isolation = tuple([item.name for item in isolation.among(request.isolation) if item.portable])
     _limit(request, result)
-    cannot(request, result, f"{sys.platform} has no namespaces and no cgroups", default=config.USAGE_ONLY)
-    return result
+    _cannot(request, result, f"{sys.platform} has no namespaces and no cgroups", default=config.USAGE_ONLY)
+    return model.finished(result)
 
 
-def cannot(request: LaunchRequest, result: model.Plan, why: str, default: str = config.REFUSE) -> None:
-    """Refuse, or go on in usage-only mode where the operator chose that; never silently (threats 18)."""
+def _cannot(request: LaunchRequest, result: model.Draft, why: str, default: str = config.REFUSE) -> None:
+    """Refuse, or plan the usage-only mode where the operator chose that."""
+    result.warnings.append(why_usage_only(request, why, default))
+    for name, value in _without_isolation(result.isolation).items():
+        setattr(result, name, value)
+
+
+def why_usage_only(request: LaunchRequest, why: str, default: str = config.REFUSE) -> str:
+    """The warning of a launch in usage-only mode; refused where the operator did not choose it (threats 18)."""
     if (request.on_unenforceable or default) != config.USAGE_ONLY:
         raise ShimError(f"{why}; --on-unenforceable usage-only would launch without isolation")
-    lose_isolation(result)
-    if result.telling is not None:
-        posix.write(result.telling, USAGE_ONLY_TOLD)
-    result.warnings.append(f"usage-only: NOTHING is isolated: {why}")
+    return f"usage-only: NOTHING is isolated: {why}"
 
 
-def lose_isolation(result: model.Plan) -> None:
-    """The plan of a launch without isolation."""
-    result.mode = model.USAGE_ONLY
-    result.isolation = tuple([item.name for item in isolation.among(result.isolation) if item.reports_only])
-    result.mounts = []
-    result.apart = False
-    result.namespaces = []
-    result.own_queues = False
-    result.new_user_namespace = False
-    result.no_new_privs = None
-    result.not_as_root = None
+def usage_only(plan: model.Plan) -> model.Plan:
+    """The plan of the same launch without isolation."""
+    changes = _without_isolation(plan.isolation)
+    return plan.but(new_user_namespace=False, no_new_privs=None, not_as_root=None, **changes)
+
+
+def _without_isolation(names: "tuple[str, ...]") -> "dict[str, object]":
+    return {
+        "mode": model.USAGE_ONLY,
+        "isolation": tuple([item.name for item in isolation.among(names) if item.reports_only]),
+        "mounts": [],
+        "apart": False,
+        "namespaces": [],
+        "own_queues": False,
+    }

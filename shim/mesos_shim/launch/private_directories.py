@@ -10,23 +10,24 @@ tell without a record whether anybody can still use it.
 import posix
 
 from ..errors import ShimError, reason
-from ..plan.model import Mount, Plan
+from ..plan.model import Mount
 from ..plan.private_bases import WHAT
 from ..system import remove_tree, syscalls, walk
 from ..system.files import trusted_uids
 from ..system.walk import Resolved, resolve
 from . import sources
+from .state import LaunchState
 
 _OPEN = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NONBLOCK
 
 
-def make(parent: int, mount: Mount, plan: Plan) -> int:
+def make(parent: int, mount: Mount, state: LaunchState) -> int:
     """The source of `mount` in the base `parent`, made as a copy of what it covers. An O_PATH descriptor."""
     try:
-        fd = _own(parent, mount, plan)
+        fd = _own(parent, mount, state)
         try:
             for name, level in zip(mount.source_parts[1:], mount.covers.levels):
-                child = sources.enter_or_copy(fd, name, level, mount.what, plan)
+                child = sources.enter_or_copy(fd, name, level, mount.what, state)
                 posix.close(fd)
                 fd = child
             return posix.open(".", syscalls.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC, dir_fd=fd)
@@ -36,11 +37,11 @@ def make(parent: int, mount: Mount, plan: Plan) -> int:
         raise ShimError(f"{mount.what}: in {_path(mount)!r}: {reason(error)}") from None
 
 
-def _own(parent: int, mount: Mount, plan: Plan) -> int:
+def _own(parent: int, mount: Mount, state: LaunchState) -> int:
     """The container's own directory in the base: a new one, or that of a mount before this one."""
     name, path = mount.source_parts[0], _path(mount)
-    known = [inode for made, *inode in plan.private if made == path]
-    if not known and not sources.new_directory(parent, name, plan):
+    known = [inode for made, *inode in state.private if made == path]
+    if not known and not sources.new_directory(parent, name, state):
         raise ShimError(f"{mount.what}: {path!r} is there already; nobody but this launch has that name: remove it")
     fd = walk.step(parent, name, _OPEN)
     try:
@@ -50,7 +51,7 @@ def _own(parent: int, mount: Mount, plan: Plan) -> int:
             raise ShimError(f"{mount.what}: {path!r} was replaced while the launch was being prepared")
         if not known:
             posix.fchmod(fd, 0o700)  # whatever the umask and the base's set-group-id
-            plan.private.append((path, status.st_dev, status.st_ino))
+            state.private.append((path, status.st_dev, status.st_ino))
     except BaseException:
         posix.close(fd)
         raise
@@ -61,11 +62,11 @@ def _path(mount: Mount) -> str:
     return f"{'' if mount.base is None else mount.base.path}/{mount.source_parts[0]}"
 
 
-def remove(plan: Plan) -> "str | None":
+def remove(state: LaunchState) -> "str | None":
     """Remove what this launch, or its child, has made in bases, the container having ended. The first problem."""
     problem = None
     done = []
-    for mount in plan.mounts:
+    for mount in state.plan.mounts:
         if mount.base is None or _path(mount) in done:
             continue
         done.append(_path(mount))

@@ -12,9 +12,10 @@ from _stat import S_IMODE, S_ISUID, S_ISVTX
 from ..errors import ShimError, reason
 from ..system import syscalls, walk
 from ..system.walk import OPEN_STEP, Status
+from .state import LaunchState
 
 if False:  # for the type checker alone: no launch imports typing
-    from ..plan.model import Plan
+    pass
 
 # On what we made lies this attribute, which only root can set or read (xattr(7)), with the container path it was made
 # for. A directory that is there already must be empty or carry it. `user.` for those who are not root: there a
@@ -82,18 +83,18 @@ class Source:
         return f"{self.what}: {'/'.join(self.parts)!r} in the sandbox"
 
 
-def make(sandbox: int, source: Source, plan: "Plan") -> int:
+def make(sandbox: int, source: Source, state: LaunchState) -> int:
     """The directory `source`, made if it is not there; what is made is noted in the plan. An O_PATH descriptor."""
     fd = posix.dup(sandbox)
     try:
         last = len(source.parts) - 1
         for depth, name in enumerate(source.parts):
-            child, made = _enter_or_make(fd, name, source.parts[: depth + 1], source.what, plan)
+            child, made = _enter_or_make(fd, name, source.parts[: depth + 1], source.what, state)
             try:
                 if depth == last:
-                    _settle(child, made, source, plan)
+                    _settle(child, made, source, state)
                 else:
-                    _finish_level(child, made, source.levels[depth], plan)
+                    _finish_level(child, made, source.levels[depth], state)
             except BaseException:
                 posix.close(child)
                 raise
@@ -106,13 +107,13 @@ def make(sandbox: int, source: Source, plan: "Plan") -> int:
         posix.close(fd)
 
 
-def _enter_or_make(fd: int, name: str, parts: "list[str]", what: str, plan: "Plan") -> "tuple[int, bool]":
+def _enter_or_make(fd: int, name: str, parts: "list[str]", what: str, state: LaunchState) -> "tuple[int, bool]":
     """The directory `name`, and whether it is the one that we have just made."""
     try:
         try:
             return walk.step(fd, name, _OPEN_DIRECTORY), False
         except FileNotFoundError:
-            made = new_directory(fd, name, plan)
+            made = new_directory(fd, name, state)
         child = walk.step(fd, name, _OPEN_DIRECTORY)
     except OSError as error:
         raise _refusal(error, parts, what) from None
@@ -125,15 +126,15 @@ def _enter_or_make(fd: int, name: str, parts: "list[str]", what: str, plan: "Pla
         raise
 
 
-def new_directory(fd: int, name: str, plan: "Plan") -> bool:
+def new_directory(fd: int, name: str, state: LaunchState) -> bool:
     """Make the directory `name`, 0700, and note it in the plan; False where something has that name already."""
     # Noted first: an interrupt may come right after it was made.
     directory = posix.dup(fd)
-    plan.made.append(("made", directory, name))
+    state.notes.append(("made", directory, name))
     try:
         posix.mkdir(name, 0o700, dir_fd=fd)
     except OSError as error:
-        plan.made.pop()
+        state.notes.pop()
         posix.close(directory)
         if isinstance(error, FileExistsError):
             return False
@@ -153,10 +154,10 @@ def _is_bare(fd: int, wanted: "Status | None" = None) -> bool:
     return (killed or not status.st_mode & (S_ISUID | S_ISVTX | 0o077)) and is_empty(fd)
 
 
-def _finish_level(child: int, made: bool, wanted: "Status | None", plan: "Plan", wanted_fd: int = -1) -> None:
+def _finish_level(child: int, made: bool, wanted: "Status | None", state: LaunchState, wanted_fd: int = -1) -> None:
     """Dress a directory on the way to another, if it is ours; also one that a launch left bare when it was killed."""
     if made or _is_bare(child, wanted):
-        _dress(child, wanted, plan, wanted_fd)
+        _dress(child, wanted, state, wanted_fd)
 
 
 def is_empty(fd: int) -> bool:
@@ -165,28 +166,28 @@ def is_empty(fd: int) -> bool:
         return next(entries, None) is None
 
 
-def enter_or_copy(fd: int, name: str, level: Status, what: str, plan: "Plan", level_fd: int = -1) -> int:
+def enter_or_copy(fd: int, name: str, level: Status, what: str, state: LaunchState, level_fd: int = -1) -> int:
     """The directory `name`, as a step on the way to a mount point; made as a copy of `level` where it is not there.
 
     `level_fd` is a descriptor of what is copied, where its path leads elsewhere by now.
     """
     try:
-        child, made = _enter_or_make(fd, name, [name], what, plan)
-        _finish_level(child, made, level, plan, level_fd)
+        child, made = _enter_or_make(fd, name, [name], what, state)
+        _finish_level(child, made, level, state, level_fd)
     except OSError as error:
         raise ShimError(f"{what}: the mount point {level.path!r}: {reason(error)}") from None
     return child
 
 
-def make_file(fd: int, name: str, what: str, plan: "Plan") -> None:
+def make_file(fd: int, name: str, what: str, state: LaunchState) -> None:
     """An empty file `name` for a file to be mounted on, if there is none."""
     directory = posix.dup(fd)
-    plan.made.append(("made", directory, name))
+    state.notes.append(("made", directory, name))
     try:
         flags = posix.O_CREAT | posix.O_EXCL | posix.O_WRONLY | posix.O_CLOEXEC
         made = posix.open(name, flags, 0o644, dir_fd=fd)
     except OSError as error:
-        plan.made.pop()
+        state.notes.pop()
         posix.close(directory)
         if isinstance(error, FileExistsError):
             return
@@ -194,7 +195,7 @@ def make_file(fd: int, name: str, what: str, plan: "Plan") -> None:
     posix.close(made)
 
 
-def _settle(child: int, made: bool, source: Source, plan: "Plan") -> None:
+def _settle(child: int, made: bool, source: Source, state: LaunchState) -> None:
     """Give the source itself what it copies, unless it is one that we made before."""
     root = posix.geteuid() == 0
     mark = mark_name()
@@ -215,8 +216,8 @@ def _settle(child: int, made: bool, source: Source, plan: "Plan") -> None:
                 f"{source.place} is there already and not empty; its content would pass for that of {source.target!r}"
             )
         if not _is_bare(child):
-            _note_looks(child, plan)
-    _dress(child, source.levels[-1], plan, source.target_fd)
+            _note_looks(child, state)
+    _dress(child, source.levels[-1], state, source.target_fd)
     # Nobody can add to it from here on whom the covered directory keeps out. A launch beside this one may have made
     # it and be running by now: then its mark is there; an aged one has had it all along.
     if not is_empty(child) and (aged or not _is_marked(child, target)):
@@ -229,7 +230,7 @@ def _settle(child: int, made: bool, source: Source, plan: "Plan") -> None:
     except FileExistsError:
         pass  # another launch has taken it meanwhile
     except OSError as error:
-        plan.warnings.append(
+        state.warnings.append(
             f"{source.place} could not be marked as ours ({reason(error)}): "
             "a second launch in this sandbox will want it empty"
         )
@@ -274,14 +275,14 @@ def _is_marked(fd: int, target: bytes) -> bool:
     return _read(fd, mark_name()) in (target, target + _NEW)
 
 
-def _note_looks(fd: int, plan: "Plan") -> None:
+def _note_looks(fd: int, state: LaunchState) -> None:
     """Note how a directory that was there already looks, before it is changed."""
     status = posix.fstat(fd)
     attributes = {name: _read(fd, name) for name in (*_ACCESS_LISTS, mark_name())}
-    plan.made.append(("dressed", posix.dup(fd), status.st_uid, status.st_gid, status.st_mode, attributes))
+    state.notes.append(("dressed", posix.dup(fd), status.st_uid, status.st_gid, status.st_mode, attributes))
 
 
-def _dress(fd: int, wanted: "Status | None", plan: "Plan", wanted_fd: int = -1) -> None:
+def _dress(fd: int, wanted: "Status | None", state: LaunchState, wanted_fd: int = -1) -> None:
     """Owner, group, mode, access lists and label of `wanted` (None: root's 0755, no list) for the directory `fd`.
 
     `wanted_fd` is its descriptor where the caller has one. Root's first of all: an owner of before could give it a list
@@ -305,7 +306,7 @@ def _dress(fd: int, wanted: "Status | None", plan: "Plan", wanted_fd: int = -1) 
                 posix.close(opened)
     for name, value in lists.items():
         _write(fd, name, value)
-    _copy_label(fd, label, root, plan)
+    _copy_label(fd, label, root, state)
     posix.fchmod(fd, mode)
     if root:
         _check_looks(fd, mode, lists)
@@ -324,7 +325,7 @@ def _check_looks(fd: int, mode: int, lists: "dict[str, bytes | None]") -> None:
         )
 
 
-def _copy_label(fd: int, label: "bytes | None", root: bool, plan: "Plan") -> None:
+def _copy_label(fd: int, label: "bytes | None", root: bool, state: LaunchState) -> None:
     if label is None or label == _read(fd, _LABEL):
         return
     try:
@@ -332,7 +333,7 @@ def _copy_label(fd: int, label: "bytes | None", root: bool, plan: "Plan") -> Non
     except OSError as error:
         if root or error.errno not in (errno.EPERM, errno.EACCES):
             raise
-        plan.warnings.append(f"SELinux label {label.rstrip(bytes(1))!r} could not be copied: {reason(error)}")
+        state.warnings.append(f"SELinux label {label.rstrip(bytes(1))!r} could not be copied: {reason(error)}")
 
 
 def _open_level(level: Status) -> int:

@@ -16,10 +16,10 @@ import sys
 
 from .. import errors
 from ..containers import record
-from ..plan.model import Plan
 from ..spec.request import LaunchRequest
 from ..system import paths, proc
 from . import order, supervisor, wait
+from .state import LaunchState
 
 if False:  # for the type checker alone: no launch imports typing
     from typing import Callable
@@ -28,14 +28,14 @@ if False:  # for the type checker alone: no launch imports typing
 _GLIBC = (2, 24)
 
 
-def possible(made: Plan, signals: wait.Signals) -> bool:
+def possible(state: LaunchState, signals: wait.Signals) -> bool:
     """Whether the command of this plan can be started so."""
     return (
         sys.platform == "linux"
-        and not made.user.switch
-        and not made.new_user_namespace
-        and not made.namespaces
-        and not any(group.ours for group in made.cgroups)
+        and not state.plan.user.switch
+        and not state.plan.new_user_namespace
+        and not state.plan.namespaces
+        and not any(group.ours for group in state.plan.cgroups)
         # In an agent's pid namespace without a /proc of its own only the child can learn who it is to everybody else.
         and proc.host_pid() == posix.getpid()
         # posix_spawn can have a child take signals by default, not ignore them.
@@ -55,7 +55,7 @@ def _tells_failures() -> bool:
 
 def start(
     request: LaunchRequest,
-    made: Plan,
+    state: LaunchState,
     place: "record.Place | None",
     signals: wait.Signals,
     enter: "Callable[[], None]",
@@ -67,28 +67,28 @@ def start(
     It ignores no signal, whatever our caller did. `variables` and `path` as in order.finish. Any error means that
     nothing runs, and that the host is as it was.
     """
-    supervisor.stand_beside(made)
+    supervisor.stand_beside(state)
     pid = 0
     try:
         enter()
         # As of a launch that becomes its command: this process stands for it until there is one.
-        made.first = {"pid": posix.getpid(), "start_time": made.supervisor["start_time"] or None}
-        order.settle(request, made, place)
-        said = len(made.warnings)
+        state.first = {"pid": posix.getpid(), "start_time": state.supervisor["start_time"] or None}
+        order.settle(request, state, place)
+        said = len(state.warnings)
         pid = order.finish(
             request,
-            made,
+            state,
             variables,
             path,
             lambda *what: posix.posix_spawn(*what, setsigmask=signals.mask, setsigdef=signals.forwarded),
         )
-        order.name_in_record(made, pid)
+        order.name_in_record(state, pid)
         posix.chdir("/")  # no core of ours in the sandbox
-        errors.warn(made.warnings[said:])
+        errors.warn(state.warnings[said:])
     except BaseException:
         if pid:
             posix.kill(pid, _signal.SIGKILL)
             posix.waitpid(pid, 0)
-        order.give_up(made)
+        order.give_up(state)
         raise
     return wait.Child(pid, None)

@@ -10,10 +10,10 @@ import sys
 from .. import errors
 from ..containers import record
 from ..errors import ShimError, fail, reason, unexpected
-from ..plan.model import Plan
 from ..spec.request import LaunchRequest
 from ..system import proc, syscalls
 from . import description, execute, order, planning
+from .state import LaunchState
 from .wait import Child, Signals, exit_code, hold_signals, release_signals, wait
 
 if False:  # for the type checker alone: no launch imports typing
@@ -38,72 +38,73 @@ def run(request: LaunchRequest) -> int:
 
         sandbox = temporary_sandbox.Sandbox(request)
     try:
-        made = planning.make_plan(request, [])
+        state = LaunchState(planning.make_plan(request, []))
         if sandbox is not None:
-            sandbox.judged(made.sandbox)
-        place = order.open_record(request, made)
-        made.remove = request.remove
+            sandbox.judged(state.plan.sandbox)
+        place = order.open_record(request, state)
+        state.remove = request.remove
+        state.status_fd = request.status_fd
         signals = hold_signals()
-        child = start(request, made, lambda: _become(request, made, place, signals), "mesos-shim")
-        keep_only(made, child, place, [request.status_fd, *(sandbox.descriptors() if sandbox else ())])
+        child = start(request, state, lambda: _become(request, state, place, signals), "mesos-shim")
+        keep_only(state, child, place, [request.status_fd, *(sandbox.descriptors() if sandbox else ())])
         if not child.failed:
-            tell(request, _start(made, child))
+            tell(state, _start(state, child))
         status = wait(child, measure=request.status_fd is not None)
-        killed = clear_away(made, child, place, sandbox)
+        killed = clear_away(state, child, place, sandbox)
         sandbox = None
     finally:
         if sandbox is not None:
             _remove(sandbox)
     if not child.failed:
-        tell(request, _end(made, child, status, killed))
+        tell(state, _end(state, child, status, killed))
     return exit_code(status)
 
 
-def _become(request: LaunchRequest, made: Plan, place: "record.Place | None", signals: Signals) -> None:
+def _become(request: LaunchRequest, state: LaunchState, place: "record.Place | None", signals: Signals) -> None:
     """In the child: the rest of the launch."""
-    order.prepare(request, made)
-    order.settle(request, made, place)
+    order.prepare(request, state)
+    order.settle(request, state, place)
     release_signals(signals)
-    order.finish(request, made)
+    order.finish(request, state)
 
 
 def start(
-    request: LaunchRequest, made: Plan, become: "Callable[[], None]", name: str, status: "int | None" = None
+    request: LaunchRequest, state: LaunchState, become: "Callable[[], None]", name: str, status: "int | None" = None
 ) -> Child:
     """Fork a child that becomes the command by calling `become`. Comes back once the command runs, or has failed.
 
     A failure's message is said in the child; it ends with `status`, else with the error's own. Raises ShimError where
     nothing was started. Who calls this calls `clear` once the child has ended.
     """
-    stand_beside(made)
-    if "pid" in made.namespaces:
-        made.pid_namespace = proc.pid_namespace(proc.host_pid())
-    groups = _make_groups(made)
-    relay = _make_pid_namespace(request, made)
+    stand_beside(state)
+    if "pid" in state.plan.namespaces:
+        state.pid_namespace = proc.pid_namespace(proc.host_pid())
+    groups = _make_groups(state)
+    relay = _make_pid_namespace(request, state)
 
     def join_and_become(telling: int) -> None:
-        made.telling = telling
+        state.telling = telling
         if groups:
             from ..system import cgroups
 
             cgroups.join(groups)
         become()
 
-    child = fork(join_and_become, name, status, made.relay)
+    child = fork(join_and_become, name, status, state.relay)
     child.relay = relay
     if child.usage_only:
-        planning.lose_isolation(made)
+        state.plan = planning.usage_only(state.plan)
     return child
 
 
-def stand_beside(made: Plan) -> None:
+def stand_beside(state: LaunchState) -> None:
     """Be who waits for the container: its record names us, its orphans are ours, and we hold its sandbox."""
-    made.supervisor = {"pid": proc.host_pid(), "start_time": proc.start_time("self") or 0}
+    state.supervisor = {"pid": proc.host_pid(), "start_time": proc.start_time("self") or 0}
     _adopt_orphans()
-    hold(made)
+    hold(state)
 
 
-def hold(made: Plan) -> None:
+def hold(state: LaunchState) -> None:
     """Keep the sandbox locked for as long as this process runs, best effort.
 
     gc, which asks for the lock, then knows without a look at /proc that we are here, and systemd-tmpfiles ages nothing
@@ -112,17 +113,17 @@ def hold(made: Plan) -> None:
     """
     fd = -1
     try:
-        fd = posix.open(".", posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC, dir_fd=made.sandbox.fd)
+        fd = posix.open(".", posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC, dir_fd=state.plan.sandbox.fd)
         syscalls.flock(fd, syscalls.LOCK_SH | syscalls.LOCK_NB)
-        made.lock = fd
+        state.lock = fd
     except OSError as error:
         if fd >= 0:
             posix.close(fd)
         what = "nothing else keeps systemd-tmpfiles from it"
-        if made.remove:
-            made.remove = False  # gc could not know whether we still run
+        if state.remove:
+            state.remove = False  # gc could not know whether we still run
             what += ", and gc will not remove it"
-        made.warnings.append(f"the sandbox {made.sandbox.path!r} is not locked: {reason(error)}; {what}")
+        state.warnings.append(f"the sandbox {state.plan.sandbox.path!r} is not locked: {reason(error)}; {what}")
 
 
 def fork(
@@ -160,8 +161,8 @@ def _adopt_orphans() -> None:
         return  # Linux before 3.4
 
 
-def _make_groups(made: Plan) -> "list[str]":
-    ours = [group for group in made.cgroups if group.ours]
+def _make_groups(state: LaunchState) -> "list[str]":
+    ours = [group for group in state.plan.cgroups if group.ours]
     if ours:
         from ..isolators import groups
 
@@ -169,28 +170,30 @@ def _make_groups(made: Plan) -> "list[str]":
     return [group.directory for group in ours]
 
 
-def _make_pid_namespace(request: LaunchRequest, made: Plan) -> "int | None":
+def _make_pid_namespace(request: LaunchRequest, state: LaunchState) -> "int | None":
     """A pid namespace for our children (unshare(2) puts only those into it), and the pipe that its init tells over."""
-    if "pid" not in made.namespaces:
+    if "pid" not in state.plan.namespaces:
         return None
     from . import namespaces
 
     try:
-        namespaces.unshare(namespaces.pid_flags(made), made)
+        namespaces.unshare(namespaces.pid_flags(state), state)
     except namespaces.Unenforceable as error:
         try:
-            planning.cannot(request, made, str(error))
+            order.isolate_nothing(request, state, str(error))
         except ShimError:
-            clear(made)
+            clear(state)
             raise
         return None
-    relay, made.relay = posix.pipe()
+    relay, state.relay = posix.pipe()
     return relay
 
 
-def keep_only(made: Plan, child: Child, place: "record.Place | None", more: "Sequence[int | None]" = ()) -> None:
+def keep_only(
+    state: LaunchState, child: Child, place: "record.Place | None", more: "Sequence[int | None]" = ()
+) -> None:
     """Close what this process, which stays, does not need: all but what it clears away by, and `more`."""
-    kept = [place.fd if place is not None else None, child.relay, made.lock, *more]
+    kept = [place.fd if place is not None else None, child.relay, state.lock, *more]
     execute.close_others([fd for fd in kept if fd is not None])
 
 
@@ -209,37 +212,38 @@ def _child(become: "Callable[[int], None]", name: str, status: "int | None", wri
 
 
 def clear_away(
-    made: Plan, child: Child, place: "record.Place | None", sandbox: "temporary_sandbox.Sandbox | None" = None
+    state: LaunchState, child: Child, place: "record.Place | None", sandbox: "temporary_sandbox.Sandbox | None" = None
 ) -> "int | None":
     """After the command's end: its groups, its `sandbox` and its record, unless something of the container may run.
 
     What stays is gc's to remove, which the record tells it. Returns how many processes were killed for memory.
     """
-    left = not child.failed and _lives_on(made, child, place)
-    killed = clear(made)
+    left = not child.failed and _lives_on(state, child, place)
+    killed = clear(state)
     if not left:
-        gone = sandbox is None or _remove(sandbox) or not made.remove
-        if place is not None and _private_removed(made) and gone:
-            record.remove(place, made.container_id, description.whose(made))
+        gone = sandbox is None or _remove(sandbox) or not state.remove
+        if place is not None and _private_removed(state) and gone:
+            record.remove(place, state.plan.container_id, description.whose(state))
     elif sandbox is not None:
         after = "'mesos-shim gc' removes it when they have ended"
-        if not made.remove or _started(made, place) is None:
+        if not state.remove or _started(state, place) is None:
             after = "remove it by hand when they have ended"
+        plan = state.plan
         _warn(
-            f"--rm: the sandbox {made.sandbox.path} is not removed: processes of {made.container_id} still run; {after}"
+            f"--rm: the sandbox {plan.sandbox.path} is not removed: processes of {plan.container_id} still run; {after}"
         )
     return killed
 
 
-def _private_removed(made: Plan) -> bool:
+def _private_removed(state: LaunchState) -> bool:
     """Remove the container's own directories outside of the sandbox; where that fails, gc does it by the record."""
-    if all(mount.base is None for mount in made.mounts):
+    if all(mount.base is None for mount in state.plan.mounts):
         return True
     from . import private_directories  # loaded when the plan was made
 
-    problem = private_directories.remove(made)
+    problem = private_directories.remove(state)
     if problem is not None:
-        _warn(f"{made.container_id}: a private directory is not removed: {problem}; 'mesos-shim gc' tries again")
+        _warn(f"{state.plan.container_id}: a private directory is not removed: {problem}; 'mesos-shim gc' tries again")
     return problem is None
 
 
@@ -250,9 +254,9 @@ def _remove(sandbox: "temporary_sandbox.Sandbox") -> bool:
     return problem is None
 
 
-def _lives_on(made: Plan, child: Child, place: "record.Place | None") -> bool:
+def _lives_on(state: LaunchState, child: Child, place: "record.Place | None") -> bool:
     """Whether somebody is, or may be, left in the container's groups, or an orphan of it that we have adopted."""
-    ours = [group.directory for group in made.cgroups if group.ours]
+    ours = [group.directory for group in state.plan.cgroups if group.ours]
     if ours:
         from ..system import cgroups
 
@@ -260,7 +264,7 @@ def _lives_on(made: Plan, child: Child, place: "record.Place | None") -> bool:
             return True
     if not child.left or sys.platform != "linux":
         return False
-    started = _started(made, place)
+    started = _started(state, place)
     left = _children()
     if started is None or left is None:
         return True  # children are left, and nobody tells us whose they are
@@ -268,12 +272,12 @@ def _lives_on(made: Plan, child: Child, place: "record.Place | None") -> bool:
     return any((proc.start_time(pid, living=True) or 0) >= started for pid in left)
 
 
-def _started(made: Plan, place: "record.Place | None") -> "int | None":
+def _started(state: LaunchState, place: "record.Place | None") -> "int | None":
     """When the container's first process started, which its record says; None without one."""
     if place is None:
         return None
     try:
-        found = record.read(record.reopened(place), made.container_id).get("start_time")
+        found = record.read(record.reopened(place), state.plan.container_id).get("start_time")
     except OSError:
         return None
     return found if isinstance(found, int) else None
@@ -293,9 +297,9 @@ def _children() -> "list[str] | None":
         posix.close(fd)
 
 
-def clear(made: Plan) -> "int | None":
+def clear(state: LaunchState) -> "int | None":
     """Remove the container's groups as far as they are empty; how many processes the kernel killed for memory."""
-    ours = [group for group in made.cgroups if group.ours]
+    ours = [group for group in state.plan.cgroups if group.ours]
     if not ours:
         return None
     from ..isolators import cgroups_mem
@@ -307,9 +311,9 @@ def clear(made: Plan) -> "int | None":
             killed = cgroups_mem.killed(group.directory)
     cgroups.remove([group.directory for group in ours])
     if killed:
-        limit = f" of {made.limits['mem']:g} MB" if "mem" in made.limits else ""
+        limit = f" of {state.plan.limits['mem']:g} MB" if "mem" in state.plan.limits else ""
         what = "a process" if killed == 1 else f"{killed} processes"
-        _warn(f"{made.container_id}: the kernel killed {what}: out of memory, the limit{limit} was reached")
+        _warn(f"{state.plan.container_id}: the kernel killed {what}: out of memory, the limit{limit} was reached")
     return killed
 
 
@@ -317,18 +321,18 @@ def _warn(text: str) -> None:
     errors.warn([text])
 
 
-def _start(made: Plan, child: Child) -> "dict[str, object]":
+def _start(state: LaunchState, child: Child) -> "dict[str, object]":
     return {
         "event": "start",
-        "container_id": made.container_id,
+        "container_id": state.plan.container_id,
         "pid": child.pid,
-        "mode": made.mode,
-        "isolation": list(made.isolation),
+        "mode": state.plan.mode,
+        "isolation": list(state.plan.isolation),
     }
 
 
-def _end(made: Plan, child: Child, status: int, killed: "int | None") -> "dict[str, object]":
-    event: dict[str, object] = {"event": "exit", "container_id": made.container_id}
+def _end(state: LaunchState, child: Child, status: int, killed: "int | None") -> "dict[str, object]":
+    event: dict[str, object] = {"event": "exit", "container_id": state.plan.container_id}
     if posix.WIFSIGNALED(status):
         event["signal"] = posix.WTERMSIG(status)
     else:
@@ -345,9 +349,9 @@ def _end(made: Plan, child: Child, status: int, killed: "int | None") -> "dict[s
     return event
 
 
-def tell(request: LaunchRequest, event: "dict[str, object]") -> None:
+def tell(state: LaunchState, event: "dict[str, object]") -> None:
     """One JSON line on --status-fd; a reader that has gone does not end the command."""
-    if request.status_fd is None:
+    if state.status_fd is None:
         return
     import select
 
@@ -356,10 +360,10 @@ def tell(request: LaunchRequest, event: "dict[str, object]") -> None:
     try:
         # A pipe that is writable has room for a whole line of this size (pipe(7), PIPE_BUF).
         poll = select.poll()
-        poll.register(request.status_fd, select.POLLOUT)
+        poll.register(state.status_fd, select.POLLOUT)
         if not poll.poll(_PATIENCE_MS):
             raise BlockingIOError(errno.EAGAIN, "its reader does not read")
-        posix.write(request.status_fd, strict_json.dump(event).encode("ascii") + b"\n")
+        posix.write(state.status_fd, strict_json.dump(event).encode("ascii") + b"\n")
     except OSError as error:
-        _warn(f"--status-fd {request.status_fd}: {reason(error)}")
-        request.status_fd = None
+        _warn(f"--status-fd {state.status_fd}: {reason(error)}")
+        state.status_fd = None

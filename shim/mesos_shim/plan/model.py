@@ -45,25 +45,28 @@ BEST_EFFORT = (
 )
 
 
+_OF_MOUNT = (
+    "action",
+    "base",
+    "covers",
+    "kept",
+    "noexec",
+    "parent",
+    "propagation",
+    "quota",
+    "read_only",
+    "restrictions",
+    "size",
+    "source",
+    "source_parts",
+    "what",
+)
+
+
 class Mount:
     """One mount of the new view. `parent` is the index of the mount that its target lies in, or None: the host's."""
 
-    __slots__ = (
-        "action",
-        "base",
-        "covers",
-        "kept",
-        "noexec",
-        "parent",
-        "propagation",
-        "quota",
-        "read_only",
-        "restrictions",
-        "size",
-        "source",
-        "source_parts",
-        "what",
-    )
+    __slots__ = _OF_MOUNT
 
     def __init__(self, action: str, what: str, covers: Resolved, read_only: bool = False) -> None:
         self.action = action
@@ -83,6 +86,14 @@ class Mount:
         # How well it is kept from everybody but root, in whom alone a set-id program and root itself may trust.
         self.kept = CLOSED
         self.parent: int | None = None
+
+    def inside(self, parent: int) -> "Mount":
+        """The same mount, where the one that it lies in has another index."""
+        other = Mount(self.action, self.what, self.covers, self.read_only)
+        for name in _OF_MOUNT:
+            setattr(other, name, getattr(self, name))
+        other.parent = parent
+        return other
 
     @property
     def target(self) -> str:
@@ -138,41 +149,29 @@ class Facts:
         self.warnings: list[str] = []
 
 
-class Plan:
-    """The steps of one launch, in order."""
+# What is planned step by step; and what follows from all of it.
+_PLANNED = (
+    "apart",
+    "cgroups",
+    "command",
+    "container_id",
+    "isolation",
+    "limits",
+    "mode",
+    "mounts",
+    "namespaces",
+    "own_queues",
+    "sandbox",
+    "user",
+    "warnings",
+)
+_FIELDS = (*_PLANNED, "before", "new_user_namespace", "no_new_privs", "not_as_root", "shared")
 
-    __slots__ = (
-        "apart",
-        "before",
-        "cgroups",
-        "command",
-        "container_id",
-        "first",
-        "isolation",
-        "left_host",
-        "limits",
-        "lock",
-        "made",
-        "mode",
-        "mounts",
-        "namespaces",
-        "new_user_namespace",
-        "no_new_privs",
-        "not_as_root",
-        "own_queues",
-        "pid_namespace",
-        "private",
-        "record_place",
-        "recorded",
-        "relay",
-        "remove",
-        "sandbox",
-        "shared",
-        "supervisor",
-        "telling",
-        "user",
-        "warnings",
-    )
+
+class Draft:
+    """A plan while it is being made. `finished` makes the plan of it."""
+
+    __slots__ = _PLANNED
 
     def __init__(self, container_id: str, sandbox: Resolved, user: Identity) -> None:
         self.container_id = container_id
@@ -183,11 +182,6 @@ class Plan:
         self.mounts: list[Mount] = []
         # Whether it gets a mount namespace without any mount: who belongs to the container is then told by it.
         self.apart = False
-        # What an agent wants mounted before our own, and which of the host's mounts it wants shared with the host.
-        self.before: Callable[[], None] | None = None
-        self.shared: list[str] = []
-        # Whether this process, or the one that it was forked from, has its own mount namespace already.
-        self.left_host = False
         # Beside those of mount and user: "pid", "ipc".
         self.namespaces: list[str] = []
         # Whether the own IPC namespace needs a /dev/mqueue of its own.
@@ -195,30 +189,50 @@ class Plan:
         self.cgroups: list[Leaf] = []
         # What the container was given: "cpus", and "mem" in MB.
         self.limits: dict[str, float] = {}
-        self.new_user_namespace = False
-        self.no_new_privs: str | None = None
-        # Why root runs nothing in this view, where it must not.
-        self.not_as_root: str | None = None
         self.command: list[str] = []
         self.warnings: list[str] = []
-        # Not the plan but its traces, while it is carried out: what launch/rollback.py needs to take it back.
-        self.made: list[tuple[object, ...]] = []
-        self.record_place: object = None
-        self.recorded: dict[str, object] | None = None  # once it was begun
-        # Directories of this container's own outside of the sandbox, once they are made: path and inode.
-        self.private: list[tuple[str, int, int]] = []
-        # The container's first process, where that can no longer be asked when the record is written.
-        self.first: dict[str, object] | None = None
-        # Whose pids are recorded, where the container gets a pid namespace and can no longer ask.
-        self.pid_namespace: int | None = None
-        # Of the parent that stays: who it is, whether it removes the sandbox, where an init tells it the wait status.
-        self.supervisor: dict[str, int] = {}
-        self.remove = False
-        # A descriptor of the sandbox, locked for as long as that parent runs (supervise.hold).
-        self.lock: int | None = None
-        # Over which a child tells that parent what it is to know.
-        self.telling: int | None = None
-        self.relay: int | None = None
+
+
+class Plan:
+    """What a launch will do: made of a draft, and never changed. `but` makes another one."""
+
+    __slots__ = _FIELDS
+
+    # As in a draft.
+    container_id: str
+    sandbox: Resolved
+    user: Identity
+    mode: str
+    isolation: "tuple[str, ...]"
+    mounts: "tuple[Mount, ...]"
+    apart: bool
+    namespaces: "tuple[str, ...]"
+    own_queues: bool
+    cgroups: "tuple[Leaf, ...]"
+    limits: "dict[str, float]"
+    command: "tuple[str, ...]"
+    warnings: "tuple[str, ...]"
+    new_user_namespace: bool
+    # Why the command gets no_new_privs, and why root runs nothing in this view, where it must not.
+    no_new_privs: "str | None"
+    not_as_root: "str | None"
+    # What an agent wants mounted before our own, and which of the host's mounts it wants shared with the host.
+    before: "Callable[[], None] | None"
+    shared: "tuple[str, ...]"
+
+    def __init__(self, fields: "dict[str, object]") -> None:
+        for name in _FIELDS:
+            value = fields[name]
+            object.__setattr__(self, name, tuple(value) if type(value) is list else value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a plan is never changed: {name}")
+
+    def but(self, **changes: object) -> "Plan":
+        """The same plan but for `changes`."""
+        fields = {name: getattr(self, name) for name in _FIELDS}
+        fields.update(changes)
+        return Plan(fields)
 
     @property
     def own_view(self) -> bool:
@@ -229,6 +243,19 @@ class Plan:
     def isolates(self) -> bool:
         """Whether anything was asked for that only an own view can give."""
         return bool(self.mounts or self.namespaces or self.before)
+
+
+def finished(
+    draft: Draft,
+    new_user_namespace: bool = False,
+    no_new_privs: "str | None" = None,
+    not_as_root: "str | None" = None,
+) -> Plan:
+    """The plan of `draft`, with what its mounts as a whole mean for privileges."""
+    fields: dict[str, object] = {name: getattr(draft, name) for name in _PLANNED}
+    fields.update(new_user_namespace=new_user_namespace, no_new_privs=no_new_privs, not_as_root=not_as_root)
+    fields.update(before=None, shared=())
+    return Plan(fields)
 
 
 def source_path(mount: Mount, plan: Plan) -> str:

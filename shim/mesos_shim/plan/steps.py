@@ -14,7 +14,7 @@ def steps(plan: Plan) -> "list[dict[str, object]]":
     result.extend(_group_step(group) for group in plan.cgroups)
     if plan.mode == ENFORCED and plan.own_view:
         namespaces = ["user", "mnt"] if plan.new_user_namespace else ["mnt"]
-        result.append({"action": "unshare", "namespaces": namespaces + plan.namespaces})
+        result.append({"action": "unshare", "namespaces": [*namespaces, *plan.namespaces]})
         result.append({"action": "propagation", "target": "/", "mode": "slave"})
         result.extend(_creations(plan))
         result.extend(_mount_step(mount, plan) for mount in plan.mounts)
@@ -31,7 +31,7 @@ def steps(plan: Plan) -> "list[dict[str, object]]":
         result.append({"action": "no_new_privs", "because": plan.no_new_privs})
     if plan.user.switch:
         result.append({"action": "become", "uid": plan.user.uid, "gid": plan.user.gid, "groups": plan.user.groups})
-    result.append({"action": "exec", "target": plan.sandbox.path, "command": plan.command})
+    result.append({"action": "exec", "target": plan.sandbox.path, "command": list(plan.command)})
     return result
 
 

@@ -10,6 +10,7 @@ from _stat import S_IMODE, S_ISREG
 from ..errors import ShimError, reason
 from ..system import files, paths, strict_json
 from . import container_info, isolation
+from .frozen import Frozen
 
 if False:  # for the type checker alone: no launch imports typing
     from .config_tables import PassThrough, PrivateDirectory, Tmpfs
@@ -22,7 +23,7 @@ USAGE_ONLY = "usage-only"
 O_PATH: int = getattr(posix, "O_PATH", 0)
 
 
-class Config:
+class Config(Frozen):
     """The configuration's keys as values; the defaults are those of a host without a configuration file."""
 
     __slots__ = (
@@ -67,6 +68,7 @@ def read(path: str, required: bool) -> Config:
         return Config()
     config, problems = parse(strict_json.parse(data, path), path)
     container_info.refuse(problems)
+    config.freeze()
     return config
 
 

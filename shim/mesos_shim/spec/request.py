@@ -9,6 +9,7 @@ from . import config as configuration
 if False:  # for the type checker alone: no launch imports typing
     from ..system.walk import Resolved
     from . import container_info
+from .frozen import Frozen
 
 # A file's name holds 255 bytes; the longest of ours around an id is `.ID.json.PID` (containers/record.py).
 MAX_ID = 241
@@ -20,8 +21,8 @@ OPERATOR = "operator"
 FRAMEWORK = "framework"
 
 
-class LaunchRequest:
-    """One launch as it was asked for."""
+class LaunchRequest(Frozen):
+    """One launch as it was asked for: written by who reads it, frozen when it is planned."""
 
     __slots__ = (
         "agent_ids",

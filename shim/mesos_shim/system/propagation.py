@@ -4,7 +4,7 @@ from ..errors import ShimError, reason
 from . import mountinfo, paths, syscalls
 
 
-def make_slaves_but(shared: "list[str]") -> None:
+def make_slaves_but(shared: "tuple[str, ...]") -> None:
     """Have every mount of this namespace receive from the host's and send nothing back, but for those at `shared`."""
     for line in reversed(list(mountinfo.read())):
         if line.path in shared:
