@@ -15,7 +15,7 @@ import pytest
 
 from mesos_shim import isolators
 from mesos_shim.commands.explain import RUN_HELP
-from mesos_shim.plan.model import Plan
+from mesos_shim.plan.model import Draft
 from mesos_shim.spec import isolation, request
 from mesos_shim.spec.isolation import Isolator
 
@@ -72,7 +72,7 @@ def test_a_parent_stays_for_what_it_must_clear_and_for_nothing_else(item: Isolat
     why = module.missing(asked)
     if why is not None:
         pytest.skip(why)
-    plan = Plan("c", None, None)  # type: ignore[arg-type]
+    plan = Draft("c", None, None)  # type: ignore[arg-type]
     if hasattr(module, "add"):
         module.add(asked, plan)
     assert item.needs_parent == bool(plan.cgroups or "pid" in plan.namespaces)
