@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from mesos_shim.agent import call, checkpoint, common, isolator_commands, launch, launch_info, protobuf
+from mesos_shim.agent import call, checkpoint, common, isolator_commands, launch_info, protobuf, reading
 from mesos_shim.errors import ShimError, one_line
 from mesos_shim.spec import config, container_info, isolation, policy
 from mesos_shim.spec.container_info import ContainerInfo
@@ -330,7 +330,7 @@ def test_launch_info(data: bytes) -> None:
     posix.environ[b"MESOS_CONTAINERIZER_LAUNCH_INFO"] = data
     try:
         given_ = call.read([])
-        work = launch._read(given_, given_.launch_info(), "/nowhere/config.json")
+        work = reading.read(given_, given_.launch_info(), "/nowhere/config.json")
         process = launch_info.Process(work.info)
     except ShimError as error:
         check_message(str(error))

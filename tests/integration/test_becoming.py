@@ -171,7 +171,7 @@ else:
 """
 
 # Everything that is not ours: C modules of the interpreter, without a line of Python.
-ALLOWED = {"_ctypes", "_json", "_signal", "_imp", "marshal", "posix"}
+ALLOWED = {"_ctypes", "_json", "_signal", "_stat", "_imp", "errno", "marshal", "posix"}
 
 
 def modules(shim: Shim, sandbox: Path, bundled: bool, *options: str) -> set[str]:

@@ -1,0 +1,64 @@
+"""The plan of an agent's launch, and this process in the container's mount namespace."""
+
+from ..containers import record
+from ..launch import order, planning
+from ..launch.state import LaunchState
+from ..system import proc
+from . import reading, view_record
+from .reading import Launch
+
+
+def make_plan(work: Launch) -> "tuple[LaunchState, record.Place | None]":
+    """The plan, and where its record goes."""
+    asked = work.request
+    if work.debug:
+        asked.info = None
+        asked.isolation = ()
+    if work.setup is not None:
+        from . import filesystem_linux
+
+        asked.agents_paths = filesystem_linux.covered(work.setup)
+    plan = planning.make_plan(asked, [] if work.debug else reading.private_directories(work))
+    if work.setup is not None:
+        plan = filesystem_linux.prepare(work.setup, plan)
+    if work.debug:
+        from . import debug_container
+
+        records = record.state_dir(work.config.state_dir)
+        work.parent = debug_container.find(work.container_ids, work.runtime or "", records, work.target)
+        plan = debug_container.inherit(work.parent, plan)
+    if work.isolators.mounts and not work.debug:
+        plan = plan.but(apart=True)  # what an isolator mounts, 0.21's agent would have had on the host as well
+    state = LaunchState(plan)
+    state.warnings.extend(work.warnings)
+    return state, order.open_record(asked, state)
+
+
+def enter(work: Launch, state: LaunchState) -> None:
+    """This process in the container's view of the file system, and in its sandbox."""
+    if work.parent is not None or work.setup is not None:
+        # The view's /proc may be one of a pid namespace.
+        state.first = proc.first()
+        state.pid_namespace = proc.pid_namespace(state.first["pid"])
+    stays = "pid" not in state.plan.namespaces and work.parent is None
+    helper = (state.supervisor["pid"], state.supervisor["start_time"]) if state.supervisor else view_record.myself()
+    anchor = helper if stays else view_record.myself()
+    if work.parent is not None:
+        from . import debug_container
+
+        debug_container.enter(work.parent)
+    else:
+        order.prepare(work.request, state)
+    if work.directory is not None:
+        covered = bool(state.plan.mounts) or state.plan.before is not None or work.parent is not None
+        view_record.write(work.directory, state.plan, helper, anchor, covered)
+
+
+def leave_host(work: Launch, state: LaunchState) -> None:
+    """The helper in the view as well, as Mesos' own is: an agent takes its helper for where the container is."""
+    from ..launch import namespaces
+
+    try:
+        namespaces.leave_host(state)
+    except namespaces.Unenforceable as error:
+        order.without_view(work.request, state, str(error))
