@@ -82,7 +82,7 @@ def _flags(checkout: Path) -> dict[str, str]:
 
     Those of unknown effect are allowed on a fresh host.
     """
-    text = (checkout / "collection/plugins/module_utils/flag_table.py").read_text()
+    text = (checkout / "collection/plugins/module_utils/_flag_table.py").read_text()
     names = {
         kind: re.findall(rf"^(\w+)\|(?:both|1\.x)\|{kind}\|", text, re.MULTILINE) for kind in ("duration", "string")
     }

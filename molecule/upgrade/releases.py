@@ -9,7 +9,7 @@ from pathlib import Path
 checkout, out = map(Path, sys.argv[1:])
 sys.path.insert(0, str(checkout / ".venv/collections"))
 
-from ansible_collections.mesos.containerizer.plugins.plugin_utils import release_archive  # noqa: E402
+from ansible_collections.mesos.containerizer.plugins.plugin_utils import _release_archive as release_archive  # noqa: E402
 
 for number in (1, 2):
     with tempfile.TemporaryDirectory() as scratch:

@@ -13,8 +13,8 @@ import pytest
 
 from .conftest import PLUGINS, run_module, tree
 
-directory = import_module(f"{PLUGINS}.module_utils.flag_directory")
-service = import_module(f"{PLUGINS}.module_utils.agent_service")
+directory = import_module(f"{PLUGINS}.module_utils._flag_directory")
+service = import_module(f"{PLUGINS}.module_utils._agent_service")
 
 INFO = {"volumes": [{"mode": "RW", "container_path": "/tmp", "host_path": "tmp"}], "type": "MESOS"}
 CANONICAL = '{"type":"MESOS","volumes":[{"container_path":"/tmp","host_path":"tmp","mode":"RW"}]}'
@@ -567,7 +567,7 @@ def test_an_agent_that_prints_no_help_is_not_waited_for(flags, tmp_path, monkeyp
     program.write_text("#!/bin/sh\nsleep 300 &\necho $! > $0.pid\nwait\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(import_module(f"{PLUGINS}.module_utils.agent_program"), "_SECONDS", 0.5)
+    monkeypatch.setattr(import_module(f"{PLUGINS}.module_utils._agent_program"), "_SECONDS", 0.5)
     result = flags({"quiet": True})
     assert result["changed"] and f"{program} --help does not end" in result["_warnings"]
     child = int((tmp_path / "mesos-agent.pid").read_text())

@@ -18,6 +18,13 @@ def test_the_action_group_has_every_module():
     assert yaml.safe_load((COLLECTION / "meta/runtime.yml").read_text())["action_groups"]["all"] == modules
 
 
+@pytest.mark.parametrize("kind", ["module_utils", "plugin_utils"])
+def test_code_that_plugins_share_is_private(kind):
+    """Its names may change in any release, which Ansible's convention says by an underscore."""
+    public = [path.name for path in (COLLECTION / "plugins" / kind).glob("*.py") if not path.name.startswith("_")]
+    assert public == []
+
+
 def used(tasks):
     """The variables of operators that a file of tasks and what it imports use."""
     text = tasks.read_text()

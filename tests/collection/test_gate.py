@@ -17,10 +17,10 @@ from tests.conftest import Shim, needs_linux, needs_root
 
 from .conftest import PLUGINS, run_module
 
-container = import_module(f"{PLUGINS}.module_utils.probe_container")
-probe = import_module(f"{PLUGINS}.module_utils.probe_launch")
-configuration = import_module(f"{PLUGINS}.module_utils.shim_configuration")
-service = import_module(f"{PLUGINS}.module_utils.agent_service")
+container = import_module(f"{PLUGINS}.module_utils._probe_container")
+probe = import_module(f"{PLUGINS}.module_utils._probe_launch")
+configuration = import_module(f"{PLUGINS}.module_utils._shim_configuration")
+service = import_module(f"{PLUGINS}.module_utils._agent_service")
 summary = import_module(f"{PLUGINS}.filter.rollout_summary")
 lines = import_module(f"{PLUGINS}.filter.usage_lines")
 
@@ -418,7 +418,7 @@ def test_a_password_goes_nowhere_else(shim, open_tmp, played, stranger):
 
 
 def test_where_nobody_can_tell_who_answers_nothing_is_sent(shim, open_tmp, played, monkeypatch, tmp_path):
-    sockets = import_module(f"{PLUGINS}.module_utils.agent_socket")
+    sockets = import_module(f"{PLUGINS}.module_utils._agent_socket")
     monkeypatch.setattr(sockets, "_TABLES", (str(tmp_path / "absent"),))
     result = gate(shim, open_tmp, url=played.url, probe=False, timeout=0, **SECRET)
     assert "so nobody can tell who answers" in result["msg"] and played.asked == []

@@ -11,12 +11,12 @@ import pytest
 
 from .conftest import PLUGINS, run_module, tree
 
-change = import_module(f"{PLUGINS}.module_utils.flag_change")
-generations = import_module(f"{PLUGINS}.module_utils.generations")
-effective = import_module(f"{PLUGINS}.module_utils.flag_effective")
-values = import_module(f"{PLUGINS}.module_utils.flag_values")
-service = import_module(f"{PLUGINS}.module_utils.agent_service")
-FLAGS = import_module(f"{PLUGINS}.module_utils.flag_table").FLAGS
+change = import_module(f"{PLUGINS}.module_utils._flag_change")
+generations = import_module(f"{PLUGINS}.module_utils._generations")
+effective = import_module(f"{PLUGINS}.module_utils._flag_effective")
+values = import_module(f"{PLUGINS}.module_utils._flag_values")
+service = import_module(f"{PLUGINS}.module_utils._agent_service")
+FLAGS = import_module(f"{PLUGINS}.module_utils._flag_table").FLAGS
 
 
 class Host:

@@ -170,7 +170,7 @@ STRANGE = {
     "no list": {"c-1": GOOD},
     "something else": [{**GOOD, "ansible_facts": {}}],
 }
-answers = import_module(f"{PLUGINS}.plugin_utils.host_answers")
+answers = import_module(f"{PLUGINS}.plugin_utils._host_answers")
 
 
 @pytest.mark.parametrize("containers", STRANGE.values(), ids=STRANGE)

@@ -13,7 +13,7 @@ from mesos_shim.commands.doctor import installation
 
 from .conftest import CHECKOUT, PLUGINS, run_module, tree
 
-service = import_module(f"{PLUGINS}.module_utils.agent_service")
+service = import_module(f"{PLUGINS}.module_utils._agent_service")
 module = import_module(f"{PLUGINS}.modules.agent_preflight")
 LIBRARIES = module._LIBRARIES
 
@@ -320,8 +320,8 @@ def test_the_running_and_the_installed_version_both_count(preflight, mesos, agen
 
 def test_what_is_said_of_a_version_is_in_the_documents():
     """docs/compatibility.md names each isolator and each bound that preflight knows."""
-    limits = import_module(f"{PLUGINS}.module_utils.agent_limits")
-    callers = import_module(f"{PLUGINS}.module_utils.launch_callers")
+    limits = import_module(f"{PLUGINS}.module_utils._agent_limits")
+    callers = import_module(f"{PLUGINS}.module_utils._launch_callers")
     page = (CHECKOUT / "docs/compatibility.md").read_text()
     section = page.split("What a release cannot tell", 1)[1].split("\n## ", 1)[0]
     for limit in (*limits.WARNINGS, *limits.REFUSALS):

@@ -14,9 +14,9 @@ from ansible.errors import AnsibleError
 
 from .conftest import PLUGINS
 
-archive = import_module(f"{PLUGINS}.plugin_utils.release_archive")
-host_python = import_module(f"{PLUGINS}.module_utils.host_python")
-installation = import_module(f"{PLUGINS}.module_utils.shim_installation")
+archive = import_module(f"{PLUGINS}.plugin_utils._release_archive")
+host_python = import_module(f"{PLUGINS}.module_utils._host_python")
+installation = import_module(f"{PLUGINS}.module_utils._shim_installation")
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def run_lock(monkeypatch, tmp_path):
-    module = import_module(f"{PLUGINS}.module_utils.run_lock")
+    module = import_module(f"{PLUGINS}.module_utils._run_lock")
     monkeypatch.setattr(module, "ROOTS", str(tmp_path / "locks"))
     monkeypatch.setattr(module, "MAX_SECONDS", 0)
     return module
@@ -89,7 +89,7 @@ def test_a_place_that_others_can_open_is_refused(run_lock, tmp_path, mode, owner
 
 
 def test_units_that_clear_away_have_a_time_out():
-    timers = import_module(f"{PLUGINS}.module_utils.shim_timers")
+    timers = import_module(f"{PLUGINS}.module_utils._shim_timers")
     texts = timers.wanted("/opt/mesos-shim", True, "/srv/metrics")
     services = [text for name, text in texts.items() if name.endswith(".service")]
     assert len(services) == 2
@@ -98,13 +98,13 @@ def test_units_that_clear_away_have_a_time_out():
 
 
 def test_an_agents_start_waits_for_no_tree():
-    service = import_module(f"{PLUGINS}.module_utils.agent_service")
+    service = import_module(f"{PLUGINS}.module_utils._agent_service")
     (line,) = [line for line in service.drop_in_text("/opt/mesos-shim").splitlines() if line.startswith("ExecStartPre")]
     assert line == 'ExecStartPre=-+/usr/bin/timeout -k 5 30 "/opt/mesos-shim/bin/mesos-shim" gc --keep-sandboxes'
 
 
 def test_a_process_whose_main_thread_has_ended_lives(monkeypatch, tmp_path):
-    service = import_module(f"{PLUGINS}.module_utils.agent_service")
+    service = import_module(f"{PLUGINS}.module_utils._agent_service")
     for state, threads, lives in (("S", 1, True), ("Z", 1, False), ("Z", 2, True)):
         fields = [state, *["0"] * 16, str(threads), "0", "77", *["0"] * 10]
         stat = tmp_path / "stat"

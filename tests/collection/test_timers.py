@@ -17,7 +17,7 @@ def units(tmp_path, monkeypatch):
     """A host that systemd runs, as far as the module looks before it calls systemctl."""
     import importlib
 
-    module = importlib.import_module("ansible_collections.mesos.containerizer.plugins.module_utils.shim_timers")
+    module = importlib.import_module("ansible_collections.mesos.containerizer.plugins.module_utils._shim_timers")
     monkeypatch.setattr(module, "BOOTED", str(tmp_path))
     monkeypatch.setattr(module, "UNITS", str(tmp_path))
     return tmp_path
@@ -53,7 +53,7 @@ def test_a_path_that_a_shell_or_systemd_would_read_is_refused(units, path):
 def test_without_systemd_there_are_none_and_metrics_are_refused(units, tmp_path, monkeypatch):
     import importlib
 
-    module = importlib.import_module("ansible_collections.mesos.containerizer.plugins.module_utils.shim_timers")
+    module = importlib.import_module("ansible_collections.mesos.containerizer.plugins.module_utils._shim_timers")
     monkeypatch.setattr(module, "BOOTED", str(tmp_path / "absent"))
     done = run_module("shim_timers")
     assert (done["changed"], done["supported"], done["units"]) == (False, False, [])

@@ -26,7 +26,7 @@ COMMANDS = ("run", "explain", "validate", "ps", "usage", "enter", "gc", "doctor"
 def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An installation from the very archive that the role sends to hosts."""
     sys.path.insert(0, str(CHECKOUT / "collection/plugins/plugin_utils"))
-    import release_archive
+    import _release_archive as release_archive
 
     unpacked = tmp_path_factory.mktemp("archive")
     found = release_archive.build(CHECKOUT / "shim/mesos_shim")[release_archive.ANY]

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.mesos.containerizer.plugins.plugin_utils.checked_action import CheckedAction
+from ansible_collections.mesos.containerizer.plugins.plugin_utils._checked_action import CheckedAction
 
 
 class ActionModule(CheckedAction):

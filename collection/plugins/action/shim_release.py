@@ -18,18 +18,18 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.common.validation import check_type_dict
 from ansible.parsing.mod_args import ModuleArgsParser
 from ansible.template import Templar
-from ansible_collections.mesos.containerizer.plugins.module_utils.shim_installation import (
+from ansible_collections.mesos.containerizer.plugins.module_utils._shim_installation import (
     InstallError,
     blamed,
     configuration,
     unpack,
 )
-from ansible_collections.mesos.containerizer.plugins.plugin_utils.checked_action import (
+from ansible_collections.mesos.containerizer.plugins.plugin_utils._checked_action import (
     CheckedAction,
     disbelieved,
 )
-from ansible_collections.mesos.containerizer.plugins.plugin_utils.release_archive import archives
-from ansible_collections.mesos.containerizer.plugins.plugin_utils.without_facts import variables
+from ansible_collections.mesos.containerizer.plugins.plugin_utils._release_archive import archives
+from ansible_collections.mesos.containerizer.plugins.plugin_utils._without_facts import variables
 
 # They name files of the controller, and what is in them runs there.
 _OWN_ARGUMENTS = ("archive", "archive_sha256", "psutil_wheel")

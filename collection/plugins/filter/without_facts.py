@@ -32,7 +32,7 @@ _value:
   type: dict
 """
 
-from ansible_collections.mesos.containerizer.plugins.plugin_utils.without_facts import without_facts
+from ansible_collections.mesos.containerizer.plugins.plugin_utils._without_facts import without_facts
 
 
 class FilterModule:

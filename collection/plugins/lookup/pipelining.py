@@ -35,7 +35,7 @@ _raw:
 from ansible import constants as C
 from ansible.plugins.loader import connection_loader
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.mesos.containerizer.plugins.plugin_utils.without_facts import without_facts
+from ansible_collections.mesos.containerizer.plugins.plugin_utils._without_facts import without_facts
 
 
 class LookupModule(LookupBase):

@@ -98,13 +98,13 @@ import json
 import os
 import time
 
-from ansible_collections.mesos.containerizer.plugins.module_utils import flag_directory
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_api import Api, ApiError, MasterError, agent
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import SecretiveModule
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_service import Service, ServiceError
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_table import FLAGS
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import FlagError
-from ansible_collections.mesos.containerizer.plugins.module_utils.generations import Store
+from ansible_collections.mesos.containerizer.plugins.module_utils import _flag_directory as flag_directory
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api import Api, ApiError, MasterError, agent
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import SecretiveModule
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import Service, ServiceError
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import FLAGS
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import FlagError
+from ansible_collections.mesos.containerizer.plugins.module_utils._generations import Store
 
 
 def machine_of(state):

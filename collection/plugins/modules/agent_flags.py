@@ -149,11 +149,11 @@ foreign_files:
   sample: [".isolation.swp", "attributes/rack.rpmnew", "isolation.4711.2026-01-01@10:00:00~"]
 """
 
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_refusals import refuse_choices
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import SecretiveModule
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_change import FlagChange, IncompatibleError
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import FlagError
-from ansible_collections.mesos.containerizer.plugins.module_utils.system_errors import said
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_refusals import refuse_choices
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import SecretiveModule
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_change import FlagChange, IncompatibleError
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import FlagError
+from ansible_collections.mesos.containerizer.plugins.module_utils._system_errors import said
 
 
 def main():

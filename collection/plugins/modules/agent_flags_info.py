@@ -70,13 +70,13 @@ foreign_files:
 
 import os
 
-from ansible_collections.mesos.containerizer.plugins.module_utils import flag_directory
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import (
+from ansible_collections.mesos.containerizer.plugins.module_utils import _flag_directory as flag_directory
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import (
     SecretiveModule,
     masked,
 )
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_table import FLAGS
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import FlagError
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import FLAGS
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import FlagError
 
 
 def main():

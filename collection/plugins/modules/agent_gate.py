@@ -146,28 +146,28 @@ import os
 import time
 
 from ansible_collections.mesos.containerizer.plugins.module_utils import (
-    agent_launch,
-    agent_versions,
-    flag_directory,
-    launch_callers,
-    probe_container,
-    probe_launch,
+    _agent_launch as agent_launch,
+    _agent_versions as agent_versions,
+    _flag_directory as flag_directory,
+    _launch_callers as launch_callers,
+    _probe_container as probe_container,
+    _probe_launch as probe_launch,
 )
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_api import (
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api import (
     Api,
     ApiError,
     MasterError,
     agent,
     alive,
 )
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import SecretiveModule
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_service import Service, ServiceError
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_change import known_flags
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_effective import differences
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_table import FLAGS
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import FlagError, effective
-from ansible_collections.mesos.containerizer.plugins.module_utils.shim_configuration import expected
-from ansible_collections.mesos.containerizer.plugins.module_utils.shim_installation import DEFAULT_PREFIX
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import SecretiveModule
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import Service, ServiceError
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_change import known_flags
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_effective import differences
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import FLAGS
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import FlagError, effective
+from ansible_collections.mesos.containerizer.plugins.module_utils._shim_configuration import expected
+from ansible_collections.mesos.containerizer.plugins.module_utils._shim_installation import DEFAULT_PREFIX
 
 _INTERVAL = 0.5  # an agent answers /metrics/snapshot twice a second and no more often
 

@@ -255,13 +255,13 @@ service:
   sample: mesos-slave
 """
 
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import SecretiveModule
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_service import ServiceError
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import FlagError
-from ansible_collections.mesos.containerizer.plugins.module_utils.host_generations import GenerationError, Host
-from ansible_collections.mesos.containerizer.plugins.module_utils.host_python import NoPython
-from ansible_collections.mesos.containerizer.plugins.module_utils.shim_installation import InstallError
-from ansible_collections.mesos.containerizer.plugins.module_utils.system_errors import said
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import SecretiveModule
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import ServiceError
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import FlagError
+from ansible_collections.mesos.containerizer.plugins.module_utils._host_generations import GenerationError, Host
+from ansible_collections.mesos.containerizer.plugins.module_utils._host_python import NoPython
+from ansible_collections.mesos.containerizer.plugins.module_utils._shim_installation import InstallError
+from ansible_collections.mesos.containerizer.plugins.module_utils._system_errors import said
 
 
 def main():

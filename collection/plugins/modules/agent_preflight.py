@@ -158,24 +158,24 @@ import os
 import sys
 
 from ansible_collections.mesos.containerizer.plugins.module_utils import (
-    agent_limits,
-    agent_refusals,
-    agent_versions,
+    _agent_limits as agent_limits,
+    _agent_refusals as agent_refusals,
+    _agent_versions as agent_versions,
 )
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_api import address
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import SecretiveModule
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_service import (
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api import address
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import SecretiveModule
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import (
     UNITS,
     Service,
     ServiceError,
     full_name,
     sealed_launcher,
 )
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_change import FlagChange
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import FlagError, effective
-from ansible_collections.mesos.containerizer.plugins.module_utils.generations import Store
-from ansible_collections.mesos.containerizer.plugins.module_utils.host_python import NoPython, choose
-from ansible_collections.mesos.containerizer.plugins.module_utils.system_errors import ROOM
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_change import FlagChange
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import FlagError, effective
+from ansible_collections.mesos.containerizer.plugins.module_utils._generations import Store
+from ansible_collections.mesos.containerizer.plugins.module_utils._host_python import NoPython, choose
+from ansible_collections.mesos.containerizer.plugins.module_utils._system_errors import ROOM
 
 _NAMES = ("/etc/mesos-slave", "/etc/mesos-agent")
 _LIBRARIES = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64", "/usr/lib/mesos", "/opt/mesosphere/lib")

@@ -152,14 +152,14 @@ import platform
 import sys
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mesos.containerizer.plugins.module_utils import agent_versions
-from ansible_collections.mesos.containerizer.plugins.module_utils.host_python import NoPython, choose
-from ansible_collections.mesos.containerizer.plugins.module_utils.shim_installation import (
+from ansible_collections.mesos.containerizer.plugins.module_utils import _agent_versions as agent_versions
+from ansible_collections.mesos.containerizer.plugins.module_utils._host_python import NoPython, choose
+from ansible_collections.mesos.containerizer.plugins.module_utils._shim_installation import (
     Installation,
     InstallError,
     configuration,
 )
-from ansible_collections.mesos.containerizer.plugins.module_utils.system_errors import said
+from ansible_collections.mesos.containerizer.plugins.module_utils._system_errors import said
 
 
 def main():

@@ -71,9 +71,9 @@ supported:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mesos.containerizer.plugins.module_utils import shim_timers
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_service import ServiceError
-from ansible_collections.mesos.containerizer.plugins.module_utils.shim_timers import TimerError
+from ansible_collections.mesos.containerizer.plugins.module_utils import _shim_timers as shim_timers
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import ServiceError
+from ansible_collections.mesos.containerizer.plugins.module_utils._shim_timers import TimerError
 
 
 def run(module):

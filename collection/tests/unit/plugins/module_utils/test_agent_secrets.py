@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import MASK, masked
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import MASK, masked
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.mesos.containerizer.plugins.module_utils import flag_grammar
+from ansible_collections.mesos.containerizer.plugins.module_utils import _flag_grammar as flag_grammar
 
 
 def scalar(value, **more):

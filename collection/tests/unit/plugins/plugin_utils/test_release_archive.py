@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible.errors import AnsibleError
-from ansible_collections.mesos.containerizer.plugins.plugin_utils import release_archive
+from ansible_collections.mesos.containerizer.plugins.plugin_utils import _release_archive as release_archive
 
 
 def test_an_archive_is_named_by_its_version_and_bytes(tmp_path):

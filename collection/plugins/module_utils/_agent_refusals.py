@@ -9,8 +9,8 @@ import json
 import os
 import re
 
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import FlagError, effective
-from ansible_collections.mesos.containerizer.plugins.module_utils.shim_configuration import volumes
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import FlagError, effective
+from ansible_collections.mesos.containerizer.plugins.module_utils._shim_configuration import volumes
 
 _CHOICES = {
     "recover": ("reconnect", "cleanup"),

@@ -17,9 +17,13 @@ import sys
 import tarfile
 import tempfile
 
-from ansible_collections.mesos.containerizer.plugins.module_utils import probe_launch, public_paths, run_lock
-from ansible_collections.mesos.containerizer.plugins.module_utils.probe_container import ProbeError
-from ansible_collections.mesos.containerizer.plugins.module_utils.shim_configuration import expected
+from ansible_collections.mesos.containerizer.plugins.module_utils import (
+    _probe_launch as probe_launch,
+    _public_paths as public_paths,
+    _run_lock as run_lock,
+)
+from ansible_collections.mesos.containerizer.plugins.module_utils._probe_container import ProbeError
+from ansible_collections.mesos.containerizer.plugins.module_utils._shim_configuration import expected
 
 DEFAULT_PREFIX = "/opt/mesos-shim"
 _PACKAGED_HELPERS = ("/usr/libexec/mesos", "/usr/local/libexec/mesos")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import effective, same
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import effective, same
 
 NONE, RESTART, INCOMPATIBLE = "none", "restart", "incompatible"
 

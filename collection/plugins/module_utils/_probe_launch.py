@@ -13,8 +13,11 @@ import subprocess
 import tempfile
 import uuid
 
-from ansible_collections.mesos.containerizer.plugins.module_utils import launch_callers, probe_container
-from ansible_collections.mesos.containerizer.plugins.module_utils.probe_container import ProbeError
+from ansible_collections.mesos.containerizer.plugins.module_utils import (
+    _launch_callers as launch_callers,
+    _probe_container as probe_container,
+)
+from ansible_collections.mesos.containerizer.plugins.module_utils._probe_container import ProbeError
 
 _SECONDS = 60  # for one launch
 _ORDINARY = "nobody"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import collections
 
-from ansible_collections.mesos.containerizer.plugins.module_utils import launch_callers
+from ansible_collections.mesos.containerizer.plugins.module_utils import _launch_callers as launch_callers
 
 # since: the first version; before: the first without, None: there is none; isolator: one that the flag isolation must
 # name for it, None: whatever the isolation is.

@@ -16,9 +16,12 @@ import threading
 import time
 import uuid
 
-from ansible_collections.mesos.containerizer.plugins.module_utils import launch_callers, probe_container
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_api import ApiError
-from ansible_collections.mesos.containerizer.plugins.module_utils.probe_container import ProbeError
+from ansible_collections.mesos.containerizer.plugins.module_utils import (
+    _launch_callers as launch_callers,
+    _probe_container as probe_container,
+)
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api import ApiError
+from ansible_collections.mesos.containerizer.plugins.module_utils._probe_container import ProbeError
 
 SINCE = (1, 5)  # LAUNCH_CONTAINER
 _SECONDS = 60  # for one container, from its launch to its end

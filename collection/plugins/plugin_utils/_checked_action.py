@@ -10,7 +10,7 @@ import re
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.unsafe_proxy import wrap_var
-from ansible_collections.mesos.containerizer.plugins.plugin_utils import host_answers
+from ansible_collections.mesos.containerizer.plugins.plugin_utils import _host_answers as host_answers
 
 _HUNG_UP = re.compile(r"(Shared c|C)onnection to .* closed")
 

@@ -8,11 +8,11 @@ import json
 import os
 import stat
 
-from ansible_collections.mesos.containerizer.plugins.module_utils import flag_text_form
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import masked
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_grammar import pairs
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_table import FLAGS, SECRET_FLAGS
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import QUANTITIES, effective, quantity
+from ansible_collections.mesos.containerizer.plugins.module_utils import _flag_text_form as flag_text_form
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import masked
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_grammar import pairs
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import FLAGS, SECRET_FLAGS
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import QUANTITIES, effective, quantity
 
 
 def differences(settings, running, ignored):

@@ -9,9 +9,9 @@ import difflib
 import json
 import re
 
-from ansible_collections.mesos.containerizer.plugins.module_utils import flag_grammar
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import masked, without_passwords
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_table import FLAGS, SECRET_FLAGS, Flag
+from ansible_collections.mesos.containerizer.plugins.module_utils import _flag_grammar as flag_grammar
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import masked, without_passwords
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import FLAGS, SECRET_FLAGS, Flag
 
 # form: "bool" (a file ?x or ?no-x), "file" (a file of that name), "directory" (one file a key).
 # value: bool, text, or a dict of text.

@@ -13,7 +13,7 @@ import os
 import shlex
 import stat
 
-from ansible_collections.mesos.containerizer.plugins.module_utils import launch_callers
+from ansible_collections.mesos.containerizer.plugins.module_utils import _launch_callers as launch_callers
 
 STATUS = 17  # of the probe
 _LATE = 18  # of one that waited for a signal in vain

@@ -9,8 +9,8 @@ import os
 import re
 import stat
 
-from ansible_collections.mesos.containerizer.plugins.module_utils import generations
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_service import Service
+from ansible_collections.mesos.containerizer.plugins.module_utils import _generations as generations
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import Service
 
 UNITS = "/etc/systemd/system"
 # There only where systemd is what runs the host (sd_booted(3)).

@@ -24,7 +24,11 @@ import stat
 import tempfile
 import time
 
-from ansible_collections.mesos.containerizer.plugins.module_utils import flag_directory, public_paths, run_lock
+from ansible_collections.mesos.containerizer.plugins.module_utils import (
+    _flag_directory as flag_directory,
+    _public_paths as public_paths,
+    _run_lock as run_lock,
+)
 
 FLAGS, CONFIG, DROP_IN, ABOUT = "flags", "config.json", "drop-in.conf", "generation.json"
 _DRAINED = "drained.json"

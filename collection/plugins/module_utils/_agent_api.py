@@ -11,10 +11,10 @@ import ssl
 from urllib.parse import urlsplit
 
 from ansible.module_utils.urls import open_url
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import without_passwords
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_service import start_time
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_socket import StrangerError, refuse_strangers
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import effective
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import without_passwords
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import start_time
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_socket import StrangerError, refuse_strangers
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import effective
 
 
 class ApiError(Exception):

@@ -16,8 +16,11 @@ import os
 import re
 import stat
 
-from ansible_collections.mesos.containerizer.plugins.module_utils import public_paths, run_lock
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import BACKUP_NAME, FlagError, Setting
+from ansible_collections.mesos.containerizer.plugins.module_utils import (
+    _public_paths as public_paths,
+    _run_lock as run_lock,
+)
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import BACKUP_NAME, FlagError, Setting
 
 PART_FLAGS = ("attributes", "resources")
 _MOST_BYTES = 1 << 20

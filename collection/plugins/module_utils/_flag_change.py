@@ -12,15 +12,18 @@ import grp
 import os
 import pwd
 
-from ansible_collections.mesos.containerizer.plugins.module_utils import agent_program, flag_directory
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_secrets import masked
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_effects import (
+from ansible_collections.mesos.containerizer.plugins.module_utils import (
+    _agent_program as agent_program,
+    _flag_directory as flag_directory,
+)
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import masked
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_effects import (
     INCOMPATIBLE,
     NONE,
     changes,
 )
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_table import FLAGS
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_values import (
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import FLAGS
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import (
     FlagError,
     flags_of_help,
     wanted_settings,

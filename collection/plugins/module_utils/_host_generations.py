@@ -11,24 +11,24 @@ import re
 import shutil
 
 from ansible_collections.mesos.containerizer.plugins.module_utils import (
-    agent_service,
-    flag_directory,
-    generations,
-    public_paths,
-    shim_timers,
+    _agent_service as agent_service,
+    _flag_directory as flag_directory,
+    _generations as generations,
+    _public_paths as public_paths,
+    _shim_timers as shim_timers,
 )
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_api import ApiError, agent, alive
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_refusals import refuse_choices
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_change import FlagChange
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_effects import INCOMPATIBLE
-from ansible_collections.mesos.containerizer.plugins.module_utils.flag_table import FLAGS
-from ansible_collections.mesos.containerizer.plugins.module_utils.host_python import choose
-from ansible_collections.mesos.containerizer.plugins.module_utils.shim_installation import (
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api import ApiError, agent, alive
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_refusals import refuse_choices
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_change import FlagChange
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_effects import INCOMPATIBLE
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import FLAGS
+from ansible_collections.mesos.containerizer.plugins.module_utils._host_python import choose
+from ansible_collections.mesos.containerizer.plugins.module_utils._shim_installation import (
     Installation,
     InstallError,
     configuration,
 )
-from ansible_collections.mesos.containerizer.plugins.module_utils.system_errors import said
+from ansible_collections.mesos.containerizer.plugins.module_utils._system_errors import said
 
 # What the shim keeps below its state directory.
 _RECORDS = ("containers", "usage.json", "usage.lock")

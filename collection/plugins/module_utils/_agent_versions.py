@@ -6,8 +6,11 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit, urlunsplit
 
-from ansible_collections.mesos.containerizer.plugins.module_utils import agent_program, launch_callers
-from ansible_collections.mesos.containerizer.plugins.module_utils.agent_api import Api, ApiError
+from ansible_collections.mesos.containerizer.plugins.module_utils import (
+    _agent_program as agent_program,
+    _launch_callers as launch_callers,
+)
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api import Api, ApiError
 
 _SECONDS = 5
 
