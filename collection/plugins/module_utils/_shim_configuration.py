@@ -1,10 +1,18 @@
 # Copyright the mesos-shim authors
 # Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
-"""The volumes of a ContainerInfo, for questions about the host. Whether it is valid only the shim can say."""
+"""Where the configuration lies, and its volumes, for questions about the host. Whether it is valid the shim says."""
 
 from __future__ import annotations
 
 import os
+
+from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import DEFAULT_PREFIX
+
+
+def config_path(prefix):
+    """Where the configuration of an installation lies."""
+    own = "/etc" if prefix == DEFAULT_PREFIX else os.path.join(prefix, "etc")
+    return os.path.join(own, "mesos-shim", "config.json")
 
 
 def volumes(info):

@@ -22,10 +22,10 @@ from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _public_paths as public_paths,
     _run_lock as run_lock,
 )
+from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import DEFAULT_PREFIX
 from ansible_collections.mesos.containerizer.plugins.module_utils._probe_container import ProbeError
-from ansible_collections.mesos.containerizer.plugins.module_utils._shim_configuration import expected
+from ansible_collections.mesos.containerizer.plugins.module_utils._shim_configuration import config_path, expected
 
-DEFAULT_PREFIX = "/opt/mesos-shim"
 _PACKAGED_HELPERS = ("/usr/libexec/mesos", "/usr/local/libexec/mesos")
 _UNPACKING = ".unpack-"
 _REHEARSAL = ".rehearsal-"
@@ -47,8 +47,7 @@ class Installation:
         self.run_command, self.check_mode = run_command, check_mode
         self.prefix, self.python = prefix, python
         self.releases = os.path.join(prefix, "releases")
-        own = "/etc" if prefix == DEFAULT_PREFIX else os.path.join(prefix, "etc")
-        self.config_path = os.path.join(own, "mesos-shim", "config.json")
+        self.config_path = config_path(prefix)
         self.helpers_dir = helpers_dir or next((d for d in _PACKAGED_HELPERS if os.path.isdir(d)), None)
         if helpers_dir and not os.path.isdir(helpers_dir):
             raise InstallError("helpers_dir %s is not a directory on this host" % helpers_dir)

@@ -15,6 +15,11 @@ description:
     (C(throttle) 1).
   - That it was this module who scheduled the machine is kept on the host, so that a run after one that was killed takes
     out what that one has put in, and leaves an operator's own maintenance alone.
+extends_documentation_fragment:
+  - mesos.containerizer.attributes
+  - mesos.containerizer.agent
+  - mesos.containerizer.agent.endpoints
+  - mesos.containerizer.shim
 attributes:
   check_mode:
     description: Says what would be scheduled.
@@ -22,10 +27,6 @@ attributes:
   diff_mode:
     description: The schedule is not shown.
     support: none
-  platform:
-    description: Where it runs.
-    platforms: posix
-    support: full
 options:
   state:
     description:
@@ -46,20 +47,12 @@ options:
     required: true
   service:
     description: The agent's unit. Only what one of its processes answers is believed.
-    type: str
-  url:
-    description: Address of the agent's HTTP endpoints. Default is what its flags C(ip) and C(port) say.
-    type: str
   url_username:
     description: Principal for the endpoints of agent and master.
-    type: str
   url_password:
     description: Secret for the endpoints of agent and master.
-    type: str
   prefix:
     description: Directory of the shim's installation, which keeps what O(state=scheduled) did.
-    type: path
-    default: /opt/mesos-shim
   timeout:
     description: Seconds until the agent must be empty.
     type: int
@@ -102,6 +95,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils import _flag_d
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api import Api, ApiError, MasterError, agent
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import SecretiveModule
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import Service, ServiceError
+from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import ENDPOINTS, PREFIX, SERVICE
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import FLAGS
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import FlagError
 from ansible_collections.mesos.containerizer.plugins.module_utils._generations import Store
@@ -192,11 +186,9 @@ def main():
             "state": {"type": "str", "choices": ["scheduled", "empty", "unscheduled"], "required": True},
             "master": {"type": "str", "required": True},
             "path": {"type": "path", "required": True},
-            "service": {"type": "str"},
-            "url": {"type": "str"},
-            "url_username": {"type": "str"},
-            "url_password": {"type": "str", "no_log": True},
-            "prefix": {"type": "path", "default": "/opt/mesos-shim"},
+            **SERVICE,
+            **ENDPOINTS,
+            **PREFIX,
             "timeout": {"type": "int", "default": 600},
         },
         supports_check_mode=True,

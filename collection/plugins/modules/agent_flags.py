@@ -23,17 +23,12 @@ description:
     The secret itself is refused, since the agent logs its flags.
   - Secrets are masked wherever a value is shown, and so are parameters of C(modules) whose names look like one.
   - So is every value of a flag that the table does not have, for nobody knows whether it is one.
+extends_documentation_fragment:
+  - mesos.containerizer.attributes
+  - mesos.containerizer.attributes.changes
 attributes:
-  check_mode:
-    description: Says what would change, and refuses what would be refused, without changing anything.
-    support: full
   diff_mode:
     description: Shows the flags before and after, secrets masked.
-    support: full
-  platform:
-    description: Where it runs.
-    platforms: posix
-    support: full
 options:
   path:
     description:

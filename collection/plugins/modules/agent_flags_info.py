@@ -12,17 +12,9 @@ author: The mesos-shim authors (@mesos-shim)
 description:
   - Reads back what M(mesos.containerizer.agent_flags) writes, as the agent's init wrapper would read it.
   - Secrets are masked.
-attributes:
-  check_mode:
-    description: Only reads.
-    support: full
-  diff_mode:
-    description: Changes nothing.
-    support: N/A
-  platform:
-    description: Where it runs.
-    platforms: posix
-    support: full
+extends_documentation_fragment:
+  - mesos.containerizer.attributes
+  - mesos.containerizer.attributes.info_module
 options:
   path:
     description: The flags directory. A symbolic link is refused.

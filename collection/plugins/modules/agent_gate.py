@@ -19,6 +19,11 @@ description:
     RV(probe_note), every caller of the launch helper in that version of Mesos is played instead, through the launcher
     directory.
   - Fails with everything that is still wrong after O(timeout).
+extends_documentation_fragment:
+  - mesos.containerizer.attributes
+  - mesos.containerizer.agent
+  - mesos.containerizer.agent.endpoints
+  - mesos.containerizer.shim
 attributes:
   check_mode:
     description: Changes nothing but for the probes' own short-lived sandboxes, which are left out in check mode.
@@ -26,10 +31,6 @@ attributes:
   diff_mode:
     description: Changes nothing.
     support: N/A
-  platform:
-    description: Where it runs.
-    platforms: posix
-    support: full
 options:
   path:
     description: The flags directory. The agent must run with the flags that are there.
@@ -42,16 +43,6 @@ options:
     default: []
   service:
     description: The agent's unit. Without it, and without O(url), no agent is asked.
-    type: str
-  url:
-    description: Address of the agent's HTTP endpoints. Default is what the flags C(ip) and C(port) say.
-    type: str
-  url_username:
-    description: Principal for the agent's endpoints.
-    type: str
-  url_password:
-    description: Secret for the agent's endpoints.
-    type: str
   agent_id:
     description: The id that the agent must have. Default is any.
     type: str
@@ -81,10 +72,6 @@ options:
     description: Whether probes are launched.
     type: bool
     default: true
-  prefix:
-    description: Directory of the shim's installation.
-    type: path
-    default: /opt/mesos-shim
   timeout:
     description: Seconds until everything must be as it should.
     type: int
@@ -162,12 +149,12 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api imp
 )
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import SecretiveModule
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import Service, ServiceError
+from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import ENDPOINTS, PREFIX, SERVICE
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_change import known_flags
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_effective import differences
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import FLAGS
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import FlagError, effective
-from ansible_collections.mesos.containerizer.plugins.module_utils._shim_configuration import expected
-from ansible_collections.mesos.containerizer.plugins.module_utils._shim_installation import DEFAULT_PREFIX
+from ansible_collections.mesos.containerizer.plugins.module_utils._shim_configuration import config_path, expected
 
 _INTERVAL = 0.5  # an agent answers /metrics/snapshot twice a second and no more often
 
@@ -225,10 +212,8 @@ def wait(params, settings, api, service):
 
 def configured(prefix):
     """What the shim's configuration gives a container without a ContainerInfo."""
-    base = "/etc" if prefix == DEFAULT_PREFIX else os.path.join(prefix, "etc")
-    config = os.path.join(base, "mesos-shim", "config.json")
     try:
-        with open(config, encoding="utf-8") as stream:
+        with open(config_path(prefix), encoding="utf-8") as stream:
             return expected(json.load(stream))
     except FileNotFoundError:
         return []
@@ -292,10 +277,8 @@ def main():
         argument_spec={
             "path": {"type": "path", "required": True},
             "ignore_flags": {"type": "list", "elements": "str", "default": []},
-            "service": {"type": "str"},
-            "url": {"type": "str"},
-            "url_username": {"type": "str"},
-            "url_password": {"type": "str", "no_log": True},
+            **SERVICE,
+            **ENDPOINTS,
             "agent_id": {"type": "str"},
             "containers": {"type": "dict", "default": {}},
             "lost_containers": {"type": "list", "elements": "str", "default": []},
@@ -303,7 +286,7 @@ def main():
             "registered": {"type": "bool", "default": True},
             "master": {"type": "str"},
             "probe": {"type": "bool", "default": True},
-            "prefix": {"type": "path", "default": "/opt/mesos-shim"},
+            **PREFIX,
             "timeout": {"type": "int", "default": 60},
         },
         supports_check_mode=True,

@@ -16,17 +16,17 @@ description:
   - A generation is pending until it is confirmed. A run that was killed in between is seen by the next one, which
     finishes it or takes it back.
   - Playbooks call it; see C(mesos.containerizer.rollout).
+extends_documentation_fragment:
+  - mesos.containerizer.attributes
+  - mesos.containerizer.attributes.changes
+  - mesos.containerizer.agent
+  - mesos.containerizer.agent.endpoints
+  - mesos.containerizer.agent.change
+  - mesos.containerizer.shim
+  - mesos.containerizer.shim.tools
 attributes:
-  check_mode:
-    description: Says what would change, and refuses what would be refused, without changing anything.
-    support: full
   diff_mode:
     description: Shows flags, configuration, release and drop-in before and after, secrets masked.
-    support: full
-  platform:
-    description: Where it runs.
-    platforms: posix
-    support: full
 options:
   state:
     description:
@@ -45,24 +45,6 @@ options:
     description: All flags, as M(mesos.containerizer.agent_flags) takes them. What is not named is removed.
     type: dict
     default: {}
-  allow_incompatible:
-    description: Flags that may change although the agent may not recover from it.
-    type: list
-    elements: str
-    default: []
-  compare:
-    description:
-      - Whether the host is only compared, in check mode. A change that the agent may not recover from is then reported
-        as any other one, not refused.
-    type: bool
-    default: false
-  validator:
-    description: Path of the C(mesos-shim) that judges the flag C(default_container_info).
-    type: path
-  prefix:
-    description: Directory of the shim's installation.
-    type: path
-    default: /opt/mesos-shim
   release:
     description: Name of a staged release. Default leaves the current one.
     type: str
@@ -74,30 +56,14 @@ options:
     description: The default ContainerInfo, in place of the one in O(config), where it is not empty.
     type: dict
     default: {}
-  helpers_dir:
-    description: Directory of the packaged Mesos helpers, as for M(mesos.containerizer.shim_release).
-    type: path
-  python:
-    description: Interpreter for the releases' own tools.
-    type: path
   service:
     description: The agent's unit. Without one nothing is restarted.
-    type: str
   drop_in:
     description:
       - Whether the unit gets a drop-in with C(Delegate=yes), C(KillMode=process) and C(PrivateTmp=no), without which
         its executors do not survive a restart or do not see the host's C(/tmp).
     type: bool
     default: true
-  url:
-    description: Address of the agent's HTTP endpoints. Default is what its flags C(ip) and C(port) say.
-    type: str
-  url_username:
-    description: Principal for the agent's endpoints.
-    type: str
-  url_password:
-    description: Secret for the agent's endpoints.
-    type: str
   confirm:
     description: Whether a new generation counts as good at once.
     type: bool
@@ -257,6 +223,13 @@ service:
 
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import SecretiveModule
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import ServiceError
+from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import (
+    CHANGE,
+    ENDPOINTS,
+    PREFIX,
+    SERVICE,
+    TOOLS,
+)
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import FlagError
 from ansible_collections.mesos.containerizer.plugins.module_utils._host_generations import GenerationError, Host
 from ansible_collections.mesos.containerizer.plugins.module_utils._host_python import NoPython
@@ -270,20 +243,15 @@ def main():
             "state": {"type": "str", "choices": ["active", "confirmed", "restored", "absent"], "default": "active"},
             "path": {"type": "path"},
             "flags": {"type": "dict", "default": {}},
-            "allow_incompatible": {"type": "list", "elements": "str", "default": []},
-            "compare": {"type": "bool", "default": False},
-            "validator": {"type": "path"},
-            "prefix": {"type": "path", "default": "/opt/mesos-shim"},
+            **CHANGE,
+            **PREFIX,
             "release": {"type": "str"},
             "config": {"type": "dict"},
             "default_container_info": {"type": "dict", "default": {}},
-            "helpers_dir": {"type": "path"},
-            "python": {"type": "path"},
-            "service": {"type": "str"},
+            **TOOLS,
+            **SERVICE,
             "drop_in": {"type": "bool", "default": True},
-            "url": {"type": "str"},
-            "url_username": {"type": "str"},
-            "url_password": {"type": "str", "no_log": True},
+            **ENDPOINTS,
             "confirm": {"type": "bool", "default": False},
             "generation": {"type": "int"},
             "reason": {"type": "str"},

@@ -17,17 +17,13 @@ description:
     Mesos, no interpreter that task users can execute, a full disk.
   - Warns of what does not hold with that version.
   - Fails with everything that it found.
-attributes:
-  check_mode:
-    description: Only reads.
-    support: full
-  diff_mode:
-    description: Changes nothing.
-    support: N/A
-  platform:
-    description: Where it runs.
-    platforms: posix
-    support: full
+extends_documentation_fragment:
+  - mesos.containerizer.attributes
+  - mesos.containerizer.attributes.info_module
+  - mesos.containerizer.agent
+  - mesos.containerizer.agent.change
+  - mesos.containerizer.shim
+  - mesos.containerizer.shim.tools
 options:
   path:
     description: The flags directory. Default is C(/etc/mesos-agent) or C(/etc/mesos-slave), whichever is in use.
@@ -36,43 +32,18 @@ options:
     description: All flags, as M(mesos.containerizer.agent_flags) takes them.
     type: dict
     required: true
-  allow_incompatible:
-    description: Flags that may change although the agent may not recover from it.
-    type: list
-    elements: str
-    default: []
-  compare:
-    description:
-      - Whether the host is only compared, in check mode. A change that the agent may not recover from is then reported
-        as any other one, not refused.
-    type: bool
-    default: false
-  validator:
-    description: Path of the C(mesos-shim) that judges the flag C(default_container_info), where it is installed.
-    type: path
   default_container_info:
     description: The default ContainerInfo in the shim's configuration.
     type: dict
     default: {}
-  prefix:
-    description: Directory of the shim's installation.
-    type: path
-    default: /opt/mesos-shim
   shim_follows:
     description:
       - Whether the shim will be installed after this. Without, a flag C(launcher_dir) that names the launcher directory
         below O(prefix) is refused where that is not there, since an agent without its helpers does not start.
     type: bool
     default: true
-  helpers_dir:
-    description: Directory of the packaged Mesos helpers, as for M(mesos.containerizer.shim_release).
-    type: path
-  python:
-    description: Interpreter of the shim. Default is the system's own.
-    type: path
   service:
     description: The agent's unit, which must be there.
-    type: str
   url:
     description: Address of the agent's HTTP endpoints, which say its version. Default is what the flags say.
     type: str
@@ -171,6 +142,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service
     full_name,
     sealed_launcher,
 )
+from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import CHANGE, PREFIX, SERVICE, TOOLS
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_change import FlagChange
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import FlagError, effective
 from ansible_collections.mesos.containerizer.plugins.module_utils._generations import Store
@@ -331,15 +303,12 @@ def main():
         argument_spec={
             "path": {"type": "path"},
             "flags": {"type": "dict", "required": True},
-            "allow_incompatible": {"type": "list", "elements": "str", "default": []},
-            "compare": {"type": "bool", "default": False},
-            "validator": {"type": "path"},
+            **CHANGE,
             "default_container_info": {"type": "dict", "default": {}},
-            "prefix": {"type": "path", "default": "/opt/mesos-shim"},
+            **PREFIX,
             "shim_follows": {"type": "bool", "default": True},
-            "helpers_dir": {"type": "path"},
-            "python": {"type": "path"},
-            "service": {"type": "str"},
+            **TOOLS,
+            **SERVICE,
             "url": {"type": "str"},
             "environment_files": {
                 "type": "list",

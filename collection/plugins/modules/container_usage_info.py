@@ -11,17 +11,9 @@ version_added: 0.1.0
 author: The mesos-shim authors (@mesos-shim)
 description:
   - Returns what C(mesos-shim usage) knows of the containers that it launched on the host.
-attributes:
-  check_mode:
-    description: Only reads.
-    support: full
-  diff_mode:
-    description: Changes nothing.
-    support: N/A
-  platform:
-    description: Where it runs.
-    platforms: posix
-    support: full
+extends_documentation_fragment:
+  - mesos.containerizer.attributes
+  - mesos.containerizer.attributes.info_module
 options:
   program:
     description: Path of C(mesos-shim) on the host.

@@ -11,22 +11,10 @@ version_added: 0.3.0
 author: The mesos-shim authors (@mesos-shim)
 description:
   - Returns the release in use, what C(mesos-shim doctor) finds, and the host's CPUs and memory.
-attributes:
-  check_mode:
-    description: Only reads.
-    support: full
-  diff_mode:
-    description: Changes nothing.
-    support: N/A
-  platform:
-    description: Where it runs.
-    platforms: posix
-    support: full
-options:
-  prefix:
-    description: Directory of the shim's installation.
-    type: path
-    default: /opt/mesos-shim
+extends_documentation_fragment:
+  - mesos.containerizer.attributes
+  - mesos.containerizer.attributes.info_module
+  - mesos.containerizer.shim
 """
 
 EXAMPLES = r"""
@@ -69,6 +57,7 @@ import json
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import PREFIX
 
 
 def setting(name):
@@ -109,9 +98,7 @@ def doctor(run_command, prefix):
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec={"prefix": {"type": "path", "default": "/opt/mesos-shim"}}, supports_check_mode=True
-    )
+    module = AnsibleModule(argument_spec=dict(PREFIX), supports_check_mode=True)
     prefix = os.path.normpath(module.params["prefix"])
     try:
         release = in_use(prefix)

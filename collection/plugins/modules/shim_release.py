@@ -15,25 +15,20 @@ description:
     unpacked beside the others, tests itself, and judges the new configuration before it becomes the current one. Every
     caller of the launch helper in the host's version of Mesos is played against it, for root and for an ordinary user.
   - Roles call it; see the role C(mesos.containerizer.mesos_shim).
+extends_documentation_fragment:
+  - mesos.containerizer.attributes
+  - mesos.containerizer.attributes.changes
+  - mesos.containerizer.shim
+  - mesos.containerizer.shim.tools
 attributes:
   check_mode:
     description: Says what would change without sending or writing anything.
-    support: full
   diff_mode:
     description: Shows the configuration and the current release before and after.
-    support: full
   action:
     description: It has a half on the controller.
     support: full
-  platform:
-    description: Where it runs.
-    platforms: posix
-    support: full
 options:
-  prefix:
-    description: Directory of the installation on the host, an absolute path.
-    type: path
-    default: /opt/mesos-shim
   config:
     description:
       - Configuration of the shim. Keys with V(null) are left out.
@@ -56,16 +51,6 @@ options:
     description: How many releases stay on the host.
     type: int
     default: 2
-  python:
-    description:
-      - Interpreter of the release. Every task user must be able to execute it.
-      - Default is the system's own, then the newest other one that is fit.
-    type: path
-  helpers_dir:
-    description:
-      - Directory of the packaged Mesos helpers, which the launcher directory links to.
-      - Default is C(/usr/libexec/mesos) or C(/usr/local/libexec/mesos), whichever is there.
-    type: path
   archive:
     description:
       - Path of an archive on the controller. Default is the archive in the collection, or the checkout around it.
@@ -153,6 +138,7 @@ import sys
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mesos.containerizer.plugins.module_utils import _agent_versions as agent_versions
+from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import PREFIX, TOOLS
 from ansible_collections.mesos.containerizer.plugins.module_utils._host_python import NoPython, choose
 from ansible_collections.mesos.containerizer.plugins.module_utils._shim_installation import (
     Installation,
@@ -165,13 +151,12 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._system_errors
 def main():
     module = AnsibleModule(
         argument_spec={
-            "prefix": {"type": "path", "default": "/opt/mesos-shim"},
+            **PREFIX,
             "config": {"type": "dict", "default": {}},
             "default_container_info": {"type": "dict", "default": {}},
             "state": {"type": "str", "choices": ["current", "staged"], "default": "current"},
             "keep_releases": {"type": "int", "default": 2},
-            "python": {"type": "path"},
-            "helpers_dir": {"type": "path"},
+            **TOOLS,
             "archive": {"type": "path"},
             "archive_sha256": {"type": "str"},
             "psutil_wheel": {"type": "path"},

@@ -13,22 +13,14 @@ description:
   - C(mesos-shim-gc.timer) runs C(mesos-shim gc), which clears away what ended containers left behind.
   - C(mesos-shim-metrics.timer) writes C(mesos-shim.prom) every 15 seconds for node_exporter's textfile collector.
   - A host that systemd does not run, and a user who is not root, have no timers; O(metrics_dir) is refused there.
+extends_documentation_fragment:
+  - mesos.containerizer.attributes
+  - mesos.containerizer.attributes.changes
+  - mesos.containerizer.shim
 attributes:
-  check_mode:
-    description: Says what would change, and refuses what would be refused, without changing anything.
-    support: full
   diff_mode:
     description: Shows each unit before and after.
-    support: full
-  platform:
-    description: Where it runs.
-    platforms: posix
-    support: full
 options:
-  prefix:
-    description: Directory of the shim's installation.
-    type: path
-    default: /opt/mesos-shim
   gc:
     description: Whether the host clears away by a timer.
     type: bool
@@ -73,6 +65,7 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mesos.containerizer.plugins.module_utils import _shim_timers as shim_timers
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import ServiceError
+from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import PREFIX
 from ansible_collections.mesos.containerizer.plugins.module_utils._shim_timers import TimerError
 
 
@@ -111,7 +104,7 @@ def run(module):
 def main():
     module = AnsibleModule(
         argument_spec={
-            "prefix": {"type": "path", "default": "/opt/mesos-shim"},
+            **PREFIX,
             "gc": {"type": "bool", "default": True},
             "metrics_dir": {"type": "path"},
         },

@@ -1,0 +1,48 @@
+# Copyright the mesos-shim authors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options of modules that ask an agent or judge its flags; the arguments are in module_utils/_arguments.py."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """C(agent.endpoints) is where an agent answers, C(agent.change) is how a change of its flags is judged."""
+
+    DOCUMENTATION = r"""
+options:
+  service:
+    description: The agent's unit.
+    type: str
+"""
+
+    ENDPOINTS = r"""
+options:
+  url:
+    description: Address of the agent's HTTP endpoints. Default is what its flags C(ip) and C(port) say.
+    type: str
+  url_username:
+    description: Principal for the agent's endpoints.
+    type: str
+  url_password:
+    description: Secret for the agent's endpoints.
+    type: str
+"""
+
+    CHANGE = r"""
+options:
+  allow_incompatible:
+    description: Flags that may change although the agent may not recover from it.
+    type: list
+    elements: str
+    default: []
+  compare:
+    description:
+      - Whether the host is only compared, in check mode. A change that the agent may not recover from is then reported
+        as any other one, not refused.
+    type: bool
+    default: false
+  validator:
+    description: Path of the C(mesos-shim) on the host that judges the flag C(default_container_info).
+    type: path
+"""

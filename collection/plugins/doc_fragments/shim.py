@@ -1,0 +1,32 @@
+# Copyright the mesos-shim authors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options of modules that work on an installation of the shim; the arguments are in module_utils/_arguments.py."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """C(shim) is the installation, C(shim.tools) is what its releases run with."""
+
+    DOCUMENTATION = r"""
+options:
+  prefix:
+    description: Directory of the shim's installation.
+    type: path
+    default: /opt/mesos-shim
+"""
+
+    TOOLS = r"""
+options:
+  helpers_dir:
+    description:
+      - Directory of the packaged Mesos helpers, which the launcher directory links to.
+      - Default is C(/usr/libexec/mesos) or C(/usr/local/libexec/mesos), whichever is there.
+    type: path
+  python:
+    description:
+      - Interpreter of the shim's releases. Every task user must be able to execute it.
+      - Default is the system's own, then the newest other one that is fit.
+    type: path
+"""

@@ -1,0 +1,24 @@
+# Copyright the mesos-shim authors
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+"""Arguments that several modules take; doc_fragments documents them."""
+
+from __future__ import annotations
+
+DEFAULT_PREFIX = "/opt/mesos-shim"
+
+# doc_fragments/shim.py
+PREFIX = {"prefix": {"type": "path", "default": DEFAULT_PREFIX}}
+TOOLS = {"helpers_dir": {"type": "path"}, "python": {"type": "path"}}
+
+# doc_fragments/agent.py
+SERVICE = {"service": {"type": "str"}}
+ENDPOINTS = {
+    "url": {"type": "str"},
+    "url_username": {"type": "str"},
+    "url_password": {"type": "str", "no_log": True},
+}
+CHANGE = {
+    "allow_incompatible": {"type": "list", "elements": "str", "default": []},
+    "compare": {"type": "bool", "default": False},
+    "validator": {"type": "path"},
+}
