@@ -33,6 +33,10 @@ def info(*volumes: tuple[str, str, bool]) -> dict[str, object]:
     return {"type": "MESOS", "volumes": items}
 
 
+def volumes(*wanted: tuple[str, str | None, bool]) -> list[object]:
+    return [configuration.Volume(*volume) for volume in wanted]
+
+
 def gate(shim: Shim, flags_dir, **args):
     return run_module("agent_gate", path=str(flags_dir), prefix=str(shim.prefix), **args)
 
@@ -57,16 +61,16 @@ def test_the_probe_passes_where_the_view_is_private(shim, open_tmp):
 def test_the_probe_fails_where_it_is_not(shim, open_tmp, enforced, wanted, says):
     shim.configure(default_container_info=info(*enforced))
     with pytest.raises(container.ProbeError, match=says):
-        probe.run(str(shim.helper), [(1, 11)], wanted, str(open_tmp))
+        probe.run(str(shim.helper), [(1, 11)], volumes(*wanted), str(open_tmp))
     assert list(open_tmp.iterdir()) == []
 
 
 def test_a_directory_of_its_own_is_not_the_hosts(shim, open_tmp):
     """Wherever it lies."""
     shim.configure(default_container_info=info(TMP))
-    probe.run(str(shim.helper), [(1, 11)], [("/tmp", None, False)], str(open_tmp))
+    probe.run(str(shim.helper), [(1, 11)], volumes(("/tmp", None, False)), str(open_tmp))
     with pytest.raises(container.ProbeError, match="saw the host's own /srv: it is not isolated"):
-        probe.run(str(shim.helper), [(1, 11)], [("/tmp", None, False), ("/srv", None, False)], str(open_tmp))
+        probe.run(str(shim.helper), [(1, 11)], volumes(("/tmp", None, False), ("/srv", None, False)), str(open_tmp))
 
 
 def test_private_directories_are_seen(shim, open_tmp):

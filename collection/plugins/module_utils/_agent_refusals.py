@@ -92,10 +92,11 @@ def _of_container_info(settings, isolation):
         return ["%s has volumes, but isolation has no filesystem/shared: the agent refuses it; %s" % (what, advice)]
     problems = []
     work_dir = effective(settings.get("work_dir")) or _DEFAULT_WORK_DIR
-    for index, (target, source, _mode) in enumerate(found):
+    for index, volume in enumerate(found):
+        target, source = volume.container_path, volume.host_path
         if (work_dir + "/").startswith(target.rstrip("/") + "/"):
             problems.append("%s covers %s, which is above work_dir %s: the agent refuses it" % (what, target, work_dir))
-        for other, _source, _mode in found[:index]:
+        for other in (earlier.container_path for earlier in found[:index]):
             if target.startswith(other) or other.startswith(target):
                 reason = "the agent compares paths as strings and refuses both together"
                 problems.append("%s has %s and %s: %s" % (what, other, target, reason))
@@ -121,7 +122,7 @@ def _parsed(text):
 
 def missing_paths(info):
     """One line for each container path that this host does not have, nor gets from another volume."""
-    targets = [target for target, _source, _mode in volumes(info)]
+    targets = [volume.container_path for volume in volumes(info)]
     problems = []
     for target in targets:
         above = [other for other in targets if other != target and target.startswith(other.rstrip("/") + "/")]

@@ -17,6 +17,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _flag_directory as flag_directory,
 )
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import masked
+from ansible_collections.mesos.containerizer.plugins.module_utils._file_diff import file_diff
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_effects import (
     INCOMPATIBLE,
     NONE,
@@ -121,9 +122,10 @@ def _unknown(name, known):
 
 
 def refuse_incompatible(module, changed, known):
-    refused = [c for c in changed if c[3] == INCOMPATIBLE and c[0] not in module.params["allow_incompatible"]]
+    allowed = module.params["allow_incompatible"]
+    refused = [c for c in changed if c.effect == INCOMPATIBLE and c.name not in allowed]
     if refused:
-        named = "; ".join("%s (%s)" % (c[0], known[c[0]].reason) for c in refused)
+        named = "; ".join("%s (%s)" % (c.name, known[c.name].reason) for c in refused)
         raise IncompatibleError(
             "%s: a running agent may not recover from changing %s. Nothing was changed. Drain the host, then name "
             "these flags in allow_incompatible" % (module.params["path"], named),
@@ -136,7 +138,10 @@ def shown(name, setting):
 
 
 def shown_changes(changed):
-    return [{"name": c[0], "before": shown(c[0], c[1]), "after": shown(c[0], c[2]), "effect": c[3]} for c in changed]
+    return [
+        {"name": c.name, "before": shown(c.name, c.before), "after": shown(c.name, c.after), "effect": c.effect}
+        for c in changed
+    ]
 
 
 def text_of(entries, foreign):
@@ -229,18 +234,17 @@ class FlagChange:
 
     @property
     def restart_required(self):
-        return any(change[3] != NONE for change in self.changed_flags)
+        return any(change.effect != NONE for change in self.changed_flags)
 
     def diff(self):
         """For Ansible's --diff, secrets masked."""
         after = dict(self.entries)
         after.update({name: entry for name, entry in self.kept.items() if name in self.state.entries})
-        return {
-            "before_header": self.path,
-            "after_header": self.path,
-            "before": text_of(self.state.entries, self.state.foreign),
-            "after": text_of(after, [] if self.purge else self.state.foreign),
-        }
+        return file_diff(
+            self.path,
+            text_of(self.state.entries, self.state.foreign),
+            text_of(after, [] if self.purge else self.state.foreign),
+        )
 
     def result(self):
         """What agent_flags returns."""

@@ -5,10 +5,21 @@
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
-from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import effective, same
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import Setting, effective, same
 
 NONE, RESTART, INCOMPATIBLE = "none", "restart", "incompatible"
+
+
+class Change(NamedTuple):
+    """A flag whose setting is another one; None where the flag is absent."""
+
+    name: str
+    before: Setting | None
+    after: Setting | None
+    effect: str
+
 
 # Where packages keep the agent's helpers while --launcher_dir is not given.
 _PACKAGED_HELPERS = ("/usr/libexec/mesos", "/usr/local/libexec/mesos")
@@ -16,7 +27,7 @@ _USUAL_WORK_DIRS = ("/var/lib/mesos", "/var/lib/mesos/slave", "/var/lib/mesos/ag
 
 
 def changes(before, after, known, planned=None):
-    """[(name, before, after, effect)] of every flag whose setting is another one, by name.
+    """A Change of every flag whose setting is another one, by name.
 
     planned: {launcher directory: directory of helpers that it will link to} of what is not installed yet.
     """
@@ -35,7 +46,7 @@ def changes(before, after, known, planned=None):
             effect = _RULES[name](before, after, planned or {})
         else:
             effect = RESTART if flag.effect == "restart" else INCOMPATIBLE
-        found.append((name, old, new, effect))
+        found.append(Change(name, old, new, effect))
     return found
 
 

@@ -55,7 +55,7 @@ class ProbeError(Exception):
 
 def command(helper, row, volumes, sandbox, seconds):
     """The probe's CommandInfo. It ends at once, or where there are seconds for it by SIGUSR1."""
-    paths = " ".join(shlex.quote(volume[0]) for volume in volumes)
+    paths = " ".join(shlex.quote(volume.container_path) for volume in volumes)
     tasks = ""
     if row.executor is not None:
         for who, end in (("exits", "exit %d" % _TASK_STATUS), ("killed", "kill -%d $$" % _TASK_SIGNAL)):
@@ -145,17 +145,18 @@ def _look(found, who, what, volumes, sandbox, uid):
         raise ProbeError("%s ran as uid %s instead of %d" % (what, lines[0][1], uid))
     if lines[0][2] != _GIVEN:
         raise ProbeError("%s was not given its environment" % what)
-    for (seen, writable), (target, source, read_only) in zip(lines[1:], volumes):
+    for (seen, writable), volume in zip(lines[1:], volumes):
         if not seen and uid != os.geteuid():
             continue  # an ordinary user may not look there: nothing can be said
-        _compare(seen, what, target, source, sandbox)
-        if read_only and writable != "RO":
-            raise ProbeError("%s could write to %s, which is read-only" % (what, target))
+        _compare(seen, what, volume, sandbox)
+        if volume.read_only and writable != "RO":
+            raise ProbeError("%s could write to %s, which is read-only" % (what, volume.container_path))
     return lines[0][0]
 
 
-def _compare(seen, what, target, source, sandbox):
+def _compare(seen, what, volume, sandbox):
     """Raises ProbeError unless what was seen at a container path is what it must be."""
+    target, source = volume.container_path, volume.host_path
     if source is None:
         there = os.stat(target)
         if seen == "%d:%d" % (there.st_dev, there.st_ino):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import DEFAULT_PREFIX
 
@@ -15,8 +16,16 @@ def config_path(prefix):
     return os.path.join(own, "mesos-shim", "config.json")
 
 
+class Volume(NamedTuple):
+    """A volume of the host's or the sandbox's; host_path is None for a directory of the container's own."""
+
+    container_path: str
+    host_path: str | None
+    read_only: bool
+
+
 def volumes(info):
-    """[(container path, host path, read only)] of what can be read as a volume of the host's or the sandbox's."""
+    """A Volume of everything that can be read as one."""
     found = []
     items = info.get("volumes") if isinstance(info, dict) else None
     for item in items if isinstance(items, list) else []:
@@ -28,7 +37,7 @@ def volumes(info):
             inner = given.get("host_path") or given.get("sandbox_path") or {}
             source = inner.get("path") if isinstance(inner, dict) else None
         if isinstance(source, str):
-            found.append((item["container_path"], source, item.get("mode") == "RO"))
+            found.append(Volume(item["container_path"], source, item.get("mode") == "RO"))
     return found
 
 
@@ -38,7 +47,7 @@ def expected(config):
     The host path is None where it is a directory of the container's own, wherever that lies (`private_directories`).
     """
     found = volumes(config.get("default_container_info"))
-    named = [os.path.normpath(target) for target, _source, _read_only in found]
+    named = [os.path.normpath(volume.container_path) for volume in found]
     own = config.get("private_directories")
     paths = own if isinstance(own, dict) else {}
-    return found + [(path, None, False) for path in sorted(paths) if os.path.normpath(path) not in named]
+    return found + [Volume(path, None, False) for path in sorted(paths) if os.path.normpath(path) not in named]

@@ -23,6 +23,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _run_lock as run_lock,
 )
 from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import DEFAULT_PREFIX
+from ansible_collections.mesos.containerizer.plugins.module_utils._file_diff import file_diff
 from ansible_collections.mesos.containerizer.plugins.module_utils._probe_container import ProbeError
 from ansible_collections.mesos.containerizer.plugins.module_utils._shim_configuration import config_path, expected
 
@@ -125,18 +126,8 @@ class Installation:
     def diff(self, previous, name, before, after):
         """For Ansible's --diff: the release and the configuration."""
         return [
-            {
-                "before_header": os.path.join(self.prefix, "current"),
-                "after_header": os.path.join(self.prefix, "current"),
-                "before": (previous or "") + "\n",
-                "after": (name or "") + "\n",
-            },
-            {
-                "before_header": self.config_path,
-                "after_header": self.config_path,
-                "before": before or "",
-                "after": after or "",
-            },
+            file_diff(os.path.join(self.prefix, "current"), (previous or "") + "\n", (name or "") + "\n"),
+            file_diff(self.config_path, before, after),
         ]
 
     def closed(self):

@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 import stat
+from typing import NamedTuple
 
 from ansible_collections.mesos.containerizer.plugins.module_utils import _generations as generations
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import Service
@@ -59,6 +60,13 @@ class TimerError(Exception):
     """Why the timers are not as they were asked for, in one line."""
 
 
+class UnitChange(NamedTuple):
+    """The texts of a unit's file; None where there is none."""
+
+    before: str | None
+    after: str | None
+
+
 def wanted(prefix, gc, metrics_dir):
     """{file name: text, None for no such file} of all units that the timers consist of."""
     for name, path in (("prefix", prefix), ("metrics_dir", metrics_dir or "/")):
@@ -106,9 +114,9 @@ def check_metrics_dir(path):
 
 
 def differing(texts):
-    """{file name: (text before, text after)} of those units that are not as they should be."""
+    """{file name: UnitChange} of those units that are not as they should be."""
     found = {name: generations.read_text(os.path.join(UNITS, name)) for name in texts}
-    return {name: (found[name], text) for name, text in texts.items() if found[name] != text}
+    return {name: UnitChange(found[name], text) for name, text in texts.items() if found[name] != text}
 
 
 def sleeping(run_command, texts):

@@ -131,6 +131,7 @@ waited:
 import json
 import os
 import time
+from typing import NamedTuple
 
 from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _agent_launch as agent_launch,
@@ -159,11 +160,27 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._shim_configur
 _INTERVAL = 0.5  # an agent answers /metrics/snapshot twice a second and no more often
 
 
+class Seen(NamedTuple):
+    """What an agent says of itself, everything that is wrong with it, and whether waiting cannot help."""
+
+    facts: dict
+    problems: list
+    final: bool = False
+
+
+class Probed(NamedTuple):
+    """What probes found, how they were launched, and why not by the agent although it could."""
+
+    problems: list
+    how: str
+    note: str | None = None
+
+
 def look(params, settings, api, service):
-    """(what the agent says of itself, everything that is wrong with it, whether waiting cannot help)."""
+    """The agent as it is now."""
     facts, problems = {}, []
     if service is not None and not service.status()["active"]:
-        return facts, ["the unit %s is not running" % service.unit], False
+        return Seen(facts, ["the unit %s is not running" % service.unit])
     try:
         api.health()
         problems += differences(settings, api.flags(), params["ignore_flags"])
@@ -173,7 +190,7 @@ def look(params, settings, api, service):
             problems.append("the agent is not registered with a master")
         elif params["agent_id"] and facts["agent_id"] != params["agent_id"]:
             problems.append("the agent came back as %s, it was %s" % (facts["agent_id"], params["agent_id"]))
-            return facts, problems, True
+            return Seen(facts, problems, final=True)
         running = api.containers()
         facts["containers"] = len(running)
         gone = sorted(set(alive(params["containers"])) - set(running))
@@ -183,7 +200,7 @@ def look(params, settings, api, service):
         problems.append(str(error))
     except ApiError as error:
         problems.append("the agent does not answer: %s" % error)
-    return facts, problems, False
+    return Seen(facts, problems)
 
 
 def is_registered(params, api, agent_id):
@@ -204,9 +221,9 @@ def wait(params, settings, api, service):
     """Looks again until nothing is wrong or time is up."""
     deadline = time.monotonic() + params["timeout"]
     while True:
-        facts, problems, final = look(params, settings, api, service)
-        if not problems or final or time.monotonic() >= deadline:
-            return facts, problems
+        seen = look(params, settings, api, service)
+        if not seen.problems or seen.final or time.monotonic() >= deadline:
+            return seen
         time.sleep(_INTERVAL)
 
 
@@ -220,7 +237,7 @@ def configured(prefix):
 
 
 def probe(params, settings, version, api):
-    """(problems that probes find, how they were launched, why not by the agent although it could)."""
+    """Launches the probes: by the agent where it can and lets us, else as the agent would."""
     wanted = configured(params["prefix"])
     launcher = effective(settings.get("launcher_dir")) or os.path.join(params["prefix"], "launcher")
     helper = os.path.join(launcher, "mesos-containerizer")
@@ -229,7 +246,7 @@ def probe(params, settings, version, api):
         if api is not None and version is not None and version >= agent_launch.SINCE:
             try:
                 agent_launch.run(api, helper, version, wanted, api.flags().get("work_dir"), probe_launch.users())
-                return [], "agent", None
+                return Probed([], "agent")
             except agent_launch.NotAllowed as error:
                 note = (
                     "the agent does not let us launch a probe, so its calls were only played: %s; allow "
@@ -238,10 +255,10 @@ def probe(params, settings, version, api):
         known = [version] if version is not None else agent_versions.installed()
         probe_launch.run(helper, known, wanted, effective(settings.get("work_dir")))
     except ApiError as error:
-        return ["the agent does not answer: %s" % error], "agent", None
+        return Probed(["the agent does not answer: %s" % error], "agent")
     except probe_container.ProbeError as error:
-        return [str(error)], "played" if note else "agent", note
-    return [], "played", note
+        return Probed([str(error)], "played" if note else "agent", note)
+    return Probed([], "played", note)
 
 
 def run(module):
@@ -259,16 +276,17 @@ def run(module):
     if params["service"] or params["url"]:
         service = Service(module.run_command, params["service"]) if params["service"] else None
         api = agent(params, settings, service)
-        facts, found = wait(params, settings, api, service)
-        problems += found
-        api = None if found else api  # one that is not well launches nothing
+        seen = wait(params, settings, api, service)
+        facts, problems = seen.facts, problems + seen.problems
+        api = None if seen.problems else api  # one that is not well launches nothing
     result = {"probe": "none"}
     if params["probe"] and not module.check_mode:
-        said, result["probe"], note = probe(params, settings, launch_callers.version(facts.get("version")), api)
-        problems += said
-        if note:
-            module.warn(note)
-            result["probe_note"] = note
+        probed = probe(params, settings, launch_callers.version(facts.get("version")), api)
+        result["probe"] = probed.how
+        problems += probed.problems
+        if probed.note:
+            module.warn(probed.note)
+            result["probe_note"] = probed.note
     return dict(facts, changed=False, problems=problems, waited=round(time.monotonic() - begun, 1), **result)
 
 

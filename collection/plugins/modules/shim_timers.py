@@ -66,6 +66,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mesos.containerizer.plugins.module_utils import _shim_timers as shim_timers
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import ServiceError
 from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import PREFIX
+from ansible_collections.mesos.containerizer.plugins.module_utils._file_diff import file_diff
 from ansible_collections.mesos.containerizer.plugins.module_utils._shim_timers import TimerError
 
 
@@ -93,7 +94,7 @@ def run(module):
         "started": starting,
         "supported": True,
         "diff": [
-            {"before_header": path, "after_header": path, "before": before or "", "after": after or ""}
+            file_diff(path, before, after)
             for path, (before, after) in sorted(
                 (os.path.join(shim_timers.UNITS, name), change) for name, change in changes.items()
             )
