@@ -293,7 +293,7 @@ def logged(monkeypatch):
     [
         ("agent_flags", {"path": "etc"}),
         ("agent_generation", {"path": "etc", "prefix": "opt", "url_password": "sesame3"}),
-        ("agent_preflight", {"path": "etc", "prefix": "opt"}),
+        ("agent_preflight_info", {"path": "etc", "prefix": "opt"}),
     ],
 )
 def test_no_secret_is_written_to_the_hosts_log(tmp_path, logged, name, args):

@@ -18,6 +18,16 @@ def test_the_action_group_has_every_module():
     assert yaml.safe_load((COLLECTION / "meta/runtime.yml").read_text())["action_groups"]["all"] == modules
 
 
+def test_an_old_name_leads_to_a_module_that_is_there():
+    routed = yaml.safe_load((COLLECTION / "meta/runtime.yml").read_text())["plugin_routing"]["modules"]
+    old = {name: route for name, route in routed.items() if "redirect" in route}
+    for name, route in old.items():
+        new = route["redirect"].rpartition(".")[2]
+        assert (COLLECTION / f"plugins/modules/{new}.py").exists()
+        assert new in route["deprecation"]["warning_text"], name
+    assert set(routed) - set(old) <= {path.stem for path in (COLLECTION / "plugins/modules").glob("*.py")}
+
+
 @pytest.mark.parametrize("kind", ["module_utils", "plugin_utils"])
 def test_code_that_plugins_share_is_private(kind):
     """Its names may change in any release, which Ansible's convention says by an underscore."""

@@ -18,6 +18,13 @@ values = import_module(f"{PLUGINS}.module_utils._flag_values")
 service = import_module(f"{PLUGINS}.module_utils._agent_service")
 FLAGS = import_module(f"{PLUGINS}.module_utils._flag_table").FLAGS
 
+JOBS = {
+    "active": "agent_generation",
+    "confirmed": "agent_generation_confirm",
+    "restored": "agent_generation_restore",
+    "absent": "shim_uninstall",
+}
+
 
 class Host:
     def __init__(self, root):
@@ -26,7 +33,7 @@ class Host:
     def __call__(self, state="active", check=False, **args):
         if state == "active":
             args = {"path": str(self.flags_dir), "confirm": True, **args}
-        return run_module("agent_generation", check, state=state, prefix=str(self.prefix), **args)
+        return run_module(JOBS[state], check, prefix=str(self.prefix), **args)
 
     @property
     def state(self):

@@ -130,7 +130,7 @@ def test_what_a_host_says_is_no_template(fleet):
     """Neither what it fails by nor a name in an answer that is refused, nor what is left of no answer at all."""
     template = f"{{{{ lookup('ansible.builtin.pipe', 'touch {fleet.ran}') }}}}"
     for lie in ({template: 1}, {"failed": True, "msg": template}, template):
-        fleet.lie({"agent_preflight": lie})
+        fleet.lie({"agent_preflight_info": lie})
         for playbook in ("rollout", "report"):
             said = fleet.play(playbook, "-e", "mesos_report_seconds=0", code=2 if playbook == "rollout" else 0)
             assert "touch" in said and not fleet.ran.exists(), said
@@ -206,6 +206,18 @@ def test_the_answers_of_a_module_are_those_that_it_documents(module):
     runtime = yaml.safe_load((CHECKOUT / "collection/meta/runtime.yml").read_text())
     routed = runtime["plugin_routing"]["modules"].get(module, {}).get("action_plugin")
     assert routed == "mesos.containerizer.checked" or (CHECKOUT / f"collection/plugins/action/{module}.py").exists()
+
+
+def test_a_module_that_is_called_by_its_old_name_is_checked_as_the_one_it_became(public_dir):
+    fleet = Fleet(public_dir, CHECKOUT / ".venv/bin")
+    flags = {"work_dir": str(public_dir)}
+    tasks = [{"mesos.containerizer.agent_preflight": {"flags": flags, "path": str(public_dir / "flags")}}]
+    playbook = [{"hosts": "mesos_agents", "gather_facts": False, "tasks": tasks}]
+    (fleet.clone / "playbooks/old.yml").write_text(json.dumps(playbook))
+    fleet.lie({"agent_preflight_info": {"limits": 5}})
+    said = fleet.play("old", code=2)
+    assert "a-liar answers what agent_preflight_info never does: limits is 5, not a list" in said, said
+    assert failures(said, "honest") == ""
 
 
 def test_a_strange_answer_ends_the_report_of_no_other_host(public_dir):

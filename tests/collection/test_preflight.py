@@ -14,7 +14,7 @@ from mesos_shim.commands.doctor import installation
 from .conftest import CHECKOUT, PLUGINS, run_module, tree
 
 service = import_module(f"{PLUGINS}.module_utils._agent_service")
-module = import_module(f"{PLUGINS}.modules.agent_preflight")
+module = import_module(f"{PLUGINS}.modules.agent_preflight_info")
 LIBRARIES = module._LIBRARIES
 
 TMP = {"type": "MESOS", "volumes": [{"container_path": "/tmp", "host_path": "tmp", "mode": "RW"}]}
@@ -36,7 +36,7 @@ def preflight(tmp_path, monkeypatch):
     def call(flags=None, **args):
         before = tree(tmp_path)
         given = {"flags": flags or {}, "prefix": str(tmp_path / "opt"), "environment_files": call.files, **args}
-        result = run_module("agent_preflight", **given)
+        result = run_module("agent_preflight_info", **given)
         assert tree(tmp_path) == before and not result.get("changed")
         return result
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """C(shim) is the installation, C(shim.tools) is what its releases run with."""
+    """C(shim) is the installation, C(shim.tools) what its releases run with, C(shim.kept) how much of it stays."""
 
     DOCUMENTATION = r"""
 options:
@@ -29,4 +29,16 @@ options:
       - Interpreter of the shim's releases. Every task user must be able to execute it.
       - Default is the system's own, then the newest other one that is fit.
     type: path
+"""
+
+    KEPT = r"""
+options:
+  keep:
+    description: How many generations stay, the good one among them. The host as it was before is kept besides.
+    type: int
+    default: 3
+  keep_releases:
+    description: How many releases stay. Those that a generation needs, or a process runs from, are kept besides.
+    type: int
+    default: 2
 """

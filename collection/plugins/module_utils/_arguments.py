@@ -9,6 +9,7 @@ DEFAULT_PREFIX = "/opt/mesos-shim"
 # doc_fragments/shim.py
 PREFIX = {"prefix": {"type": "path", "default": DEFAULT_PREFIX}}
 TOOLS = {"helpers_dir": {"type": "path"}, "python": {"type": "path"}}
+KEPT = {"keep": {"type": "int", "default": 3}, "keep_releases": {"type": "int", "default": 2}}
 
 # doc_fragments/agent.py
 SERVICE = {"service": {"type": "str"}}

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: agent_preflight
+module: agent_preflight_info
 short_description: Find out what stands against a change of an agent, without changing anything
 version_added: 0.1.0
 author: The mesos-shim authors (@mesos-shim)
@@ -60,7 +60,7 @@ options:
 
 EXAMPLES = r"""
 - name: Judge a change
-  mesos.containerizer.agent_preflight:
+  mesos.containerizer.agent_preflight_info:
     service: mesos-slave
     flags:
       master: zk://10.0.0.1:2181/mesos
@@ -324,7 +324,7 @@ def main():
     except (FlagError, ServiceError) as error:
         module.fail_json(msg=str(error), problems=[str(error)])
     except OSError as error:
-        message = "%s: %s" % (error.filename or "agent_preflight", error.strerror or error)
+        message = "%s: %s" % (error.filename or "agent_preflight_info", error.strerror or error)
         module.fail_json(msg=message, problems=[message])
     if result["problems"]:
         module.fail_json(msg="; ".join(result["problems"]), problems=result["problems"])

@@ -28,7 +28,7 @@ class CheckedAction(ActionBase):
 
     def ask(self, args, task_vars, needed=False):
         """The module's answer. Raises AnsibleActionFail where it is none; `needed`: see host_answers.wrong."""
-        module = self._task.action.rpartition(".")[2]
+        module = self._module()
         answer = self._execute_module("mesos.containerizer." + module, module_args=args, task_vars=task_vars)
         wrong = host_answers.wrong(module, answer, needed)
         if wrong:
@@ -36,6 +36,12 @@ class CheckedAction(ActionBase):
         if answer.get("failed"):
             answer["msg"] = wrap_var("; ".join(filter(None, (answer.get("msg"), last_words(answer)))))
         return answer
+
+    def _module(self):
+        """The task's module; where it is called by an old name, the one that this name is redirected to."""
+        loader = self._shared_loader_obj.module_loader
+        found = loader.find_plugin_with_context(self._task.action, collection_list=self._task.collections)
+        return found.resolved_fqcn.rpartition(".")[2]
 
 
 def disbelieved(task_vars, what):

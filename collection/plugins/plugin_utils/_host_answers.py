@@ -130,6 +130,17 @@ _CHANGES = each(shape({"name": text, "before": anything, "after": anything, "eff
 _PROCESSES = table(shape({"pid": whole, "start_time": whole}))
 _PLACE = shape({}, {"generation": maybe(whole), "release": maybe(text)})
 _FLAGS = {"changed_flags": _CHANGES, "restart_required": flag, "foreign_files": each(text)}
+_SWITCH = {
+    "actions": each(text),
+    "generation": maybe(whole),
+    "before": _PLACE,
+    "after": _PLACE,
+    "restarted": flag,
+    "agent_id": maybe(text),
+    "same_agent": flag,
+    "containers": _PROCESSES,
+    "lost_containers": each(text),
+}
 
 # Of each module: what an answer that is no failure has, and what it may have besides.
 ANSWERS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
@@ -146,28 +157,13 @@ ANSWERS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
         {"problems": each(text), "waited": amount, "probe": text},
         {"agent_id": maybe(text), "version": maybe(text), "containers": whole, "probe_note": text},
     ),
-    "agent_generation": (
+    "agent_generation": ({}, {**_FLAGS, **_SWITCH, "closed_paths": each(text), "pending": flag}),
+    "agent_generation_confirm": ({}, {"generation": maybe(whole)}),
+    "agent_generation_restore": (
         {},
-        {
-            **_FLAGS,
-            "actions": each(text),
-            "closed_paths": each(text),
-            "generation": maybe(whole),
-            "before": _PLACE,
-            "after": _PLACE,
-            "pending": flag,
-            "restarted": flag,
-            "agent_id": maybe(text),
-            "same_agent": flag,
-            "containers": _PROCESSES,
-            "lost_containers": each(text),
-            "drained": flag,
-            "already": maybe(text),
-            "flags_path": text,
-            "service": maybe(text),
-        },
+        {**_SWITCH, "drained": flag, "already": maybe(text), "flags_path": text, "service": maybe(text)},
     ),
-    "agent_preflight": (
+    "agent_preflight_info": (
         {
             **_FLAGS,
             "path": text,
@@ -211,6 +207,7 @@ ANSWERS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
         {"release": text, "previous": maybe(text), "actions": each(text)},
         {"program": text, "launcher_dir": text, "config_path": text, "python": text},
     ),
+    "shim_uninstall": ({}, {"actions": each(text), "before": _PLACE, "after": _PLACE}),
     "shim_timers": ({"units": each(text), "started": each(text), "supported": flag}, {}),
 }
 # What a host says that is to be sent a release first.

@@ -1,0 +1,240 @@
+# Copyright the mesos-shim authors
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+"""Forward to what a call says: flags, configuration, release and drop-in together, then the agent."""
+
+from __future__ import annotations
+
+import os
+
+from ansible_collections.mesos.containerizer.plugins.module_utils import (
+    _agent_service as agent_service,
+    _generations as generations,
+    _public_paths as public_paths,
+)
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_refusals import refuse_choices
+from ansible_collections.mesos.containerizer.plugins.module_utils._file_diff import file_diff
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_change import FlagChange
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_effects import INCOMPATIBLE
+from ansible_collections.mesos.containerizer.plugins.module_utils._host_generations import (
+    AgentBefore,
+    GenerationError,
+    Host,
+    restarted_agent,
+    untouched_agent,
+)
+from ansible_collections.mesos.containerizer.plugins.module_utils._shim_installation import configuration
+from ansible_collections.mesos.containerizer.plugins.module_utils._system_errors import said
+
+
+class Activation(Host):
+    """Makes flags, configuration and release what the call says."""
+
+    def __init__(self, module):
+        super().__init__(module)
+        params = self.params
+        # None leaves the one that is there.
+        self.config = None if params["config"] is None else self._config_text()
+        self.change = FlagChange(module)
+        refuse_choices(self.change.after)
+        self._refuse_another_directory()
+        self.unit = params["service"] or None
+        self.before = self.found(self.unit)
+        self.drop_in = agent_service.drop_in_text(self.prefix) if self.unit and params["drop_in"] else None
+        self.actions = self._switched()
+        self.closed = self.planner.closed() if params["release"] is not None else []
+        self.service = self.service_of(self.unit)
+        self.status = self.service.status() if self.service else {}
+        # A run that was killed has begun a switch.
+        self.resumed = self.store.state["pending"] is not None
+        self.restart = bool(self.service) and self._needs_restart()
+
+    def run(self):
+        result = self._result()
+        if not result["changed"] or self.check_mode:
+            return result
+        public_paths.hold(self.closed)
+        # Asked before anything is switched.
+        before = self.ask({name: items[-1] for name, items in self.change.state.flags.items()}, self.service)
+        if not (self.actions or self.resumed):
+            result.update(self._wake(before))
+            result["after"]["generation"] = self.store.state["good"]
+            return result
+        with self.store.lock():
+            self._forward(before, result)
+            result.update(self._wake(AgentBefore(result["agent_id"], before.containers)))
+            self.store.write_state(restarted=True)
+            if self.params["confirm"]:
+                self.confirm_pending()
+                result["pending"] = False
+        return result
+
+    def _config_text(self):
+        return self.planner.config_text(configuration(self.params["config"], self.params["default_container_info"]))
+
+    def _refuse_another_directory(self):
+        """All generations are of one flags directory: another one's could not be put back."""
+        known = (self.store.about(0) or {}).get("flags_path")
+        if known is not None and os.path.normpath(known) != os.path.normpath(self.change.path):
+            message = (
+                "path: %s (variable mesos_agent_flags_dir), but this host's generations are of %s: set it to that, "
+                "or take the host back with the playbook uninstall first"
+            )
+            raise GenerationError(message % (self.change.path, known))
+
+    # What is to be done.
+
+    def _switched(self):
+        params, actions = self.params, []
+        if self.unit and self.before.drop_in != self.drop_in:
+            actions.append("unit")
+        if params["release"] is not None and self.planner.activate(params["release"]):
+            actions.append("release")
+        if self.config is not None and self.before.config != self.config:
+            actions.append("config")
+        if self.change.drift:
+            actions.append("flags")
+        return actions
+
+    def _waking(self):
+        """What a unit lacks that is not enabled, or not started."""
+        if not self.service:
+            return []
+        return [name for name, key in (("enable", "enabled"), ("start", "active")) if not self.status[key]]
+
+    def _needs_restart(self):
+        unfinished = self.resumed and not self.store.state.get("restarted")
+        return "start" in self._waking() or self.change.restart_required or "unit" in self.actions or unfinished
+
+    def _all_actions(self):
+        return (
+            self.actions
+            + (["modes"] if self.closed else [])
+            + self._waking()
+            + (["resume"] if self.resumed else [])
+            + (["restart"] if self.restart else [])
+        )
+
+    def _result(self):
+        """What is returned where nothing is done."""
+        good, release, actions = self.store.state["good"], self.params["release"], self._all_actions()
+        before = self.described(good)
+        flags = self.change.result()
+        return {
+            **{name: flags[name] for name in ("changed_flags", "restart_required", "foreign_files")},
+            **untouched_agent(),
+            "changed": bool(actions),
+            "actions": actions,
+            "closed_paths": self.closed,
+            "before": dict(before, release=before["release"] or self.before.release),
+            "after": {"generation": None if actions else good, "release": release or self.before.release},
+            "generation": good,
+            "pending": self.resumed,
+            "diff": self._diff(),
+        }
+
+    def _diff(self):
+        before = self.before
+        release = self.params["release"] or before.release
+        config = before.config if self.config is None else self.config
+        diff = self.planner.diff(before.release, release, before.config, config)
+        diff.append(self.change.diff())
+        if self.unit:
+            diff.append(file_diff(agent_service.drop_in_path(self.unit), before.drop_in, self.drop_in))
+        return diff
+
+    # Doing it.
+
+    def _wake(self, before):
+        """Enables the unit, and restarts the agent where that is needed; what a result says of it."""
+        if self.service:
+            self.service.enable(True)
+        return restarted_agent(self.service, before) if self.restart else {}
+
+    def _forward(self, before, result):
+        """Switches the files; the agent is the caller's. What fails is put back."""
+        store, pending = self.store, self.store.state["pending"]
+        base = self._base()
+        number = pending if (pending or 0) > 0 else store.next_number()
+        agent_id = before.agent_id
+        same_agent = not any(change.effect == INCOMPATIBLE for change in self.change.changed_flags)
+        if pending is not None:  # what the killed run knew of the agent before its restart
+            agent_id, same_agent = store.state.get("agent_id"), same_agent and store.state.get("same_agent", True)
+        store.write_state(
+            good=base, pending=number, last=number, restarted=False, agent_id=agent_id, same_agent=same_agent
+        )
+        try:
+            self._switch()
+            self._record(number, base, changed_flags=sorted(change.name for change in self.change.changed_flags))
+        except Exception as error:
+            self._back(base, error)
+        place = self.described(base)
+        place["release"] = place["release"] or self.before.release
+        result.update(generation=number, before=place, after=self.described(number))
+        result.update(agent_id=agent_id, same_agent=same_agent, pending=True)
+
+    def _switch(self):
+        if self.unit:
+            self.write_drop_in(self.unit, self.drop_in)
+        self.switch_shim(self.params["release"], self.before.config, self.config)
+        if self.change.drift:
+            self.change.make()
+
+    def _back(self, base, error):
+        """Puts back what a failed switch has left, and raises GenerationError by why it failed."""
+        try:
+            self.put_back(base, self.change.path, self.unit)
+            self.store.write_state(pending=None)
+        except Exception as second:
+            message = "%s; and it could not be put back: %s; run the playbook rollback once it can"
+            raise GenerationError(message % (self._words(error), self._words(second))) from error
+        message = "%s; flags, release and configuration were put back"
+        raise GenerationError(message % self._words(error)) from error
+
+    def _words(self, error):
+        return said(error, self.prefix) if isinstance(error, OSError) else str(error)
+
+    def _base(self):
+        """The generation that a failure goes back to: what lies here now is recorded unless it is already."""
+        store = self.store
+        self._adopt()
+        if store.state["good"] is None:
+            paths = [self.change.path, self.planner.config_path]
+            paths += [agent_service.drop_in_path(self.unit)] if self.unit else []
+            self._record(0, None, origin={"missing": _missing_directories(paths), "status": self.status})
+            store.write_state(good=0)
+        elif store.state["pending"] is None and self.differing(store.state["good"], self.change.path, self.unit):
+            # Somebody has changed the host since: that, not what we knew, is what it must be able to go back to.
+            number = store.next_number()
+            self._record(number, store.state["good"], found=True)
+            store.write_state(good=number, last=number)
+        return store.state["good"]
+
+    def _adopt(self):
+        """A unit that is managed only now: what it is belongs to the host as it was before the first generation."""
+        about = self.store.about(0)
+        if about is None or not self.unit or about["service"]:
+            return
+        where = agent_service.drop_in_path(self.unit)
+        text = generations.read_text(where)
+        if text is not None:
+            generations.write_file(os.path.join(self.store.path, "0", generations.DROP_IN), text, 0o600)
+        missing = sorted(set(about["origin"]["missing"]) | set(_missing_directories([where])))
+        self.store.note(0, service=self.unit, origin={"missing": missing, "status": self.status})
+
+    def _record(self, number, base, changed_flags=(), **more):
+        """Keeps what lies here now as a generation."""
+        found = self.found(self.unit)
+        about = dict(more, release=found.release, flags_path=self.change.path, service=self.unit, base=base)
+        about["changed_flags"] = list(changed_flags)
+        self.store.record(number, self.change.path, found.config, found.drop_in, about)
+
+
+def _missing_directories(paths):
+    """The directories on the way to `paths` that are not there, which we will have made."""
+    found = set()
+    for path in paths:
+        directory = os.path.dirname(path)
+        while directory not in ("", "/") and not os.path.lexists(directory):
+            found.add(directory)
+            directory = os.path.dirname(directory)
+    return sorted(found)

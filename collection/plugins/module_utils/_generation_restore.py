@@ -1,0 +1,131 @@
+# Copyright the mesos-shim authors
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+"""Back to an earlier generation: flags, configuration, release and drop-in together, then the agent."""
+
+from __future__ import annotations
+
+import os
+
+from ansible_collections.mesos.containerizer.plugins.module_utils import (
+    _flag_directory as flag_directory,
+    _generations as generations,
+)
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import FLAGS
+from ansible_collections.mesos.containerizer.plugins.module_utils._host_generations import (
+    AgentBefore,
+    GenerationError,
+    Host,
+    restarted_agent,
+    untouched_agent,
+)
+
+
+class Restoration(Host):
+    """Takes a host back: from a pending generation to the last good one, else to the one before the good one."""
+
+    def __init__(self, module):
+        super().__init__(module)
+        params, state = self.params, self.store.state
+        self.pending, self.good = state["pending"], state["good"]
+        self.left = self._left() if params["generation"] is None and params["once"] else None
+        self.target = self._target() if params["generation"] is None else params["generation"]
+
+    def run(self):
+        params, result = self.params, self._result()
+        if self.target is None or (self.pending is None and params["pending_only"]):
+            if params["required"] and not params["pending_only"]:
+                raise GenerationError("there is no earlier generation to go back to")
+            return result
+        about = self._kept()
+        # A generation from before the unit was managed: without our drop-in, but the agent must read its flags again.
+        path, unit = about["flags_path"], about["service"] or self._unit_now()
+        result.update(flags_path=path, service=unit)
+        if self.left:
+            return result
+        settings = self._settings()
+        differing = self.differing(self.target, path, unit)
+        restart = bool(unit) and (bool({"flags", "unit"} & set(differing)) or self.pending is not None)
+        result["actions"] = differing + (["restart"] if restart else [])
+        result["changed"] = bool(result["actions"]) or self.pending is not None or self.target != self.good
+        if not result["changed"] or self.check_mode:
+            return result
+        service = self.service_of(unit)
+        before = self.ask(settings, service)
+        if self.pending is not None:  # it was known before the restart of the run that was killed, or has failed
+            before = AgentBefore(self.store.state.get("agent_id"), before.containers)
+        with self.store.lock():
+            self._begin(before.agent_id)
+            self.put_back(self.target, path, unit)
+            result.update(_settled(service, about, restart, before) if service else {})
+            self._end(about)
+        return result
+
+    def _left(self):
+        """Why a host was taken back already since the last generation that was good, or None."""
+        if self.good is None or self.pending is not None:
+            return None
+        left = [(n, (self.store.about(n) or {}).get("failed")) for n in self.store.numbers() if n > self.good]
+        return next(("from generation %d: %s" % (n, why) for n, why in reversed(left) if why), None)
+
+    def _target(self):
+        if self.pending is not None or self.left:
+            return self.good
+        return None if self.good is None else self.store.previous(self.good)
+
+    def _here(self):
+        """The generation that the host is in, or was on its way to."""
+        return self.pending if (self.pending or 0) > 0 else self.good
+
+    def _result(self):
+        """What is returned where nothing is done."""
+        return {
+            **untouched_agent(),
+            "changed": False,
+            "actions": [],
+            "before": self.described(self._here()),
+            "after": self.described(self.target),
+            "generation": self.target,
+            "drained": self.store.drained() is not None,
+            "already": self.left,
+        }
+
+    def _kept(self):
+        """What the generation was made of. Raises GenerationError where it cannot be gone back to."""
+        about = self.store.about(self.target)
+        if about is None:
+            kept = ", ".join(str(n) for n in self.store.numbers()) or "none"
+            raise GenerationError("generation %s is not kept here; kept: %s" % (self.target, kept))
+        release = about["release"]
+        if release and not os.path.isdir(os.path.join(self.planner.releases, release)):
+            raise GenerationError("generation %s needs the release %s, which is gone" % (self.target, release))
+        return about
+
+    def _unit_now(self):
+        return (self.store.about(self._here()) or self.store.about(0) or {}).get("service")
+
+    def _settings(self):
+        flags = self.store.file(self.target, generations.FLAGS)
+        found = flag_directory.read(flags, FLAGS).flags if flags else {}
+        return {name: items[-1] for name, items in found.items()}
+
+    def _begin(self, agent_id):
+        pending = self.pending or generations.PENDING_RESTORE
+        self.store.write_state(good=self.target, pending=pending, restarted=False, agent_id=agent_id)
+
+    def _end(self, about):
+        for number in [n for n in self.store.numbers() if n > self.target]:
+            self.store.note(number, failed=self.params["reason"] or "rolled back")
+        if about.get("failed"):
+            self.store.note(self.target, failed=None)
+        self.store.write_state(pending=None, restarted=True)
+
+
+def _settled(service, about, restart, before):
+    """Leaves the agent as it was when the generation was recorded, else restarts it; what a result says of it."""
+    origin = about.get("origin", {}).get("status")
+    if origin:
+        service.enable(origin["enabled"])
+    if origin and not origin["active"]:
+        service.stop()
+        return {}
+    return restarted_agent(service, before) if restart else {}

@@ -1,0 +1,150 @@
+# Copyright the mesos-shim authors
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+"""The host as it was before the first generation, without the shim."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+
+from ansible_collections.mesos.containerizer.plugins.module_utils import _shim_timers as shim_timers
+from ansible_collections.mesos.containerizer.plugins.module_utils._host_generations import GenerationError, Host
+
+# What the shim keeps below its state directory.
+_RECORDS = ("containers", "usage.json", "usage.lock")
+
+# What an uninstallation takes away below the prefix; what else lies there is an operator's own.
+_PROGRAMS = ("current", os.path.join("bin", "mesos-shim"), os.path.join("bin", "mesos-containerizer"))
+_TREES = ("launcher", "releases", "generations")
+_INSTALLED = _PROGRAMS + _TREES
+
+
+class Uninstallation(Host):
+    """Takes the shim away, and the host back to what it was."""
+
+    def __init__(self, module):
+        super().__init__(module)
+        self.origin = self.store.about(0)
+        self.timers = shim_timers.ours(self.prefix)
+        self.running = []
+
+    def run(self):
+        installed = any(os.path.lexists(os.path.join(self.prefix, name)) for name in _INSTALLED)
+        result = {
+            "changed": installed or self.origin is not None or bool(self.timers),
+            "actions": [],
+            "before": self.described(self.store.state["good"]),
+            "after": {"generation": None, "release": None},
+        }
+        if not result["changed"]:
+            return result
+        self._refuse_running()
+        result["actions"] = self._actions()
+        if not self.check_mode:
+            self._remove(result["actions"])
+        return result
+
+    def _refuse_running(self):
+        self.running = running = self._running_containers()
+        if running and not self.params["force"]:
+            raise GenerationError(
+                "%d containers that the shim started still run (%s): drain the host first, or force it"
+                % (len(running), ", ".join(running[:5]))
+            )
+
+    def _actions(self):
+        actions = (["timers"] if self.timers else []) + ["remove"]
+        if self.origin is None:
+            return actions
+        return self.differing(0, self.origin["flags_path"], self.origin["service"]) + actions
+
+    def _remove(self, actions):
+        shim_timers.remove(self.module.run_command, self.timers)  # first: what they run goes
+        state_dir = self._state_dir()
+        if self.origin is not None:
+            self.put_back(0, self.origin["flags_path"], self.origin["service"])
+            self._give_back_service("flags" in actions or "unit" in actions)
+        self.installation.write_config(None)
+        missing = self.origin["origin"]["missing"] if self.origin is not None else []
+        for directory in sorted(missing, key=len, reverse=True) + [os.path.dirname(self.planner.config_path)]:
+            with contextlib.suppress(OSError):
+                os.rmdir(directory)
+        self._remove_installation()
+        if not self.running and state_dir:
+            _remove_records(state_dir)
+
+    def _give_back_service(self, changed):
+        """The unit as it was before the first generation."""
+        service, status = self.service_of(self.origin["service"]), self.origin["origin"]["status"]
+        if service is None or not service.known():
+            return
+        service.enable(status["enabled"])
+        if not status["active"]:
+            service.stop()
+        elif changed:
+            service.restart()
+
+    def _remove_installation(self):
+        """What was installed below the prefix and nothing else: an operator may have given a directory of others."""
+        for name in _PROGRAMS:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(self.prefix, name))
+        share = os.path.join(self.prefix, "share")
+        if os.path.islink(share) and os.readlink(share) == "current/share":
+            os.unlink(share)
+        for name in _TREES:
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(os.path.join(self.prefix, name))
+        for name in ("bin", "etc", ""):
+            with contextlib.suppress(OSError):
+                os.rmdir(os.path.join(self.prefix, name))
+
+    def _program(self, *words):
+        program = os.path.join(self.prefix, "bin", "mesos-shim")
+        if not os.access(program, os.X_OK):
+            return None
+        code, out, unused = self.module.run_command([program] + list(words))
+        return out if code == 0 else None
+
+    def _running_containers(self):
+        """Ids of the containers that the shim knows and that still run, for all that can be told from here."""
+        program = os.path.join(self.prefix, "bin", "mesos-shim")
+        if not os.access(program, os.X_OK):
+            return []  # nothing that could have started one
+        try:
+            running = [item["container_id"] for item in json.loads(self._program("ps", "--json"))]
+        except (ValueError, KeyError, TypeError):
+            return ["%s ps does not tell" % program]
+        return running + sorted(self._untold() - set(running))
+
+    def _untold(self):
+        """Ids of the containers of which there is a record that gc would not clear."""
+        directory = os.path.join(self._state_dir() or "", "containers")
+        try:
+            names = {name[: -len(".json")] for name in os.listdir(directory) if re.match(r"[^.].*\.json\Z", name)}
+        except OSError:
+            return set()
+        program = os.path.join(self.prefix, "bin", "mesos-shim")
+        out = self.module.run_command([program, "gc", "--dry-run"])[1]  # 1 where something stays
+        cleared = re.findall(r"^would clear (?:record of (\S+)|(\S+)\.json, which is no record)", out, re.M)
+        return names - {one or other for one, other in cleared}
+
+    def _state_dir(self):
+        try:
+            given = json.loads(self.planner.read_config() or "{}").get("state_dir")
+        except ValueError:
+            given = None
+        return given or ("/run/mesos-shim" if os.geteuid() == 0 else None)
+
+
+def _remove_records(state_dir):
+    """The records of ended containers; a directory that holds anything else stays."""
+    for name in _RECORDS:
+        path = os.path.join(state_dir, name)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+    with contextlib.suppress(OSError):
+        os.rmdir(state_dir)
