@@ -99,6 +99,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._arguments imp
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import FLAGS
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import FlagError
 from ansible_collections.mesos.containerizer.plugins.module_utils._generations import Store
+from ansible_collections.mesos.containerizer.plugins.module_utils._system_errors import said
 
 
 def machine_of(state):
@@ -198,7 +199,7 @@ def main():
     except (ApiError, FlagError, ServiceError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
-        module.fail_json(msg="%s: %s" % (error.filename or "agent_drain", error.strerror or error))
+        module.fail_json(msg=said(error, "agent_drain"))
 
 
 if __name__ == "__main__":

@@ -69,6 +69,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets
 )
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import FLAGS
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import FlagError
+from ansible_collections.mesos.containerizer.plugins.module_utils._system_errors import said
 
 
 def main():
@@ -78,7 +79,7 @@ def main():
     except FlagError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
-        module.fail_json(msg="%s: %s" % (error.filename or module.params["path"], error.strerror))
+        module.fail_json(msg=said(error, module.params["path"]))
     module.exit_json(
         changed=False,
         exists=state.exists,

@@ -149,12 +149,13 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api imp
     alive,
 )
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import SecretiveModule
-from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import Service, ServiceError
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import Service
 from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import ENDPOINTS, PREFIX, SERVICE
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_change import known_flags
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_effective import differences
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import FLAGS
-from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import FlagError, effective
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import effective
+from ansible_collections.mesos.containerizer.plugins.module_utils._problems import look as look_for_problems
 from ansible_collections.mesos.containerizer.plugins.module_utils._shim_configuration import config_path, expected
 
 _INTERVAL = 0.5  # an agent answers /metrics/snapshot twice a second and no more often
@@ -309,12 +310,7 @@ def main():
         },
         supports_check_mode=True,
     )
-    try:
-        result = run(module)
-    except (FlagError, ServiceError) as error:
-        module.fail_json(msg=str(error), problems=[str(error)])
-    except OSError as error:
-        module.fail_json(msg="%s: %s" % (error.filename or "agent_gate", error.strerror or error))
+    result = look_for_problems(module, run, "agent_gate")
     if result["problems"]:
         module.fail_json(msg="; ".join(result["problems"]), **{k: v for k, v in result.items() if k != "changed"})
     module.exit_json(**result)

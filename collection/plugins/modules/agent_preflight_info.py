@@ -73,24 +73,10 @@ path:
   returned: success
   type: str
   sample: /etc/mesos-slave
-changed_flags:
-  description: As of M(mesos.containerizer.agent_flags).
-  returned: success
-  type: list
-  elements: dict
-  sample:
-    - {name: gc_delay, before: 1weeks, after: 2days, effect: restart}
-restart_required:
-  description: As of M(mesos.containerizer.agent_flags).
-  returned: success
-  type: bool
-  sample: true
-foreign_files:
-  description: As of M(mesos.containerizer.agent_flags).
-  returned: success
-  type: list
-  elements: str
-  sample: [isolation.rpmnew]
+# These three are as of agent_flags.
+changed_flags: {description: The flags whose setting would change., returned: success, type: list, elements: dict}
+restart_required: {description: Whether the agent would have to be restarted., returned: success, type: bool}
+foreign_files: {description: What in the directory is no flag., returned: success, type: list, elements: str}
 drained:
   description: Whether a rollout that was stopped has left the host in the master's maintenance schedule.
   returned: success
@@ -138,7 +124,6 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import (
     UNITS,
     Service,
-    ServiceError,
     full_name,
     sealed_launcher,
 )
@@ -147,6 +132,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._flag_change i
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import FlagError, effective
 from ansible_collections.mesos.containerizer.plugins.module_utils._generations import Store
 from ansible_collections.mesos.containerizer.plugins.module_utils._host_python import NoPython, choose
+from ansible_collections.mesos.containerizer.plugins.module_utils._problems import look
 from ansible_collections.mesos.containerizer.plugins.module_utils._system_errors import ROOM
 
 _NAMES = ("/etc/mesos-slave", "/etc/mesos-agent")
@@ -319,13 +305,7 @@ def main():
         },
         supports_check_mode=True,
     )
-    try:
-        result = run(module)
-    except (FlagError, ServiceError) as error:
-        module.fail_json(msg=str(error), problems=[str(error)])
-    except OSError as error:
-        message = "%s: %s" % (error.filename or "agent_preflight_info", error.strerror or error)
-        module.fail_json(msg=message, problems=[message])
+    result = look(module, run, "agent_preflight_info")
     if result["problems"]:
         module.fail_json(msg="; ".join(result["problems"]), problems=result["problems"])
     module.exit_json(**result)

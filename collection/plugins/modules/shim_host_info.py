@@ -58,6 +58,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import PREFIX
+from ansible_collections.mesos.containerizer.plugins.module_utils._system_errors import said
 
 
 def setting(name):
@@ -103,7 +104,7 @@ def main():
     try:
         release = in_use(prefix)
     except OSError as error:
-        module.fail_json(msg="%s: %s" % (error.filename or prefix, error.strerror or error))
+        module.fail_json(msg=said(error, prefix))
     findings, error = doctor(module.run_command, prefix) if release else ([], "")
     module.exit_json(
         changed=False,

@@ -68,6 +68,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service
 from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import PREFIX
 from ansible_collections.mesos.containerizer.plugins.module_utils._file_diff import file_diff
 from ansible_collections.mesos.containerizer.plugins.module_utils._shim_timers import TimerError
+from ansible_collections.mesos.containerizer.plugins.module_utils._system_errors import said
 
 
 def run(module):
@@ -116,7 +117,7 @@ def main():
     except (ServiceError, TimerError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
-        module.fail_json(msg="%s: %s" % (error.filename or shim_timers.UNITS, error.strerror or error))
+        module.fail_json(msg=said(error, shim_timers.UNITS))
     module.exit_json(**result)
 
 
