@@ -4,6 +4,8 @@ Whoever may run fusermount(1) can mount one on a directory of their own, and whe
 root is answered too. Opening with O_PATH asks a file system nothing (open(2)), and the kernel tells of the descriptor
 which mount it is on. So a name is looked at only once that is known, and by that descriptor.
 
+It mounts no automount either (system/walk.py does): for that somebody would have to answer, too.
+
 release.py uses it as well: it and what it imports must need nothing but the built-in modules.
 """
 

@@ -184,7 +184,15 @@ def _walk(
 
 
 def _step(fd: int, name: str) -> int:
-    return posix.open(name, OPEN_STEP, dir_fd=fd)
+    """The entry `name` of the directory `fd`, as the kernel's own walk finds it: an automount is mounted.
+
+    With O_PATH alone it stays as it is, and what would be below it is not there; O_DIRECTORY has the kernel mount it
+    (fs/namei.c, follow_automount).
+    """
+    try:
+        return posix.open(name, OPEN_STEP | posix.O_DIRECTORY, dir_fd=fd)
+    except NotADirectoryError:  # a file or a link
+        return posix.open(name, OPEN_STEP, dir_fd=fd)
 
 
 def _open_step(fd: int, name: str, here: str, what: str, take_step: "Callable[[int, str], int]") -> int:
