@@ -117,3 +117,55 @@ def test_no_end_of_links_ends_a_launch(agent: Agent) -> None:
     _, out, err = end(agent.start(f"ls {agent.work_dir}/volumes/roles/ads | wc -l"))
     assert out.split() == ["64"]
     assert "which is hidden: 64 are shown" in err
+
+
+@pytest.fixture
+def through_a_link(open_tmp: Path, shim: Shim) -> Agent:
+    """An agent whose work_dir is reached through root's link in a covered directory, such as /tmp/mesos."""
+    covered = open_tmp / "covered"
+    covered.mkdir()
+    covered.chmod(0o1777)
+    (open_tmp / "disk").mkdir()
+    (covered / "mesos").symlink_to(open_tmp / "disk")
+    shim.configure()
+    found = Agent(covered / "mesos", shim)
+    os.chown(found.sandbox, NOBODY, NOBODY)
+    found.hold(wire.container_info(wire.volume(str(covered), "private")))
+    return found
+
+
+@pytest.mark.parametrize("hides", [False, True])
+def test_a_work_dir_through_a_covered_link(through_a_link: Agent, hides: bool) -> None:
+    """Agent and task go by its name: in the working directory, and in links to persistent volumes."""
+    agent = through_a_link
+    agent.shim.configure(hide_work_dir=hides)
+    mine, other = volume(agent, "mine"), volume(agent, "other")
+    (mine / "kept").write_text("of before\n")
+    (agent.sandbox / "path").symlink_to(mine)
+    command = f"pwd; cat path/kept; touch {agent.sandbox}/written; ls {mine.parent}"
+    status, out, err = end(agent.start(command, user="nobody"))
+    assert (status, out, err) == (0, f"{agent.sandbox}\nof before\nmine\n", "")
+    assert (agent.sandbox / "written").exists()
+    assert other.exists()
+
+
+def test_a_work_dir_through_a_covered_link_for_an_older_agent(through_a_link: Agent) -> None:
+    agent = through_a_link
+    info = {"type": "MESOS", "volumes": [{"host_path": "p", "container_path": str(agent.root.parent), "mode": "RW"}]}
+    agent.shim.configure(default_container_info=info)
+    status, out, err = end(agent.start_021(f"pwd; touch {agent.sandbox}/written"))
+    assert (status, out) == (0, f"{agent.sandbox}\n"), err
+    assert (agent.sandbox / "written").exists()
+
+
+def test_a_nested_container_of_a_work_dir_through_a_covered_link(through_a_link: Agent) -> None:
+    """Root's directories lie in the user's on the way to it."""
+    agent = through_a_link
+    nested = Agent(agent.root, agent.shim, container="c1/n1")
+    nested.sandbox = agent.sandbox / "containers/n1"
+    nested.sandbox.mkdir(parents=True)
+    os.chown(nested.sandbox, NOBODY, NOBODY)
+    nested.hold(wire.container_info(wire.volume(str(agent.root.parent), "private")))
+    status, out, err = end(nested.start(f"pwd; touch {nested.sandbox}/written", user="nobody"))
+    assert (status, out, err) == (0, f"{nested.sandbox}\n", "")
+    assert (nested.sandbox / "written").exists()

@@ -45,11 +45,18 @@ def _from_arguments(arguments: "list[str]", config_path: str) -> LaunchRequest:
         raise ShimError("--config: a value is missing")
     request.config = configuration.read(config_given or config_path, required=config_given is not None)
     request.sandbox = _last(given, "--sandbox")
+    request.sandbox_names = _sandbox_names()
     request.user = _last(given, "--user")
     _identity(request, given)
     _isolation(request, given)
     _container_info(request, given)
     return request
+
+
+def _sandbox_names() -> "list[str]":
+    """What a Mesos executor calls the directory that it was started in."""
+    values = [posix.environ.get(name, b"") for name in (b"MESOS_SANDBOX", b"MESOS_DIRECTORY")]
+    return [value.decode("utf-8", "surrogateescape") for value in values if value.startswith(b"/")]
 
 
 def _scan(arguments: "list[str]", request: LaunchRequest) -> "tuple[dict[str, list[str]], list[str]]":

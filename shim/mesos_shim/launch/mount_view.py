@@ -149,14 +149,14 @@ def _open(mount: Mount, state: LaunchState, sandbox: int, framework: bool) -> Op
 
 
 def _open_passed(mount: Mount, state: LaunchState) -> int:
-    """A name that is passed through; -1 where it stays hidden after all.
+    """What is passed through, at its name or at another one; -1 where it stays hidden after all.
 
     Programs replace such files at any time (kinit does), so the owner counts and not the inode.
     """
     from ..system import guarded_walk  # imported when the names were found
 
     try:
-        fd = guarded_walk.walk(mount.target)
+        fd = guarded_walk.walk(mount.target if mount.source is None else mount.source.path)
     except OSError as error:
         state.warnings.append(f"{mount.what}: stays hidden: {reason(error)}")
         return -1

@@ -84,7 +84,12 @@ def _find(request: LaunchRequest, user: Identity, private: "list[str]", in_memor
         from . import pass_through
 
         pass_through.find(items, facts, trusted)
-    if (facts.work_dir or _covers(facts, facts.sandbox.path)) and work_dir_of(facts.sandbox.path) is not None:
+    if facts.targets and (facts.sandbox.names or any(name != facts.sandbox.path for name in request.sandbox_names)):
+        from . import sandbox_names
+
+        sandbox_names.find(request, facts, trusted)
+    hides = facts.work_dir or facts.names or _covers(facts, facts.sandbox.path)
+    if hides and work_dir_of(facts.sandbox.path) is not None:
         from . import sandbox_links
 
         sandbox_links.find(request, facts, trusted)

@@ -113,6 +113,7 @@ class Facts:
         "agents_paths",
         "bases",
         "linked",
+        "names",
         "own",
         "passes",
         "private",
@@ -136,6 +137,8 @@ class Facts:
         self.agents_paths: dict[str, Resolved | ShimError] = {}
         # Where links lead that the agent has put into the sandbox.
         self.linked: list[Resolved] = []
+        # Names of these and of the sandbox that lead through a covered link: where it was, and what is to be there.
+        self.names: list[tuple[Resolved, Resolved]] = []
         self.targets: dict[str, Resolved] = {}
         self.volume_sources: dict[str, Resolved] = {}
         self.work_dir: Resolved | None = None

@@ -41,6 +41,7 @@ def arrange(facts: Facts, volumes: "list[Volume]", tmpfs: "list[Tmpfs]", framewo
     passes = [(PASS, f"pass_through {found.path!r}", found, read_only) for found, read_only in facts.passes]
     passes += [(PASS, f"persistent volume {found.path!r}", found, False) for found in facts.linked]
     passes += _agents_passes(facts, covered)
+    mounts += [_name_mount(place, source, facts) for place, source in facts.names]
     for action, what, found, read_only in passes:
         if any(paths.is_below(found.path, target) for target in covered) and found.path not in taken:
             taken.add(found.path)
@@ -51,6 +52,14 @@ def arrange(facts: Facts, volumes: "list[Volume]", tmpfs: "list[Tmpfs]", framewo
     _find_parents(mounts)
     _check_shared_sources(mounts)
     return mounts
+
+
+def _name_mount(place: Resolved, source: Resolved, facts: Facts) -> Mount:
+    """What a task knows by a name that leads through a link, at that name: the link is covered."""
+    action = KEEP if source is facts.sandbox else PASS
+    mount = Mount(action, f"{'sandbox' if action == KEEP else 'persistent volume'} {place.path!r}", place)
+    mount.source = source
+    return mount
 
 
 def _agents_passes(facts: Facts, covered: "list[str]") -> "list[tuple[str, str, Resolved, bool]]":

@@ -40,7 +40,12 @@ def find(request: LaunchRequest, facts: Facts, trusted: "tuple[int, ...]") -> No
             )
             return
         try:
-            facts.linked.append(resolve(target, "a link in the sandbox", trusted, nested=True))
+            found = resolve(target, "a link in the sandbox", trusted, nested=True)
+            facts.linked.append(found)
+            if found.names:
+                from . import sandbox_names
+
+                sandbox_names.add(found.names, found, facts, trusted)
         except Missing:
             continue  # it leads nowhere without us, too
         except (ShimError, OSError) as error:

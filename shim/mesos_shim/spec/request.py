@@ -49,6 +49,7 @@ class LaunchRequest(Frozen):
         "remove",
         "sandbox",
         "sandbox_named",
+        "sandbox_names",
         "sandbox_planned",
         "status_fd",
         "supervise",
@@ -69,6 +70,8 @@ class LaunchRequest(Frozen):
         self.user: str | None = None
         # What an agent adds to the user's own groups: they count in every judgement of what he may write.
         self.groups: list[int] = []
+        # Paths by which the caller's environment knows the sandbox, if they lead there.
+        self.sandbox_names: list[str] = []
         # Who named the two, for a message: an agent gives no options of ours.
         self.sandbox_named = "--sandbox"
         self.user_named = "--user"

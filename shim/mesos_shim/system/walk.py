@@ -49,7 +49,7 @@ class Status:
 class Resolved:
     """A path that was walked: where it leads without links, what is there, and who controls it."""
 
-    __slots__ = ("acl", "controller", "fd", "levels", "path", "status", "users_own")
+    __slots__ = ("acl", "controller", "fd", "levels", "names", "path", "status", "users_own")
 
     def __init__(
         self, path: str, fd: int, status: "posix.stat_result", levels: "list[Status]", controller: "int | None"
@@ -59,6 +59,8 @@ class Resolved:
         self.status = status
         # One Status for each component of `path`.
         self.levels = levels
+        # The other paths that the walk went by: the one that was given, and what the links on it made of it.
+        self.names: tuple[str, ...] = ()
         # The unprivileged uid that could rename or replace a component, or None.
         self.controller = controller
         # The access list, where it can matter: with one, the mode's group bits are its mask.
@@ -121,14 +123,35 @@ def resolve(
     sandbox of a nested container in its parent's (slave/paths.cpp, createSandboxDirectory). `take_step` opens the entry
     of a directory where that is not to be done blindly (system/guarded_walk.py).
     """
+    found = _follow(path, what, trusted, nested, take_step or _step)
+    owner = found.status.st_uid
+    if nested and found.controller not in (None, owner):
+        raise ShimError(f"{what}: {path!r} belongs to uid {owner}, not to uid {found.controller}")
+    return found
+
+
+def levels_by_name(path: str, what: str, trusted: "tuple[int, ...]") -> "list[Status]":
+    """One Status for each component of the absolute `path`, which may lead through links: of where it leads."""
+    parts = paths.split(path)
+    levels = []
+    for depth in range(len(parts)):
+        found = _follow(paths.join(parts[: depth + 1]), what, trusted, nested=True, take_step=_step)
+        posix.close(found.fd)
+        levels.append(Status(found.status, found.path))
+    return levels
+
+
+def _follow(
+    path: str, what: str, trusted: "tuple[int, ...]", nested: bool, take_step: "Callable[[int, str], int]"
+) -> Resolved:
     way = paths.split(path)
+    names: tuple[str, ...] = ()
     for _ in range(MAX_LINKS):
-        result = _walk(way, what, trusted, nested, take_step or _step)
+        result = _walk(way, what, trusted, nested, take_step)
         if isinstance(result, Resolved):
-            owner = result.status.st_uid
-            if nested and result.controller not in (None, owner):
-                raise ShimError(f"{what}: {path!r} belongs to uid {owner}, not to uid {result.controller}")
+            result.names = names
             return result
+        names = (*names, paths.join(way))
         way = result
     raise ShimError(f"{what}: {path!r} leads through more than {MAX_LINKS} symbolic links")
 
