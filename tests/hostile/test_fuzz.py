@@ -180,6 +180,7 @@ configurations = record(
         ),
         "on_unenforceable": mostly("refuse", "usage-only"),
         "packaged_helper": absolute,
+        "trusted_groups": st.lists(st.one_of(mostly("staff", "adm"), st.integers(-1, 70000)), max_size=2),
         "state_dir": absolute,
     }
 )

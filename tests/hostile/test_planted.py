@@ -68,7 +68,7 @@ def test_roots_directory_in_a_users_is_no_source(shim: Shim, sandbox: Path, home
     refused(launch(shim, sandbox, [volume(home / "roots", target)], "true"), "belongs to uid 0, but uid 65534 can put")
 
 
-@pytest.mark.parametrize(("mode", "group"), [(0o777, 0), (0o775, 1234), (0o2775, 50)])
+@pytest.mark.parametrize(("mode", "group"), [(0o777, 0), (0o775, 1234), (0o2775, NOBODY)])
 def test_a_source_where_others_can_rename(
     shim: Shim, sandbox: Path, open_tmp: Path, target: Path, mode: int, group: int
 ) -> None:

@@ -35,6 +35,17 @@ def test_what_is_no_isolator(name: object) -> None:
     assert "process, cgroups, cgroups/all, posix/disk" in wrong
 
 
+@pytest.mark.parametrize("item", ["staff", [""], ["a:b"], ["50"], [-1], [2**32 - 1], [True], [1.5], [["x"]], {}])
+def test_what_are_no_groups(item: object) -> None:
+    (wrong,) = problems(trusted_groups=item)
+    assert wrong.startswith("c: trusted_groups")
+
+
+def test_groups_by_name_and_number() -> None:
+    found, wrong = config.parse({"trusted_groups": ["staff", 50]}, "c")
+    assert (found.trusted_groups, wrong) == (["staff", 50], [])
+
+
 def test_private_directories() -> None:
     found, wrong = config.parse(
         {

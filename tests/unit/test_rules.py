@@ -59,10 +59,10 @@ def test_owner_and_group_of_an_access_list() -> None:
 
 
 def test_strangers_of_an_access_list() -> None:
-    assert acl.Access(acl_for(1234, 7)).strangers_write((0,), 0)
-    assert not acl.Access(acl_for(1234, 5)).strangers_write((0,), 0)
-    assert not acl.Access(acl_for(1234, 7)).strangers_write((0, 1234), 0)
-    assert not acl.Access(b"").strangers_write((0,), 0)
+    assert acl.Access(acl_for(1234, 7)).strangers_write((0,))
+    assert not acl.Access(acl_for(1234, 5)).strangers_write((0,))
+    assert not acl.Access(acl_for(1234, 7)).strangers_write((0, 1234))
+    assert not acl.Access(b"").strangers_write((0,))
     assert struct.calcsize("<HHI") == acl._ENTRY
 
 

@@ -28,7 +28,7 @@ def open_packaged(config: configuration.Config, what: str) -> int:
         )
     trusted = trusted_uids()
     try:
-        found = resolve(path, "packaged_helper", trusted) if sys.platform == "linux" else None
+        found = resolve(path, "packaged_helper", trusted, strict=True) if sys.platform == "linux" else None
         fd = posix.open(path, _READ) if found is None else found.fd
         status = posix.fstat(fd)
         if not S_ISREG(status.st_mode):

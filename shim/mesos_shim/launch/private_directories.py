@@ -78,7 +78,7 @@ def remove(state: LaunchState) -> "str | None":
 def _removed(judged: Resolved, name: str) -> "str | None":
     """Why the directory `name` is not removed from the base, None once it is gone."""
     try:
-        found = resolve(judged.path, WHAT, trusted_uids())
+        found = resolve(judged.path, WHAT, trusted_uids(), strict=True)
     except (ShimError, OSError) as error:
         return reason(error) if isinstance(error, OSError) else str(error)
     try:

@@ -18,7 +18,7 @@ WHAT = "configuration: private_directories: base"
 def base(path: str, trusted: "tuple[int, ...]") -> Resolved:
     """The directory `path`, judged: nobody but `trusted` may put anything into it. Raises ShimError."""
     try:
-        found = resolve(path, WHAT, trusted)
+        found = resolve(path, WHAT, trusted, strict=True)
     except Missing as error:
         raise Missing(f"{error}; make it, root's and mode 0755") from None
     status = found.status

@@ -39,6 +39,7 @@ class Config(Frozen):
         "private_directories",
         "state_dir",
         "tmpfs",
+        "trusted_groups",
         "work_dir",
     )
 
@@ -51,6 +52,7 @@ class Config(Frozen):
         self.work_dir: str | None = None
         self.pass_through: list[PassThrough] = []
         self.tmpfs: list[Tmpfs] = []
+        self.trusted_groups: list[str | int] = []
         self.private_directories: list[PrivateDirectory] = []
         self.default_limits: dict[str, float] = {}
         self.on_unenforceable: str | None = None
@@ -69,6 +71,10 @@ def read(path: str, required: bool) -> Config:
     config, problems = parse(strict_json.parse(data, path), path)
     container_info.refuse(problems)
     config.freeze()
+    if config.trusted_groups:
+        from ..system import groups
+
+        groups.trust(config.trusted_groups)
     return config
 
 
@@ -216,6 +222,7 @@ _READERS = {
     "work_dir": _directory,
     "pass_through": _table,
     "tmpfs": _table,
+    "trusted_groups": _table,
     "private_directories": _table,
     "default_limits": _table,
     "on_unenforceable": _on_unenforceable,

@@ -80,6 +80,19 @@ def pass_through(item: object, place: str) -> "tuple[list[PassThrough], list[str
     return found, problems
 
 
+def trusted_groups(item: object, place: str) -> "tuple[list[str | int], list[str]]":
+    """Groups whose members the operator trusts with what leads to a volume."""
+    if not isinstance(item, list):
+        return [], [f"{place}: not a list of groups"]
+    problems = []
+    for index, entry in enumerate(item):
+        is_number = isinstance(entry, int) and not isinstance(entry, bool) and 0 <= entry < 2**32 - 1
+        is_name = isinstance(entry, str) and entry != "" and not entry.isdigit() and not set(entry) & set(": ,\n\0")
+        if not is_number and not is_name:
+            problems.append(f"{place}[{index}]: {entry!r} is neither a group's name nor its number")
+    return item, problems
+
+
 def tmpfs(item: object, place: str) -> "tuple[list[Tmpfs], list[str]]":
     """Volumes in memory."""
     if not isinstance(item, dict):
@@ -195,6 +208,7 @@ READERS = {
     "framework_volumes": framework_volumes,
     "pass_through": pass_through,
     "tmpfs": tmpfs,
+    "trusted_groups": trusted_groups,
     "private_directories": private_directories,
     "default_limits": default_limits,
 }

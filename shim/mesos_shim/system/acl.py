@@ -6,6 +6,9 @@ meets none does not import this.
 
 from .credentials import Identity
 
+if False:  # for the type checker alone: no launch imports typing
+    from typing import Callable
+
 _USER_OBJ, _USER, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 1, 2, 4, 8, 16, 32
 _WRITE = 2
 _HEADER, _ENTRY = 4, 8
@@ -51,8 +54,10 @@ class Access:
             return any(bits & self.mask & _WRITE for bits in matching)
         return bool(self.other & _WRITE)
 
-    def strangers_write(self, trusted: "tuple[int, ...]", own_group: int) -> bool:
-        """Whether the list lets anyone write by name who is neither trusted nor root's or the caller's group."""
-        named = [bits for number, bits in self.users.items() if number not in trusted]
-        named += [bits for number, bits in self.groups.items() if number not in (0, own_group)]
-        return any(bits & self.mask & _WRITE for bits in named)
+    def strangers_write(
+        self, trusted: "tuple[int, ...]", is_harmless: "Callable[[int], bool]" = lambda gid: gid == 0
+    ) -> bool:
+        """Whether the list lets anyone write by name who is not trusted, nor in a group that `is_harmless`."""
+        if any(bits & self.mask & _WRITE for number, bits in self.users.items() if number not in trusted):
+            return True
+        return any(bits & self.mask & _WRITE and not is_harmless(number) for number, bits in self.groups.items())

@@ -1,9 +1,12 @@
 """Walks a path by descriptors and judges every step: could somebody unprivileged have chosen where it leads?
 
-The rule is systemd's "unsafe transition" (chase.c), sharpened (threats 6):
+The rule for root is systemd's "unsafe transition" (chase.c), sharpened (threats 6):
 - below a directory that an unprivileged user owns, everything must be that user's;
 - nothing may lie in a directory that others can write, unless it is sticky (then only the entry's owner can rename);
 - symbolic links count only where nobody unprivileged could have made them (`/var/run` does, a link in /tmp does not).
+
+Ordinary users may name what they can open, by the kernel's own rules, in directories of a team as well. A link counts
+if it is root's or their own.
 
 Nothing here writes. The descriptor that comes back pins the inode that was judged: whoever opens the path again, in
 another mount namespace, compares (`Resolved.same`), so that what is used is what was judged.
@@ -79,7 +82,7 @@ class Resolved:
         mode = self.status.st_mode
         if mode & 0o002 or (mode & 0o020 and self.status.st_gid != 0):
             return True
-        return self.acl is not None and self.acl.strangers_write((0,), 0)
+        return self.acl is not None and self.acl.strangers_write((0,))
 
     @property
     def kind(self) -> int:
@@ -115,17 +118,19 @@ def resolve(
     trusted: "tuple[int, ...]",
     nested: bool = False,
     take_step: "Callable[[int, str], int] | None" = None,
+    strict: bool = False,
 ) -> Resolved:
     """Walk the absolute `path`. Raises Missing where a component is absent, ShimError where a step is unsafe.
 
     `what` names the path's role in messages ("volume '/opt': host_path '/srv/x'", for example). With `nested`
     directories of root's may lie on the way through one user's, if its end is that user's again: so an agent makes the
     sandbox of a nested container in its parent's (slave/paths.cpp, createSandboxDirectory). `take_step` opens the entry
-    of a directory where that is not to be done blindly (system/guarded_walk.py).
+    of a directory where that is not to be done blindly (system/guarded_walk.py). With `strict` the rule for root holds
+    for ordinary users, too: what others put there would be run, or removed, on their behalf.
     """
-    found = _follow(path, what, trusted, nested, take_step or _step)
+    found = _follow(path, what, trusted, nested, take_step or _step, strict)
     owner = found.status.st_uid
-    if nested and found.controller not in (None, owner):
+    if nested and not _judges_nothing(strict) and found.controller not in (None, owner):
         raise ShimError(f"{what}: {path!r} belongs to uid {owner}, not to uid {found.controller}")
     return found
 
@@ -142,12 +147,17 @@ def levels_by_name(path: str, what: str, trusted: "tuple[int, ...]") -> "list[St
 
 
 def _follow(
-    path: str, what: str, trusted: "tuple[int, ...]", nested: bool, take_step: "Callable[[int, str], int]"
+    path: str,
+    what: str,
+    trusted: "tuple[int, ...]",
+    nested: bool,
+    take_step: "Callable[[int, str], int]",
+    strict: bool = False,
 ) -> Resolved:
     way = paths.split(path)
     names: tuple[str, ...] = ()
     for _ in range(MAX_LINKS):
-        result = _walk(way, what, trusted, nested, take_step)
+        result = _walk(way, what, trusted, nested, take_step, strict)
         if isinstance(result, Resolved):
             result.names = names
             return result
@@ -161,15 +171,31 @@ def would_be(
 ) -> Resolved:
     """What `resolve` would find once somebody has made the directory `name` in `parent`."""
     path = paths.join([*paths.split(parent.path), name])
-    writable = _others_write(parent.fd, parent.status, trusted)
-    controller = _judge(parent.status, writable, status, parent.controller, trusted, path, what, nested=False)
+    writable = not _judges_nothing() and _others_write(parent.fd, parent.status, trusted)
+    controller = _judge(
+        parent.status, writable, status, parent.controller, trusted, path, what, _judges_nothing(), nested=False
+    )
     return Resolved(path, parent.fd, status, [*parent.levels, Status(status, path)], controller)
 
 
+def _judges_nothing(strict: bool = False) -> bool:
+    """Whether the caller is an ordinary user: then what the kernel lets them open is good enough.
+
+    By the real uid: root judges as root also where it looks with the task user's rights.
+    """
+    return not strict and posix.getuid() != 0
+
+
 def _walk(
-    way: "list[str]", what: str, trusted: "tuple[int, ...]", nested: bool, take_step: "Callable[[int, str], int]"
+    way: "list[str]",
+    what: str,
+    trusted: "tuple[int, ...]",
+    nested: bool,
+    take_step: "Callable[[int, str], int]",
+    strict: bool,
 ) -> "Resolved | list[str]":
     """The end of the way; or, where a trusted link is met, the way that it makes, to be walked from the root."""
+    lenient = _judges_nothing(strict)
     levels: list[Status] = []
     controller: int | None = None
     users_own = False
@@ -180,19 +206,18 @@ def _walk(
             here = paths.join(way[: depth + 1])
             child = _open_step(fd, name, here, what, take_step)
             try:
-                writable = controller is None and _others_write(fd, status, trusted)
+                writable = not lenient and controller is None and _others_write(fd, status, trusted)
             finally:
                 parent_status, parent, fd = status, fd, child
                 posix.close(parent)
             status = posix.fstat(fd)
-            controller = _judge(parent_status, writable, status, controller, trusted, here, what, nested)
+            controller = _judge(parent_status, writable, status, controller, trusted, here, what, lenient, nested)
             if status.st_dev != parent_status.st_dev:
                 behind = user_behind(fd, status, trusted, f"{what}: {here!r}")
                 users_own = behind is not None
                 controller = behind if controller is None else controller
             if S_ISLNK(status.st_mode):
-                if controller is not None:
-                    raise ShimError(f"{what}: {here!r} is a symbolic link that uid {controller} could have made")
+                _judge_link(status, controller, trusted, here, what, lenient)
                 return _through_link(fd, way, depth, here, what)
             levels.append(Status(status, here))
         found = Resolved(paths.join(way), fd, status, levels, controller)
@@ -228,16 +253,24 @@ def _open_step(fd: int, name: str, here: str, what: str, take_step: "Callable[[i
 
 
 def _others_write(fd: int, status: "posix.stat_result", trusted: "tuple[int, ...]") -> bool:
-    """Whether anyone but its owner, root and the caller's own group may write the directory `fd`."""
+    """Whether anyone but its owner, root and members of harmless groups may write the directory `fd`."""
     if status.st_mode & 0o002:
         return True
     if not status.st_mode & 0o020:
         return False
-    group = _own_group()
-    if status.st_gid not in (0, group):
+    if not _is_harmless(status.st_gid, trusted):
         return True
     access = _access(fd)
-    return access is not None and access.strangers_write(trusted, group)
+    return access is not None and access.strangers_write(trusted, lambda gid: _is_harmless(gid, trusted))
+
+
+def _is_harmless(gid: int, trusted: "tuple[int, ...]") -> bool:
+    """Whether nobody gains a right by the group: root's, the caller's own, one without members or a trusted one."""
+    if gid in (0, _own_group()):
+        return True
+    from . import groups  # few directories on the way may be written by another group
+
+    return groups.gives_nobody_a_right(gid, trusted)
 
 
 def _judge(
@@ -248,11 +281,14 @@ def _judge(
     trusted: "tuple[int, ...]",
     here: str,
     what: str,
+    lenient: bool,
     nested: bool,
 ) -> "int | None":
     """The uid that controls the entry `here` of the directory `parent`, or None where only trusted ones do."""
     if controller is None and parent.st_uid not in trusted:
         controller = parent.st_uid
+    if lenient:
+        return controller
     if controller is not None:
         if child.st_uid != controller and not (nested and child.st_uid in trusted):
             raise ShimError(
@@ -262,11 +298,32 @@ def _judge(
     if not writable:
         return None
     if not parent.st_mode & S_ISVTX:
+        mode = f"{S_IMODE(parent.st_mode):04o}"
+        if not parent.st_mode & 0o002:
+            raise ShimError(
+                f"{what}: {here!r} lies in a directory that others can write (mode {mode}, group {parent.st_gid}); "
+                "chmod g-w or +t it, or put the group into trusted_groups"
+            )
         raise ShimError(
-            f"{what}: {here!r} lies in a directory that others can write (mode {S_IMODE(parent.st_mode):04o}); "
-            "chmod o-w,g-w or +t it"
+            f"{what}: {here!r} lies in a directory that others can write (mode {mode}); chmod o-w,g-w or +t it"
         )
     return None if child.st_uid in trusted else child.st_uid
+
+
+def _judge_link(
+    link: "posix.stat_result",
+    controller: "int | None",
+    trusted: "tuple[int, ...]",
+    here: str,
+    what: str,
+    lenient: bool,
+) -> None:
+    """Refuse a link that could lead where somebody else likes."""
+    maker = controller
+    if lenient:
+        maker = None if link.st_uid in trusted else link.st_uid
+    if maker is not None:
+        raise ShimError(f"{what}: {here!r} is a symbolic link that uid {maker} could have made")
 
 
 def user_behind(fd: int, status: "posix.stat_result", trusted: "tuple[int, ...]", where: str) -> "int | None":
