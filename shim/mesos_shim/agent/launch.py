@@ -5,7 +5,7 @@ it. Sources: src/slave/containerizer/mesos/launch.cpp of 0.21.2, 0.28.3, 1.0.4, 
 """
 
 from ..containers import record
-from ..launch import order, planning, spawn, supervisor, wait
+from ..launch import execute, order, planning, spawn, supervisor, wait
 from ..launch.state import LaunchState
 from ..system import paths
 from . import common, handshake, launch_info, reading, untouched, view
@@ -129,12 +129,13 @@ def _start(
         _enter_directory(work, state, process)
 
     # What runs first as root, limits and another container's namespaces are the child's alone. Where the program is
-    # depends on the view.
+    # depends on the view; and only a child of fork knows its pid in time to put it into a variable.
     if (
         not work.isolators.steps
         and not process.limits
         and not work.debug
         and not process.searches
+        and not execute.is_for_our_pid(process.variables)
         and spawn.possible(state, signals)
     ):
         return spawn.start(work.request, state, place, signals, enter_all, process.variables, process.command.path)

@@ -17,6 +17,10 @@ MAXRSS_UNIT = 1024 if sys.platform == "linux" else 1
 # The directory of one's own open descriptors.
 _OPEN = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
 _COERCED = (b"C.UTF-8", b"C.utf8", b"UTF-8")  # PEP 538
+# Variables that are for the process of one pid alone (sd_listen_fds(3), sd_watchdog_enabled(3)), and our pid as the
+# caller knows it, which is not the command's where a parent stays.
+_FOR_ONE_PID = (b"LISTEN_PID", b"WATCHDOG_PID")
+_OUR_PID = posix.getpid()
 
 
 def environment() -> "dict[bytes, bytes]":
@@ -29,6 +33,21 @@ def environment() -> "dict[bytes, bytes]":
         else:
             result[b"LC_CTYPE"] = original
     return result
+
+
+def is_for_our_pid(variables: "dict[bytes, bytes]") -> bool:
+    """Whether a variable is for this program's process alone: then it must be for the command's."""
+    return b"%d" % _OUR_PID in [variables.get(name) for name in _FOR_ONE_PID]
+
+
+def give_our_pid(variables: "dict[bytes, bytes]") -> None:
+    """Have such variables be for this process, which becomes the command, as it sees itself."""
+    pid = posix.getpid()
+    for name in _FOR_ONE_PID:
+        if pid != _OUR_PID and variables.get(name) == b"%d" % _OUR_PID:
+            variables[name] = b"%d" % pid
+            # The inode of that process's pidfd, which a newer systemd compares as well where it is given.
+            variables.pop(name + b"FDID", None)
 
 
 def _original(name: bytes) -> "bytes | None":

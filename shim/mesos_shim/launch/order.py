@@ -173,6 +173,7 @@ def finish(
         if variables is None:
             variables = execute.environment()
         _drop(request, state)
+        execute.give_our_pid(variables)
         return execute.command(state.plan.command, variables, path, start)
     except BaseException:
         give_up(state)
