@@ -149,6 +149,42 @@ def test_the_pid_stays(shim: Shim, sandbox: Path) -> None:
     assert out == f"{process.pid}\n"
 
 
+def test_a_script_without_an_interpreters_line_runs_as_env_runs_it(shim: Shim, sandbox: Path) -> None:
+    """By /bin/sh, as execvp(3) has it: named by its path, and found by PATH."""
+    (sandbox / "job").write_text('echo "$0: $1"\n')
+    (sandbox / "job").chmod(0o755)
+    variables = {"PATH": str(sandbox)}
+    for name in ("./job", "job"):
+        words = [name, "a b"]
+        bare = subprocess.run(
+            ["/usr/bin/env", *words], cwd=sandbox, env=variables, capture_output=True, text=True, check=True
+        )
+        for options in ((), ("--volume", "tmp:/tmp", "--supervise")):
+            assert said(shim.run("run", *options, "--", *words, cwd=sandbox, env=variables)) == bare.stdout.rstrip("\n")
+    assert bare.stdout == f"{sandbox}/job: a b\n"
+
+
+def test_an_agents_command_may_be_such_a_script(shim: Shim, open_tmp: Path) -> None:
+    """As with Mesos' own helper, which ends in execvp(3); the helper starts it without a copy of itself."""
+    agent = Agent(open_tmp / "agent", shim)
+    agent.hold(None)
+    script = agent.sandbox / "job"
+    script.write_text('echo "$1"\n')
+    script.chmod(0o755)
+    done = end(agent.start({"shell": False, "value": str(script), "arguments": ["job", "a b"]}))
+    assert done == (0, "a b\n", "")
+
+
+def test_what_no_shell_can_run_either_is_not_executable(shim: Shim, sandbox: Path, open_tmp: Path) -> None:
+    """Where there is no shell the command is what could not be executed."""
+    (sandbox / "job").write_text("echo\n")
+    (sandbox / "job").chmod(0o755)
+    (open_tmp / "empty").mkdir()
+    done = shim.run("run", "--volume", f"{open_tmp}/empty:{Path('/bin').resolve()}", "--", "./job", cwd=sandbox)
+    assert (done.returncode, done.stdout) == (126, "")
+    assert done.stderr == "mesos-shim: command './job': Exec format error\n"
+
+
 # What a launch imports.
 
 _LISTS_MODULES = """

@@ -30,7 +30,7 @@ def covered(request: pytest.FixtureRequest) -> Iterator[Shim]:
 
 @pytest.mark.parametrize(
     ("command", "status"),
-    [(["true"], 0), (["/no/such/program"], 127), (["/etc/hostname"], 126), (["sh", "-c", "kill -9 $$"], 137)],
+    [(["true"], 0), (["/no/such/program"], 127), (["/etc/passwd"], 126), (["sh", "-c", "kill -9 $$"], 137)],
 )
 @pytest.mark.parametrize("isolation", ["filesystem/shared", "filesystem/shared,namespaces/pid,namespaces/ipc"])
 def test_every_end_of_a_launch(covered: Shim, sandbox: Path, command: list[str], status: int, isolation: str) -> None:

@@ -16,6 +16,7 @@ _DEFAULT_PATH = b"/usr/local/bin:/usr/bin:/bin"
 MAXRSS_UNIT = 1024 if sys.platform == "linux" else 1
 # The directory of one's own open descriptors.
 _OPEN = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
+_SHELL = "/bin/sh"
 _COERCED = (b"C.UTF-8", b"C.utf8", b"UTF-8")  # PEP 538
 # Variables that are for the process of one pid alone (sd_listen_fds(3), sd_watchdog_enabled(3)), and our pid as the
 # caller knows it, which is not the command's where a parent stays.
@@ -167,7 +168,7 @@ def command(
     denied: OSError | None = None
     for candidate in _candidates(name, variables):
         try:
-            return start(candidate, arguments, variables)
+            return _start(candidate, arguments, variables, start)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 continue
@@ -177,6 +178,21 @@ def command(
     if denied is not None:
         raise ShimError(f"command {name!r}: {reason(denied)}", EXIT_NOT_EXECUTABLE)
     raise ShimError(f"command {name!r}: not found", EXIT_NOT_FOUND)
+
+
+def _start(
+    program: bytes, arguments: "Sequence[str]", variables: "dict[bytes, bytes]", start: "Callable[..., int]"
+) -> int:
+    """`start` it; a script without `#!` by the shell, as execvp(3) does, and so env, xargs, nohup and Mesos' helper."""
+    try:
+        return start(program, arguments, variables)
+    except OSError as error:
+        if error.errno != errno.ENOEXEC:
+            raise
+        try:
+            return start(_SHELL, [_SHELL, program, *arguments[1:]], variables)
+        except OSError:
+            raise error from None
 
 
 def _candidates(name: str, variables: "dict[bytes, bytes]") -> "list[bytes]":
