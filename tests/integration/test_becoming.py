@@ -17,6 +17,7 @@ import pytest
 from mesos_shim.bundle import pack
 
 from ..conftest import NOBODY, PYTHON, Shim, install, needs_root
+from ..containers import alive, wait_for
 from ..launching import give, info, launch, said, volume
 from ..protocol import wire
 from ..protocol.drive import Agent, end
@@ -140,6 +141,67 @@ def test_another_users_ids(shim: Shim, sandbox: Path) -> None:
     assert lines["Gid"].split() == [str(NOBODY)] * 4
     assert lines["Groups"].split() == [str(group) for group in sorted(os.getgrouplist("nobody", NOBODY))]
     assert [int(lines[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")] == [0, 0, 0, 0]
+
+
+# A caller whose command is to end with it, and who says when it has become another user's.
+_CALLER = """
+import ctypes, os, signal, subprocess, sys, time
+def wants_to_know():
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
+child = subprocess.Popen(sys.argv[1:], preexec_fn=wants_to_know, stdout=subprocess.PIPE)
+sys.stdout.buffer.write(child.stdout.readline())
+sys.stdout.flush()
+sys.stdin.read()
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("user", ["nobody", "root"])
+def test_a_command_ends_with_its_caller_if_that_wants_it(shim: Shim, sandbox: Path, user: str) -> None:
+    """The parent-death signal, which the kernel clears when root becomes another user."""
+    run = [str(shim.program), "run", "--user", user, "--volume", "tmp:/tmp", "--", "/bin/sh", "-c"]
+    words = [PYTHON, "-ISc", _CALLER, *run, "echo $$; exec sleep 60"]
+    with subprocess.Popen(words, cwd=sandbox, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as caller:
+        pid = int(caller.stdout.readline())
+        assert alive(pid)
+        caller.communicate(timeout=60)
+    wait_for(lambda: not alive(pid), "the command's end")
+
+
+# The change of ids of the shim, after whose begin the caller ends: what the kernel then sends nobody gets.
+_RACE = """
+import os, signal, sys, time
+sys.path.insert(0, sys.argv[1])
+from mesos_shim.launch import execute
+from mesos_shim.system import credentials, syscalls
+
+become = credentials.become
+def slow(user):
+    become(user)
+    os.close(writing)                  # the parent ends
+    while os.getppid() == parent:
+        time.sleep(0.001)
+reading, writing = os.pipe()
+if os.fork() == 0:
+    if os.fork() == 0:
+        parent = os.getppid()
+        os.close(reading)
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGTERM)
+        signal.signal(signal.SIGTERM, lambda *_: (print("told", flush=True), os._exit(0)))
+        credentials.become = slow
+        execute.become(credentials.Identity(65534, 65534, [], True))
+        print("not told", flush=True)
+        os._exit(0)
+    os.close(writing)
+    os.read(reading, 1)
+    os._exit(0)
+"""
+
+
+def test_a_caller_that_ends_meanwhile_is_noticed() -> None:
+    shim = Path(pack.__file__).parents[2]
+    done = subprocess.run([PYTHON, "-ISBc", _RACE, str(shim)], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "told\n"
 
 
 def test_the_pid_stays(shim: Shim, sandbox: Path) -> None:

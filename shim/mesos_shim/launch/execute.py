@@ -6,7 +6,7 @@ import posix
 import sys
 
 from ..errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, ShimError, reason
-from ..system import files, syscalls
+from ..system import credentials, files, syscalls
 
 if False:  # for the type checker alone: no launch imports typing
     from typing import Callable, Sequence
@@ -67,6 +67,19 @@ def restore_signals() -> None:
     """Undo what CPython does to signals at its start (Py_InitializeEx: SIGPIPE and SIGXFSZ ignored)."""
     _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
     _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
+
+
+def become(user: credentials.Identity) -> None:
+    """Take the user's ids on, and keep the signal that a caller wants us to get at its end. Raises as the former does.
+
+    The kernel clears it with a change of ids (prctl(2), PR_SET_PDEATHSIG). Who has ended by then has sent none.
+    """
+    parent, number = posix.getppid(), syscalls.death_signal() if sys.platform == "linux" else 0
+    credentials.become(user)
+    if number:
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, number)
+        if posix.getppid() != parent:
+            posix.kill(posix.getpid(), number)
 
 
 def leave_session_keyring() -> None:

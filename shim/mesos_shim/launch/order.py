@@ -7,7 +7,7 @@ import sys
 from ..containers import record
 from ..errors import ShimError, reason, warn
 from ..spec.request import CALLER, FRAMEWORK, LaunchRequest
-from ..system import credentials, proc
+from ..system import proc
 from . import description, execute, planning
 from .planning import make_plan
 from .state import LaunchState
@@ -193,7 +193,7 @@ def _drop(request: LaunchRequest, state: LaunchState) -> None:
         if state.plan.user.switch:
             execute.leave_session_keyring()
             doing = f"becoming uid {state.plan.user.uid}"
-            credentials.become(state.plan.user)
+            execute.become(state.plan.user)
     except OSError as error:
         raise ShimError(f"{doing}: {reason(error)}") from None
 

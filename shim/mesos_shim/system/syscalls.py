@@ -73,6 +73,7 @@ LOCK_NB = 4
 
 # include/uapi/linux/prctl.h
 PR_SET_PDEATHSIG = 1
+PR_GET_PDEATHSIG = 2
 PR_GET_SECUREBITS = 27
 PR_SET_SECUREBITS = 28
 PR_SET_CHILD_SUBREAPER = 36
@@ -275,6 +276,13 @@ def flock(fd: int, operation: int) -> None:
 def prctl(option: int, argument: int = 0) -> int:
     """prctl(2) with one argument; the others must be 0 for the options that we use."""
     return _check(_function("prctl")(option, argument, 0, 0, 0))
+
+
+def death_signal() -> int:
+    """The signal that this process gets when its parent ends (PR_SET_PDEATHSIG); 0 for none."""
+    data = bytearray(8)  # an int, in as much room as `_address` takes
+    _check(_function("prctl")(PR_GET_PDEATHSIG, _address(data), 0, 0, 0))
+    return int.from_bytes(data[:4], sys.byteorder)
 
 
 def _capability_header() -> bytes:
