@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -518,3 +519,20 @@ def test_a_link_may_lead_up_first_and_not_later(shim: Shim, sandbox: Path, open_
     for link in (open_tmp / "inner/middle", open_tmp / "absolute"):
         refused(launch(shim, sandbox, [volume(link, open_tmp / "target")], "true"), "leads through '..' in the middle")
         refused(launch(shim, sandbox, [volume("b", link)], "true"), "leads through '..' in the middle")
+
+
+@pytest.mark.parametrize("options", [(), ("--supervise",), ("--volume", "tmp:/tmp")], ids=["", "supervise", "volume"])
+def test_the_current_directory_need_not_exist(
+    shim: Shim, sandbox: Path, open_tmp: Path, options: tuple[str, ...]
+) -> None:
+    """Somebody has removed it: what is asked for does not need it."""
+    script = f'mkdir {open_tmp}/gone && cd {open_tmp}/gone && rmdir ../gone && exec "$@"'
+    words = ["/bin/sh", "-c", script, "sh", str(shim.program), "run", *options]
+
+    def run(*more: object) -> subprocess.CompletedProcess[str]:
+        command = [*words, *map(str, more), "--", "/bin/pwd"]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert said(run("--sandbox", sandbox)) == str(sandbox)
+    why = "the current directory: No such file or directory; give --sandbox DIR"
+    assert refused(run("--sandbox", "relative")) == refused(run()) == f"mesos-shim: {why}\n"

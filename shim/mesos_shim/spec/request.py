@@ -109,14 +109,17 @@ def check_id(container_id: str, where: str) -> None:
 
 def sandbox_path(request: LaunchRequest) -> str:
     """The sandbox as a normal absolute path: the one given, else the current directory."""
-    try:
-        cwd = posix.getcwd()
-    except OSError as error:
-        raise ShimError(f"the current directory: {reason(error)}; give --sandbox DIR") from None
-    path = cwd if request.sandbox is None else request.sandbox
+    path = _current_directory() if request.sandbox is None else request.sandbox
     fault = paths.fault(path)
     if fault is not None:
         raise ShimError(f"{request.sandbox_named}: {path!r} {fault}")
     if not path.startswith("/"):
-        path = cwd + "/" + path
+        path = _current_directory() + "/" + path
     return paths.normal(path)
+
+
+def _current_directory() -> str:
+    try:
+        return posix.getcwd()
+    except OSError as error:
+        raise ShimError(f"the current directory: {reason(error)}; give --sandbox DIR") from None
