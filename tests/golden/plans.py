@@ -138,19 +138,27 @@ def explained(name: str, host: Host) -> dict[str, Any]:
     words = host.words("explain", "--json")
     done = subprocess.run(words, cwd=host.cwd, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, ""), done
-    text = _MAKER.sub("@MAKER", done.stdout.replace(str(host.root), "/HOST"))
-    plan: dict[str, Any] = json.loads(text, object_hook=_without_ids)
+    text = _MAKER.sub("@MAKER", done.stdout)
+    plan: dict[str, Any] = json.loads(text)
+    for step in plan["steps"]:
+        _drop_inherited(step)
+    text = json.dumps(plan, ensure_ascii=False).replace(str(host.root), "/HOST")
+    plan = json.loads(text, object_hook=_without_ids)
     # Whether a host shows its message queues as files, which are then mounted anew, differs as well.
     plan["steps"] = [step for step in plan["steps"] if step["action"] != "mqueue"]
-    for step in plan["steps"]:
-        _drop_inherited(step, os.statvfs(host.root).f_flag)
     return plan
 
 
-def _drop_inherited(step: dict[str, Any], flags: int) -> None:
-    """A private directory keeps the options of the file system that it covers: here of the host's /var/tmp."""
-    inherited = [name for name, flag in (("nosuid", os.ST_NOSUID), ("nodev", os.ST_NODEV)) if flags & flag]
-    left = [name for name in step.pop("options", []) if name not in inherited]
+_OPTIONS = (("nosuid", os.ST_NOSUID), ("nodev", os.ST_NODEV), ("noexec", os.ST_NOEXEC))
+
+
+def _drop_inherited(step: dict[str, Any]) -> None:
+    """What is made in a sandbox keeps the options of what it covers: here of the host's own /tmp and /var/tmp."""
+    if "options" not in step:
+        return
+    flags = os.statvfs(step["target"]).f_flag
+    inherited = [name for name, flag in _OPTIONS if flags & flag]
+    left = [name for name in step.pop("options") if name not in inherited]
     if left:
         step["options"] = left
 

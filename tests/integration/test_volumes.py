@@ -536,3 +536,23 @@ def test_the_current_directory_need_not_exist(
     assert said(run("--sandbox", sandbox)) == str(sandbox)
     why = "the current directory: No such file or directory; give --sandbox DIR"
     assert refused(run("--sandbox", "relative")) == refused(run()) == f"mesos-shim: {why}\n"
+
+
+@pytest.mark.parametrize("options", ["nosuid,nodev,noexec", "nosuid"])
+def test_a_directory_of_ours_keeps_what_it_covers_hardened(
+    shim: Shim, sandbox: Path, place: Path, options: str
+) -> None:
+    """What is made in the sandbox stands for what it covers; `explain` says so."""
+    run = f"{shim.program} run --volume a:{place} -- findmnt -no OPTIONS {place}"
+    plan = f"{shim.program} explain --json --volume a:{place} -- true"
+    done = said(own_namespace(f"mount -t tmpfs -o {options} none {place} && {run} && {plan}", sandbox))
+    *_, seen, explained = done.splitlines()
+    wanted = set(options.split(","))
+    assert set(seen.split(",")) & {"nosuid", "nodev", "noexec"} == wanted
+    assert [set(step["options"]) for step in json.loads(explained)["steps"] if "options" in step] == [wanted]
+
+
+def test_a_source_of_the_hosts_keeps_its_own_options(shim: Shim, sandbox: Path, open_tmp: Path, place: Path) -> None:
+    """As with any bind mount: programs in /usr run wherever they are mounted."""
+    run = f"{shim.program} run --volume /usr/bin:{place} -- {place}/echo runs"
+    assert said(own_namespace(f"mount -t tmpfs -o noexec none {place} && {run}", sandbox)) == "runs"

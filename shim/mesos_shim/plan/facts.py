@@ -107,13 +107,18 @@ def _find_private(request: LaunchRequest, facts: Facts, trusted: "tuple[int, ...
         if not _is_ours(facts, item.container_path, "configuration: private_directories", trusted):
             continue
         facts.private.append(item)
-        found = facts.targets[item.container_path]
-        facts.restrictions[item.container_path] = posix.fstatvfs(found.fd).f_flag & (NOSUID | NODEV | NOEXEC)
+        _note_restrictions(facts, item.container_path)
         if item.base is not None and item.base not in facts.bases:
             from . import private_bases
 
             facts.bases[item.base] = base = private_bases.base(item.base, trusted)
             _refuse_the_kernels(base, private_bases.WHAT, item.base)
+
+
+def _note_restrictions(facts: Facts, container_path: str) -> None:
+    """How the file system is mounted that a directory of ours will cover: a hardened /tmp stays hardened."""
+    flags = posix.fstatvfs(facts.targets[container_path].fd).f_flag
+    facts.restrictions[container_path] = flags & (NOSUID | NODEV | NOEXEC)
 
 
 def _find_operators(find: "Callable[[], None]", request: LaunchRequest, user: Identity) -> None:
@@ -139,7 +144,9 @@ def _find_volumes(request: LaunchRequest, facts: Facts, trusted: "tuple[int, ...
         place = f"{volume.place}.container_path"
         if _is_ours(facts, volume.container_path, place, trusted):
             facts.volumes.append(volume)
-            if not volume.relative:
+            if volume.relative:
+                _note_restrictions(facts, volume.container_path)
+            else:
                 facts.volume_sources[volume.host_path] = _source(volume, request, trusted, private)
 
 

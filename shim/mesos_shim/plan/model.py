@@ -80,8 +80,9 @@ class Mount:
         self.base: Resolved | None = None
         self.size = ""
         self.noexec = False
-        # Of a private directory: bytes that are counted (0: none), and NOSUID and so on.
+        # Of a private directory: bytes that are counted (0: none).
         self.quota = 0
+        # Of a directory that we make: NOSUID and so on, as what it covers is mounted.
         self.restrictions = 0
         # How well it is kept from everybody but root, in whom alone a set-id program and root itself may trust.
         self.kept = CLOSED
@@ -146,7 +147,7 @@ class Facts:
         # Where private directories outside of the sandbox are made, and what this container's are called there.
         self.bases: dict[str, Resolved] = {}
         self.own = ""
-        # By container path: what the file system that a private directory covers is mounted with.
+        # By container path: what the file system is mounted with that a directory of ours covers.
         self.restrictions: dict[str, int] = {}
         self.passes: list[tuple[Resolved, bool]] = []
         self.warnings: list[str] = []

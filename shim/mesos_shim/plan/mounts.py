@@ -83,6 +83,7 @@ def _volume_mount(volume: Volume, facts: Facts, framework: bool) -> Mount:
         mount.source_parts = paths.split(volume.host_path)
         # A directory that we make looks like what it covers, but a user can have an empty one in the place of /etc.
         mount.kept = OPEN if facts.sandbox.users_own else STICKY
+        mount.restrictions = facts.restrictions.get(volume.container_path, 0)
         if covers.kind != S_IFDIR:
             raise ShimError(
                 f"{volume.place}: {volume.container_path!r} is a file; a relative host_path makes a directory, "
