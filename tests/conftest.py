@@ -32,6 +32,11 @@ for number in (signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.SIG_DFL)
 
 
+# A launch warns of those that lead below a path that it covers, /tmp for example.
+for name in ("TMPDIR", "SSH_AUTH_SOCK", "KRB5CCNAME", "XAUTHORITY"):
+    os.environ.pop(name, None)
+
+
 def _leave_terminal() -> None:
     """Tests are at no terminal, whoever runs them: a launch of another user's would get one of its own there."""
     if os.getsid(0) != os.getpid():

@@ -15,6 +15,9 @@ from .state import LaunchState
 if False:  # for the type checker alone: no launch imports typing
     from typing import Callable
 
+# Variables that lead to something of the user's, often below /tmp.
+_LEADING = (b"TMPDIR", b"SSH_AUTH_SOCK", b"KRB5CCNAME", b"XAUTHORITY")
+
 
 def run(request: LaunchRequest, private: "list[str]") -> None:
     """Launch and become the command."""
@@ -174,6 +177,10 @@ def finish(
             variables = execute.environment()
         _drop(request, state)
         execute.give_our_pid(variables)
+        if state.plan.mounts and not variables.keys().isdisjoint(_LEADING):
+            from . import covered_variables  # from the bundle, which is open still
+
+            covered_variables.check(_LEADING, variables, state.plan)
         return execute.command(state.plan.command, variables, path, start)
     except BaseException:
         give_up(state)

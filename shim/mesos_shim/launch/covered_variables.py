@@ -1,0 +1,51 @@
+"""Variables that name something below a covered path: what they lead to is not in the command's view."""
+
+import posix
+
+from ..errors import warn
+from ..plan.model import BIND, HIDE, TMPFS, Plan
+from ..system import paths
+
+# Tickets in a file or a directory; other kinds are not in the file system (krb5.conf(5), default_ccache_name).
+_PREFIXES = (b"FILE:", b"DIR:")
+
+
+def check(names: "tuple[bytes, ...]", variables: "dict[bytes, bytes]", plan: Plan) -> None:
+    """Warn of those of `names` that lead to nothing because of a mount of ours, and unset a TMPDIR among them.
+
+    Without TMPDIR programs use /tmp; with one that is gone they fail. Called with the rights of the task's user: what
+    they provide may be a link to what they could not look at.
+    """
+    gone = [name for name in names if _is_gone(variables.get(name, b""), plan)]
+    if not gone:
+        return
+    shown = ", ".join(f"{_text(name)}={_text(variables[name])!r}" for name in gone)
+    if b"TMPDIR" in gone:
+        del variables[b"TMPDIR"]
+        shown += " (TMPDIR is unset)"
+    warn([f"{shown}: not there for the command, because a mount covers the path; pass_through can show it"])
+
+
+def _is_gone(value: bytes, plan: Plan) -> bool:
+    """Whether `value` leads to nothing, below what we have covered."""
+    for prefix in _PREFIXES:
+        if value.startswith(prefix):
+            value = value[len(prefix) :]
+    if not value.startswith(b"/"):
+        return False
+    path = paths.normal(_text(value))
+    # Parents come first: the last one is the innermost.
+    around = [mount.action for mount in plan.mounts if path == mount.target or paths.is_below(path, mount.target)]
+    if not around or around[-1] not in (BIND, TMPFS, HIDE):
+        return False
+    try:
+        posix.stat(value)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False  # whatever it is, it is there
+    return False
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape")
