@@ -51,12 +51,23 @@ def fail(name: str, message: str, status: int) -> int:
 
 def unexpected(error: BaseException) -> str:
     """The message for an error that we did not foresee: its type and place, without a traceback."""
+    if isinstance(error, ImportError) and not (error.name or "").startswith("mesos_shim"):
+        return f"Python cannot load a part of itself: {error}; {_loading_remedy()}"
     frame = error.__traceback__
     place = ""
     while frame is not None:
         place = f"{frame.tb_frame.f_code.co_filename.rpartition('/')[2]}:{frame.tb_lineno}"
         frame = frame.tb_next
     return f"internal error, please report it: {type(error).__name__}: {error} ({place})"
+
+
+def _loading_remedy() -> str:
+    """An extension of Python's finds its libraries by the caller's environment, whatever the interpreter ignores."""
+    for name in (b"LD_LIBRARY_PATH", b"LD_PRELOAD"):
+        if posix.environ.get(name):
+            variable = name.decode("ascii")
+            return f"{variable} is set: unset it, and give it to the command alone (-- env {variable}=... COMMAND)"
+    return "stage the release again, with an interpreter that is whole"
 
 
 def warn(warnings: "list[str]") -> None:

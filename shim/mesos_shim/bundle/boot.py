@@ -97,17 +97,27 @@ def start(
         return  # nothing has been made yet: the program goes on without the bundle
     _load(extensions)
     bundle = Bundle(fd, posix.lseek(fd, 0, _SEEK_CUR), waiting, index)
-    for piece in pieces:
-        for name, path, code in piece:
-            module = _module(name, path)
-            module.__dict__["modules"] = sys.modules  # what bundle/pack.py makes of imports looks there
-            exec(code, module.__dict__)  # noqa: S102
+    try:
+        for piece in pieces:
+            for name, path, code in piece:
+                module = _module(name, path)
+                module.__dict__["modules"] = sys.modules  # what bundle/pack.py makes of imports looks there
+                exec(code, module.__dict__)  # noqa: S102
+    except Exception as error:
+        _fail(error, agent)
     execute = sys.modules["mesos_shim.launch.execute"]
     execute.before_closing.append(bundle.take)
     execute.before_leaving.append(_forget_paths)
     sys.meta_path.insert(0, bundle)  # type: ignore[arg-type]
     sys.path.append(lib)
     sys.modules["mesos_shim.main"].main(config, agent)
+
+
+def _fail(error: Exception, agent: bool) -> None:
+    """As main says it of an error; a launch's modules need nothing but `_ctypes`, which the host may have broken."""
+    errors = sys.modules["mesos_shim.errors"]  # the first of the modules: it needs `posix` alone
+    name, status = ("mesos-containerizer", 1) if agent else ("mesos-shim", errors.EXIT_SHIM_FAILED)
+    posix._exit(errors.fail(name, errors.unexpected(error), status))
 
 
 def _load(extensions: "tuple[tuple[str, str], ...]") -> None:
