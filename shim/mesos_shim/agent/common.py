@@ -3,6 +3,7 @@
 import posix
 
 from ..errors import ShimError, reason
+from ..launch import wait
 from ..plan import model
 from ..spec import container_info
 from ..spec.container_info import ContainerInfo, Volume
@@ -209,7 +210,7 @@ def run_as_root(
         if not isinstance(item, Command):
             _do(item, f"{where}[{index}]")
             continue
-        pid = posix.fork()
+        pid = wait.make_process(f"{where}[{index}]")
         if pid == 0:
             _exec(item, directory)
         _, status = posix.waitpid(pid, 0)

@@ -99,13 +99,11 @@ def _with_parent(asked: LaunchRequest, made: model.Plan, shown: "list[dict[str, 
 
 def _attempt(asked: LaunchRequest, state: LaunchState) -> None:
     """Change the plan, or refuse it, as the launch would where the kernel gives no such namespaces."""
-    from ..launch import (
-        namespaces,
-    )
+    from ..launch import namespaces, wait
 
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a caller may ignore its children's ends
     reading, writing = os.pipe()
-    pid = os.fork()
+    pid = wait.make_process("the attempt")
     if pid == 0:
         try:
             namespaces.try_namespaces(state)

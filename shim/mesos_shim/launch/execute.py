@@ -188,6 +188,10 @@ def command(
             denied = error
             if error.errno != errno.EACCES:
                 break
+    if denied is not None and denied.errno == errno.EAGAIN:
+        from . import wait
+
+        raise ShimError(f"no process for {name!r}: {wait.why_no_process(denied)}", EXIT_NOT_EXECUTABLE)
     if denied is not None:
         raise ShimError(f"command {name!r}: {reason(denied)}", EXIT_NOT_EXECUTABLE)
     raise ShimError(f"command {name!r}: not found", EXIT_NOT_FOUND)

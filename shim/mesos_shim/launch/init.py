@@ -23,7 +23,7 @@ def split(relay: int, forwarded: "frozenset[int]" = wait.FORWARDED) -> None:
             f"mounting the container's own /proc: {reason(error)}; where parts of /proc are covered (in another "
             "container), the kernel allows none"
         ) from None
-    pid = posix.fork()
+    pid = wait.make_process("the command")
     if pid == 0:
         posix.close(relay)
         return

@@ -14,7 +14,7 @@ from ..spec.request import LaunchRequest
 from ..system import proc, syscalls
 from . import description, execute, order, planning
 from .state import LaunchState
-from .wait import Child, Signals, exit_code, hold_signals, release_signals, wait
+from .wait import Child, Signals, exit_code, hold_signals, make_process, release_signals, wait
 
 if False:  # for the type checker alone: no launch imports typing
     from typing import Callable, Sequence
@@ -90,7 +90,11 @@ def start(
             cgroups.join(groups)
         become()
 
-    child = fork(join_and_become, name, status, state.relay)
+    try:
+        child = fork(join_and_become, name, status, state.relay)
+    except BaseException:
+        clear(state)
+        raise
     child.relay = relay
     if child.usage_only:
         state.plan = planning.usage_only(state.plan)
@@ -134,7 +138,7 @@ def fork(
     `become` is given the descriptor over which the child can tell what its parent is to know (USAGE_ONLY).
     """
     reading, writing = posix.pipe()  # not inherited by an exec: at its success the pipe closes
-    child = Child(posix.fork(), None)
+    child = Child(make_process("the command"), None)
     if child.pid == 0:
         _child(become, name, status, writing)
     posix.close(writing)

@@ -20,7 +20,7 @@ import select
 import struct
 import termios
 
-from ..errors import ShimError, reason
+from ..errors import ShimError, fail, reason
 from . import execute, wait
 
 if False:  # for the type checker alone: no launch imports typing
@@ -55,7 +55,7 @@ def separate(owner: int) -> None:
         callers.copy_to(slave)
         told, telling = (_above_standard(fd) for fd in posix.pipe())
         signals = wait.hold_signals()
-        monitor = posix.fork()
+        monitor = wait.make_process("a terminal of the command's own")
     except OSError as error:
         raise ShimError(f"a terminal of the command's own: {reason(error)}") from None
     if monitor == 0:
@@ -184,10 +184,10 @@ def _monitor(callers: Callers, slave: int, telling: int) -> None:
         fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
         # What is in the background may set the foreground group only so (tcsetpgrp(3)).
         mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGTTOU})
-        child = posix.fork()
+        child = wait.make_process("the command")
+    except ShimError as error:
+        posix._exit(fail("mesos-shim", str(error), 125))
     except OSError as error:
-        from ..errors import fail
-
         posix._exit(fail("mesos-shim", f"a terminal of the command's own: {reason(error)}", 125))
     if child:
         _watch(Watched(child, slave, telling, callers.wanted))

@@ -5,7 +5,10 @@ signal mask and dispositions that our caller gave us. The parent sleeps in sigwa
 """
 
 import _signal
+import errno
 import posix
+
+from ..errors import ShimError, reason
 
 # Caused by our own faults, or not to be caught: these are not for the command.
 _OURS = ("SIGKILL", "SIGSTOP", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGABRT", "SIGSYS")
@@ -56,6 +59,24 @@ class Signals:
         self.mask = mask
         self.at_childs_end = at_childs_end
         self.forwarded = forwarded
+
+
+def make_process(purpose: str) -> int:
+    """fork(2), for `purpose`. Raises ShimError."""
+    try:
+        return posix.fork()
+    except OSError as error:
+        raise ShimError(f"no process for {purpose}: {why_no_process(error)}") from None
+
+
+def why_no_process(error: OSError) -> str:
+    """Why there is no new process, and what to do about it (fork(2))."""
+    if error.errno != errno.EAGAIN:
+        return reason(error)
+    return (
+        "a limit of processes is reached; end some, or raise it: ulimit -u (this user's), pids.max (the cgroup's), "
+        "sysctl kernel.pid_max (the host's)"
+    )
 
 
 def hold_signals(forwarded: "frozenset[int]" = FORWARDED) -> Signals:

@@ -12,6 +12,7 @@ from typing import Callable, Optional
 
 from ... import isolators
 from ...errors import ShimError
+from ...launch import wait
 from ...launch.namespaces import user_namespace_switch
 from ...spec import isolation
 from ...spec.config import Config
@@ -45,7 +46,7 @@ def _listed(look: "Callable[[], Finding]") -> "Callable[[], list[Finding]]":
 
 def _attempt(call: "Callable[[], None]") -> int:
     """The errno that `call` fails with in a child, 0 if it succeeds."""
-    pid = os.fork()
+    pid = wait.make_process("the attempt")
     if pid == 0:
         code = 255
         try:
