@@ -134,13 +134,69 @@ def test_the_message_names_the_switch(shim: Shim, his: Path) -> None:
 def test_each_switch_has_its_words(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: str, value: str, switch: str
 ) -> None:
-    from mesos_shim.launch import namespaces
+    from mesos_shim.launch import namespace_remedies as remedies
 
     file = tmp_path / "switch"
     file.write_text(value + "\n")
-    rows = tuple((str(file) if row[0] == path else str(tmp_path / "absent"), *row[1:]) for row in namespaces._SWITCHES)
-    monkeypatch.setattr(namespaces, "_SWITCHES", rows)
-    assert switch in namespaces.user_namespace_switch()
+    rows = tuple((str(file) if row[0] == path else str(tmp_path / "absent"), *row[1:]) for row in remedies._SWITCHES)
+    monkeypatch.setattr(remedies, "_SWITCHES", rows)
+    assert switch in remedies.user_namespace_switch()
+
+
+# Root of a user namespace in which one mount namespace is, and no other may be or `maximum` are.
+_AT_A_LIMIT = """
+import ctypes, os, sys
+to_parent, to_child = os.pipe(), os.pipe()
+child = os.fork()
+if child == 0:
+    assert ctypes.CDLL(None).unshare(0x10020000) == 0  # CLONE_NEWUSER, CLONE_NEWNS
+    os.write(to_parent[1], b"x")
+    os.read(to_child[0], 1)
+    with open("/proc/sys/user/max_mnt_namespaces", "w") as file:
+        file.write("{maximum}")
+    os.execv(sys.argv[1], sys.argv[1:])
+os.read(to_parent[0], 1)
+for name in ("uid_map", "gid_map"):
+    with open(f"/proc/{{child}}/{{name}}", "w") as file:
+        file.write("0 0 70000")
+os.write(to_child[1], b"x")
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("maximum", "remedy"),
+    [
+        (0, "sysctl user.max_mnt_namespaces=10000 allows it"),
+        (1, "the limit of namespaces is reached: raise sysctl user.max_mnt_namespaces;"),
+    ],
+)
+def test_a_limit_of_namespaces_is_named(shim: Shim, sandbox: Path, maximum: int, remedy: str) -> None:
+    """unshare(2) says ENOSPC of it, which no seccomp filter would."""
+    program = ["/usr/bin/python3", "-c", _AT_A_LIMIT.format(maximum=maximum), str(shim.program)]
+    for command in ("run", "explain"):
+        words = [*program, command, "--volume", "tmp:/tmp", "--", "/bin/echo", "ran"]
+        done = subprocess.run(words, cwd=sandbox, capture_output=True, text=True, check=False, timeout=60)
+        assert "seccomp" not in refused(done, "an own mount namespace: No space left on device", remedy)
+    done = subprocess.run([*program, "doctor"], cwd=sandbox, capture_output=True, text=True, check=False, timeout=60)
+    assert remedy in done.stdout
+
+
+def test_root_without_its_capability_is_told_so(shim: Shim, sandbox: Path) -> None:
+    bounded = ["setpriv", "--bounding-set=-sys_admin", str(shim.program)]
+    for isolation, what in (("filesystem/shared", "mount"), ("filesystem/shared,namespaces/pid", "pid")):
+        words = [*bounded, "run", "--isolation", isolation, "--volume", "tmp:/tmp", "--", "/bin/echo", "ran"]
+        done = subprocess.run(words, cwd=sandbox, capture_output=True, text=True, check=False, timeout=60)
+        refused(done, f"an own {what} namespace: Operation not permitted; root has no CAP_SYS_ADMIN here")
+    done = subprocess.run([*bounded, "doctor"], cwd=sandbox, capture_output=True, text=True, check=False, timeout=60)
+    assert "root has no CAP_SYS_ADMIN here" in done.stdout
+
+
+def test_root_with_its_capability_is_told_of_filters(shim: Shim, sandbox: Path) -> None:
+    filtered = ["strace", "-f", "-qqq", "-o", "/dev/null", "-e", "trace=unshare", "-e", "inject=unshare:error=EPERM"]
+    words = [*filtered, str(shim.program), "run", "--volume", "tmp:/tmp", "--", "/bin/echo", "ran"]
+    done = subprocess.run(words, cwd=sandbox, capture_output=True, text=True, check=False, timeout=60)
+    refused(done, "a seccomp filter or a security module forbids it")
 
 
 def test_nothing_is_said_of_namespaces_without_volumes(shim: Shim, his: Path) -> None:

@@ -1,5 +1,6 @@
-"""Leaves the host's namespaces for the container's own, and says which switch of the host forbids it."""
+"""Leaves the host's namespaces for the container's own."""
 
+import errno
 import posix
 
 from ..errors import ShimError, reason
@@ -31,9 +32,17 @@ def leave_host(state: LaunchState) -> None:
     except OSError as error:
         if not state.plan.isolates:
             return  # where '/' is no mount point, say; there is nothing to be kept from the host
-        # AppArmor lets the namespace be made and forbids what it is for.
-        remedy = f"; {user_namespace_switch()}" if state.plan.new_user_namespace else ""
-        raise ShimError(f"making '/' a slave of the host's mounts: {reason(error)}{remedy}") from None
+        raise ShimError(f"making '/' a slave of the host's mounts: {reason(error)}{_forbidden(error, state)}") from None
+
+
+def _forbidden(error: OSError, state: LaunchState) -> str:
+    """What to do about a mount that is forbidden where its namespace is not, as AppArmor has it."""
+    if error.errno not in (errno.EPERM, errno.EACCES):
+        return ""
+    from . import namespace_remedies
+
+    flags = syscalls.CLONE_NEWUSER if state.plan.new_user_namespace else syscalls.CLONE_NEWNS
+    return f"; {namespace_remedies.remedy(error.errno, flags)}"
 
 
 def try_namespaces(state: LaunchState) -> None:
@@ -53,9 +62,11 @@ def unshare(flags: int, state: LaunchState) -> None:
     try:
         syscalls.unshare(flags)
     except OSError as error:
-        remedy = f"; {user_namespace_switch()}" if flags & syscalls.CLONE_NEWUSER else ""
+        from . import namespace_remedies
+
         what = "mount" if flags & syscalls.CLONE_NEWNS else "pid"
-        raise Unenforceable(f"an own {what} namespace: {reason(error)}{remedy}") from None
+        remedy = namespace_remedies.remedy(error.errno, flags)
+        raise Unenforceable(f"an own {what} namespace: {reason(error)}; {remedy}") from None
     if flags & syscalls.CLONE_NEWUSER:
         _keep_ids(state.plan.user.uid, state.plan.user.gid)
 
@@ -68,7 +79,9 @@ def _keep_ids(uid: int, gid: int) -> None:
         _write_file("/proc/self/uid_map", f"{uid} {uid} 1")
         _write_file("/proc/self/gid_map", f"{gid} {gid} 1")
     except OSError as error:
-        remedy = user_namespace_switch()
+        from . import namespace_remedies
+
+        remedy = namespace_remedies.user_namespace_switch()
         raise ShimError(f"mapping uid {uid} into an own user namespace: {reason(error)}; {remedy}") from None
 
 
@@ -78,31 +91,3 @@ def _write_file(path: str, text: str) -> None:
         posix.write(fd, text.encode("ascii"))
     finally:
         posix.close(fd)
-
-
-_SWITCHES = (
-    ("/proc/sys/kernel/unprivileged_userns_clone", "0", "sysctl kernel.unprivileged_userns_clone=1 allows it"),
-    ("/proc/sys/user/max_user_namespaces", "0", "sysctl user.max_user_namespaces=10000 allows it"),
-    (
-        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
-        "1",
-        "AppArmor forbids it: sysctl kernel.apparmor_restrict_unprivileged_userns=0 or a profile with 'userns,'",
-    ),
-)
-
-
-def user_namespace_switch() -> str:
-    """Which of the host's switches keeps ordinary users from a user namespace, and how it is turned."""
-    for path, forbids, remedy in _SWITCHES:
-        try:
-            fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-        except OSError:
-            continue
-        try:
-            if posix.read(fd, 32).strip() == forbids.encode():
-                return remedy
-        finally:
-            posix.close(fd)
-    return (
-        "a seccomp filter or a container's policy may forbid it: run as root, or choose --on-unenforceable usage-only"
-    )

@@ -12,8 +12,7 @@ from typing import Callable, Optional
 
 from ... import isolators
 from ...errors import ShimError
-from ...launch import wait
-from ...launch.namespaces import user_namespace_switch
+from ...launch import namespace_remedies, wait
 from ...spec import isolation
 from ...spec.config import Config
 from ...spec.request import LaunchRequest
@@ -124,12 +123,8 @@ def _mount_namespaces(config: Config) -> Finding:
     return Finding("filesystem/shared", BROKEN, f"{text}: launches with volumes are refused", _namespace_remedy(code))
 
 
-def _namespace_remedy(code: int) -> str:
-    if code == errno.ENOSPC:
-        return "raise the limits: sysctl user.max_mnt_namespaces, user.max_pid_namespaces, user.max_user_namespaces"
-    if os.geteuid() != 0:
-        return user_namespace_switch()
-    return "give this container CAP_SYS_ADMIN and a seccomp profile that allows unshare and mount"
+def _namespace_remedy(code: int, kinds: int = syscalls.CLONE_NEWNS) -> str:
+    return namespace_remedies.remedy(code, kinds | (syscalls.CLONE_NEWUSER if os.geteuid() != 0 else 0))
 
 
 def _user_namespaces() -> Finding:
@@ -144,7 +139,7 @@ def _user_namespaces() -> Finding:
         "user namespaces",
         DEGRADED,
         f"ordinary users cannot launch with volumes: {os.strerror(code)}; root and the agent can",
-        user_namespace_switch(),
+        namespace_remedies.remedy(code, syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUSER),
     )
 
 
@@ -177,7 +172,9 @@ def _isolator(name: str, module: ModuleType, config: Config) -> Finding:
 def _attempt_fails(module: ModuleType) -> "Optional[str]":
     """Why what the isolator would do at a launch fails here, None if it does not."""
     code = _attempt(module.attempt) if hasattr(module, "attempt") else 0
-    return f"{os.strerror(code)}: {_namespace_remedy(code)}" if code else None
+    # Each isolator with an attempt makes one of these.
+    kinds = syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC
+    return f"{os.strerror(code)}: {_namespace_remedy(code, kinds)}" if code else None
 
 
 def _limits(config: Config) -> "list[Finding]":
