@@ -556,3 +556,39 @@ def test_a_source_of_the_hosts_keeps_its_own_options(shim: Shim, sandbox: Path, 
     """As with any bind mount: programs in /usr run wherever they are mounted."""
     run = f"{shim.program} run --volume /usr/bin:{place} -- {place}/echo runs"
     assert said(own_namespace(f"mount -t tmpfs -o noexec none {place} && {run}", sandbox)) == "runs"
+
+
+def not_found(done: subprocess.CompletedProcess[str]) -> str:
+    assert (done.returncode, done.stdout) == (127, ""), done
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr.rstrip("\n").removeprefix("mesos-shim: command ")
+
+
+def program(path: Path, interpreter: str) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!{interpreter}\nexit 0\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_command_that_a_volume_covers(shim: Shim, sandbox: Path, open_tmp: Path) -> None:
+    tool = program(open_tmp / "tools/tool", "/bin/sh")
+    covered = [volume("t", tool.parent)]
+    why = f"'{tool}' lies below '{tool.parent}', which is covered by ContainerInfo.volumes[0]"
+    assert not_found(launch(shim, sandbox, covered, tool, "x")) == f"'{tool}': not found; {why}"
+    assert not_found(launch(shim, sandbox, covered, "tool", "x", env={"PATH": f"/bin:{tool.parent}"})).endswith(why)
+    # What is not below it, and what is the host's own there, was not found for another reason.
+    assert not_found(launch(shim, sandbox, covered, "/nowhere", "x")) == "'/nowhere': not found"
+    shim.configure(pass_through=[str(tool)])
+    assert said(launch(shim, sandbox, covered, tool, "x")) == ""
+
+
+def test_a_command_whose_interpreter_is_missing(shim: Shim, sandbox: Path, open_tmp: Path) -> None:
+    interpreter = program(open_tmp / "tools/shell", "/bin/sh")
+    script = program(open_tmp / "script", str(interpreter))
+    assert said(launch(shim, sandbox, [], script, "x")) == ""
+    done = launch(shim, sandbox, [volume("t", interpreter.parent)], script, "x")
+    assert not_found(done) == (
+        f"'{script}': its interpreter '{interpreter}' is not found; '{interpreter}' lies below '{interpreter.parent}', "
+        "which is covered by ContainerInfo.volumes[0]"
+    )

@@ -11,6 +11,8 @@ from ..system import credentials, files, syscalls
 if False:  # for the type checker alone: no launch imports typing
     from typing import Callable, Sequence
 
+    from ..plan.model import Mount
+
 _DEFAULT_PATH = b"/usr/local/bin:/usr/bin:/bin"
 # getrusage(2) counts the largest resident set in kilobytes on Linux, in bytes on macOS.
 MAXRSS_UNIT = 1024 if sys.platform == "linux" else 1
@@ -170,10 +172,12 @@ def command(
     variables: "dict[bytes, bytes]",
     path: "str | None" = None,
     start: "Callable[..., int]" = posix.execve,
+    mounts: "Sequence[Mount]" = (),
 ) -> int:
     """Become the command (`path`, else its first word), which never returns, or have `start` make a process of it.
 
-    `start` is called as execve, and its result, a pid, is returned. Raises ShimError with 126 or 127 as env(1).
+    `start` is called as execve, and its result, a pid, is returned. `mounts` are those of the view, which may be why it
+    is not found. Raises ShimError with 126 or 127 as env(1).
     """
     name = arguments[0] if path is None else path
     if not name or any("\0" in argument for argument in arguments):
@@ -194,7 +198,9 @@ def command(
         raise ShimError(f"no process for {name!r}: {wait.why_no_process(denied)}", EXIT_NOT_EXECUTABLE)
     if denied is not None:
         raise ShimError(f"command {name!r}: {reason(denied)}", EXIT_NOT_EXECUTABLE)
-    raise ShimError(f"command {name!r}: not found", EXIT_NOT_FOUND)
+    from . import not_found
+
+    raise not_found.explain(name, _candidates(name, variables), mounts)
 
 
 def _start(

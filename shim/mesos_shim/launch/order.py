@@ -181,7 +181,7 @@ def finish(
             from . import covered_variables  # from the bundle, which is open still
 
             covered_variables.check(_LEADING, variables, state.plan)
-        return execute.command(state.plan.command, variables, path, start)
+        return execute.command(state.plan.command, variables, path, start, state.plan.mounts)
     except BaseException:
         give_up(state)
         raise
