@@ -139,3 +139,46 @@ def test_no_link_on_the_way_is_followed(tmp_path: Path) -> None:
     (tmp_path / "way").symlink_to("real")
     assert disk_du.used(str(tmp_path / "way/sandbox")) is None
     assert disk_du.used(str(tmp_path / "real/sandbox")) is not None
+
+
+# Two pairs of hard links, of the same inode numbers in both layers; then what is mounted in the overlay.
+OVERLAY = """
+set -e
+cd "$1"
+mkdir lower upper
+for layer in lower upper; do
+  mount -t tmpfs layer $layer
+  mkdir $layer/files
+  head -c 2000000 /dev/zero >$layer/files/$layer
+  ln $layer/files/$layer $layer/files/again-$layer
+done
+mv upper/files/again-upper upper
+mv upper/files/upper upper/other
+rmdir upper/files
+mkdir upper/tree upper/work
+mv upper/other upper/again-upper upper/tree
+mkdir -p merged lower/mounted
+touch lower/bound
+mount -t overlay -o xino=off,lowerdir=lower,upperdir=upper/tree,workdir=upper/work overlay merged
+mount -t tmpfs inner merged/mounted
+head -c 4000000 /dev/zero >merged/mounted/big
+mount --bind merged/mounted/big merged/bound
+shift
+exec "$@"
+"""
+
+
+@needs_root
+@pytest.mark.parametrize("kernel", ["", "syscalls.STATX_MNT_ID = 0"], ids=["5.8", "before 5.8"])
+def test_an_overlay_has_files_of_several_devices(open_tmp: Path, kernel: str) -> None:
+    """Of what is mounted in it nothing counts, be it a directory or a file."""
+    program = USED.replace("print", f"from mesos_shim.system import syscalls\n{kernel}\nprint")
+    if kernel:  # then a file of a layer cannot be told from one that is mounted
+        program = f"import os; os.system('umount {open_tmp}/merged/bound')\n" + program
+    script = ["unshare", "-m", "/bin/sh", "-c", OVERLAY, "sh", str(open_tmp)]
+    command = [*script, PYTHON, "-c", program, str(CHECKOUT / "shim"), str(open_tmp / "merged")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    if "unknown filesystem type" in done.stderr:
+        pytest.skip("this kernel has no overlayfs")
+    assert done.returncode == 0, done.stderr
+    assert 4_000_000 <= int(done.stdout) < 4_200_000

@@ -1,6 +1,7 @@
 """disk/du: how much disk a sandbox, and private directories elsewhere, take.
 
-Counted as du(1) counts: allocated blocks, each inode once, one file system.
+Counted as du(1) counts: allocated blocks, each inode once. No other mount is entered; a mount may have files of several
+devices, as an overlay has whose layers are on different file systems, or btrfs with its subvolumes.
 
 The walk has three descriptors open, however wide or deep the tree is. The way up is `..`, believed only if it leads to
 the directory that we came from; else the way is walked again from the top.
@@ -15,6 +16,7 @@ import stat
 import struct
 import sys
 import time
+from typing import NamedTuple, Optional
 
 from ..errors import ShimError
 from ..system import guarded_walk, paths, syscalls, walk
@@ -95,10 +97,11 @@ class _Walk:
     def __init__(self, top: int) -> None:
         self._top = top
         self._here = os.dup(top)
-        status = os.fstat(top)
-        self._device = status.st_dev
-        self._seen: set[int] = set()
-        self._total = status.st_blocks * 512
+        self._root = _status(top, "")
+        # Before Linux 5.8 only the device tells of a mount, and a file's may be that of an overlay's layer.
+        self._overlay = self._root.mount is None and _is_overlay(top)
+        self._seen: set[tuple[int, int]] = set()
+        self._total = self._root.blocks * 512
         self._levels: list[Level] = []
         self._end = time.monotonic() + MAX_SECONDS
         self._entries = 0
@@ -146,19 +149,28 @@ class _Walk:
 
     def _add(self, fd: int, name: str, pending: "list[str]") -> None:
         try:
-            links, mode, number, blocks, device = _status(fd, name)
+            found = _status(fd, name)
         except OSError as error:
             _gone(error)
             return
-        if device != self._device:
+        if self._is_mounted(found):
             return
-        if stat.S_ISDIR(mode):
+        if stat.S_ISDIR(found.mode):
             pending.append(name)
-        elif links > 1:
+        elif found.links > 1:
+            number = (found.device, found.number)
             if number in self._seen:
                 return
             self._seen.add(number)
-        self._total += blocks * 512
+        self._total += found.blocks * 512
+
+    def _is_mounted(self, found: "_Status") -> bool:
+        """Whether something is mounted on the entry."""
+        if found.mount is not None:
+            return found.mount != self._root.mount
+        if self._overlay and not stat.S_ISDIR(found.mode):
+            return False
+        return found.device != self._root.device
 
     def _stand(self, fd: int) -> None:
         if fd != self._here:
@@ -185,21 +197,39 @@ class _Walk:
             return
 
 
-# In struct statx: nlink, mode, ino, blocks, dev_major, dev_minor (include/uapi/linux/stat.h).
-_STATX = struct.Struct("=16xI8xH2xQ8xQ80xII")
+class _Status(NamedTuple):
+    """What is asked of an entry; `mount` is the id of the mount that it is in, None where the kernel does not tell."""
+
+    links: int
+    mode: int
+    number: int
+    blocks: int
+    device: int
+    mount: Optional[int]
 
 
-def _status(fd: int, name: str) -> "tuple[int, int, int, int, int]":
-    """Number of links, mode, inode, blocks and device of an entry. Raises OSError."""
+# In struct statx: mask, nlink, mode, ino, blocks, dev_major, dev_minor, mnt_id (include/uapi/linux/stat.h).
+_STATX = struct.Struct("=I12xI8xH2xQ8xQ80xIIQ")
+_OVERLAYFS = 0x794C7630  # include/uapi/linux/magic.h
+
+
+def _status(fd: int, name: str) -> _Status:
+    """What the entry `name` of the directory `fd` is, or, without a name, the directory itself. Raises OSError."""
     if sys.platform == "linux":
         try:
-            *found, major, minor = _STATX.unpack_from(syscalls.status_at_hand(fd, name))
-            return (*found, os.makedev(major, minor))
+            data = syscalls.status_at_hand(fd, name)
+            mask, links, mode, number, blocks, major, minor, mount = _STATX.unpack_from(data)
+            told = mount if mask & syscalls.STATX_MNT_ID else None
+            return _Status(links, mode, number, blocks, os.makedev(major, minor), told)
         except OSError as error:
             if error.errno not in syscalls.ABSENT:
                 raise
-    status = os.stat(name, dir_fd=fd, follow_symlinks=False)
-    return status.st_nlink, status.st_mode, status.st_ino, status.st_blocks, status.st_dev
+    status = os.stat(name, dir_fd=fd, follow_symlinks=False) if name else os.fstat(fd)
+    return _Status(status.st_nlink, status.st_mode, status.st_ino, status.st_blocks, status.st_dev, None)
+
+
+def _is_overlay(fd: int) -> bool:
+    return sys.platform == "linux" and syscalls.file_system_type(fd) == _OVERLAYFS
 
 
 def _open_way(path: str, pin: "tuple[str, tuple[int, int] | None]") -> "int | None":

@@ -42,6 +42,7 @@ AT_NO_AUTOMOUNT = 0x800
 AT_SYMLINK_NOFOLLOW = 0x100
 AT_STATX_DONT_SYNC = 0x4000
 STATX_BASIC_STATS = 0x7FF
+STATX_MNT_ID = 0x1000  # Linux 5.8
 
 # include/uapi/linux/mount.h
 OPEN_TREE_CLONE = 0x1
@@ -340,7 +341,8 @@ def file_system_type(fd: int) -> int:
 def status_at_hand(fd: int, name: str) -> bytearray:
     """The struct statx of an entry, a link's own too, of the directory `fd`, as far as the kernel has it already.
 
-    Nothing is asked of a file system that would have to ask somebody (statx(2), Linux 4.11).
+    The empty name is the directory itself. Nothing is asked of a file system that would have to ask somebody (statx(2),
+    Linux 4.11).
     """
     global _statx  # noqa: PLW0603 (looked up once: it is called for each file of a tree)
     if _statx is None:
@@ -348,9 +350,9 @@ def status_at_hand(fd: int, name: str) -> bytearray:
             _statx = _function("statx")
         except OSError:  # glibc before 2.28
             _statx = _absent
-    flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC
+    flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC | AT_EMPTY_PATH
     buffer = bytearray(_STATX_SIZE)
-    _check(_statx(fd, _path(name), flags, STATX_BASIC_STATS, _address(buffer)))
+    _check(_statx(fd, _path(name), flags, STATX_BASIC_STATS | STATX_MNT_ID, _address(buffer)))
     return buffer
 
 
