@@ -25,11 +25,11 @@ def _from_command_line() -> "bytes | None":
     # An agent's pid namespace is not that of the mounted /proc: getppid(2) would say 0.
     try:
         parent = proc.stat("self")[proc.PARENT]
+        words = files.read_file(b"/proc/" + parent + b"/cmdline")
     except (OSError, IndexError):
         return None
-    words = files.read_start(b"/proc/" + parent + b"/cmdline", _MAX_BYTES)
     found = None
-    for word in (words or b"").split(b"\0"):
+    for word in words.split(b"\0"):
         name, equals, value = word.partition(b"=")
         if name == b"--" + _NAME and equals:
             found = value

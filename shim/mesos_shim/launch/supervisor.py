@@ -11,7 +11,7 @@ from .. import errors
 from ..containers import record
 from ..errors import ShimError, fail, reason, unexpected
 from ..spec.request import LaunchRequest
-from ..system import proc, syscalls
+from ..system import files, proc, syscalls
 from . import description, execute, order, planning
 from .state import LaunchState
 from .wait import Child, Signals, exit_code, hold_signals, make_process, release_signals, wait
@@ -290,15 +290,9 @@ def _started(state: LaunchState, place: "record.Place | None") -> "int | None":
 def _children() -> "list[str] | None":
     """Our children's pids; None where the kernel does not list them (CONFIG_PROC_CHILDREN)."""
     try:
-        fd = posix.open(f"/proc/self/task/{proc.host_pid()}/children", posix.O_RDONLY | posix.O_CLOEXEC)
+        return files.read_file(f"/proc/self/task/{proc.host_pid()}/children").decode("ascii", "replace").split()
     except OSError:
         return None
-    try:
-        return posix.read(fd, 1 << 20).decode("ascii", "replace").split()
-    except OSError:
-        return None
-    finally:
-        posix.close(fd)
 
 
 def clear(state: LaunchState) -> "int | None":

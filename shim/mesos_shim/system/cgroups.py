@@ -44,9 +44,9 @@ class Unavailable(ShimError):
     """This host, or where the launch stands on it, has no such group to give."""
 
 
-def read(path: str, limit: int = 1 << 20) -> str:
+def read(path: str) -> str:
     """A file of the kernel's. Raises OSError."""
-    return files.read_file(path, limit).decode("utf-8", "surrogateescape")
+    return files.read_file(path).decode("utf-8", "surrogateescape")
 
 
 def find(controller: str) -> Hierarchy:

@@ -36,11 +36,14 @@ def read_all(fd: int, limit: "int | None" = None) -> bytes:
     return b"".join(chunks)
 
 
-def read_file(path: str, limit: "int | None" = None) -> bytes:
-    """As `read_all`, of a file of the kernel's, whose length nobody knows before. Raises OSError."""
+def read_file(path: "str | bytes") -> bytes:
+    """A file of the kernel's, whole: nobody knows its length before, and one read(2) may give a page of it.
+
+    Raises OSError.
+    """
     fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     try:
-        return read_all(fd, limit)
+        return read_all(fd)
     finally:
         posix.close(fd)
 
