@@ -376,3 +376,24 @@ def test_no_record_goes_where_somebody_made_the_directory_first(
     assert "; ps and usage will not know this container" in done.stderr
     assert os.listdir(state) == []
     assert stat.S_IMODE(state.stat().st_mode) == (0o700 if state.is_symlink() else 0o755)
+
+
+def test_roots_entry_is_no_strangers_in_a_users_own_namespace(shim: Shim, sandbox: Path, covered: Path) -> None:
+    """There root's and a stranger's look alike (threats 6): what is shown is what was judged before."""
+    (covered / "state").mkdir()
+    give(covered / "state", OTHER)
+    give(sandbox, OTHER)
+    name = covered / "roots"
+    name.write_text("roots\n")
+    shim.configure(state_dir=str(covered / "state"), pass_through=[str(name)])
+
+    def step() -> None:
+        name.unlink()
+        name.write_text("a stranger's\n")
+        give(name, 4321)
+
+    as_user = ["setpriv", f"--reuid={OTHER}", f"--regid={OTHER}", "--clear-groups"]
+    program = [*as_user, *words(shim, [volume("tmp", covered)], f"ls -A {covered}")]
+    done = between(program, sandbox, "unshare", 1, step)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "stays hidden: replaced by another's" in done.stderr

@@ -12,8 +12,10 @@ import pytest
 from mesos_shim import errors
 from mesos_shim.agent import protobuf
 from mesos_shim.launch import mount_view, rollback, sources
+from mesos_shim.plan import facts
 from mesos_shim.spec import config
-from mesos_shim.system import acl, legacy_mounts, syscalls, walk
+from mesos_shim.spec.request import CALLER, FRAMEWORK, LaunchRequest
+from mesos_shim.system import acl, files, legacy_mounts, syscalls, unmapped, walk
 from mesos_shim.system.credentials import Identity
 
 from ..conftest import NOBODY, needs_linux, needs_root
@@ -173,3 +175,22 @@ def test_one_line_keeps_the_end() -> None:
 def test_the_kernels_numbers() -> None:
     """The constant written out for systems whose Python lacks it is that of the module that has it."""
     assert syscalls.O_PATH == os.O_PATH
+
+
+@needs_root
+def test_what_stands_for_root_is_not_trusted_for_a_framework(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a user namespace without root a stranger's link looks like root's; a framework may not be led by one."""
+    stranger = 23456
+    monkeypatch.setattr(unmapped, "stands_for_root", lambda uid: uid == stranger)
+    place = tmp_path / "strangers"
+    place.mkdir()
+    (place / "link").symlink_to("/usr")
+    for path in (place, place / "link"):
+        os.chown(path, stranger, stranger, follow_symlinks=False)
+    volume = SimpleNamespace(host_path=str(place / "link"), place="volume '/opt'")
+    request = LaunchRequest()
+    request.origin = CALLER
+    assert facts._source(volume, request, files.trusted_uids(), []).path == "/usr"
+    request.origin = FRAMEWORK
+    with pytest.raises(errors.ShimError, match="symbolic link that uid 23456 could have made"):
+        facts._source(volume, request, files.trusted_uids(), [])

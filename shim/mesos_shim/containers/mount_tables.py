@@ -5,7 +5,7 @@ import os
 import re
 from typing import Optional
 
-from ..system import proc
+from ..system import proc, unmapped
 
 # Private directories in a base are called so (plan/private_bases.py).
 NAME = re.compile(r"[^@/]+@([0-9]{1,10})-([0-9]{1,20})@([0-9a-f]{16})-([0-9]{1,20})", re.ASCII)
@@ -49,7 +49,7 @@ class MountTables:
 
     def _look(self, pid: str, found: "dict[str, str]") -> None:
         try:
-            if os.geteuid() and os.stat(f"/proc/{pid}").st_uid != os.geteuid():
+            if os.stat(f"/proc/{pid}").st_uid != os.geteuid() and unmapped.is_ordinary():
                 return  # nobody else can be in what an ordinary user mounted
             namespace = os.readlink(f"/proc/{pid}/ns/mnt")
             if namespace not in found:

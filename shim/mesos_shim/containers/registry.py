@@ -10,7 +10,7 @@ from typing import Callable
 
 from ..errors import ShimError, reason
 from ..spec import request
-from ..system import files, strict_json
+from ..system import files, strict_json, unmapped
 from . import record
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -289,7 +289,7 @@ def open_directory(state: str, name: str = "containers") -> "int | None":
 def whose(state: str) -> "list[str]":
     """What is to be said of containers that are not looked for: an ordinary user's list is not the host's."""
     roots = record.STATE_OF_ROOT
-    if os.geteuid() == 0 or state != record.state_dir(None) or not os.path.isdir(roots):
+    if not unmapped.is_ordinary() or state != record.state_dir(None) or not os.path.isdir(roots):
         return []
     return [f"only the containers of uid {os.geteuid()} are looked for; root's are in {roots}, for root to see"]
 

@@ -6,7 +6,7 @@ Each answer has its doubt: what may not be looked at (without CAP_SYS_PTRACE, fo
 import os
 from typing import Callable, Iterator, Optional
 
-from ..system import syscalls
+from ..system import syscalls, unmapped
 from ..system.cgroups import MAX_GROUPS
 from ..system.paths import is_number
 from .processes import Process
@@ -33,7 +33,7 @@ def _links(pid: int, kind: str) -> "Iterator[str]":
 def namespace(pid: int, kind: str) -> "int | None":
     """The inode of the process's namespace of that kind, None where it has ended, UNREADABLE where nobody tells us."""
     found = next(filter(None, map(_number, _links(pid, kind))), None)
-    if found == UNREADABLE and os.geteuid() != 0 and not _is_ours(pid):
+    if found == UNREADABLE and not _is_ours(pid) and unmapped.is_ordinary():
         return None  # another user's: none of an ordinary user's container
     return found
 

@@ -161,7 +161,10 @@ def _open_passed(mount: Mount, state: LaunchState) -> int:
         state.warnings.append(f"{mount.what}: stays hidden: {reason(error)}")
         return -1
     status, judged = posix.fstat(fd), mount.covers.status
-    if (status.st_uid, S_IFMT(status.st_mode)) != (judged.st_uid, S_IFMT(judged.st_mode)):
+    # In a new user namespace nobody can tell whether what another put in the place of root's is root's: then it stays.
+    root_is_gone = state.plan.new_user_namespace and judged.st_uid != state.plan.user.uid
+    same = mount.covers.same(fd) if root_is_gone else status.st_uid == judged.st_uid
+    if not same or S_IFMT(status.st_mode) != S_IFMT(judged.st_mode):
         posix.close(fd)
         state.warnings.append(f"{mount.what}: stays hidden: replaced by another's while the launch was being prepared")
         return -1
@@ -221,7 +224,7 @@ def _source(mount: Mount) -> sources.Source:
 def _new_tmpfs(mount: Mount, state: LaunchState, mounts: Mounts) -> int:
     covers = mount.covers.status
     options = {"mode": f"{S_IMODE(covers.st_mode):o}"}
-    if not state.plan.new_user_namespace:
+    if not state.plan.new_user_namespace and _can_give(covers):
         options.update(uid=str(covers.st_uid), gid=str(covers.st_gid))
     options["size"] = mount.size or "1m"
     inodes = _inodes(options["size"])
@@ -234,6 +237,15 @@ def _new_tmpfs(mount: Mount, state: LaunchState, mounts: Mounts) -> int:
         return mounts.tmpfs(options, attributes)
     except OSError as error:
         raise ShimError(f"{mount.what}: a tmpfs of size {options['size']}: {reason(error)}") from None
+
+
+def _can_give(covers: "posix.stat_result") -> bool:
+    """Whether root can give what it makes to the owner of `covers`: not where it is root by its number alone."""
+    if (covers.st_uid, covers.st_gid) == (0, 0):
+        return True
+    from ..system import unmapped
+
+    return not unmapped.root_is_missing()
 
 
 def _inodes(size: str) -> "str | None":

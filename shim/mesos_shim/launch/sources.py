@@ -244,7 +244,7 @@ def _has_aged(fd: int, source: Source) -> bool:
     wanted, status = source.levels[-1], posix.fstat(fd)
     if wanted is None or posix.geteuid() or status.st_uid == wanted.uid != 0:
         return False
-    if (status.st_uid, status.st_gid, status.st_mode) == (wanted.uid, wanted.gid, wanted.mode):
+    if (status.st_uid, status.st_gid, status.st_mode) == (wanted.uid, wanted.gid, wanted.mode) or _root_is_missing():
         return False
     if not is_empty(fd):
         raise ShimError(
@@ -311,7 +311,22 @@ def _dress(fd: int, wanted: "Status | None", state: LaunchState, wanted_fd: int 
     if root:
         _check_looks(fd, mode, lists)
         if wanted is not None and (wanted.uid, wanted.gid) != (0, 0):
-            posix.fchown(fd, wanted.uid, wanted.gid)
+            _give(fd, wanted)
+
+
+def _give(fd: int, wanted: Status) -> None:
+    try:
+        posix.fchown(fd, wanted.uid, wanted.gid)
+    except OSError as error:
+        # Of a root who is one by his number alone it stays, as an ordinary user's own does.
+        if error.errno != errno.EINVAL or not _root_is_missing():
+            raise
+
+
+def _root_is_missing() -> bool:
+    from ..system import unmapped  # most launches never ask
+
+    return unmapped.root_is_missing()
 
 
 def _check_looks(fd: int, mode: int, lists: "dict[str, bytes | None]") -> None:

@@ -200,6 +200,8 @@ def _resolved(directories: "list[str]", trusted: "tuple[int, ...]") -> "list[str
 
 
 def _source(volume: Volume, request: LaunchRequest, trusted: "tuple[int, ...]", private: "list[str]") -> Resolved:
+    if request.origin == FRAMEWORK:
+        trusted = tuple(trusted)  # what stands for a root who is not mapped is not trusted for others (threats 6)
     found = resolve(volume.host_path, f"{volume.place}.host_path", trusted)
     if request.origin == FRAMEWORK:
         policy.check_private(found.path, volume.place, private)

@@ -8,7 +8,7 @@ import posix
 from _stat import S_IFMT
 
 from ..errors import ShimError, reason
-from ..system import guarded_walk, paths
+from ..system import guarded_walk, paths, unmapped
 from ..system.credentials import Identity
 from ..system.walk import Missing, Resolved, resolve
 from .model import PASSABLE, Facts
@@ -95,7 +95,11 @@ def _passable(path: str, facts: Facts, trusted: "tuple[int, ...]", hidden: "list
     try:
         fd = guarded_walk.walk(path)
         try:
-            if not _may_pass(posix.fstat(fd), facts.user):
+            status = posix.fstat(fd)
+            if not _may_pass(status, facts.user):
+                covered = any(paths.is_below(path, target.path) for target in facts.targets.values())
+                if covered and unmapped.stands_for_root(status.st_uid):
+                    hidden.append(f"{path!r}: whether it is root's cannot be told in this user namespace")
                 return None
         finally:
             posix.close(fd)

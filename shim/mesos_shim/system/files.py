@@ -8,9 +8,25 @@ from ..errors import ShimError
 _CHUNK = 65536
 
 
+class Trusted(tuple):  # type: ignore[type-arg]  # tuple[int, ...] is no base class before Python 3.9
+    """The uids of `trusted_uids`; where root is not mapped also the one that its files have (threats 6).
+
+    Whether that is so is looked up when a stranger's uid is asked for, which in most launches never happens.
+    """
+
+    __slots__ = ()
+
+    def __contains__(self, uid: object) -> bool:
+        if tuple.__contains__(self, uid):
+            return True
+        from . import unmapped
+
+        return unmapped.stands_for_root(uid)
+
+
 def trusted_uids() -> "tuple[int, ...]":
     """Who may own what a path leads through: root, and the caller, who needs no trick to reach his own."""
-    return (0, posix.geteuid())
+    return Trusted((0, posix.geteuid()))
 
 
 def is_trusted(status: "posix.stat_result") -> bool:

@@ -290,7 +290,9 @@ def _judge(
     if lenient:
         return controller
     if controller is not None:
-        if child.st_uid != controller and not (nested and child.st_uid in trusted):
+        # Root's directory in /tmp, where root is not mapped, may hold what is the caller's own (threats 6).
+        mixed = nested or controller in trusted
+        if child.st_uid != controller and not (mixed and child.st_uid in trusted):
             raise ShimError(
                 f"{what}: {here!r} belongs to uid {child.st_uid}, but uid {controller} can put anything in its place"
             )
@@ -307,7 +309,8 @@ def _judge(
         raise ShimError(
             f"{what}: {here!r} lies in a directory that others can write (mode {mode}); chmod o-w,g-w or +t it"
         )
-    return None if child.st_uid in trusted else child.st_uid
+    # Each is compared: what stands for a root who is not mapped may be anybody's where anybody can make it (threats 6).
+    return None if any(child.st_uid == uid for uid in trusted) else child.st_uid
 
 
 def _judge_link(

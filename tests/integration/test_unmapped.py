@@ -1,0 +1,188 @@
+"""Launches where root is not mapped: in a user namespace of the caller's own, a container of his or `unshare -U`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from ..conftest import CHECKOUT, Shim, needs_root
+from ..launching import info, refused, said, volume
+
+pytestmark = needs_root
+
+# Not 65534, which is what files of users show who are not mapped.
+USER, OTHER = 12345, 23456
+AS_ROOT, AS_HIMSELF, IN_A_CONTAINER = "as root", "as himself", "in a container"
+
+
+@pytest.fixture
+def his(shim: Shim, open_tmp: Path) -> Path:
+    """A sandbox of the user's, with the installed shim's records in a directory of his."""
+    for name in ("state", "sandbox"):
+        (open_tmp / name).mkdir()
+        os.chown(open_tmp / name, USER, USER)
+    (open_tmp / "roots").mkdir()
+    (open_tmp / "roots/file").write_text("roots\n")
+    shim.configure(state_dir=str(open_tmp / "state"))
+    return open_tmp / "sandbox"
+
+
+@pytest.fixture(params=[AS_ROOT, AS_HIMSELF, IN_A_CONTAINER])
+def inside(request: pytest.FixtureRequest, shim: Shim) -> list[str]:
+    """What a command line begins with that runs where root is not mapped."""
+    return _prefix(request.param, shim)
+
+
+def _prefix(kind: str, shim: Shim) -> list[str]:
+    if kind == AS_ROOT:
+        return ["unshare", "--user", "--map-root-user"]
+    if kind == AS_HIMSELF:
+        return ["unshare", "--user", "--map-current-user"]
+    return [str(shim.program), "run", "--volume", "tmp:/media", "--"]
+
+
+def as_user(words: list[object], cwd: Path) -> subprocess.CompletedProcess[str]:
+    setpriv = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
+    return subprocess.run(
+        [*setpriv, *map(str, words)], cwd=cwd, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_every_command_takes_the_installed_configuration(shim: Shim, his: Path, inside: list[str]) -> None:
+    roots = his.parent / "roots"
+    for words in (["ps"], ["usage"], ["explain", "--volume", f"{roots}:/opt", "--", "true"], ["gc"]):
+        done = as_user([*inside, shim.program, *words], his)
+        assert (done.returncode, done.stderr) == (0, ""), words
+
+
+def test_sources_sandboxes_and_what_goes_with_its_command(shim: Shim, his: Path, inside: list[str]) -> None:
+    roots = his.parent / "roots"
+    run = [*inside, shim.program, "run"]
+    assert said(as_user([*run, "--volume", f"{roots}:/opt", "--", "cat", "/opt/file"], his)) == "roots"
+    assert said(as_user([*run, "--sandbox", his, "--", "pwd"], his)) == str(his)
+    sandbox = said(as_user([*run, "--rm", "--volume", f"{roots}:/opt", "--", "/bin/sh", "-c", "touch x; pwd"], his))
+    assert sandbox.startswith("/var/tmp/mesos-shim-")
+    assert not Path(sandbox).exists()
+
+
+def test_a_volume_in_memory_and_one_in_a_sandbox(shim: Shim, his: Path, inside: list[str]) -> None:
+    """What covers root's cannot be given to root: it stays the caller's."""
+    (his.parent / "memory").mkdir()
+    shim.configure(state_dir=str(his.parent / "state"), tmpfs={str(his.parent / "memory"): "64k"})
+    script = f"stat -fc %T {his.parent}/memory && touch {his.parent}/memory/x /opt/x && ls /opt"
+    words = [*inside, shim.program, "run", "--volume", "opt:/opt", "--", "/bin/sh", "-c", script]
+    done = as_user(words, his)
+    assert (done.returncode, done.stdout.split()) == (0, ["tmpfs", "x"]), done
+    assert (his / "opt").stat().st_uid == USER
+
+
+def test_a_strangers_link_is_no_source(shim: Shim, his: Path, inside: list[str], open_tmp: Path) -> None:
+    """It has the same owner as root's there, so where anybody can make one it is nobody's to follow."""
+    place = open_tmp / "tmp"
+    place.mkdir()
+    place.chmod(0o1777)
+    for owner in (OTHER, 0):
+        link = place / f"link-{owner}"
+        link.symlink_to(open_tmp / "roots")
+        os.chown(link, owner, owner, follow_symlinks=False)
+        done = as_user([*inside, shim.program, "run", "--volume", f"{link}:/opt", "--", "true"], his)
+        refused(done, "is a symbolic link that uid 65534 could have made")
+
+
+def test_a_strangers_directory_leads_nowhere_else(shim: Shim, his: Path, inside: list[str], open_tmp: Path) -> None:
+    """It may be root's own in /tmp, as Mesos' work_dir was, so what is the caller's own in it can be named."""
+    place = open_tmp / "tmp"
+    (place / "strangers/his").mkdir(parents=True)
+    (place / "strangers/link").symlink_to(open_tmp / "roots")
+    place.chmod(0o1777)
+    for path, owner in (("strangers", OTHER), ("strangers/link", OTHER), ("strangers/his", USER)):
+        os.chown(place / path, owner, owner, follow_symlinks=False)
+    run = [*inside, shim.program, "run", "--volume"]
+    assert said(as_user([*run, f"{place}/strangers/his:/opt", "--", "stat", "-c", "%U", "/opt"], his)) != "nobody"
+    done = as_user([*run, f"{place}/strangers/link:/opt", "--", "true"], his)
+    refused(done, "is a symbolic link that uid 65534 could have made")
+
+
+def test_where_others_write_nothing_changes(shim: Shim, his: Path, inside: list[str]) -> None:
+    """Root's group is no more to be told from another's than root is."""
+    with tempfile.TemporaryDirectory(dir="/srv") as place:  # no way through a directory such as /tmp
+        Path(place, "source").mkdir()
+        for mode in (0o777, 0o775):
+            os.chmod(place, mode)
+            words = ["run", "--volume", f"{place}/source:/opt", "--", "true"]
+            refused(as_user([*inside, shim.program, *words], his), "in a directory that others can write")
+        os.chmod(place, 0o755)
+        said(as_user([*inside, shim.program, *words], his))
+
+
+@pytest.mark.parametrize("kind", [AS_ROOT, AS_HIMSELF])
+def test_a_configuration_that_others_can_write_is_refused(shim: Shim, his: Path, kind: str, open_tmp: Path) -> None:
+    config = open_tmp / "config.json"
+    config.write_text("{}")
+    config.chmod(0o666)
+    refused(as_user([*_prefix(kind, shim), shim.program, "ps", "--config", config], his), "lets others write it")
+
+
+@pytest.mark.parametrize("ids", ["0 0 70000", "0 100000 70000", "0 100000 10"])
+def test_where_the_namespace_has_users_of_its_own_the_unmapped_are_strangers(ids: str, open_tmp: Path) -> None:
+    """Its root launches for them, and the overflow uid may be one of them."""
+    assert _stand_in(ids, open_tmp) == "False"
+
+
+@pytest.mark.parametrize("ids", ["0 12345 1", "12345 12345 1", "7 12345 1"])
+def test_where_it_has_none_they_may_be_root(ids: str, open_tmp: Path) -> None:
+    assert _stand_in(ids, open_tmp) == "True"
+
+
+def _stand_in(ids: str, place: Path) -> str:
+    """Whether 65534 stands for root in a user namespace of that map."""
+    script = (
+        "import os, sys; from mesos_shim.system import unmapped; r, w = os.pipe(); ready, done = os.pipe();"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    from mesos_shim.system import syscalls; syscalls.unshare(syscalls.CLONE_NEWUSER); os.write(done, b'x')\n"
+        "    os.read(r, 1); print(unmapped.stands_for_root(65534)); sys.stdout.flush(); os._exit(0)\n"
+        "os.read(ready, 1); open(f'/proc/{child}/uid_map', 'w').write(sys.argv[1]); os.write(w, b'x'); os.wait()"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "shim")}
+    words = [sys.executable, "-c", script, ids]
+    return said(
+        subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    )
+
+
+@pytest.fixture
+def covered(shim: Shim, his: Path, open_tmp: Path) -> Path:
+    """A directory such as /tmp with a directory of root's, which the configuration passes."""
+    place = open_tmp / "covered"
+    (place / "roots").mkdir(parents=True)
+    (place / "roots/socket").write_text("roots\n")
+    place.chmod(0o1777)
+    shim.configure(state_dir=str(open_tmp / "state"), pass_through=[f"{place}/roots"])
+    return place
+
+
+def test_what_is_roots_is_passed_to_an_ordinary_user(shim: Shim, his: Path, covered: Path) -> None:
+    words = [shim.program, "run", "--container-info", info(volume("tmp", covered)), "--"]
+    assert said(as_user([*words, "cat", f"{covered}/roots/socket"], his)) == "roots"
+    explained = as_user([shim.program, "explain", "--json", *words[2:], "true"], his)
+    steps = json.loads(said(explained))["steps"]
+    assert [step["target"] for step in steps if step["action"] == "pass"] == [f"{covered}/roots"]
+
+
+def test_it_stays_hidden_where_nobody_can_tell_whose_it_is(
+    shim: Shim, his: Path, covered: Path, inside: list[str]
+) -> None:
+    os.chown(covered / "roots", OTHER, OTHER)
+    run = [*inside, shim.program, "run"]
+    done = as_user([*run, "--container-info", info(volume("tmp", covered)), "--", "ls", "-A", covered], his)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "stays hidden" in done.stderr
+    assert "cannot be told in this user namespace" in done.stderr
+    said(as_user([*run, "--", "true"], his))  # nothing is hidden, so nothing is said
