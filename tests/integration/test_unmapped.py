@@ -140,21 +140,35 @@ def test_where_it_has_none_they_may_be_root(ids: str, open_tmp: Path) -> None:
     assert _stand_in(ids, open_tmp) == "True"
 
 
+# Runs the rest of its command line as uid 0 of the caller's in a user namespace of the map that comes first.
+_MAPPED = """
+import ctypes, os, sys
+to_parent, to_child = os.pipe(), os.pipe()
+child = os.fork()
+if child == 0:
+    assert ctypes.CDLL(None).unshare(0x10000000) == 0  # CLONE_NEWUSER
+    os.write(to_parent[1], b"x")
+    os.read(to_child[0], 1)
+    os.execv(sys.argv[2], sys.argv[2:])
+os.read(to_parent[0], 1)
+for name in ("uid_map", "gid_map"):
+    with open(f"/proc/{child}/{name}", "w") as file:
+        file.write(sys.argv[1])
+os.write(to_child[1], b"x")
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def mapped(ids: str, words: list[object], cwd: Path) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-c", _MAPPED, ids, *map(str, words)]
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "shim")}
+    return subprocess.run(line, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=60)
+
+
 def _stand_in(ids: str, place: Path) -> str:
     """Whether 65534 stands for root in a user namespace of that map."""
-    script = (
-        "import os, sys; from mesos_shim.system import unmapped; r, w = os.pipe(); ready, done = os.pipe();"
-        "child = os.fork()\n"
-        "if child == 0:\n"
-        "    from mesos_shim.system import syscalls; syscalls.unshare(syscalls.CLONE_NEWUSER); os.write(done, b'x')\n"
-        "    os.read(r, 1); print(unmapped.stands_for_root(65534)); sys.stdout.flush(); os._exit(0)\n"
-        "os.read(ready, 1); open(f'/proc/{child}/uid_map', 'w').write(sys.argv[1]); os.write(w, b'x'); os.wait()"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "shim")}
-    words = [sys.executable, "-c", script, ids]
-    return said(
-        subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True, check=False, timeout=60)
-    )
+    script = "from mesos_shim.system import unmapped; print(unmapped.stands_for_root(65534))"
+    return said(mapped(ids, [sys.executable, "-c", script], place))
 
 
 @pytest.fixture
@@ -186,3 +200,64 @@ def test_it_stays_hidden_where_nobody_can_tell_whose_it_is(
     assert "stays hidden" in done.stderr
     assert "cannot be told in this user namespace" in done.stderr
     said(as_user([*run, "--", "true"], his))  # nothing is hidden, so nothing is said
+
+
+# Root of a user namespace with users of its own: a container of LXC's or of rootless podman's, whose files are mapped.
+CONTAINER = "0 0 70000"
+
+
+@pytest.fixture
+def sandbox(shim: Shim, open_tmp: Path) -> Path:
+    path = open_tmp / "sandbox"
+    path.mkdir()
+    os.chown(path, USER, USER)
+    return path
+
+
+def test_a_second_launch_in_one_sandbox_is_known_to_root_of_a_namespace(shim: Shim, sandbox: Path) -> None:
+    run = [shim.program, "run", "--volume", "tmp:/tmp", "--", "/bin/sh", "-c"]
+    assert said(mapped(CONTAINER, [*run, "touch /tmp/x; stat -c %u:%a /tmp"], sandbox)) == "0:1777"
+    assert said(mapped(CONTAINER, [*run, "ls /tmp"], sandbox)) == "x"
+    assert os.getxattr(sandbox / "tmp", "user.mesos_shim") == b"/tmp"
+
+
+def test_its_mark_crosses_no_border(shim: Shim, sandbox: Path) -> None:
+    """Neither to root of the host, nor from a task's user, who can set it as well."""
+    run = [shim.program, "run", "--volume", "tmp:/tmp", "--", "true"]
+    done = mapped(CONTAINER, [*run[:-1], "touch", "/tmp/x"], sandbox)
+    assert done.returncode == 0
+    refused(shim.run(*run[1:], cwd=sandbox), "there already and not empty")
+    (sandbox / "tmp/x").unlink()
+    (sandbox / "tmp").rmdir()
+    (sandbox / "tmp/x").mkdir(parents=True)
+    (sandbox / "tmp").chmod(0o1777)
+    os.setxattr(sandbox / "tmp", "user.mesos_shim", b"/tmp")
+    os.chown(sandbox / "tmp", USER, USER)
+    refused(mapped(CONTAINER, run, sandbox), "of an earlier launch")
+
+
+def test_a_launch_of_its_that_fails_leaves_nothing(shim: Shim, sandbox: Path) -> None:
+    """What another launch uses stays, what nobody does goes."""
+    (sandbox / "taken").mkdir()
+    run = [shim.program, "run", "--volume", "tmp:/tmp", "--volume", "taken:/opt", "--"]
+    assert mapped(CONTAINER, [*run, "/no/such/program"], sandbox).returncode == 127
+    assert os.listdir(sandbox) == ["taken"]
+    assert os.listxattr(sandbox / "taken") == []
+    assert mapped(CONTAINER, [*run, "true"], sandbox).returncode == 0
+    assert mapped(CONTAINER, [*run, "/no/such/program"], sandbox).returncode == 127
+    assert sorted(os.listdir(sandbox)) == ["taken", "tmp"]
+
+
+@pytest.mark.parametrize(("kind", "state"), [("ext4", "ok"), ("ramfs", "degraded")])
+def test_doctor_tries_a_mark(shim: Shim, sandbox: Path, kind: str, state: str) -> None:
+    """On what the sandboxes are on: here on what the tests' own directory is on, and on one without attributes."""
+    shim.configure(work_dir=str(sandbox))
+    words = [str(shim.program), "doctor", "--json"]
+    if kind == "ramfs":
+        words = ["unshare", "-m", "/bin/sh", "-c", f"mount -t ramfs none {sandbox} && exec {' '.join(words)}"]
+    elif state == "ok":
+        words = [sys.executable, "-c", _MAPPED, CONTAINER, *words]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    (item,) = [item for item in json.loads(done.stdout) if item["check"] == "marks"]
+    assert item["state"] == state, item
+    assert os.listdir(sandbox) == []

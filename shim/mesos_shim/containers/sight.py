@@ -8,7 +8,7 @@ time, which every time namespace shows differently (time_namespaces(7)). Whoever
 import os
 from typing import NamedTuple, Optional
 
-from ..system import mountinfo
+from ..system import mountinfo, unmapped
 from ..system.paths import is_number
 from ..system.proc import boot_id, host_pid, pid_namespace, time_namespace
 from .processes import LINUX
@@ -16,7 +16,6 @@ from .processes import LINUX
 # include/linux/proc_ns.h: the namespaces of the boot. From the first pid namespace every process is seen.
 FIRST_PIDS = 0xEFFFFFFC
 FIRST_TIMES = 0xEFFFFFFA
-_FIRST_USERS = 0xEFFFFFFD
 _CAP_SYS_PTRACE = 1 << 19  # include/uapi/linux/capability.h
 # proc(5), hidepid: to whom it shows all processes, and where the group of `gid` is not asked (fs/proc/base.c).
 _SHOWS_ALL = ("0", "off")
@@ -81,7 +80,7 @@ def _in_group(group: str) -> bool:
 def _traces_all() -> bool:
     """Whether we have CAP_SYS_PTRACE over every process."""
     try:
-        if os.stat("/proc/self/ns/user").st_ino != _FIRST_USERS:
+        if os.stat("/proc/self/ns/user").st_ino != unmapped.FIRST_USERS:
             return False
         with open("/proc/self/status", "rb") as file:
             effective = next(line for line in file if line.startswith(b"CapEff:"))

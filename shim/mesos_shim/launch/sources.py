@@ -19,7 +19,8 @@ if False:  # for the type checker alone: no launch imports typing
 
 # On what we made lies this attribute, which only root can set or read (xattr(7)), with the container path it was made
 # for. A directory that is there already must be empty or carry it. `user.` for those who are not root: there a
-# directory of theirs crosses no border.
+# directory of theirs crosses no border. In a user namespace its root may set no other either: what has an owner and a
+# mode that only this root could have given has its mark from this root, too (threats 8).
 _MARK = "trusted.mesos_shim"
 _MARK_OF_USER = "user.mesos_shim"
 # Stands behind the path as long as only the launch that made the directory uses it: that one may take it back.
@@ -198,16 +199,15 @@ def make_file(fd: int, name: str, what: str, state: LaunchState) -> None:
 def _settle(child: int, made: bool, source: Source, state: LaunchState) -> None:
     """Give the source itself what it copies, unless it is one that we made before."""
     root = posix.geteuid() == 0
-    mark = mark_name()
     target = source.target.encode("utf-8", "surrogateescape")
     aged = False
     if not made:
-        found = _read(child, mark)
+        found = _mark_of(child)
         marked = found in (target, target + _NEW)
         aged = marked and _has_aged(child, source)
         if marked and not aged:
             if found != target:
-                posix.setxattr(child, mark, target)  # the other launch must not take it back from now on
+                set_mark(child, target)  # the other launch must not take it back from now on
             return
         if not root and posix.fstat(child).st_uid == posix.geteuid():
             return
@@ -224,9 +224,9 @@ def _settle(child: int, made: bool, source: Source, state: LaunchState) -> None:
         raise ShimError(f"{source.place} was filled while it was being made")
     try:
         if made:
-            posix.setxattr(child, mark, target + _NEW, posix.XATTR_CREATE)
+            set_mark(child, target + _NEW, posix.XATTR_CREATE)
         else:
-            posix.setxattr(child, mark, target)
+            set_mark(child, target)
     except FileExistsError:
         pass  # another launch has taken it meanwhile
     except OSError as error:
@@ -255,30 +255,48 @@ def _has_aged(fd: int, source: Source) -> bool:
     return True
 
 
-def mark_name() -> str:
-    """The attribute that says what a directory was made for."""
+def _mark_name() -> str:
+    """The attribute that says what a directory was made for, but for root in a user namespace."""
     return _MARK if posix.geteuid() == 0 else _MARK_OF_USER
+
+
+def _is_root_of_a_namespace() -> bool:
+    from ..system import unmapped  # asked where there is no mark to be read or set
+
+    return posix.geteuid() == 0 and unmapped.is_nested()
+
+
+def _mark_of(where: "int | str", follow: bool = True) -> "bytes | None":
+    found = _read(where, _mark_name(), follow)
+    return _read(where, _MARK_OF_USER, follow) if found is None and _is_root_of_a_namespace() else found
+
+
+def set_mark(fd: int, value: bytes, flags: int = 0) -> None:
+    """Say of the directory `fd` what it was made for. Raises OSError."""
+    try:
+        posix.setxattr(fd, _mark_name(), value, flags)
+    except PermissionError:
+        if not _is_root_of_a_namespace():
+            raise
+        posix.setxattr(fd, _MARK_OF_USER, value, flags)
 
 
 def is_anothers(directory: int, name: str) -> bool:
     """Whether another launch uses the directory `name` by now. Raises OSError."""
-    try:
-        path = f"/proc/self/fd/{directory}/{name}"
-        return not posix.getxattr(path, mark_name(), follow_symlinks=False).endswith(_NEW)
-    except OSError as error:
-        if error.errno in (errno.ENODATA, errno.ENOTSUP):
-            return False
-        raise
+    # By no descriptor of its own, for they may be what ran out.
+    mark = _mark_of(f"/proc/self/fd/{directory}/{name}", follow=False)
+    return mark is not None and not mark.endswith(_NEW)
 
 
 def _is_marked(fd: int, target: bytes) -> bool:
-    return _read(fd, mark_name()) in (target, target + _NEW)
+    return _mark_of(fd) in (target, target + _NEW)
 
 
 def _note_looks(fd: int, state: LaunchState) -> None:
     """Note how a directory that was there already looks, before it is changed."""
     status = posix.fstat(fd)
-    attributes = {name: _read(fd, name) for name in (*_ACCESS_LISTS, mark_name())}
+    mark = _MARK_OF_USER if _is_root_of_a_namespace() else _mark_name()
+    attributes = {name: _read(fd, name) for name in (*_ACCESS_LISTS, mark)}
     state.notes.append(("dressed", posix.dup(fd), status.st_uid, status.st_gid, status.st_mode, attributes))
 
 
@@ -364,9 +382,9 @@ def _open_level(level: Status) -> int:
     return fd
 
 
-def _read(where: "int | str", name: str) -> "bytes | None":
+def _read(where: "int | str", name: str, follow: bool = True) -> "bytes | None":
     try:
-        return posix.getxattr(where, name)
+        return posix.getxattr(where, name, follow_symlinks=follow)
     except OSError as error:
         if error.errno in (errno.ENODATA, errno.ENOTSUP, errno.EPERM, errno.ENOSYS):
             return None

@@ -11,6 +11,7 @@ import posix
 if False:  # for the type checker alone: no launch imports typing
     from typing import Any
 
+FIRST_USERS = 0xEFFFFFFD  # the inode of the first user namespace (include/uapi/linux/nsfs.h, fs/proc/generic.c)
 _MAP = "/proc/self/uid_map"
 _MOST = 65536  # of 340 lines (user_namespaces(7))
 _OVERFLOW = 65534
@@ -31,6 +32,14 @@ def root_is_missing() -> bool:
     if ids is None or _is_mapped(_overflow_uid(), ids):
         return False
     return not _is_mapped(0, ids) or sum(count for _, _, count in ids) == 1
+
+
+def is_nested() -> bool:
+    """Whether this is another user namespace than the first, the only one whose root may use `trusted.` attributes."""
+    try:
+        return posix.stat("/proc/self/ns/user").st_ino != FIRST_USERS
+    except OSError:
+        return False
 
 
 def is_ordinary() -> bool:

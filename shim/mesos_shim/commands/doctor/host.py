@@ -11,8 +11,8 @@ from types import ModuleType
 from typing import Callable, Optional
 
 from ... import isolators
-from ...errors import ShimError
-from ...launch import namespace_remedies, wait
+from ...errors import ShimError, reason
+from ...launch import namespace_remedies, sources, wait
 from ...spec import isolation
 from ...spec.config import Config
 from ...spec.request import LaunchRequest
@@ -20,6 +20,7 @@ from ...system import credentials, mountinfo, syscalls
 from .finding import BROKEN, DEGRADED, OK, Finding, checked
 
 _NOBODY = 65534
+_SANDBOXES = "/var/tmp"  # noqa: S108 (where --rm makes them)
 
 
 def examine(config: Config) -> "list[Finding]":
@@ -33,6 +34,7 @@ def examine(config: Config) -> "list[Finding]":
         checks.append(("user namespaces", _user_namespaces))
     checks += [
         ("propagation", _propagation),
+        ("marks", lambda: _marks(config)),
         *((name, partial(_isolator, name, module, config)) for name, module in isolators.at_launch(isolation.NAMES)),
     ]
     findings = [found for name, look in checks for found in checked(name, _listed(look))]
@@ -151,6 +153,28 @@ def _propagation() -> Finding:
     return Finding(
         "propagation", DEGRADED, "'/' is no mount point (a chroot): launches with volumes fail", "use a pivot_root"
     )
+
+
+def _marks(config: Config) -> Finding:
+    """Tried where sandboxes lie, on a file without a name: nothing is left of it."""
+    place = config.work_dir or _SANDBOXES
+    try:
+        fd = os.open(place, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        return Finding("marks", OK, f"not tried: {place}: {reason(error)}")
+    try:
+        sources.set_mark(fd, b"/tried")
+    except OSError as error:
+        return Finding(
+            "marks",
+            DEGRADED,
+            f"what a launch makes in {place} cannot be marked as ours ({reason(error)}): a second launch in a sandbox "
+            "is refused unless that is empty",
+            "put the sandboxes on a file system with extended attributes, or give each launch a sandbox of its own",
+        )
+    finally:
+        os.close(fd)
+    return Finding("marks", OK, f"what a launch makes in {place} is known to the next launch in that sandbox")
 
 
 def _isolator(name: str, module: ModuleType, config: Config) -> Finding:
