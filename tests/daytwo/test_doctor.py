@@ -236,12 +236,19 @@ def test_records_that_cannot_be_kept(shim: Shim) -> None:
 
 
 def test_a_missing_run_directory(shim: Shim, open_tmp: Path) -> None:
-    """A user under cron has none."""
+    """A user under cron has none: then one of his and the boot's is used, unless somebody else has put it there."""
     config = open_tmp / "config.json"
     config.write_text("{}")
-    item = doctor(shim, "--config", config, user=NOBODY, group=NOBODY, extra_groups=[], env={"PATH": "/usr/bin:/bin"})[
-        "records"
-    ]
+    user = {"user": NOBODY, "group": NOBODY, "extra_groups": [], "env": {"PATH": "/usr/bin:/bin"}}
+    item = doctor(shim, "--config", config, **user)["records"]
+    assert item["state"] == "ok"
+    path = Path(item["message"].split(" ")[0])
+    assert path.name.startswith(f"mesos-shim-{NOBODY}-")
+    path.mkdir()
+    try:
+        item = doctor(shim, "--config", config, **user)["records"]
+    finally:
+        path.rmdir()
     assert item["state"] == "degraded"
     assert "XDG_RUNTIME_DIR" in item["remedy"]
 

@@ -17,7 +17,7 @@ import stat
 import sys
 import time
 
-from ..containers import membership, processes, record, registry
+from ..containers import membership, processes, record, registry, user_place
 from ..containers.counters import Counters
 from ..containers.registry import Entry
 from ..containers.sight import Sight, look
@@ -66,11 +66,29 @@ def main(arguments: "list[str]", config_path: str) -> int:
             _temporaries(directory, sweep)
         finally:
             os.close(directory)
+    if record.is_among_strangers(state):
+        _earlier_boots(sweep)
     if processes.LINUX:
         _groups(sweep)
         if not sweep.keep_sandboxes:
             _unrecorded(config, state, sweep)
     return 1 if sweep.failed else 0
+
+
+def _earlier_boots(sweep: Sweep) -> None:
+    """Records of an ordinary user's of earlier boots, which nobody reads any more."""
+    for path in user_place.of_earlier_boots(record.OF_USER_AND_BOOT):
+        sweep.apart(f"records of an earlier boot in {path}", _earlier_boot, path)
+
+
+def _earlier_boot(path: str, sweep: Sweep) -> None:
+    above, _, name = path.rpartition("/")
+    parent = os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        problem = None if sweep.dry else remove_tree.remove(parent, name)
+    finally:
+        os.close(parent)
+    sweep.clear(f"records of an earlier boot in {path}", problem)
 
 
 def _unrecorded(config: Config, state: str, sweep: Sweep) -> None:

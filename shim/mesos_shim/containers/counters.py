@@ -13,6 +13,7 @@ import os
 import time
 
 from ..system import files
+from . import record
 from .processes import Process
 from .registry import Entry
 
@@ -35,7 +36,7 @@ class Counters:
 
     def _open(self, state: str) -> None:
         try:
-            status = os.stat(state)
+            status = os.stat(state, follow_symlinks=not record.is_among_strangers(state))
             if status.st_uid != os.geteuid():
                 return  # another's records: they are read, and nothing is written beside them
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK

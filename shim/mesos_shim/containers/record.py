@@ -1,6 +1,6 @@
 """The record of a running container: who, since when, in which namespaces, what is enforced.
 
-One small JSON file in the state directory, /run/mesos-shim for root and the user's run directory for others. Writing
+One small JSON file in the state directory: /run/mesos-shim for root, for others as user_place.py says. Writing
 it is best effort (plan.BEST_EFFORT): a full or missing /run must not stop a launch, but it is said.
 """
 
@@ -15,19 +15,46 @@ from ..system.proc import start_time
 
 VERSION = 1
 STATE_OF_ROOT = "/run/mesos-shim" if sys.platform == "linux" else "/var/run/mesos-shim"
+# Sticky, on every host, and not what containers usually get a private one of, as /tmp is.
+OF_USER_AND_BOOT = "/var/tmp/mesos-shim-"  # noqa: S108
 _DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 
 
 def state_dir(configured: "str | None") -> str:
-    """Where records lie: the configured directory, else root's or the user's run directory."""
+    """Where records lie: the configured directory, else root's or the user's."""
     if configured is not None:
         return configured
-    uid = posix.geteuid()
-    if uid == 0:
+    if posix.geteuid() == 0 and _is_root():
         return STATE_OF_ROOT
-    given = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
-    base = given if given.startswith("/") else f"/run/user/{uid}"
-    return base + "/mesos-shim"
+    from . import user_place  # not on a host whose agent is root's
+
+    return user_place.state_dir(OF_USER_AND_BOOT)
+
+
+def _is_root() -> bool:
+    """Whether uid 0 is the system's root, who can write /run, and not an ordinary user's in a namespace of his own."""
+    if sys.platform != "linux" or posix.access("/run", posix.W_OK):
+        return True
+    from ..system import unmapped
+
+    return not unmapped.is_ordinary()
+
+
+def is_among_strangers(state: str) -> bool:
+    """Whether anybody can put a link in the place of the state directory while it is not there (user_place.py)."""
+    return state.startswith(OF_USER_AND_BOOT) and "/" not in state[len(OF_USER_AND_BOOT) :]
+
+
+def open_below(state: str, name: str, flags: int = _DIRECTORY) -> int:
+    """The directory `name` of the state directory. Raises OSError."""
+    if not is_among_strangers(state):
+        return posix.open(f"{state}/{name}", flags)
+    above = posix.open(state, _DIRECTORY)
+    _check_owner(above, state)
+    try:
+        return posix.open(name, _DIRECTORY, dir_fd=above)
+    finally:
+        posix.close(above)
 
 
 class Place:
@@ -49,7 +76,7 @@ def open_place(state: str) -> Place:
     for depth in range(len(parts), len(parts) - 3, -1):
         path = paths.join(parts[:depth])
         try:
-            fd = posix.open(path, _DIRECTORY)
+            fd = open_below(state, parts[-1]) if depth == len(parts) else posix.open(path, _DIRECTORY)
         except FileNotFoundError:
             continue
         if depth > len(parts) - 2:  # ours: nobody else may put records there

@@ -267,7 +267,7 @@ def open_directory(state: str, name: str = "containers") -> "int | None":
     """
     path = f"{state}/{name}"
     try:
-        fd = os.open(path, _DIRECTORY)
+        fd = record.open_below(state, name, _DIRECTORY)
     except FileNotFoundError:
         return None
     except PermissionError as error:

@@ -47,6 +47,14 @@ def is_ordinary() -> bool:
     return posix.geteuid() != 0 or root_is_missing()
 
 
+def outside(uid: int) -> int:
+    """What `uid` is called in the namespace around this one."""
+    for first, there, count in _ids() or []:
+        if first <= uid < first + count:
+            return int(there + uid - first)
+    return uid
+
+
 def _is_mapped(uid: int, ids: "list[Any]") -> bool:
     return any(first <= uid < first + count for first, _, count in ids)
 

@@ -170,7 +170,7 @@ def _state_remedy(config: Config, path: str) -> str:
         return f"install -d -m 0700 -o root {path}"
     if config.state_dir is not None:
         return "leave state_dir out of the configuration: each user's records then lie in his own run directory"
-    return f"loginctl enable-linger, or set XDG_RUNTIME_DIR to a directory of your own (now {path})"
+    return f"set XDG_RUNTIME_DIR to a directory of your own, or have what lies in the place of {path} removed"
 
 
 def _ended(config: Config) -> "list[Finding]":

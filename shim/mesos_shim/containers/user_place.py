@@ -1,0 +1,47 @@
+"""Where the records of an ordinary user lie who has configured nothing.
+
+In the run directory of his login; without a login (cron, after a logout) in a directory that is his and this boot's.
+Once that is there it is used until the next boot: who logs in later shall see what ran before.
+"""
+
+import posix
+from _stat import S_ISDIR
+
+from ..system import proc, unmapped
+
+
+def state_dir(stem: str) -> str:
+    """The directory of the caller's records; `stem` is how the path of one of the user and the boot begins."""
+    uid = unmapped.outside(posix.geteuid())
+    run = f"/run/user/{uid}"
+    given = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
+    if given.startswith("/") and given != run and _is_ours(given):
+        return given + "/mesos-shim"
+    boot = proc.boot_id()
+    if boot is None or (_is_ours(run) and not _is_ours(_own(stem, uid, boot))):
+        return run + "/mesos-shim"
+    return _own(stem, uid, boot)
+
+
+def _own(stem: str, uid: int, boot: str) -> str:
+    return f"{stem}{uid}-{boot.replace('-', '')[:16]}"
+
+
+def _is_ours(path: str) -> bool:
+    """Whether the caller has a directory there, and no link."""
+    try:
+        status = posix.lstat(path)
+    except OSError:
+        return False
+    return S_ISDIR(status.st_mode) and status.st_uid == posix.geteuid()
+
+
+def of_earlier_boots(stem: str) -> "list[str]":
+    """The caller's directories of boots before this one, whose containers have all ended."""
+    boot = proc.boot_id()
+    if boot is None:
+        return []
+    uid = unmapped.outside(posix.geteuid())
+    place, _, start = stem.rpartition("/")
+    paths = [f"{place}/{name}" for name in sorted(posix.listdir(place)) if name.startswith(f"{start}{uid}-")]
+    return [path for path in paths if path != _own(stem, uid, boot) and _is_ours(path)]
