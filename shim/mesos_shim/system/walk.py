@@ -288,7 +288,10 @@ def _judge(
     if controller is None and parent.st_uid not in trusted:
         controller = parent.st_uid
     if lenient:
-        return controller
+        # Only a link is judged, by who could have made it: where anybody can make an entry, what stands for a root who
+        # is not mapped may be anybody's, with all that is below it (threats 6).
+        anybodys = parent.st_mode & 0o022 and not _is_exactly(child.st_uid, trusted)
+        return child.st_uid if controller is None and anybodys else controller
     if controller is not None:
         # Root's directory in /tmp, where root is not mapped, may hold what is the caller's own (threats 6).
         mixed = nested or controller in trusted
@@ -310,7 +313,12 @@ def _judge(
             f"{what}: {here!r} lies in a directory that others can write (mode {mode}); chmod o-w,g-w or +t it"
         )
     # Each is compared: what stands for a root who is not mapped may be anybody's where anybody can make it (threats 6).
-    return None if any(child.st_uid == uid for uid in trusted) else child.st_uid
+    return None if _is_exactly(child.st_uid, trusted) else child.st_uid
+
+
+def _is_exactly(uid: int, trusted: "tuple[int, ...]") -> bool:
+    """Whether the uid is one of these, not only what stands for root where root is not mapped."""
+    return any(uid == item for item in trusted)
 
 
 def _judge_link(
@@ -324,7 +332,8 @@ def _judge_link(
     """Refuse a link that could lead where somebody else likes."""
     maker = controller
     if lenient:
-        maker = None if link.st_uid in trusted else link.st_uid
+        sure = _is_exactly(link.st_uid, trusted) or (controller is None and link.st_uid in trusted)
+        maker = None if sure else link.st_uid
     if maker is not None:
         raise ShimError(f"{what}: {here!r} is a symbolic link that uid {maker} could have made")
 
