@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posix
 import struct
 from pathlib import Path
 from types import SimpleNamespace
@@ -194,3 +195,22 @@ def test_what_stands_for_root_is_not_trusted_for_a_framework(tmp_path: Path, mon
     request.origin = FRAMEWORK
     with pytest.raises(errors.ShimError, match="symbolic link that uid 23456 could have made"):
         facts._source(volume, request, files.trusted_uids(), [])
+
+
+@needs_root
+def test_another_launch_may_dress_the_same_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first step shows for a moment between our last one and our look; a file system that lies is still told."""
+    real = posix.fchmod
+    times = iter([True])
+
+    def fchmod(fd: int, mode: int) -> None:
+        real(fd, 0o700 if mode != 0o700 and next(times, False) else mode)
+
+    monkeypatch.setattr(posix, "fchmod", fchmod)
+    fd = os.open(tmp_path, os.O_RDONLY)
+    sources._dress(fd, None, SimpleNamespace(warnings=[]))
+    assert tmp_path.stat().st_mode & 0o7777 == 0o755
+    monkeypatch.setattr(posix, "fchmod", lambda fd, mode: real(fd, 0o700))
+    with pytest.raises(errors.ShimError, match="does not keep what a directory was given"):
+        sources._dress(fd, None, SimpleNamespace(warnings=[]))
+    os.close(fd)

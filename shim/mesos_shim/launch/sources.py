@@ -29,6 +29,8 @@ _NEW = b"\0new"
 _ACCESS_LISTS = ("system.posix_acl_access", "system.posix_acl_default")
 _LABEL = "security.selinux"
 
+# Launches beside each other in one sandbox are over with it in less.
+_TRIES = 10
 _OPEN_DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC | posix.O_NONBLOCK
 
 
@@ -322,14 +324,18 @@ def _dress(fd: int, wanted: "Status | None", state: LaunchState, wanted_fd: int 
         finally:
             if opened >= 0:
                 posix.close(opened)
-    for name, value in lists.items():
-        _write(fd, name, value)
+    _apply(fd, mode, lists)
     _copy_label(fd, label, root, state)
-    posix.fchmod(fd, mode)
     if root:
-        _check_looks(fd, mode, lists)
+        _hold_looks(fd, mode, lists)
         if wanted is not None and (wanted.uid, wanted.gid) != (0, 0):
             _give(fd, wanted)
+
+
+def _apply(fd: int, mode: int, lists: "dict[str, bytes | None]") -> None:
+    for name, value in lists.items():
+        _write(fd, name, value)
+    posix.fchmod(fd, mode)
 
 
 def _give(fd: int, wanted: Status) -> None:
@@ -347,15 +353,24 @@ def _root_is_missing() -> bool:
     return unmapped.root_is_missing()
 
 
-def _check_looks(fd: int, mode: int, lists: "dict[str, bytes | None]") -> None:
-    """Whether the file system did as it was told, while nobody but root may change it again. Raises ShimError."""
-    status = posix.fstat(fd)
-    looks = (status.st_uid, status.st_gid, S_IMODE(status.st_mode), {name: _read(fd, name) for name in lists})
-    if looks != (0, 0, mode, lists):
-        raise ShimError(
-            f"the file system of the sandbox does not keep what a directory was given: uid {looks[0]}, gid {looks[1]}, "
-            f"mode {looks[2]:04o} instead of root's, {mode:04o}, or another access list"
-        )
+def _hold_looks(fd: int, mode: int, lists: "dict[str, bytes | None]") -> None:
+    """See to it that the file system does as it was told, while nobody but root may change it again. Raises ShimError.
+
+    Another launch of root's may have found the directory as bare as we did and dress it alike: what it has begun, which
+    shows for a moment, is done once more.
+    """
+    for attempt in range(_TRIES):
+        status = posix.fstat(fd)
+        looks = (status.st_uid, status.st_gid, S_IMODE(status.st_mode), {name: _read(fd, name) for name in lists})
+        if looks == (0, 0, mode, lists):
+            return
+        if attempt < _TRIES - 1:
+            posix.fchown(fd, 0, 0)
+            _apply(fd, mode, lists)
+    raise ShimError(
+        f"the file system of the sandbox does not keep what a directory was given: uid {looks[0]}, gid {looks[1]}, "
+        f"mode {looks[2]:04o} instead of root's, {mode:04o}, or another access list"
+    )
 
 
 def _copy_label(fd: int, label: "bytes | None", root: bool, state: LaunchState) -> None:
