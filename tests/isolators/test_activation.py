@@ -41,6 +41,12 @@ PARENTS = {
 }
 
 
+def listens(path: Path) -> bool:
+    """Whether somebody listens there; a name is bound a moment before (unix(7), SO_ACCEPTCON in /proc/net/unix)."""
+    lines = Path("/proc/net/unix").read_text().splitlines()
+    return any(line.endswith(f" {path}") and line.split()[3] == "00010000" for line in lines)
+
+
 @pytest.mark.skipif(ACTIVATE is None, reason="needs systemd-socket-activate")
 @pytest.mark.parametrize("parent", PARENTS)
 def test_the_command_is_activated_and_watched(shim: Shim, sandbox: Path, parent: str) -> None:
@@ -50,7 +56,7 @@ def test_the_command_is_activated_and_watched(shim: Shim, sandbox: Path, parent:
     run = [str(shim.program), "run", *PARENTS[parent], "--", PYTHON, "-ISc", COMMAND]
     words = [ACTIVATE, "-l", str(path), "/bin/sh", "-c", WATCHED, "sh", *run]
     with subprocess.Popen(words, cwd=sandbox, stderr=subprocess.PIPE, text=True) as process:
-        wait_for(path.exists, "the socket")
+        wait_for(lambda: listens(path), "the socket")
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(SECONDS)
             client.connect(str(path))
