@@ -1,7 +1,7 @@
 """The record of a running container: who, since when, in which namespaces, what is enforced.
 
 One small JSON file in the state directory: /run/mesos-shim for root, for others as user_place.py says. Writing
-it is best effort (plan.BEST_EFFORT): a full or missing /run must not stop a launch, but it is said.
+it is best effort (model.BEST_EFFORT): a full or missing /run must not stop a launch, but it is said.
 """
 
 import errno

@@ -1,6 +1,6 @@
 """Reads the records of containers back, as a stranger's words: whatever a file holds, the others are still read.
 
-Not on the launch path: `record` writes, this reads for `ps`, `usage`, `enter`, `gc` and `doctor`.
+Not on the launch path: record.py writes, this reads for `ps`, `usage`, `enter`, `gc` and `doctor`.
 """
 
 import json

@@ -11,7 +11,7 @@ import posix
 from ..errors import ShimError, reason
 from ..plan.model import Draft, Leaf
 from ..spec.request import LaunchRequest
-from ..system import cgroups, paths
+from ..system import cgroups, files, paths
 from ..system.cgroups import DIRECTORY, Hierarchy, Unavailable
 
 _SYSTEMD = "/run/systemd/system"  # sd_booted(3)
@@ -117,7 +117,7 @@ def _delegated(hierarchy: Hierarchy) -> str:
 
 def _occupants(where: str) -> "list[str]":
     """The processes that keep the group's controllers from its children; the top of all has no such rule."""
-    if not cgroups.exists(f"{where}/cgroup.type"):
+    if not files.exists(f"{where}/cgroup.type"):
         return []
     return cgroups.read(f"{where}/cgroup.procs").split()
 
@@ -128,7 +128,7 @@ def _not_ours(hierarchy: Hierarchy, parts: "list[str]") -> "str | None":
     for name in ("", "/cgroup.procs", "/cgroup.subtree_control"):
         if not posix.access(where + name, posix.W_OK):
             return f"the cgroup {where} is not delegated to uid {posix.geteuid()}; {_SCOPE}"
-    if not cgroups.exists(_SYSTEMD):
+    if not files.exists(_SYSTEMD):
         return None
     for depth in range(len(parts), -1, -1):
         directory = hierarchy.directory(paths.join(parts[:depth]))

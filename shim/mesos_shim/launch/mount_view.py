@@ -19,9 +19,6 @@ from . import execute, sources
 from .namespaces import leave_host
 from .state import LaunchState
 
-if False:  # for the type checker alone: no launch imports typing
-    pass
-
 _DIRECTORY = syscalls.O_PATH | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 _NO_LINKS = syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS
 
@@ -102,7 +99,7 @@ def _mount_queues() -> None:
 def _open_judged(found: Resolved, what: str, path: str, state: "LaunchState | None" = None) -> int:
     """Open `path` anew in the own namespace and compare: what is used is what was judged.
 
-    With `plan`, with the rights of its user.
+    With `state`, with the rights of its user.
     """
     try:
         fd = _open_path(path, OPEN_STEP) if state is None else open_as(state.plan.user, _open_path, path, OPEN_STEP)
@@ -190,7 +187,7 @@ def _leave_out(state: LaunchState, opened: "list[Opened]") -> None:
 
 
 def _create(state: LaunchState, opened: "list[Opened]", sandbox: int, mounts: Mounts, framework: bool) -> None:
-    # A source inside another's comes after it, as its target does (plan.arrange).
+    # A source inside another's comes after it, as its target does (mounts.arrange).
     for mount, descriptors in zip(state.plan.mounts, opened):
         if mount.base is not None:
             from . import private_directories  # loaded when the base was judged

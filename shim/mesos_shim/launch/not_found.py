@@ -1,7 +1,5 @@
 """Says why a command is not found in the view of its container, where the view is the reason."""
 
-import posix
-
 from ..errors import EXIT_NOT_FOUND, ShimError
 from ..plan import model
 from ..system import files, paths
@@ -17,7 +15,7 @@ _LONGEST_LINE = 256  # of `#!` (execve(2))
 def explain(name: str, candidates: "list[bytes]", mounts: "Sequence[model.Mount]") -> ShimError:
     """The error for the command `name`, which is at none of these places."""
     for candidate in candidates:
-        if _exists(candidate):  # then the kernel speaks of what is to run it
+        if files.exists(candidate):  # then the kernel speaks of what is to run it
             interpreter = _interpreter(candidate)
             why = "" if interpreter is None else _why_covered(interpreter, mounts)
             what = "that its '#!' or its ELF header names" if interpreter is None else repr(interpreter)
@@ -27,14 +25,6 @@ def explain(name: str, candidates: "list[bytes]", mounts: "Sequence[model.Mount]
         if why:
             return ShimError(f"command {name!r}: not found{why}", EXIT_NOT_FOUND)
     return ShimError(f"command {name!r}: not found", EXIT_NOT_FOUND)
-
-
-def _exists(path: bytes) -> bool:
-    try:
-        posix.stat(path)
-    except OSError:
-        return False
-    return True
 
 
 def _interpreter(path: bytes) -> "str | None":

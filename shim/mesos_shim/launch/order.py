@@ -6,10 +6,9 @@ import sys
 
 from ..containers import record
 from ..errors import ShimError, reason, warn
-from ..spec.request import CALLER, FRAMEWORK, LaunchRequest
+from ..spec.request import FRAMEWORK, LaunchRequest
 from ..system import proc
 from . import description, execute, planning
-from .planning import make_plan
 from .state import LaunchState
 
 if False:  # for the type checker alone: no launch imports typing
@@ -21,7 +20,7 @@ _LEADING = (b"TMPDIR", b"SSH_AUTH_SOCK", b"KRB5CCNAME", b"XAUTHORITY")
 
 def run(request: LaunchRequest, private: "list[str]") -> None:
     """Launch and become the command."""
-    state = LaunchState(make_plan(request, private))
+    state = LaunchState(planning.make_plan(request, private))
     place = open_record(request, state)
     try:
         prepare(request, state)
@@ -210,6 +209,3 @@ def set_no_new_privs() -> None:
     from ..system import syscalls
 
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
-
-
-__all__ = ["CALLER", "make_plan", "run"]

@@ -1,6 +1,6 @@
 """Takes back what a launch that failed had made: the host is left as it was (threats 17).
 
-A launch notes each thing as it is made, in its plan's list `made`. Nobody looks at the notes of one that succeeds.
+A launch notes each thing as it is made (`LaunchState.notes`). Nobody looks at the notes of one that succeeds.
 Everything is descriptor-relative, and only what is still empty goes: a name in the sandbox may be another directory's
 by now. Nothing of anybody's is lost with an empty directory that he put in the place of ours.
 """

@@ -14,9 +14,6 @@ from ..system import syscalls, walk
 from ..system.walk import OPEN_STEP, Status
 from .state import LaunchState
 
-if False:  # for the type checker alone: no launch imports typing
-    pass
-
 # On what we made lies this attribute, which only root can set or read (xattr(7)), with the container path it was made
 # for. A directory that is there already must be empty or carry it. `user.` for those who are not root: there a
 # directory of theirs crosses no border. In a user namespace its root may set no other either: what has an owner and a
@@ -87,7 +84,7 @@ class Source:
 
 
 def make(sandbox: int, source: Source, state: LaunchState) -> int:
-    """The directory `source`, made if it is not there; what is made is noted in the plan. An O_PATH descriptor."""
+    """The directory `source`, made if it is not there; what is made is noted in the state. An O_PATH descriptor."""
     fd = posix.dup(sandbox)
     try:
         last = len(source.parts) - 1
@@ -130,7 +127,7 @@ def _enter_or_make(fd: int, name: str, parts: "list[str]", what: str, state: Lau
 
 
 def new_directory(fd: int, name: str, state: LaunchState) -> bool:
-    """Make the directory `name`, 0700, and note it in the plan; False where something has that name already."""
+    """Make the directory `name`, 0700, and note it in the state; False where something has that name already."""
     # Noted first: an interrupt may come right after it was made.
     directory = posix.dup(fd)
     state.notes.append(("made", directory, name))

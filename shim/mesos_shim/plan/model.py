@@ -1,6 +1,6 @@
 """The plan of a launch: pure data, made from a request and from what the host was found to be.
 
-`explain` prints exactly this; `view` carries it out. Nothing here makes a system call.
+`explain` prints exactly this; launch/order.py carries it out. Nothing here makes a system call.
 """
 
 from _stat import S_IFDIR, S_IFREG, S_IFSOCK
@@ -45,28 +45,25 @@ BEST_EFFORT = (
 )
 
 
-_OF_MOUNT = (
-    "action",
-    "base",
-    "covers",
-    "kept",
-    "noexec",
-    "parent",
-    "propagation",
-    "quota",
-    "read_only",
-    "restrictions",
-    "size",
-    "source",
-    "source_parts",
-    "what",
-)
-
-
 class Mount:
     """One mount of the new view. `parent` is the index of the mount that its target lies in, or None: the host's."""
 
-    __slots__ = _OF_MOUNT
+    __slots__ = (
+        "action",
+        "base",
+        "covers",
+        "kept",
+        "noexec",
+        "parent",
+        "propagation",
+        "quota",
+        "read_only",
+        "restrictions",
+        "size",
+        "source",
+        "source_parts",
+        "what",
+    )
 
     def __init__(self, action: str, what: str, covers: Resolved, read_only: bool = False) -> None:
         self.action = action
@@ -91,7 +88,7 @@ class Mount:
     def inside(self, parent: int) -> "Mount":
         """The same mount, where the one that it lies in has another index."""
         other = Mount(self.action, self.what, self.covers, self.read_only)
-        for name in _OF_MOUNT:
+        for name in Mount.__slots__:
             setattr(other, name, getattr(self, name))
         other.parent = parent
         return other
@@ -153,29 +150,24 @@ class Facts:
         self.warnings: list[str] = []
 
 
-# What is planned step by step; and what follows from all of it.
-_PLANNED = (
-    "apart",
-    "cgroups",
-    "command",
-    "container_id",
-    "isolation",
-    "limits",
-    "mode",
-    "mounts",
-    "namespaces",
-    "own_queues",
-    "sandbox",
-    "user",
-    "warnings",
-)
-_FIELDS = (*_PLANNED, "before", "new_user_namespace", "no_new_privs", "not_as_root", "shared")
-
-
 class Draft:
     """A plan while it is being made. `finished` makes the plan of it."""
 
-    __slots__ = _PLANNED
+    __slots__ = (
+        "apart",
+        "cgroups",
+        "command",
+        "container_id",
+        "isolation",
+        "limits",
+        "mode",
+        "mounts",
+        "namespaces",
+        "own_queues",
+        "sandbox",
+        "user",
+        "warnings",
+    )
 
     def __init__(self, container_id: str, sandbox: Resolved, user: Identity) -> None:
         self.container_id = container_id
@@ -200,7 +192,8 @@ class Draft:
 class Plan:
     """What a launch will do: made of a draft, and never changed. `but` makes another one."""
 
-    __slots__ = _FIELDS
+    # What was planned step by step, and what follows from all of it.
+    __slots__ = (*Draft.__slots__, "before", "new_user_namespace", "no_new_privs", "not_as_root", "shared")
 
     # As in a draft.
     container_id: str
@@ -225,7 +218,7 @@ class Plan:
     shared: "tuple[str, ...]"
 
     def __init__(self, fields: "dict[str, object]") -> None:
-        for name in _FIELDS:
+        for name in Plan.__slots__:
             value = fields[name]
             object.__setattr__(self, name, tuple(value) if type(value) is list else value)
 
@@ -234,7 +227,7 @@ class Plan:
 
     def but(self, **changes: object) -> "Plan":
         """The same plan but for `changes`."""
-        fields = {name: getattr(self, name) for name in _FIELDS}
+        fields = {name: getattr(self, name) for name in Plan.__slots__}
         fields.update(changes)
         return Plan(fields)
 
@@ -256,7 +249,7 @@ def finished(
     not_as_root: "str | None" = None,
 ) -> Plan:
     """The plan of `draft`, with what its mounts as a whole mean for privileges."""
-    fields: dict[str, object] = {name: getattr(draft, name) for name in _PLANNED}
+    fields: dict[str, object] = {name: getattr(draft, name) for name in Draft.__slots__}
     fields.update(new_user_namespace=new_user_namespace, no_new_privs=no_new_privs, not_as_root=not_as_root)
     fields.update(before=None, shared=())
     return Plan(fields)

@@ -3,6 +3,9 @@
 from ..system import paths
 from . import container_info
 
+if False:  # for the type checker alone: no launch imports typing
+    from typing import Any, Iterator
+
 _SIZE_UNITS = "kKmMgGtT"
 
 
@@ -93,18 +96,24 @@ def trusted_groups(item: object, place: str) -> "tuple[list[str | int], list[str
     return item, problems
 
 
+def _by_path(item: "dict[str, object]", place: str, problems: "list[str]") -> "Iterator[tuple[str, Any, str]]":
+    """What is said of each container path, and where; of a path that nothing may cover a problem instead."""
+    for path, settings in item.items():
+        where = f"{place}[{path!r}]"
+        fault = paths.absolute_fault(path) or container_info.forbidden_target(paths.normal(path))
+        if fault is None:
+            yield paths.normal(path), settings, where
+        else:
+            problems.append(f"{where} {fault}")
+
+
 def tmpfs(item: object, place: str) -> "tuple[list[Tmpfs], list[str]]":
     """Volumes in memory."""
     if not isinstance(item, dict):
         return [], [f"{place}: not an object of container paths"]
     found: list[Tmpfs] = []
-    problems = []
-    for path, settings in item.items():
-        where = f"{place}[{path!r}]"
-        fault = paths.absolute_fault(path) or container_info.forbidden_target(paths.normal(path))
-        if fault is not None:
-            problems.append(f"{where} {fault}")
-            continue
+    problems: list[str] = []
+    for path, settings, where in _by_path(item, place, problems):
         if isinstance(settings, str):
             settings = {"size": settings}
         if not isinstance(settings, dict) or not set(settings) <= {"size", "noexec"}:
@@ -115,10 +124,10 @@ def tmpfs(item: object, place: str) -> "tuple[list[Tmpfs], list[str]]":
             problems.append(f"{where}.size: {size!r} is not a size such as '64m' (k, m, g, t or bytes, more than 0)")
         elif not isinstance(noexec, bool):
             problems.append(f"{where}.noexec: {noexec!r} is not true or false")
-        elif any(other.container_path == paths.normal(path) for other in found):
-            problems.append(f"{where}: {paths.normal(path)!r} is named twice")
+        elif any(other.container_path == path for other in found):
+            problems.append(f"{where}: {path!r} is named twice")
         else:
-            found.append(Tmpfs(paths.normal(path), size, noexec))
+            found.append(Tmpfs(path, size, noexec))
     return found, problems
 
 
@@ -128,16 +137,11 @@ def private_directories(item: object, place: str) -> "tuple[list[PrivateDirector
         return [], [f"{place}: not an object of container paths"]
     result: list[PrivateDirectory] = []
     problems: list[str] = []
-    for path, settings in item.items():
-        where = f"{place}[{path!r}]"
-        fault = paths.absolute_fault(path) or container_info.forbidden_target(paths.normal(path))
-        if fault is not None:
-            problems.append(f"{where} {fault}")
-            continue
+    for path, settings, where in _by_path(item, place, problems):
         if not isinstance(settings, dict) or not set(settings) <= {"base", "size", "noexec"}:
             problems.append(f"{where}: not an object of 'base', 'size' and 'noexec'")
             continue
-        found = _private_directory(paths.normal(path), settings, where, problems)
+        found = _private_directory(path, settings, where, problems)
         if any(other.container_path == found.container_path for other in result):
             problems.append(f"{where}: {found.container_path!r} is named twice")
         result.append(found)

@@ -75,7 +75,7 @@ class LaunchRequest(Frozen):
         # Who named the two, for a message: an agent gives no options of ours.
         self.sandbox_named = "--sandbox"
         self.user_named = "--user"
-        # Whether a caller who is the user already keeps his groups (identity.of_user).
+        # Whether a caller who is the user already keeps his groups (credentials.of_user).
         self.own_as_is = False
         self.isolation: tuple[str, ...] = ()
         self.cpus: float | None = None

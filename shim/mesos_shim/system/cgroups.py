@@ -89,14 +89,6 @@ def _own(groups: str, controller: str, root: str) -> str:
     raise Unavailable(f"/proc/self/cgroup names no group for {controller or 'version 2'}")
 
 
-def exists(path: str) -> bool:
-    try:
-        posix.stat(path)
-    except OSError:
-        return False
-    return True
-
-
 def name_for(container_id: str) -> str:
     """What this process calls the groups of a container that it launches."""
     return f"{container_id[:150]}@{posix.getpid()}-{proc.start_time('self') or 0}"
@@ -198,7 +190,7 @@ def empty(directory: str) -> bool:
                 return False
             pending.extend(f"{here}/{name}" for name in posix.listdir(here) if _is_directory(f"{here}/{name}"))
         except OSError:
-            if exists(here):
+            if files.exists(here):
                 return False
     return True
 

@@ -39,6 +39,15 @@ def others_write(status: "posix.stat_result") -> bool:
     return not is_trusted(status) or bool(status.st_mode & 0o022)
 
 
+def exists(path: "str | bytes") -> bool:
+    """Whether something is there that we can see."""
+    try:
+        posix.stat(path)
+    except OSError:
+        return False
+    return True
+
+
 def read_all(fd: int, limit: "int | None" = None) -> bytes:
     """Everything that `fd` has to give; reading stops once it is more than `limit` bytes, for the caller to refuse."""
     chunks: list[bytes] = []

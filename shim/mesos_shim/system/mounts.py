@@ -27,7 +27,7 @@ class Mounts:
         return self._staging.tmpfs(options, attributes)
 
     def clone(self, source: int, read_only: bool, propagation: int, restrictions: int = 0) -> int:
-        """A copy of the mounts at `source` and below, not attached yet; `restrictions` are plan.NOSUID and so on."""
+        """A copy of the mounts at `source` and below, not attached yet; `restrictions` are model.NOSUID and so on."""
         if self._staging is not None and not self._staging.only_tmpfs:
             return self._staging.clone(source, read_only, propagation, restrictions)
         tree = syscalls.open_tree(source, syscalls.OPEN_TREE_CLONE | syscalls.AT_RECURSIVE)

@@ -171,10 +171,9 @@ def would_be(
 ) -> Resolved:
     """What `resolve` would find once somebody has made the directory `name` in `parent`."""
     path = paths.join([*paths.split(parent.path), name])
-    writable = not _judges_nothing() and _others_write(parent.fd, parent.status, trusted)
-    controller = _judge(
-        parent.status, writable, status, parent.controller, trusted, path, what, _judges_nothing(), nested=False
-    )
+    lenient = _judges_nothing()
+    writable = not lenient and _others_write(parent.fd, parent.status, trusted)
+    controller = _judge(parent.status, writable, status, parent.controller, trusted, path, what, lenient, nested=False)
     return Resolved(path, parent.fd, status, [*parent.levels, Status(status, path)], controller)
 
 
