@@ -307,6 +307,19 @@ def test_a_tree_that_grows_ahead_ends_the_walk(top: Path, monkeypatch: pytest.Mo
     assert remove(top) is None
 
 
+def test_no_descriptor_is_left_or_closed_twice_where_it_is_enough(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below the top, at each entry: a number that was closed already may be another file's by then."""
+    (top / "a/b/c").mkdir(parents=True)
+    (top / "a/b/file").touch()
+    before = set(os.listdir("/proc/self/fd"))
+    for most in range(4):
+        monkeypatch.setattr(remove_tree, "MAX_ENTRIES", most)
+        assert "stopped after" in str(remove(top))
+        assert set(os.listdir("/proc/self/fd")) == before
+    monkeypatch.undo()
+    assert remove(top) is None
+
+
 @needs_root
 @fuse.needs_fuse
 @pytest.mark.parametrize("make", [Path.mkdir, Path.touch], ids=["directory", "file"])

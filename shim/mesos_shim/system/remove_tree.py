@@ -61,7 +61,7 @@ def remove(parent: int, name: str, inode: "tuple[int, int] | None" = None) -> "s
             return f"{name!r} is another directory by now"
         levels = [Level(name, fd)]
         levels[0].pending = _empty(fd, levels, problems, bound)
-        fd = _walk(fd, levels, problems, bound)
+        _walk(fd, levels, problems, bound)
     except OSError as error:
         problems.append(f"{name!r}: {reason(error)}")
     finally:
@@ -76,41 +76,48 @@ def remove(parent: int, name: str, inode: "tuple[int, int] | None" = None) -> "s
     return one_line(problems[0]) if problems else None
 
 
-def _walk(fd: int, levels: "list[Level]", problems: "list[str]", bound: Bound) -> int:
-    """From the top level down and up again until nothing is pending; the descriptor of where it ended."""
-    while True:
-        level = levels[-1]
-        if level.pending:
-            name = level.pending.pop()
+def _walk(top: int, levels: "list[Level]", problems: "list[str]", bound: Bound) -> None:
+    """From the top level down and up again until nothing is pending. Raises OSError where it is enough.
+
+    `top` stays the caller's: what is walked by is a descriptor of our own, which is closed however this ends.
+    """
+    fd = posix.dup(top)
+    try:
+        while True:
+            level = levels[-1]
+            if level.pending:
+                name = level.pending.pop()
+                try:
+                    child = _enter(fd, name)
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    explanation = "a mount" if error.errno == errno.EXDEV else reason(error)
+                    problems.append(f"{_path(levels, name)!r}: {explanation}")
+                    continue
+                posix.close(fd)
+                fd = child
+                levels.append(Level(name, fd))
+                levels[-1].pending = _empty(fd, levels, problems, bound)
+                continue
+            if len(levels) == 1:
+                return
+            up = posix.open("..", _OPEN, dir_fd=fd)
+            posix.close(fd)
+            fd = up
+            if inode_of(fd) != levels[-2].inode:
+                problems.append(f"{_path(levels, '')!r}: moved away while it was being removed")
+                return
+            levels.pop()
             try:
-                child = _enter(fd, name)
+                posix.rmdir(level.name, dir_fd=fd)
             except FileNotFoundError:
                 continue
             except OSError as error:
-                explanation = "a mount" if error.errno == errno.EXDEV else reason(error)
-                problems.append(f"{_path(levels, name)!r}: {explanation}")
-                continue
-            posix.close(fd)
-            fd = child
-            levels.append(Level(name, fd))
-            levels[-1].pending = _empty(fd, levels, problems, bound)
-            continue
-        if len(levels) == 1:
-            return fd
-        up = posix.open("..", _OPEN, dir_fd=fd)
+                if not problems:
+                    problems.append(f"{_path(levels, level.name)!r}: {reason(error)}")
+    finally:
         posix.close(fd)
-        fd = up
-        if inode_of(fd) != levels[-2].inode:
-            problems.append(f"{_path(levels, '')!r}: moved away while it was being removed")
-            return fd
-        levels.pop()
-        try:
-            posix.rmdir(level.name, dir_fd=fd)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            if not problems:
-                problems.append(f"{_path(levels, level.name)!r}: {reason(error)}")
 
 
 def _enter(fd: int, name: str) -> int:
