@@ -106,6 +106,16 @@ def test_a_reused_inode_does_not(host: Host) -> None:
     assert host.members(entry("a", 10, 100, **OWN)) == {"a": []}
 
 
+def test_who_ends_while_looked_at_leaves_no_doubt(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that stays and tells nothing does, and so does one that may no longer be asked."""
+    host.add(11, 1, 101, inode=50, unique=None)
+    for then, doubted in ((50, True), (standing.UNREADABLE, True), (None, False), (1, False)):
+        answers = iter([50])
+        monkeypatch.setattr(standing, "inode", lambda pid, a=answers, t=then: next(a, t) if pid == 11 else 1)
+        found = membership.find([entry("a", 10, 100, **OWN)], host.table, {})
+        assert ("a" in found.hidden) is doubted, then
+
+
 def test_without_unique_ids_an_inode_counts_while_a_known_member_stands_in_it(host: Host) -> None:
     host.add(10, 1, 100, inode=50, unique=None)
     host.add(11, 1, 101, inode=50, unique=None)

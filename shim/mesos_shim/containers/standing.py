@@ -119,7 +119,8 @@ class Namespaces:
                 found = unique_id(pid)
                 if found == unique:
                     return entry
-                if found is None:
+                # One that has just ended has none to tell, and is nobody's any more.
+                if found is None and inode(pid) in (number, UNREADABLE):
                     doubtful.append(entry.container_id)
             elif entry.container_id in self._this_boot:
                 if (number, entry.container_id) in self._standing:
