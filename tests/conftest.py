@@ -1,29 +1,30 @@
-"""Fixtures that every folder of tests shares: an installed shim, directories that task users can enter."""
+"""Fixtures that every folder of tests shares, its own and those of tests/lib."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import importlib.util
-import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import termios
 from pathlib import Path
 
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parent.parent
-SOAK = bool(os.environ.get("SOAK"))
-NOBODY = 65534
-PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
+# Before they are imported: a failed assertion of theirs then shows its values too.
+pytest.register_assert_rewrite("tests.lib")
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mount namespaces and other users' ids")
-needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux mount namespaces")
+from .lib.agent.fixtures import agent_build, public, start_agent  # noqa: E402
+from .lib.collection import clone  # noqa: E402
+from .lib.commands import following  # noqa: E402
+from .lib.containers import start  # noqa: E402
+from .lib.hosts.fixtures import hosts  # noqa: E402
+from .lib.shim import SOAK, Shim, install  # noqa: E402
+from .lib.terminals import terminal  # noqa: E402
+
+__all__ = ["agent_build", "clone", "following", "hosts", "public", "start", "start_agent", "terminal"]
 
 # A job in the background of a shell without job control ignores these, and what it starts inherits that: a test that
 # sends one would wait for ever.
@@ -72,58 +73,6 @@ def open_tmp() -> Path:
     path.chmod(0o755)
     yield path
     shutil.rmtree(path, ignore_errors=True)
-
-
-class Shim:
-    """An installed shim: its programs, its configuration, its records."""
-
-    def __init__(self, prefix: Path) -> None:
-        self.prefix = prefix
-        self.program = prefix / "bin/mesos-shim"
-        self.helper = prefix / "launcher/mesos-containerizer"
-        self.config_path = prefix / "etc/mesos-shim/config.json"
-        self.state_dir = prefix / "state"
-        self.configure()
-
-    def configure(self, **keys: object) -> None:
-        """Write the configuration anew: `keys` over a state directory of its own."""
-        self.config_path.parent.mkdir(parents=True, exist_ok=True)
-        self.config_path.write_text(json.dumps({"state_dir": str(self.state_dir), **keys}))
-        self.config_path.chmod(0o644)
-
-    def run(self, *arguments: object, **keywords: object) -> subprocess.CompletedProcess[str]:
-        """`mesos-shim ARGUMENTS`, its output as text."""
-        keywords.setdefault("timeout", 60)
-        return subprocess.run(
-            [str(self.program), *map(str, arguments)], capture_output=True, text=True, check=False, **keywords
-        )
-
-
-def install(
-    prefix: Path, python: str = PYTHON, name: str = "0.1.0-test", *, activate: bool = True, checkout: Path = CHECKOUT
-) -> Path:
-    """Stage and, unless told otherwise, activate the checkout's shim at `prefix`, by its own release.py."""
-    with tempfile.TemporaryDirectory() as unpacked:
-        lib = Path(unpacked) / "lib"
-        shutil.copytree(checkout / "shim/mesos_shim", lib / "mesos_shim", ignore=shutil.ignore_patterns("__pycache__"))
-        _add_psutil(lib)
-        release = [python, "-ISB", str(lib / "mesos_shim/release.py")]
-        for action in (["stage", "--source", unpacked], *([["activate"]] if activate else [])):
-            subprocess.run(
-                [*release, *action, "--prefix", str(prefix), "--name", name], check=True, capture_output=True
-            )
-    return prefix
-
-
-def _add_psutil(lib: Path) -> None:
-    """The reader of usage, where its compiled part serves every Python 3 of this system."""
-    spec = importlib.util.find_spec("psutil")
-    if spec is None or spec.origin is None:
-        return
-    package = Path(spec.origin).parent
-    (lib / "psutil").mkdir()
-    for path in (*package.glob("*.py"), *package.glob("*.abi3.so")):
-        shutil.copy(path, lib / "psutil" / path.name)
 
 
 @pytest.fixture(scope="session")

@@ -1,87 +1,14 @@
-"""Fixtures for tests through a real Mesos agent (see fetch.py, driver.py, harness.py)."""
+"""What every test through a real Mesos agent shares."""
 
 from __future__ import annotations
 
 import pwd
 import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
-from . import fetch, harness
-
-
-@pytest.fixture(scope="module")
-def public() -> Iterator[Path]:
-    """A directory that every user can walk through, outside of /tmp: tasks have another /tmp."""
-    path = Path(tempfile.mkdtemp(prefix="mesos-shim-agent-", dir="/var/tmp"))
-    path.chmod(0o755)
-    (path / "helpers").mkdir(mode=0o755)
-    executor = path / harness.EXECUTOR
-    shutil.copy(harness.HERE / "executor.py", executor)
-    executor.chmod(0o755)
-    (path / "cgroup/freezer").mkdir(parents=True)
-    yield path
-    shutil.rmtree(path)
-
-
-@pytest.fixture(scope="module")
-def agent_build(public: Path) -> fetch.AgentBuild:
-    """The real agent, or a skip that says why this machine cannot have it."""
-    try:
-        build = fetch.build()
-        harness.require_host(public / "cgroup/freezer")
-    except fetch.Unavailable as reason:
-        pytest.skip(str(reason))
-    return build
-
-
-@pytest.fixture(scope="module")
-def start_agent(agent_build: fetch.AgentBuild, public: Path) -> Iterator[Callable[..., harness.Agent]]:
-    """Provisions this machine through the site play and starts an agent with the flags that it wrote.
-
-    Arguments are variables of the roles, but for `flags`, which adds to flags that every agent here has. Unless
-    told otherwise its work_dir is a fresh directory right below /tmp.
-    """
-    agents: list[harness.Agent] = []
-    directories: list[Path] = []
-
-    def start(flags: dict[str, object] | None = None, **variables: object) -> harness.Agent:
-        work_dir = Path(tempfile.mkdtemp(prefix="mesos-", dir="/tmp"))
-        directories.append(work_dir)
-        work_dir.chmod(0o755)
-        root = public / work_dir.name
-        variables["mesos_agent_flags"] = {
-            "work_dir": str(work_dir),
-            "launcher_dir": str(root / "shim/launcher"),
-            "launcher": "linux",
-            "isolation": "posix/cpu,posix/mem",
-            "hostname": "localhost",
-            "cgroups_root": work_dir.name,
-            "systemd_enable_support": False,  # it would make a slice on this machine, and fails without v1 cgroups
-            **(flags or {}),
-        }
-        freezer = harness.MOUNTED_FREEZER
-        if not (freezer / "cgroup.procs").exists():
-            freezer = public / "cgroup/freezer"
-            variables["mesos_agent_flags"]["cgroups_hierarchy"] = str(freezer.parent)
-        # Named, for what an agent detects by itself changes with the machine.
-        variables.setdefault("mesos_agent_resources", {"cpus": "64", "mem": "65536", "disk": "1000"})
-        variables["mesos_shim_helpers_dir"] = str(public / "helpers")
-        variables["mesos_shim_config"] = {"state_dir": str(root / "state"), **variables.get("mesos_shim_config", {})}
-        site = harness.provision(root, variables)
-        agent = harness.Agent(agent_build, site.flags_dir, public, freezer)
-        agents.append(agent)
-        return agent.start()
-
-    yield start
-    for agent in agents:
-        agent.stop()
-    for directory in directories:
-        shutil.rmtree(directory)
+from tests.lib.agent import local
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +23,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     outcome = yield
     report = outcome.get_result()
     agent = getattr(item, "funcargs", {}).get("agent")
-    if report.failed and isinstance(agent, harness.Agent) and agent.log_path.exists():
+    if report.failed and isinstance(agent, local.Agent) and agent.log_path.exists():
         # glog's informational lines tell of each step; their end is enough to see the last ones.
         lines = agent.log.splitlines()
         unusual = [line for line in lines[:-40] if not re.match(r"I\d{4} ", line)]

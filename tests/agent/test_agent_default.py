@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from .harness import WAIT_FOR_RELEASE, Agent
+from ..lib.agent.local import WAIT_FOR_RELEASE, Agent
 
 pytestmark = pytest.mark.agent
 

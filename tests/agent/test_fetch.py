@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from . import fetch
-from .harness import read_flags
+from ..lib.agent import fetch
+from ..lib.agent.local import read_flags
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from . import fetch
-from .harness import WAIT_FOR_RELEASE, Agent, Task
+from ..lib.agent import fetch
+from ..lib.agent.local import WAIT_FOR_RELEASE, Agent, Task
 
 pytestmark = pytest.mark.agent
 

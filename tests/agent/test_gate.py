@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.collection.conftest import run_module
+from tests.lib.collection import run_module
 
-from .harness import Agent
+from ..lib.agent.local import Agent
 
 pytestmark = pytest.mark.agent
 

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from . import fetch
-from .harness import WAIT_FOR_RELEASE, Agent, Task, scalars, wait_until
+from ..lib.agent import fetch
+from ..lib.agent.local import WAIT_FOR_RELEASE, Agent, Task, scalars, wait_until
 
 pytestmark = pytest.mark.agent
 

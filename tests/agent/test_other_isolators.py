@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from .harness import Agent
+from ..lib.agent.local import Agent
 
 pytestmark = pytest.mark.agent
 

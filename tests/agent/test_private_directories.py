@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .harness import WAIT_FOR_RELEASE, Agent, wait_until
+from ..lib.agent.local import WAIT_FOR_RELEASE, Agent, wait_until
 
 pytestmark = pytest.mark.agent
 

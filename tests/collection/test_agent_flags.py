@@ -11,7 +11,7 @@ from importlib import import_module
 
 import pytest
 
-from .conftest import PLUGINS, run_module, tree
+from ..lib.collection import PLUGINS, run_module, tree
 
 directory = import_module(f"{PLUGINS}.module_utils._flag_directory")
 service = import_module(f"{PLUGINS}.module_utils._agent_service")

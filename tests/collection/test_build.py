@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import CHECKOUT
+from ..lib.shim import CHECKOUT
 
 BIN = CHECKOUT / ".venv/bin"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Fleet, Host, clone_to, play, tree
+from ..lib.collection import Fleet, Host, clone_to, play, tree
 from .test_gate import played  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.timeout(600)

@@ -9,7 +9,7 @@ from importlib import import_module
 
 import pytest
 
-from .conftest import PLUGINS, run_module, tree
+from ..lib.collection import PLUGINS, run_module, tree
 
 change = import_module(f"{PLUGINS}.module_utils._flag_change")
 generations = import_module(f"{PLUGINS}.module_utils._generations")

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .conftest import CHECKOUT, PLUGINS, Host, clone_to, tree
+from ..lib.collection import PLUGINS, Host, clone_to, tree
+from ..lib.shim import CHECKOUT
 from .test_matrix import MATRIX, environment, runner
 
 PLAYBOOKS = ("site", "rollout", "verify", "usage", "report", "rollback", "uninstall")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Host, clone_to, tree
+from ..lib.collection import Host, clone_to, tree
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mesos-shim-tests/ansible-core"
 PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"

@@ -11,7 +11,8 @@ import pytest
 
 from mesos_shim.commands.doctor import installation
 
-from .conftest import CHECKOUT, PLUGINS, run_module, tree
+from ..lib.collection import PLUGINS, run_module, tree
+from ..lib.shim import CHECKOUT
 
 service = import_module(f"{PLUGINS}.module_utils._agent_service")
 module = import_module(f"{PLUGINS}.modules.agent_preflight_info")

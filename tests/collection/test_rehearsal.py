@@ -7,9 +7,9 @@ import os
 
 import pytest
 
-from tests.conftest import needs_linux, needs_root
+from tests.lib.shim import needs_linux, needs_root
 
-from .conftest import Fleet, Host, clone_to
+from ..lib.collection import Fleet, Host, clone_to
 
 pytestmark = [needs_linux, needs_root]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import CHECKOUT, clone_to, play, tree
+from ..lib.collection import clone_to, play, tree
+from ..lib.shim import CHECKOUT
 
 
 def installed(host):

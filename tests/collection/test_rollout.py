@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts import agent as agents
-from tests.hosts import hosts as machines
-from tests.hosts.fixtures import hosts  # noqa: F401
+from tests.lib.agent import on_host as agents
+from tests.lib.hosts import machines
 
-from .conftest import CHECKOUT, Playbook, clone_to
+from ..lib.collection import Playbook, clone_to
+from ..lib.shim import CHECKOUT
 
 pytestmark = [pytest.mark.hosts, pytest.mark.agent, pytest.mark.timeout(300)]
 
@@ -115,7 +115,7 @@ class Played(Playbook):
 
 
 @pytest.fixture(scope="module")
-def up(hosts, tmp_path_factory):  # noqa: F811
+def up(hosts, tmp_path_factory):
     try:
         layer = agents.layer()
     except machines.Unavailable as reason:
@@ -511,7 +511,7 @@ def tree(root: Path, *tops: str) -> dict[str, tuple[object, ...]]:
     return found
 
 
-def test_uninstall_leaves_the_host_as_it_was(hosts, up):  # noqa: F811
+def test_uninstall_leaves_the_host_as_it_was(hosts, up):
     """One host had an agent that ran by hand-made flags, one had flags and litter and no running agent."""
     with hosts(2, layer=agents.layer()) as machines_:
         fleet = Fleet(machines_, up.checkout, up.scratch)

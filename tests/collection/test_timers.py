@@ -6,10 +6,7 @@ import os
 
 import pytest
 
-from .conftest import (
-    clone,  # noqa: F401
-    run_module,
-)
+from ..lib.collection import run_module
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from .conftest import play, tree
+from ..lib.collection import play, tree
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -13,8 +13,8 @@ import pytest
 from mesos_shim.commands.doctor import installation
 from mesos_shim.system import cgroups
 
-from ..conftest import NOBODY, PYTHON, Shim, needs_root
-from ..containers import SECONDS, Starter
+from ..lib.containers import SECONDS, Starter
+from ..lib.shim import NOBODY, PYTHON, Shim, needs_root
 from ..usage.test_live import without_psutil
 from .test_gc import litter
 

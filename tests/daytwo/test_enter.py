@@ -16,9 +16,9 @@ from mesos_shim.containers import namespaces
 from mesos_shim.errors import ShimError
 from mesos_shim.system import proc
 
-from ..conftest import NOBODY, PYTHON, Shim, needs_root
-from ..containers import Starter, alive, children_of, running, wait_for
 from ..isolators.test_cgroups import needs_cgroups
+from ..lib.containers import Starter, alive, children_of, running, wait_for
+from ..lib.shim import NOBODY, PYTHON, Shim, needs_root
 from ..usage.test_live import forge, volume
 
 pytestmark = needs_root

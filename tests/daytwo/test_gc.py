@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import NOBODY, Shim, needs_root
-from ..containers import SECONDS, Starter, alive, running, wait_for
+from ..lib.containers import SECONDS, Starter, alive, running, wait_for
+from ..lib.shim import NOBODY, Shim, needs_root
 from ..usage.test_live import forge, volume
 
 pytestmark = needs_root

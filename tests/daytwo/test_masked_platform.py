@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ..conftest import PYTHON, Shim
-from ..containers import SECONDS, SERVANT, wait_for
+from ..lib.containers import SECONDS, SERVANT, wait_for
+from ..lib.shim import PYTHON, Shim
 
 MASK = Path(__file__).with_name("masked_platform.py")
 VOLUMES = ("--volume", "t:/opt")

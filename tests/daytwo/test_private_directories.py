@@ -15,9 +15,9 @@ from mesos_shim.commands import leftovers
 from mesos_shim.commands.sweep import Sweep
 from mesos_shim.system import proc
 
-from ..conftest import NOBODY, Shim, needs_root
-from ..containers import Starter, alive, wait_for
-from ..launching import give, said
+from ..lib.containers import Starter, alive, wait_for
+from ..lib.launching import give, said
+from ..lib.shim import NOBODY, Shim, needs_root
 from .test_gc import gc
 
 pytestmark = needs_root

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from .. import fuse
-from ..conftest import CHECKOUT, NOBODY, PYTHON, install, needs_root
-from ..containers import wait_for
+from ..lib import fuse
+from ..lib.containers import wait_for
+from ..lib.shim import CHECKOUT, NOBODY, PYTHON, install, needs_root
 
 RELEASE = CHECKOUT / "shim/mesos_shim/release.py"
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from ..conftest import NOBODY, SOAK, Shim, needs_root
-from ..containers import SECONDS, Starter, alive, children_of, running, wait_for
-from ..hostile.pausing import between
 from ..isolators.test_cgroups import WHY, ours
-from ..launching import said
+from ..lib.containers import SECONDS, Starter, alive, children_of, running, wait_for
+from ..lib.launching import said
+from ..lib.pausing import between
+from ..lib.shim import NOBODY, SOAK, Shim, needs_root
 from ..usage.test_live import forge
 
 pytestmark = needs_root

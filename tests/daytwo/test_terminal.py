@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from ..conftest import NOBODY, PYTHON, Shim, needs_root
-from ..containers import Starter, alive, children_of, wait_for
-from ..terminals import Terminal
+from ..lib.containers import Starter, alive, children_of, wait_for
+from ..lib.shim import NOBODY, PYTHON, Shim, needs_root
+from ..lib.terminals import Terminal
 
 pytestmark = needs_root
 

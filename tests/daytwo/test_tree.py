@@ -15,8 +15,8 @@ import pytest
 
 from mesos_shim.system import remove_tree
 
-from .. import fuse
-from ..conftest import CHECKOUT, NOBODY, PYTHON, SOAK, needs_root
+from ..lib import fuse
+from ..lib.shim import CHECKOUT, NOBODY, PYTHON, SOAK, needs_root
 
 
 def remove(path: Path, inode: tuple[int, int] | None = None) -> str | None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 
-from tests.conftest import CHECKOUT
+from tests.lib.shim import CHECKOUT
 
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
 SECTION = re.search(r"^## Comparison with other tools\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)[1]
 
 
 def test_mesos_was_run_in_the_release_that_the_tests_run() -> None:
-    (fetched,) = re.findall(r"mesos\.interface==(\d+\.\d+\.\d+)", (CHECKOUT / "tests/agent/fetch.py").read_text())
+    (fetched,) = re.findall(r"mesos\.interface==(\d+\.\d+\.\d+)", (CHECKOUT / "tests/lib/agent/fetch.py").read_text())
     compatibility = (CHECKOUT / "docs/compatibility.md").read_text(encoding="utf-8")
     assert f'"Tested" means with a real {fetched} agent' in compatibility
     assert set(re.findall(r"\d+\.\d+\.\d+", SECTION)) == {fetched}

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import CHECKOUT
-from tests.hosts import agent
-from tests.hosts import hosts as machines
+from tests.lib.agent import on_host
+from tests.lib.hosts import machines
+from tests.lib.shim import CHECKOUT
 
-from . import commands
+from ..lib import commands
 
 PAGES = [
     *sorted(CHECKOUT.glob("*.md")),
@@ -182,7 +182,7 @@ class Field:
 def agent_layer() -> Path:
     """What makes a host one with an agent's unit; without it the test is skipped."""
     try:
-        return agent.layer()
+        return on_host.layer()
     except machines.Unavailable as reason:
         pytest.skip(str(reason))
 

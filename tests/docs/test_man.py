@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import CHECKOUT, PYTHON, Shim
+from tests.lib.shim import CHECKOUT, PYTHON, Shim
 
 PAGE = CHECKOUT / "man/mesos-shim.1"
 COMMANDS = ("run", "explain", "validate", "ps", "usage", "enter", "gc", "doctor")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import NOBODY, Shim, needs_linux, needs_root
+from tests.lib.shim import NOBODY, Shim, needs_linux, needs_root
 
 COMMANDS = ("run", "explain", "validate", "ps", "usage", "enter", "gc", "doctor")
 

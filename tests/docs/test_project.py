@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import CHECKOUT
+from tests.lib.shim import CHECKOUT
 
-from . import commands
+from ..lib import commands
 
 MAKEFILE = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
 PYPROJECT = (CHECKOUT / "pyproject.toml").read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ from types import ModuleType
 import pytest
 import yaml
 
-from tests.conftest import CHECKOUT
+from tests.lib.shim import CHECKOUT
 
 VERSION = re.search(r'^__version__ = "(.*)"$', (CHECKOUT / "shim/mesos_shim/__init__.py").read_text(), re.MULTILINE)[1]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import CHECKOUT
+from tests.lib.shim import CHECKOUT
 
 # Each test fails in its first run. What it does in its second is in its name.
 SUITE = """

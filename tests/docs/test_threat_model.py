@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 
-from ..conftest import CHECKOUT
+from ..lib.shim import CHECKOUT
 
 TEXT = (CHECKOUT / "docs/threat-model.md").read_text(encoding="utf-8")
 SECTIONS = re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]

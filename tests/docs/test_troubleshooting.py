@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from tests.conftest import CHECKOUT
 from tests.docs import messages
+from tests.lib.shim import CHECKOUT
 
 PAGE = CHECKOUT / "docs/troubleshooting.md"
 # A pattern of values alone would match anything.

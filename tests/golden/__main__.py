@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from ..conftest import install
+from ..lib.shim import install
 from .host import EXPECTED, fresh
 from .launches import LAUNCHES, traced
 from .plans import PLANS, explained

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..conftest import NOBODY, Shim
+from ..lib.shim import NOBODY, Shim
 
 EXPECTED = Path(__file__).parent / "expected"
 # Starts a program as an ordinary user.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..conftest import NOBODY
-from ..protocol import wire
-from ..protocol.callers import Asked, words_of_executor
-from ..protocol.drive import PIPE, Agent, with_byte
+from ..lib import wire
+from ..lib.callers import Asked, words_of_executor
+from ..lib.played_agent import PIPE, Agent, with_byte
+from ..lib.shim import NOBODY
 from .calls import trace
 from .host import AS_NOBODY, Host
 

@@ -12,8 +12,8 @@ import re
 import subprocess
 from typing import Any
 
-from ..conftest import NOBODY
-from ..launching import info, volume
+from ..lib.launching import info, volume
+from ..lib.shim import NOBODY
 from .host import Host
 
 # Who made a private directory: pid, start time, boot, pid namespace.

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ..conftest import Shim, needs_root
+from ..lib.shim import Shim, needs_root
 from .calls import Lacking
 from .host import AS_NOBODY, EXPECTED, Host, fresh
 from .launches import LAUNCHES, traced

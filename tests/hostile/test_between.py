@@ -19,9 +19,9 @@ from mesos_shim.plan import pass_through
 from mesos_shim.plan.model import Facts
 from mesos_shim.system.credentials import Identity
 
-from ..conftest import NOBODY, Shim, needs_root
-from ..launching import ACCESS, acl_for, give, launch, refused, said, tree, volume, words
-from .pausing import between
+from ..lib.launching import ACCESS, acl_for, give, launch, refused, said, tree, volume, words
+from ..lib.pausing import between
+from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = [needs_root, pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")]
 

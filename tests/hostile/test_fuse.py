@@ -13,10 +13,10 @@ import pytest
 
 from mesos_shim.system import guarded_walk, syscalls
 
-from ..conftest import NOBODY, Shim, needs_root
-from ..launching import launch, refused, said, volume
-from ..protocol import wire
-from ..protocol.drive import Agent, end
+from ..lib import wire
+from ..lib.launching import launch, refused, said, volume
+from ..lib.played_agent import Agent, end
+from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = [needs_root, pytest.mark.skipif(not Path("/dev/fuse").exists(), reason="needs /dev/fuse")]
 

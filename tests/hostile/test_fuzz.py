@@ -23,8 +23,8 @@ from mesos_shim.spec import config, container_info, isolation, policy
 from mesos_shim.spec.container_info import ContainerInfo
 from mesos_shim.system import strict_json
 
-from ..conftest import CHECKOUT, SOAK
-from ..protocol import wire
+from ..lib import wire
+from ..lib.shim import CHECKOUT, SOAK
 
 pytestmark = pytest.mark.scaled
 

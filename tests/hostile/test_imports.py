@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import PYTHON, Shim, needs_root
+from ..lib.shim import PYTHON, Shim, needs_root
 
 pytestmark = needs_root
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import NOBODY, Shim, needs_root
-from ..launching import SHIM_FAILED, host_mounts, info, tree, volume
-from ..protocol import wire
-from ..protocol.drive import PIPE, Agent, with_byte
+from ..lib import wire
+from ..lib.launching import SHIM_FAILED, host_mounts, info, tree, volume
+from ..lib.played_agent import PIPE, Agent, with_byte
+from ..lib.shim import NOBODY, Shim, needs_root
 from .injection import MEMORY, NEVER_FAIL, Call, run, trace
 
 pytestmark = [needs_root, pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")]

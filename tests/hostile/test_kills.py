@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import SOAK, Shim, needs_root
-from ..launching import host_mounts, info, said, volume
+from ..lib.launching import host_mounts, info, said, volume
+from ..lib.shim import SOAK, Shim, needs_root
 
 pytestmark = [needs_root, pytest.mark.scaled]
 

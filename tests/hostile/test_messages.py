@@ -13,11 +13,11 @@ from mesos_shim.commands import ps, usage
 from mesos_shim.containers import record
 from mesos_shim.spec import config as configuration
 
-from ..conftest import NOBODY, Shim, needs_root
-from ..containers import Starter
-from ..launching import volume
-from ..protocol import wire
-from ..protocol.drive import Agent, end
+from ..lib import wire
+from ..lib.containers import Starter
+from ..lib.launching import volume
+from ..lib.played_agent import Agent, end
+from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = needs_root
 

@@ -19,8 +19,8 @@ from mesos_shim.commands import enter
 from mesos_shim.containers import namespaces
 from mesos_shim.errors import ShimError
 
-from ..conftest import NOBODY, SOAK, Shim, needs_root
-from ..containers import Starter
+from ..lib.containers import Starter
+from ..lib.shim import NOBODY, SOAK, Shim, needs_root
 
 pytestmark = needs_root
 

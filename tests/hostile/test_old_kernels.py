@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import NOBODY, Shim, needs_root
-from ..launching import host_mounts, info, own_namespace, refused, said, volume
+from ..lib.launching import host_mounts, info, own_namespace, refused, said, volume
+from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = [needs_root, pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import NOBODY, Shim, needs_root
-from ..launching import give, host_mounts, info, launch, own_namespace, refused, said, tree, volume
-from ..protocol.drive import Agent, end
+from ..lib.launching import give, host_mounts, info, launch, own_namespace, refused, said, tree, volume
+from ..lib.played_agent import Agent, end
+from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = needs_root
 
@@ -83,7 +83,7 @@ def test_a_source_where_others_can_rename(
 def test_a_source_where_an_access_list_lets_others_rename(
     shim: Shim, sandbox: Path, open_tmp: Path, target: Path
 ) -> None:
-    from ..launching import ACCESS, acl_for
+    from ..lib.launching import ACCESS, acl_for
 
     (open_tmp / "listed/source").mkdir(parents=True)
     os.setxattr(open_tmp / "listed", ACCESS, acl_for(NOBODY, 7))

@@ -16,10 +16,10 @@ import pytest
 
 from mesos_shim.isolators import disk_du
 
-from ..conftest import NOBODY, SOAK, Shim, needs_root
-from ..launching import give, host_mounts, info, volume
-from ..protocol import wire
-from ..protocol.drive import Agent, end
+from ..lib import wire
+from ..lib.launching import give, host_mounts, info, volume
+from ..lib.played_agent import Agent, end
+from ..lib.shim import NOBODY, SOAK, Shim, needs_root
 
 pytestmark = [needs_root, pytest.mark.scaled, pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")]
 

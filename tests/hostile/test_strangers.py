@@ -12,10 +12,8 @@ from mesos_shim.commands.sweep import Sweep
 from mesos_shim.system import cgroups, paths
 from mesos_shim.usage import sample, statistics
 
-from ..conftest import Shim, needs_root
-from ..containers import Starter, start
-
-__all__ = ["start"]
+from ..lib.containers import Starter
+from ..lib.shim import Shim, needs_root
 
 pytestmark = needs_root
 

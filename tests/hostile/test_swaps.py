@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import NOBODY, Shim, needs_root
-from ..launching import info, volume
+from ..lib.launching import info, volume
+from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = [needs_root, pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")]
 

@@ -15,9 +15,9 @@ import pytest
 
 from mesos_shim.system import syscalls
 
-from ..conftest import NOBODY, PYTHON, Shim, needs_root
-from ..containers import Starter, wait_for
-from ..terminals import Terminal
+from ..lib.containers import Starter, wait_for
+from ..lib.shim import NOBODY, PYTHON, Shim, needs_root
+from ..lib.terminals import Terminal
 
 pytestmark = needs_root
 

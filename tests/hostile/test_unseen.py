@@ -16,11 +16,9 @@ from typing import Any
 
 import pytest
 
-from .. import fuse
-from ..conftest import PYTHON, Shim, needs_root
-from ..containers import SECONDS, SERVANT, Container, Starter, alive, running, start, wait_for
-
-__all__ = ["start"]
+from ..lib import fuse
+from ..lib.containers import SECONDS, SERVANT, Container, Starter, alive, running, wait_for
+from ..lib.shim import PYTHON, Shim, needs_root
 
 pytestmark = needs_root
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.collection.conftest import clone, play  # noqa: F401
+from tests.lib.collection import play
 
-from . import agent as agents
-from . import hosts as machines
+from ..lib.agent import on_host as agents
+from ..lib.hosts import machines
 
 pytestmark = [pytest.mark.hosts, pytest.mark.agent]
 
@@ -27,7 +27,7 @@ WAIT = 'n=0; while [ ! -e "$MESOS_SANDBOX/go" ] && [ $n -lt 600 ]; do n=$((n+1))
 
 
 @pytest.fixture(scope="module")
-def agent(hosts, clone, tmp_path_factory):  # noqa: F811
+def agent(hosts, clone, tmp_path_factory):
     """The agent of a host that the site play has provisioned."""
     try:
         layer = agents.layer()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from . import hosts as machines
+from ..lib.hosts import machines
 
 pytestmark = pytest.mark.hosts
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -87,7 +87,7 @@ def test_nothing_stays_of_a_fleet(hosts):
 
 def test_hosts_of_a_killed_run_are_cleared_by_the_next(hosts):
     """The fixture `hosts` has asked for it here, at the start of this session."""
-    script = "import signal, tests.hosts.hosts as h; print(h.start(1).name, flush=True); signal.pause()"
+    script = "import signal, tests.lib.hosts.machines as h; print(h.start(1).name, flush=True); signal.pause()"
     run = subprocess.Popen([sys.executable, "-c", script], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True)
     name = run.stdout.readline().strip()
     assert name, "no hosts: see the other tests"

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.collection.conftest import CHECKOUT, clone_to
+from tests.lib.collection import clone_to
+from tests.lib.shim import CHECKOUT
 
-from . import agent as agents
-from . import hosts as machines
+from ..lib.agent import on_host as agents
+from ..lib.hosts import machines
 
 SCENARIOS = ["default", "hostile-files", "rootless", "upgrade", "cluster"]
 pytestmark = [pytest.mark.hosts, pytest.mark.agent, pytest.mark.timeout(900)]
@@ -29,7 +30,7 @@ def checkout():
     """A copy of the checkout, so that nobody's editing is part of a scenario."""
     root = Path("/var/tmp") / f"mesos-shim-molecule-{os.getpid()}"
     clone = clone_to(root)
-    for part in ("molecule", "tests/hosts", "tests/agent", ".config"):
+    for part in ("molecule", "tests/lib", ".config"):
         shutil.copytree(CHECKOUT / part, clone / part, ignore=shutil.ignore_patterns("__pycache__"))
     (clone / "tests/__init__.py").touch()
     yield clone

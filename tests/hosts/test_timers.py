@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.collection.conftest import clone, play  # noqa: F401
+from tests.lib.collection import play
 
 GC, METRICS = "mesos-shim-gc", "mesos-shim-metrics"
 UNITS = [f"{name}.{kind}" for name in (GC, METRICS) for kind in ("service", "timer")]
@@ -12,7 +12,7 @@ DIRECTORY = "/srv/textfiles"
 
 
 @pytest.mark.hosts
-def test_they_come_run_are_mended_and_go(hosts, clone, tmp_path):  # noqa: F811
+def test_they_come_run_are_mended_and_go(hosts, clone, tmp_path):
     with hosts(1) as fleet:
         host = fleet["host-1"]
         inventory = str(fleet.inventory(tmp_path / "hosts.json", mesos_agent_service="", mesos_agent_flags={}))

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.collection.conftest import clone  # noqa: F401
-
 from . import transport
 
 pytestmark = pytest.mark.hosts
@@ -41,14 +39,14 @@ def per_host(command, inventory, cwd) -> list[int]:
     return [sum(counts.values()) for counts in calls.values()]
 
 
-def test_a_first_install_takes_30_round_trips_and_an_unchanged_host_12(inventory, clone):  # noqa: F811
+def test_a_first_install_takes_30_round_trips_and_an_unchanged_host_12(inventory, clone):
     site = [PLAYBOOK, "playbooks/site.yml"]
     first = per_host(site, inventory, clone)
     again = per_host(site, inventory, clone)
     assert max(first) <= 30 and max(again) <= 12, (first, again)
 
 
-def test_the_copy_loop_takes_more_by_the_number_of_flags(inventory, clone):  # noqa: F811
+def test_the_copy_loop_takes_more_by_the_number_of_flags(inventory, clone):
     """The counter sees what it is there for: with pipelining off, as by default, a copy is several calls."""
     loop = per_host([PLAYBOOK, transport.COPY_LOOP], inventory, clone)
     assert min(loop) >= 3 * len(FLAGS), loop

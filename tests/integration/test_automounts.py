@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ..autofs import Automount, needs_autofs
-from ..conftest import NOBODY, Shim, needs_root
-from ..launching import launch, refused, said, volume
+from ..lib.autofs import Automount, needs_autofs
+from ..lib.launching import launch, refused, said, volume
+from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = [needs_root, needs_autofs]
 

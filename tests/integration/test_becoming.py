@@ -16,11 +16,11 @@ import pytest
 
 from mesos_shim.bundle import pack
 
-from ..conftest import NOBODY, PYTHON, Shim, install, needs_root
-from ..containers import alive, wait_for
-from ..launching import give, info, launch, said, volume
-from ..protocol import wire
-from ..protocol.drive import Agent, end
+from ..lib import wire
+from ..lib.containers import alive, wait_for
+from ..lib.launching import give, info, launch, said, volume
+from ..lib.played_agent import Agent, end
+from ..lib.shim import NOBODY, PYTHON, Shim, install, needs_root
 
 pytestmark = needs_root
 

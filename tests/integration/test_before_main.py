@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import CHECKOUT, PYTHON, Shim, needs_linux
+from ..lib.shim import CHECKOUT, PYTHON, Shim, needs_linux
 
 pytestmark = needs_linux
 

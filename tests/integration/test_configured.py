@@ -14,9 +14,9 @@ import pytest
 from mesos_shim.plan import pass_through
 from mesos_shim.system import walk
 
-from .. import fuse
-from ..conftest import CHECKOUT, NOBODY, PYTHON, Shim, needs_root
-from ..launching import info, launch, refused, said, volume
+from ..lib import fuse
+from ..lib.launching import info, launch, refused, said, volume
+from ..lib.shim import CHECKOUT, NOBODY, PYTHON, Shim, needs_root
 
 pytestmark = needs_root
 

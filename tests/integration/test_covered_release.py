@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import Shim, install, needs_root
+from ..lib.shim import Shim, install, needs_root
 
 pytestmark = needs_root
 

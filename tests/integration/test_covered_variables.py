@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import NOBODY, Shim, needs_root
-from ..launching import launch, said, volume
-from ..protocol import wire
-from ..protocol.drive import Agent, end
+from ..lib import wire
+from ..lib.launching import launch, said, volume
+from ..lib.played_agent import Agent, end
+from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = needs_root
 

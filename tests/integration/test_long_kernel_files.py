@@ -11,7 +11,7 @@ from mesos_shim.agent import debug_container
 from mesos_shim.launch import supervisor
 from mesos_shim.system import cgroups
 
-from ..conftest import CHECKOUT, PYTHON, needs_linux, needs_root
+from ..lib.shim import CHECKOUT, PYTHON, needs_linux, needs_root
 
 pytestmark = needs_linux
 

@@ -12,14 +12,11 @@ import pytest
 
 from mesos_shim.system import cgroups
 
-from ..conftest import NOBODY, Shim, needs_root
-from ..containers import Starter, start
 from ..isolators.test_cgroups import needs_cgroups
-from ..launching import give, refused
-from ..protocol.drive import Agent
-from ..terminals import terminal
-
-__all__ = ["start", "terminal"]  # fixtures
+from ..lib.containers import Starter
+from ..lib.launching import give, refused
+from ..lib.played_agent import Agent
+from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = needs_root
 

@@ -15,8 +15,8 @@ import pytest
 
 from mesos_shim.system.proc import boot_id
 
-from ..conftest import Shim, needs_root
-from ..launching import said
+from ..lib.launching import said
+from ..lib.shim import Shim, needs_root
 
 pytestmark = needs_root
 

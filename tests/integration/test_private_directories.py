@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import NOBODY, Shim, needs_root
-from ..containers import Starter
-from ..launching import ACCESS, acl_for, give, host_mounts, info, launch, own_namespace, refused, said, tree, volume
+from ..lib.containers import Starter
+from ..lib.launching import ACCESS, acl_for, give, host_mounts, info, launch, own_namespace, refused, said, tree, volume
+from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = needs_root
 
@@ -363,8 +363,8 @@ def test_an_ordinary_user(shim: Shim, sandbox: Path, covered: Path, open_tmp: Pa
 
 
 def test_no_frameworks_source_reaches_a_base(shim: Shim, base: Path, covered: Path, open_tmp: Path) -> None:
-    from ..protocol import wire
-    from ..protocol.drive import Agent, end
+    from ..lib import wire
+    from ..lib.played_agent import Agent, end
 
     shim.configure(private_directories={str(covered): {"base": str(base)}}, framework_volumes="all")
     agent = Agent(open_tmp, shim)
@@ -452,7 +452,7 @@ def test_a_size_that_nobody_counts_is_said(shim: Shim, sandbox: Path, covered: P
 
 
 def test_a_debug_container_joins_its_parents(shim: Shim, covered: Path, open_tmp: Path, base: Path) -> None:
-    from ..protocol.drive import Agent, end
+    from ..lib.played_agent import Agent, end
 
     shim.configure(private_directories={str(covered): {"base": str(base)}})
     parent = Agent(open_tmp, shim)

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import NOBODY, Shim, needs_root
-from ..containers import wait_for
-from ..launching import ACCESS, acl_for, launch, refused, said, volume
-from ..protocol import wire
-from ..protocol.drive import PIPE, Agent, end, wait_until_named, with_byte
+from ..lib import wire
+from ..lib.containers import wait_for
+from ..lib.launching import ACCESS, acl_for, launch, refused, said, volume
+from ..lib.played_agent import PIPE, Agent, end, wait_until_named, with_byte
+from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = needs_root
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import NOBODY, Shim, needs_root
-from ..launching import host_mounts, info, refused, said, volume
+from ..lib.launching import host_mounts, info, refused, said, volume
+from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = needs_root
 

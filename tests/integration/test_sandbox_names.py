@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import NOBODY, Shim, needs_root
-from ..launching import give, launch, refused, said, tree, volume
+from ..lib.launching import give, launch, refused, said, tree, volume
+from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = needs_root
 RUN = "slaves/S/frameworks/F/executors/E/runs/R"

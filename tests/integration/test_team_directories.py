@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import NOBODY, Shim, needs_root
-from ..launching import ACCESS, GROUP, GROUP_OBJ, MASK, OTHER, UNDEFINED, USER_OBJ, acl, give, info, refused, volume
+from ..lib.launching import ACCESS, GROUP, GROUP_OBJ, MASK, OTHER, UNDEFINED, USER_OBJ, acl, give, info, refused, volume
+from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = needs_root
 TEAM, COLLEAGUE = 1234, 1001

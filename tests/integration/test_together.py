@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import NOBODY, Shim, needs_root
-from ..launching import info, launch, refused, said, tree, volume
+from ..lib.launching import info, launch, refused, said, tree, volume
+from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = needs_root
 

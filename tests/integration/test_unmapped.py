@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import CHECKOUT, Shim, needs_root
-from ..launching import info, refused, said, volume
+from ..lib.launching import info, refused, said, volume
+from ..lib.shim import CHECKOUT, Shim, needs_root
 
 pytestmark = needs_root
 

@@ -10,8 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import NOBODY, Shim, needs_root
-from ..launching import ACCESS, DEFAULT, acl_for, host_mounts, info, launch, own_namespace, refused, said, tree, volume
+from ..lib.launching import (
+    ACCESS,
+    DEFAULT,
+    acl_for,
+    host_mounts,
+    info,
+    launch,
+    own_namespace,
+    refused,
+    said,
+    tree,
+    volume,
+)
+from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = needs_root
 

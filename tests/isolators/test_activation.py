@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import PYTHON, Shim, needs_root
-from ..containers import SECONDS, wait_for
-from ..launching import said
-from ..protocol.drive import Agent
+from ..lib.containers import SECONDS, wait_for
+from ..lib.launching import said
+from ..lib.played_agent import Agent
+from ..lib.shim import PYTHON, Shim, needs_root
 from .test_cgroups import WHY
 
 pytestmark = needs_root

@@ -15,9 +15,9 @@ import pytest
 from mesos_shim.isolators.groups import leaf
 from mesos_shim.system import cgroups, proc
 
-from ..conftest import PYTHON, Shim, needs_root
-from ..containers import SECONDS, Container, Starter, alive, children_of, parent_of, running, wait_for
-from ..protocol.drive import Agent
+from ..lib.containers import SECONDS, Container, Starter, alive, children_of, parent_of, running, wait_for
+from ..lib.played_agent import Agent
+from ..lib.shim import PYTHON, Shim, needs_root
 
 pytestmark = needs_root
 

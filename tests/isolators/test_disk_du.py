@@ -16,9 +16,9 @@ from mesos_shim.isolators import disk_du
 from mesos_shim.system import syscalls, walk
 from mesos_shim.usage import sample
 
-from .. import fuse
-from ..conftest import CHECKOUT, PYTHON, Shim, needs_root
-from ..containers import Starter
+from ..lib import fuse
+from ..lib.containers import Starter
+from ..lib.shim import CHECKOUT, PYTHON, Shim, needs_root
 
 
 def du(path: Path) -> int:

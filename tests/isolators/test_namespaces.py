@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from ..conftest import NOBODY, Shim, needs_root
-from ..containers import SECONDS, Container, Starter, alive, children_of, running, wait_for
-from ..launching import tree
+from ..lib.containers import SECONDS, Container, Starter, alive, children_of, running, wait_for
+from ..lib.launching import tree
+from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = needs_root
 

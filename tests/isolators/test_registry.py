@@ -19,14 +19,12 @@ from mesos_shim.plan.model import Draft
 from mesos_shim.spec import isolation, request
 from mesos_shim.spec.isolation import Isolator
 
-from ..conftest import CHECKOUT, Shim, install, needs_root
-from ..containers import Starter
 from ..daytwo.test_masked_platform import Elsewhere
-from ..docs.commands import Block, Following, blocks, file_of, following
 from ..docs.test_man import bash_completes
-from ..launching import said
-
-__all__ = ["following"]
+from ..lib.commands import Block, Following, blocks, file_of
+from ..lib.containers import Starter
+from ..lib.launching import said
+from ..lib.shim import CHECKOUT, Shim, install, needs_root
 
 pytestmark = needs_root
 

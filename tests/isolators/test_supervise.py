@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from ..conftest import NOBODY, PYTHON, Shim, needs_root
-from ..containers import SECONDS, Starter, alive, children_of, running, wait_for
+from ..lib.containers import SECONDS, Starter, alive, children_of, running, wait_for
+from ..lib.shim import NOBODY, PYTHON, Shim, needs_root
 from .test_cgroups import WHY
 
 SIGNALS = [

@@ -10,7 +10,7 @@ import pytest
 from mesos_shim.commands import arguments
 from mesos_shim.launch import planning
 
-from ..conftest import Shim, needs_root
+from ..lib.shim import Shim, needs_root
 
 pytestmark = needs_root
 

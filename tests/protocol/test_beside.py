@@ -21,12 +21,12 @@ from mesos_shim.containers import record as place
 from mesos_shim.launch import order, spawn
 from mesos_shim.system import proc
 
-from ..conftest import NOBODY, PYTHON, Shim, needs_root
-from ..containers import alive, wait_for
-from ..containers import running as in_ps
-from ..hostile.pausing import between
-from . import wire
-from .drive import Agent, end, record, wait_until_named
+from ..lib import wire
+from ..lib.containers import alive, wait_for
+from ..lib.containers import running as in_ps
+from ..lib.pausing import between
+from ..lib.played_agent import Agent, end, record, wait_until_named
+from ..lib.shim import NOBODY, PYTHON, Shim, needs_root
 
 pytestmark = needs_root
 

@@ -14,11 +14,11 @@ import pytest
 
 from mesos_shim.launch import wait
 
-from ..conftest import NOBODY, Shim, needs_root
-from ..launching import host_mounts
-from . import wire
-from .callers import AGENTS, EXECUTORS, Asked, call_of_agent, call_of_executor, words_of_executor
-from .drive import Agent, end
+from ..lib import wire
+from ..lib.callers import AGENTS, EXECUTORS, Asked, call_of_agent, call_of_executor, words_of_executor
+from ..lib.launching import host_mounts
+from ..lib.played_agent import Agent, end
+from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = needs_root
 PRIVATE_TMP = {"type": "MESOS", "volumes": [{"host_path": "tmp", "container_path": "/tmp", "mode": "RW"}]}

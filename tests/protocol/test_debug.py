@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import NOBODY, Shim, needs_root
-from . import wire
-from .drive import Agent, end
+from ..lib import wire
+from ..lib.played_agent import Agent, end
+from ..lib.shim import NOBODY, Shim, needs_root
 from .test_filesystem_linux import NEWNS, NEWPID, PROC, bind
 
 pytestmark = needs_root

@@ -11,8 +11,8 @@ from mesos_shim.agent import checkpoint, protobuf
 from mesos_shim.errors import ShimError
 from mesos_shim.spec import container_info
 
-from ..conftest import NOBODY
-from . import wire
+from ..lib import wire
+from ..lib.shim import NOBODY
 
 CAPTURES = Path(__file__).with_name("captures")
 

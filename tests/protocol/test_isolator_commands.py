@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import Shim, needs_root
-from . import wire
-from .drive import PIPE, Agent, end, with_byte
+from ..lib import wire
+from ..lib.played_agent import PIPE, Agent, end, with_byte
+from ..lib.shim import Shim, needs_root
 
 pytestmark = needs_root
 

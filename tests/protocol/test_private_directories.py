@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import NOBODY, Shim, needs_root
-from ..containers import wait_for
-from . import wire
-from .drive import Agent, end, wait_until_named
+from ..lib import wire
+from ..lib.containers import wait_for
+from ..lib.played_agent import Agent, end, wait_until_named
+from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = needs_root
 LOOK = "ls {0}; stat -c %a {0}; touch {0}/mine"

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import CHECKOUT
-from tests.hosts import hosts as machines
+from tests.lib.hosts import machines
+from tests.lib.shim import CHECKOUT
 
 from . import fleet as fleets
 

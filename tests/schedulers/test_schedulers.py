@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import CHECKOUT, NOBODY, Shim, needs_linux, needs_root
-from tests.docs import commands
-from tests.hosts import hosts as machines
+from tests.lib import commands
+from tests.lib.hosts import machines
+from tests.lib.shim import CHECKOUT, NOBODY, Shim, add_psutil, needs_linux, needs_root
 
 pytestmark = needs_linux
 
@@ -357,9 +357,7 @@ def put_shim(host: machines.Host) -> None:
     unpacked = host.root / "root/unpacked/lib"
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(CHECKOUT / "shim/mesos_shim", unpacked / "mesos_shim", ignore=ignore)
-    from tests import conftest
-
-    conftest._add_psutil(unpacked)
+    add_psutil(unpacked)
     release = "python3 -ISB /root/unpacked/lib/mesos_shim/release.py"
     names = "--prefix /opt/mesos-shim --name 0.0.0-test"
     host.ssh(f"{release} stage --source /root/unpacked {names} && {release} activate {names}")

@@ -9,8 +9,8 @@ import pytest
 
 from mesos_shim.bundle import pack
 
-from ..conftest import PYTHON, Shim, install
-from ..launching import refused, said
+from ..lib.launching import refused, said
+from ..lib.shim import PYTHON, Shim, install
 from . import usual
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..conftest import CHECKOUT, NOBODY, PYTHON, Shim
-from ..protocol import wire
-from ..protocol.drive import Agent, end
+from ..lib import wire
+from ..lib.played_agent import Agent, end
+from ..lib.shim import CHECKOUT, NOBODY, PYTHON, Shim
 
 PACKAGE = CHECKOUT / "shim/mesos_shim"
 DEFAULT = {"type": "MESOS", "volumes": [{"container_path": "/tmp", "host_path": "tmp", "mode": "RW"}]}

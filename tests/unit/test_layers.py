@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from graphlib import CycleError, TopologicalSorter
 
-from ..conftest import CHECKOUT
+from ..lib.shim import CHECKOUT
 
 SHIM = CHECKOUT / "shim/mesos_shim"
 

@@ -10,7 +10,7 @@ import pytest
 
 from mesos_shim.system import mountinfo
 
-from ..conftest import needs_linux, needs_root
+from ..lib.shim import needs_linux, needs_root
 
 TABLE = (
     b"22 1 8:1 / / rw,relatime shared:1 master:2 - ext4 /dev/sda1 rw,errors=remount-ro\n"

@@ -10,7 +10,7 @@ from mesos_shim.launch.state import LaunchState
 from mesos_shim.plan import model
 from mesos_shim.system import strict_json
 
-from ..conftest import needs_linux
+from ..lib.shim import needs_linux
 from .test_plan import USER, resolved
 
 pytestmark = [needs_linux]

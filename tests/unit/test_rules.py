@@ -19,9 +19,9 @@ from mesos_shim.spec.request import CALLER, FRAMEWORK, LaunchRequest
 from mesos_shim.system import acl, files, legacy_mounts, syscalls, unmapped, walk
 from mesos_shim.system.credentials import Identity
 
-from ..conftest import NOBODY, needs_linux, needs_root
-from ..launching import ACCESS, acl_for
-from ..launching import acl as entries
+from ..lib.launching import ACCESS, acl_for
+from ..lib.launching import acl as entries
+from ..lib.shim import NOBODY, needs_linux, needs_root
 
 pytestmark = [needs_linux]
 

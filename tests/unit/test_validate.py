@@ -13,7 +13,7 @@ from mesos_shim.commands import yaml_text
 from mesos_shim.errors import ShimError
 from mesos_shim.system import strict_json
 
-from ..conftest import Shim
+from ..lib.shim import Shim
 
 INFO = """\
 type: MESOS

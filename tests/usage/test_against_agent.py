@@ -11,12 +11,9 @@ from typing import Any
 
 import pytest
 
-from ..agent.conftest import agent_build, public, start_agent
-from ..agent.harness import WAIT_FOR_RELEASE, Agent, Task
-from ..containers import SECONDS, wait_for
 from ..isolators.test_cgroups import WHY, needs_cgroups, ours
-
-__all__ = ["agent_build", "public", "start_agent"]
+from ..lib.agent.local import WAIT_FOR_RELEASE, Agent, Task
+from ..lib.containers import SECONDS, wait_for
 
 pytestmark = pytest.mark.agent
 

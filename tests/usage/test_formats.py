@@ -25,8 +25,8 @@ from prometheus_client.openmetrics import parser as openmetrics
 from mesos_shim.commands import formats, usage
 from mesos_shim.usage.sample import Used
 
-from ..conftest import Shim
-from ..containers import SECONDS, Starter, running, wait_for
+from ..lib.containers import SECONDS, Starter, running, wait_for
+from ..lib.shim import Shim
 from .test_membership import entry
 
 STATISTICS: dict[str, object] = {

@@ -14,8 +14,8 @@ import pytest
 
 from mesos_shim.containers import processes
 
-from ..conftest import NOBODY, PYTHON, Shim, needs_root
-from ..containers import SECONDS, Container, Starter, alive, children_of, running, usage, wait_for
+from ..lib.containers import SECONDS, Container, Starter, alive, children_of, running, usage, wait_for
+from ..lib.shim import NOBODY, PYTHON, Shim, needs_root
 
 pytestmark = needs_root
 

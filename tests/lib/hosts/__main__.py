@@ -1,7 +1,7 @@
 """Fleets by hand and for molecule.
 
-    python -m tests.hosts up FLEET NAME=SUITE... [--agent] [--user USER] [--instance-config FILE]
-    python -m tests.hosts down FLEET
+    python -m tests.lib.hosts up FLEET NAME=SUITE... [--agent] [--user USER] [--instance-config FILE]
+    python -m tests.lib.hosts down FLEET
 
 `--agent` lays the real agent over every host. `--instance-config` writes what molecule wants to know of them. The
 fleet stays until it is taken down, or belongs to the process that $OWNER names (see testhosts).
@@ -15,7 +15,7 @@ import os
 import sys
 from pathlib import Path
 
-from . import hosts
+from . import machines
 
 
 def main() -> None:
@@ -28,19 +28,19 @@ def main() -> None:
     parser.add_argument("--instance-config", type=Path)
     given = parser.parse_args()
     os.environ.setdefault("OWNER", "")
-    fleet = hosts.Fleet(given.fleet)
+    fleet = machines.Fleet(given.fleet)
     if given.action == "down":
         fleet.down()
         return
     try:
-        hosts.require()
+        machines.require()
         layer = None
         if given.agent:
-            from . import agent
+            from ..agent import on_host
 
-            layer = agent.layer()
+            layer = on_host.layer()
         fleet.add(dict(host.split("=", 1) for host in given.hosts), layer)
-    except hosts.Unavailable as reason:
+    except machines.Unavailable as reason:
         sys.exit(str(reason))
     if given.instance_config:
         known = [

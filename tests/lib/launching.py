@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from .conftest import NOBODY, Shim
+from .shim import NOBODY, Shim
 
 SHIM_FAILED = 125
 

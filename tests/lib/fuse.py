@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import PYTHON
+from .shim import PYTHON
 
 needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="needs /dev/fuse")
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import CHECKOUT
+from tests.lib.shim import CHECKOUT
 
 ANY_FILE = "file="
 SHELLS = ("sh", "bash", "shell", "console", "zsh")

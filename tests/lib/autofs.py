@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import PYTHON
+from .shim import PYTHON
 
 _KNOWN = Path("/proc/filesystems")
 needs_autofs = pytest.mark.skipif(

@@ -265,7 +265,7 @@ def start(n: int = 1, suite: str = DEFAULT_SUITE, *, names: dict[str, str] | Non
     """Starts a fleet: `n` hosts of one Debian release, `host-1` and so on, or {name: suite}.
 
     Arguments:
-        layer: a directory whose files lie over the image's, the host's own to change (see agent.py).
+        layer: a directory whose files lie over the image's, the host's own to change (see ../agent/on_host.py).
     Returns: the Fleet, every host answering on SSH.
     Raises: Unavailable where this machine cannot have such hosts.
     """

@@ -1,5 +1,5 @@
 # ruff: noqa
-"""The driver of tests/agent as a service (Python 2.7): tasks come from a directory, events go to a file.
+"""The driver of tests/lib/agent as a service (Python 2.7): tasks come from a directory, events go to a file.
 
 /var/lib/mesos-tasks/new/NAME.json   {"launch": [TaskInfo, ...]} or {"kill": TASK_ID}; removed once it is taken
 /var/lib/mesos-tasks/events          what driver.py writes, one JSON object a line, over all restarts

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import PYTHON, Shim
+from .shim import PYTHON, Shim
 
 SECONDS = 30.0  # for what a healthy machine does in a hundredth of it
 

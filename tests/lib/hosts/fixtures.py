@@ -1,4 +1,4 @@
-"""The fixture `hosts`, for any folder's conftest: `from tests.hosts.fixtures import hosts  # noqa: F401`."""
+"""The fixture `hosts`, which tests/conftest.py has for every folder."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from . import hosts as machines
+from . import machines
 
 
 @pytest.fixture(scope="session")
 def hosts() -> Iterator[Callable[..., machines.Fleet]]:
-    """`hosts(n, suite)` starts fresh hosts (see hosts.start); what a test has left up ends with the session.
+    """`hosts(n, suite)` starts fresh hosts (see machines.start); what a test has left up ends with the session.
 
     Where this machine cannot have them the test is skipped, with the reason.
     """

@@ -24,10 +24,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..shim import CHECKOUT
 from .fetch import AgentBuild, Unavailable
 
 HERE = Path(__file__).resolve().parent
-CHECKOUT = HERE.parent.parent
 # Tasks of other users must be able to run it: never the virtual environment's, which may lie below /root.
 SYSTEM_PYTHON = "/usr/bin/python3"
 EXECUTOR = "helpers/mesos-executor"  # below the public directory; stands in for the packaged one too

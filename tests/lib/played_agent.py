@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..conftest import Shim
-from ..containers import wait_for
 from . import wire
+from .containers import wait_for
+from .shim import Shim
 
 # The descriptors of an agent's pipe where a file is in its place.
 PIPE = (7, 8)

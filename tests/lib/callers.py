@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .drive import Agent
+from .played_agent import Agent
 
 # What an agent's own environment holds, and a framework's.
 PLAIN = {"PATH": "/usr/bin:/bin"}

@@ -1,4 +1,4 @@
-"""A real Mesos agent on a test host, as the unit `mesos-slave.service` (see "The agent" in README.md)."""
+"""A real Mesos agent on a test host, as the unit `mesos-slave.service` (see "The agent" in ../hosts/README.md)."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.agent import fetch
-
-from . import hosts
+from ..hosts import machines
+from . import fetch
 
 HOME = Path("opt/mesos-agent")
-FILES = hosts.HERE / "agent_files"
-DRIVER = hosts.HERE.parent / "agent/driver.py"
-EXECUTOR = hosts.HERE.parent / "agent/executor.py"
+HERE = Path(__file__).resolve().parent
+FILES = HERE / "host_files"
+DRIVER = HERE / "driver.py"
+EXECUTOR = HERE / "executor.py"
 UNIT = "mesos-slave.service"
 # What every host has of glibc; all else that the agent links comes along.
 OF_GLIBC = re.compile(r"(ld-linux.*|lib(c|m|dl|rt|util|pthread|resolv))\.so\.\d+$")
 
 
 def layer() -> Path:
-    """A directory to be laid over a host's files (`hosts.start(layer=…)`): the agent, its unit, its wrapper, stopped.
+    """A directory to be laid over a host's files (`start(layer=…)`): the agent, its unit, its wrapper, stopped.
 
     Hosts must have at least this machine's glibc. Built once into the cache.
     Raises: Unavailable where the agent cannot be had.
     """
-    hosts.require()
+    machines.require()
     try:
         build = fetch.build()
     except fetch.Unavailable as reason:
-        raise hosts.Unavailable(str(reason)) from reason
+        raise machines.Unavailable(str(reason)) from reason
     if shutil.which("patchelf") is None:
-        raise hosts.Unavailable("no agent on hosts without: apt-get install patchelf")
+        raise machines.Unavailable("no agent on hosts without: apt-get install patchelf")
     own = [Path(__file__), DRIVER, EXECUTOR, *sorted(FILES.iterdir())]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in own) + fetch.DIGEST.encode()).hexdigest()[:12]
-    root = hosts.cache()
+    root = machines.cache()
     root.mkdir(parents=True, exist_ok=True)
     ready = root / f"agent-{digest}"
     with (root / ".agent.lock").open("w") as lock:
@@ -101,7 +101,7 @@ class Agent:
 
     state_dir = "/var/lib/mesos-tasks"
 
-    def __init__(self, host: hosts.Host) -> None:
+    def __init__(self, host: machines.Host) -> None:
         self.host = host
         self.count = 0
 
@@ -132,7 +132,7 @@ class Agent:
             return next((agent["id"] for agent in known if agent["active"]), "")
 
         try:
-            return hosts.wait_until(active, "registration of the agent", seconds)
+            return machines.wait_until(active, "registration of the agent", seconds)
         except TimeoutError as error:
             raise TimeoutError(f"{error}\n{self.log[-3000:]}") from None
 
@@ -187,7 +187,7 @@ class Task:
         """From outside; it appears with the launch."""
         work_dir = (self.agent.host.root / "etc/mesos-slave/work_dir").read_text().strip()
         below = self.agent.host.root / work_dir.lstrip("/") / "agents/0/work"  # a local agent adds this to the flag
-        runs = hosts.wait_until(
+        runs = machines.wait_until(
             lambda: [*below.glob(f"slaves/*/frameworks/*/executors/ex-{self.name}/runs/*-*")], f"sandbox of {self.name}"
         )
         return runs[0]
@@ -195,7 +195,7 @@ class Task:
     def wait_file(self, name: str) -> str:
         """The content of a file that the task puts into its sandbox."""
         path = self.sandbox / name
-        hosts.wait_until(path.exists, f"{name} in the sandbox of {self.name}")
+        machines.wait_until(path.exists, f"{name} in the sandbox of {self.name}")
         return path.read_text()
 
     def states(self) -> list[str]:
@@ -203,6 +203,6 @@ class Task:
 
     def wait_state(self, *states: str) -> str:
         """The first of the states that is reported."""
-        return hosts.wait_until(
+        return machines.wait_until(
             lambda: next((s for s in self.states() if s in states), None), f"{self.name} in {' or '.join(states)}"
         )

@@ -1,3 +1,0 @@
-"""Fixtures of the tests on hosts."""
-
-from .fixtures import hosts  # noqa: F401

@@ -1,0 +1,159 @@
+"""Modules run in this process, as Ansible would run them; playbooks run for real."""
+
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import redirect_stdout
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from .shim import CHECKOUT
+
+PLUGINS = "ansible_collections.mesos.containerizer.plugins"
+
+sys.path.insert(0, str(CHECKOUT / ".venv/collections"))
+
+
+def run_module(name, check=False, **args):
+    """The result of one module, with the raw text that it printed as `_raw` and its warnings as `_warnings`."""
+    from ansible.module_utils import basic
+    from ansible.module_utils.testing import patch_module_args
+
+    # no_log as Ansible itself sends it: it takes the place of what a module has said.
+    args = {**args, "_ansible_check_mode": check, "_ansible_diff": True, "_ansible_no_log": False}
+    out = io.StringIO()
+    warnings = []
+    with patch_module_args(args), redirect_stdout(out), pytest.raises(
+        SystemExit
+    ), pytest.MonkeyPatch.context() as patch:
+        # Ansible shows a warning instead of returning it once something of its controller's half was imported.
+        patch.setattr(basic.AnsibleModule, "warn", lambda self, text: warnings.append(text))
+        import_module(f"{PLUGINS}.modules.{name}").main()
+    basic._ANSIBLE_ARGS = None
+    result = json.loads(out.getvalue())
+    result.update(_raw=out.getvalue(), _warnings=" ".join(warnings))
+    return result
+
+
+def tree(path):
+    """{relative name: text | None for a directory | the target of a link} of all that lies below a directory."""
+    found = {}
+    for item in sorted(Path(path).rglob("*")):
+        name = str(item.relative_to(path))
+        found[name] = (
+            f"-> {os.readlink(item)}"
+            if item.is_symlink()
+            else item.read_text(errors="backslashreplace")
+            if item.is_file()
+            else None
+        )
+    return found
+
+
+class Host:
+    """This machine under a name of its own, everything below a directory of its own."""
+
+    def __init__(self, root):
+        root.mkdir()
+        self.root = root
+        self.prefix = root / "opt"
+        self.variables = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": "/usr/bin/python3",
+            "mesos_shim_prefix": str(self.prefix),
+            "mesos_agent_flags_dir": str(root / "etc/mesos-slave"),
+            "mesos_agent_flags": {"isolation": "posix/cpu,posix/mem", "work_dir": str(root / "work")},
+            "mesos_agent_default_container_info": {
+                "type": "MESOS",
+                "volumes": [{"host_path": "tmp", "container_path": "/tmp", "mode": "RW"}],
+            },
+        }
+
+
+class Fleet:
+    """Several such hosts, provisioned by one run of the site playbook."""
+
+    def __init__(self, root, checkout):
+        self.root, self.checkout = root, checkout
+
+    def host(self, name):
+        return Host(self.root / name)
+
+    def site(self, hosts, *arguments, playbook="site", **changed):
+        """hosts: {Host: variables changed for it}, or one Host."""
+        hosts = {hosts: changed} if isinstance(hosts, Host) else hosts
+        inventory = self.root / "inventory.json"
+        known = {host.root.name: {**host.variables, **own} for host, own in hosts.items()}
+        inventory.write_text(json.dumps({"mesos_agents": {"hosts": known}}))
+        return play(playbook, "-i", str(inventory), *arguments, cwd=self.checkout)
+
+    def rollout(self, hosts, *arguments, playbook="rollout"):
+        """(the run, {host name: [state, why]} of its summary); more than one playbook in one run where given."""
+        done = self.site(hosts, *arguments, playbook=playbook)
+        names = "|".join(host.root.name for host in hosts)
+        states = "done|unchanged|failed|refused|not started|would change|died"
+        found = re.findall(rf'^ *"({names}) +({states})\b(.*?)",?$', done.text, re.MULTILINE)
+        return done, {name: (state, rest) for name, state, rest in found}
+
+
+@pytest.fixture(scope="session")
+def clone():
+    """The checkout as these tests find it: nobody's editing meanwhile makes another release of it."""
+    root = Path(tempfile.mkdtemp(prefix="mesos-clone-"))
+    root.chmod(0o755)
+    yield clone_to(root / "clone")
+    shutil.rmtree(root)
+
+
+def clone_to(path):
+    """A copy of what a clone has of the collection and the shim, prepared as the bootstrap does."""
+    for part in ("collection", "playbooks", "shim"):
+        shutil.copytree(CHECKOUT / part, path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(CHECKOUT / "ansible.cfg", path)
+    home = path / ".venv/collections/ansible_collections/mesos"
+    home.mkdir(parents=True)
+    (home / "containerizer").symlink_to("../../../../collection")
+    return path
+
+
+class Playbook:
+    """What a run of ansible-playbook said."""
+
+    def __init__(self, done):
+        self.text = done.stdout + done.stderr
+        self.code = done.returncode
+
+    def recap(self, what):
+        """A number of the recap's only host."""
+        return int(self.text.rsplit(f"{what}=", 1)[1].split()[0])
+
+    def failure(self, host):
+        """Why a host failed; empty where it did not."""
+        return "".join(line for line in self.text.splitlines() if line.startswith(f"fatal: [{host.root.name}]"))
+
+    def transport_calls(self):
+        """How often the host was asked for anything (of a run with -vvv)."""
+        return sum(f"> {verb} " in line for line in self.text.splitlines() for verb in ("EXEC", "PUT", "FETCH"))
+
+
+def play(playbook, *arguments, cwd, as_user=None):
+    """Runs a playbook of a checkout, as another user where told so."""
+    command = [str(CHECKOUT / ".venv/bin/ansible-playbook")]
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("ANSIBLE_", "MESOS_"))}
+    env["ANSIBLE_NOCOLOR"] = "1"
+    if as_user is not None:
+        # Another user may not reach the interpreter of .venv: the system's own runs the same packages.
+        site = next((CHECKOUT / ".venv/lib").glob("python3*/site-packages"))
+        command = ["setpriv", f"--reuid={as_user}", f"--regid={as_user}", "--clear-groups", "--no-new-privs"]
+        command += ["/usr/bin/python3", "-c", "from ansible.cli.playbook import main; main()"]
+        env.update(PYTHONPATH=str(site), HOME=str(cwd), TMPDIR=str(cwd))
+        env.pop("XDG_RUNTIME_DIR", None)
+    command += [f"playbooks/{playbook}.yml", *arguments]
+    return Playbook(subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300, check=False))
