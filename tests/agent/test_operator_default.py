@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from ..lib.agent import fetch
-from ..lib.agent.local import WAIT_FOR_RELEASE, Agent, Task, scalars, wait_until
+from ..lib.agent.local import WAIT_FOR_RELEASE, Agent, Task, scalars
+from ..lib.waiting import wait_until
 
 pytestmark = pytest.mark.agent
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ..lib.agent.local import WAIT_FOR_RELEASE, Agent, wait_until
+from ..lib.agent.local import WAIT_FOR_RELEASE, Agent
+from ..lib.waiting import wait_until
 
 pytestmark = pytest.mark.agent
 

@@ -6,12 +6,12 @@ import os
 import resource
 import stat
 import sys
-import time
 from importlib import import_module
 
 import pytest
 
 from ..lib.collection import PLUGINS, run_module, tree
+from ..lib.waiting import wait_until
 
 directory = import_module(f"{PLUGINS}.module_utils._flag_directory")
 service = import_module(f"{PLUGINS}.module_utils._agent_service")
@@ -571,10 +571,7 @@ def test_an_agent_that_prints_no_help_is_not_waited_for(flags, tmp_path, monkeyp
     result = flags({"quiet": True})
     assert result["changed"] and f"{program} --help does not end" in result["_warnings"]
     child = int((tmp_path / "mesos-agent.pid").read_text())
-    deadline = time.monotonic() + 5
-    while service.start_time(child) is not None:  # killed, and then its parent's to bury
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: service.start_time(child) is None, "its parent has buried what was killed")
 
 
 def test_the_validator_judges_container_info(flags, tmp_path):

@@ -19,6 +19,7 @@ import pytest
 
 from tests.lib.agent import on_host as agents
 from tests.lib.hosts import machines
+from tests.lib.waiting import wait_until
 
 from ..lib.collection import Playbook, clone_to
 from ..lib.shim import CHECKOUT
@@ -320,7 +321,7 @@ def test_an_unreachable_host_in_the_first_wave_stops_the_second(fleet):
 def kill_in_the_middle(fleet: Fleet, variables: dict[str, object]) -> None:
     """A rollout whose controller dies once the canary has been switched, before it was found good."""
     process = fleet.begin("rollout", variables=variables)
-    machines.wait_until(lambda: fleet.state("host-1")["pending"], "a pending generation on host-1")
+    wait_until(lambda: fleet.state("host-1")["pending"], "a pending generation on host-1")
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert fleet.state("host-1")["pending"]
@@ -367,10 +368,10 @@ def test_a_rollback_goes_on_after_its_controller_was_killed(fleet):
     before, running, current = fleet.goods(), fleet.running("gc_delay"), fleet.current
     assert fleet.play("rollout", variables=with_flags(gc_delay="15days")).code == 0
     process = fleet.begin("rollback", variables=fleet.current)
-    machines.wait_until(lambda: fleet.state("host-1")["good"] == before[0], "host-1 taken back")
+    wait_until(lambda: fleet.state("host-1")["good"] == before[0], "host-1 taken back")
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    machines.wait_until(lambda: fleet.state("host-1")["pending"] is None, "the end of what was begun on host-1")
+    wait_until(lambda: fleet.state("host-1")["pending"] is None, "the end of what was begun on host-1")
     done = fleet.play("rollback")
     assert done.code == 0 and done.ended() == {"host-1": "unchanged", "host-2": "done", "host-3": "done"}, done.text
     assert "it is back from generation" in done.line("host-1")
@@ -447,7 +448,7 @@ def test_a_rollout_that_was_killed_leaves_no_host_in_maintenance_after_the_next(
 
     def kill_once(happened, what):
         process = fleet.begin("rollout", "--limit", "host-3", variables=drained)
-        machines.wait_until(happened, what)
+        wait_until(happened, what)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         assert schedule() != {}

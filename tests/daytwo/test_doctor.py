@@ -13,8 +13,9 @@ import pytest
 from mesos_shim.commands.doctor import installation
 from mesos_shim.system import cgroups
 
-from ..lib.containers import SECONDS, Starter
+from ..lib.containers import Starter
 from ..lib.shim import NOBODY, PYTHON, Shim, needs_root
+from ..lib.waiting import SECONDS
 from ..usage.test_live import without_psutil
 from .test_gc import litter
 

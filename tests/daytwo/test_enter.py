@@ -17,8 +17,9 @@ from mesos_shim.errors import ShimError
 from mesos_shim.system import proc
 
 from ..isolators.test_cgroups import needs_cgroups
-from ..lib.containers import Starter, alive, children_of, running, wait_for
+from ..lib.containers import Starter, alive, children_of, running
 from ..lib.shim import NOBODY, PYTHON, Shim, needs_root
+from ..lib.waiting import wait_until
 from ..usage.test_live import forge, volume
 
 pytestmark = needs_root
@@ -109,7 +110,7 @@ def test_what_is_run_inside_counts_as_the_containers(start: Starter, shim: Shim,
     container = start(*volume(open_tmp))
     words = [str(shim.program), "enter", "c1", "--", "cat"]
     with subprocess.Popen(words, stdin=subprocess.PIPE) as inside:
-        wait_for(lambda: container.used["statistics"]["processes"] == 2, "the second process")
+        wait_until(lambda: container.used["statistics"]["processes"] == 2, "the second process")
         inside.stdin.close()
 
 
@@ -209,7 +210,7 @@ def test_a_pid_of_an_orphan_that_was_reused_before_it_is_opened_is_not_entered(s
 def test_a_zombie_has_nothing_to_enter(start: Starter, shim: Shim) -> None:
     container = start()
     os.kill(container.process.pid, signal.SIGKILL)
-    wait_for(lambda: not alive(container.process.pid), "a zombie")
+    wait_until(lambda: not alive(container.process.pid), "a zombie")
     assert running(shim) == []
     assert "has ended" in shim.run("enter", "c1", "--", "true").stderr
 

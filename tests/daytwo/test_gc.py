@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ..lib.containers import SECONDS, Starter, alive, running, wait_for
+from ..lib.containers import Starter, alive, running
 from ..lib.shim import NOBODY, Shim, needs_root
+from ..lib.waiting import SECONDS, wait_until
 from ..usage.test_live import forge, volume
 
 pytestmark = needs_root
@@ -53,7 +54,7 @@ def test_what_a_container_left_running_is_the_container(start: Starter, shim: Sh
     container.end()
     assert gc(shim) == []
     os.kill(left, signal.SIGKILL)
-    wait_for(lambda: not alive(left), "the end of what was left")
+    wait_until(lambda: not alive(left), "the end of what was left")
     assert gc(shim) == ["cleared record of c1"]
 
 
@@ -227,7 +228,7 @@ def ended_rm(start: Starter) -> tuple[Path, dict[str, object]]:
     container.process.kill()
     container.process.wait(SECONDS)
     os.kill(record["pid"], signal.SIGKILL)
-    wait_for(lambda: not alive(record["pid"]), "the end of the container")
+    wait_until(lambda: not alive(record["pid"]), "the end of the container")
     return Path(record["sandbox"]), record
 
 
@@ -294,7 +295,7 @@ def test_a_supervised_container_that_is_just_ending_is_its_supervisors(start: St
     container = start("--supervise")
     os.kill(container.process.pid, signal.SIGSTOP)  # it cannot clear up now
     os.kill(container.record["pid"], signal.SIGKILL)
-    wait_for(lambda: not alive(container.record["pid"]), "the end of the command")
+    wait_until(lambda: not alive(container.record["pid"]), "the end of the command")
     assert gc(shim) == []
     os.kill(container.process.pid, signal.SIGCONT)
     assert container.process.wait(SECONDS) == 137

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from ..lib.containers import SECONDS, SERVANT, wait_for
+from ..lib.containers import SERVANT
 from ..lib.shim import PYTHON, Shim
+from ..lib.waiting import SECONDS, wait_until
 
 MASK = Path(__file__).with_name("masked_platform.py")
 VOLUMES = ("--volume", "t:/opt")
@@ -176,7 +177,7 @@ def test_on_linux_usage_only_is_chosen_and_said_everywhere(shim: Shim, sandbox: 
         text=True,
     )
     try:
-        wait_for((shim.state_dir / "containers/c1.json").exists, "the record")
+        wait_until((shim.state_dir / "containers/c1.json").exists, "the record")
         (used,) = json.loads(shim.run("usage", "--format", "json").stdout)
         assert (used["mode"], used["isolation"], used["volumes"]) == ("usage-only", ["posix/cpu"], [])
     finally:

@@ -15,9 +15,10 @@ from mesos_shim.commands import leftovers
 from mesos_shim.commands.sweep import Sweep
 from mesos_shim.system import proc
 
-from ..lib.containers import Starter, alive, wait_for
+from ..lib.containers import Starter, alive
 from ..lib.launching import give, said
 from ..lib.shim import NOBODY, Shim, needs_root
+from ..lib.waiting import wait_until
 from .test_gc import gc
 
 pytestmark = needs_root
@@ -72,7 +73,7 @@ def test_it_goes_where_the_supervisor_was_killed(start: Starter, shim: Shim, bas
     assert len(list(base.iterdir())) == 1
     pid = container.record["pid"]
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not alive(pid), "the command's end")
+    wait_until(lambda: not alive(pid), "the command's end")
     assert len(gc(shim)) == 2
     assert list(base.iterdir()) == []
 
@@ -92,7 +93,7 @@ def test_a_process_that_left_the_view_keeps_it(start: Starter, shim: Shim, base:
     assert "somebody still has it mounted" in done.stderr
     assert len(list(base.iterdir())) == 1
     os.kill(left, signal.SIGKILL)
-    wait_for(lambda: not alive(left), "its end")
+    wait_until(lambda: not alive(left), "its end")
     assert len(gc(shim)) == 2
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from ..lib import fuse
-from ..lib.containers import wait_for
 from ..lib.shim import CHECKOUT, NOBODY, PYTHON, install, needs_root
+from ..lib.waiting import wait_until
 
 RELEASE = CHECKOUT / "shim/mesos_shim/release.py"
 
@@ -62,7 +62,7 @@ def test_a_release_that_a_process_runs_from_is_never_pruned(
     prefix.joinpath("etc/mesos-shim/config.json").write_text(json.dumps({"state_dir": str(open_tmp / "state")}))
     process = subprocess.Popen([*map(str, command)], start_new_session=True)
     started.append(process)
-    wait_for(lambda: list((open_tmp / "state").glob("containers/*")), "the record of the container")
+    wait_until(lambda: list((open_tmp / "state").glob("containers/*")), "the record of the container")
     time.sleep(2.1)
     release(prefix, "activate", "--name", "0.1.0-b")
     for name in ("0.1.0-c", "0.1.0-d"):

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from ..isolators.test_cgroups import WHY, ours
-from ..lib.containers import SECONDS, Starter, alive, children_of, running, wait_for
+from ..lib.containers import Starter, alive, children_of, running
 from ..lib.launching import said
 from ..lib.pausing import between
 from ..lib.shim import NOBODY, SOAK, Shim, needs_root
+from ..lib.waiting import SECONDS, wait_until
 from ..usage.test_live import forge
 
 pytestmark = needs_root
@@ -138,7 +139,7 @@ def test_kill_of_each_process_leaves_a_state_that_is_understood(
         os.kill(everybody["init"], signal.SIGKILL)
     else:
         assert status == 128 + signal.SIGKILL
-    wait_for(lambda: not any(map(alive, everybody.values())), "the end of all of it")
+    wait_until(lambda: not any(map(alive, everybody.values())), "the end of all of it")
     assert running(shim) == []
     assert shim.run("gc").returncode == 0
     assert list((shim.state_dir / "containers").iterdir()) == []
@@ -153,9 +154,9 @@ def test_kill_of_a_launch_in_the_middle(shim: Shim, sandbox: Path, moment: int) 
     words += [str(shim.program), "run", "--isolation", EVERYTHING, "--volume", "t:/opt", "--", "true"]
     subprocess.run(words, cwd=sandbox, capture_output=True, check=False, timeout=SECONDS)
     groups = ours()
-    wait_for(lambda: running(shim) == [], "nothing that runs")
+    wait_until(lambda: running(shim) == [], "nothing that runs")
     # What is left empties: the init and the command die with their launcher or end.
-    wait_for(lambda: shim.run("gc").returncode == 0 and not any("run-" in path for path in ours()), "a swept host")
+    wait_until(lambda: shim.run("gc").returncode == 0 and not any("run-" in path for path in ours()), "a swept host")
     assert (
         said(shim.run("run", "--isolation", EVERYTHING, "--volume", "t:/opt", "--", "echo", "ran", cwd=sandbox))
         == "ran"
@@ -257,7 +258,7 @@ def crowd(shim: Shim, sandbox: Path, count: int, at_once: int) -> None:
             pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
             batch.append(subprocess.Popen([str(word) for word in words], cwd=sandbox, **pipes))
         names = sorted(f"c{ended + index}" for index in range(len(batch)))
-        wait_for(lambda names=names: sorted(running(shim)) == names, f"{len(batch)} containers")
+        wait_until(lambda names=names: sorted(running(shim)) == names, f"{len(batch)} containers")
         done = shim.run("usage", "--format", "json")
         used = json.loads(done.stdout)
         assert (len(used), done.stderr) == (len(batch), "")
@@ -319,7 +320,7 @@ def test_two_launches_of_one_name_at_once(shim: Shim, sandbox: Path) -> None:
     both = [
         subprocess.Popen(words, cwd=sandbox, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)
     ]
-    wait_for(lambda: running(shim) == ["same"], "one of them")
+    wait_until(lambda: running(shim) == ["same"], "one of them")
     record = json.loads((shim.state_dir / "containers/same.json").read_text())
     assert record["pid"] in {process.pid for process in both}
     for process in both:

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from ..lib.containers import Starter, alive, children_of, wait_for
+from ..lib.containers import Starter, alive, children_of
 from ..lib.shim import NOBODY, PYTHON, Shim, needs_root
 from ..lib.terminals import Terminal
+from ..lib.waiting import wait_until
 
 pytestmark = needs_root
 
@@ -129,7 +130,7 @@ def test_a_terminal_that_goes_takes_the_command_along(at: AT, open_tmp: Path) ->
     there = at("sh", "-c", f"trap 'echo hangup >{said}; exit' HUP; echo $$; while :; do sleep 0.1; done")
     there.read("\n")
     there.close()
-    wait_for(lambda: said.read_text() == "hangup\n", "the command's end")
+    wait_until(lambda: said.read_text() == "hangup\n", "the command's end")
 
 
 def test_a_relay_that_is_killed_takes_the_command_along(at: AT, open_tmp: Path) -> None:
@@ -139,7 +140,7 @@ def test_a_relay_that_is_killed_takes_the_command_along(at: AT, open_tmp: Path) 
     there = at("sh", "-c", f"trap 'echo hangup >{said}; exit' HUP; echo ready; while :; do sleep 0.1; done")
     there.read("ready\n")
     there.process.kill()
-    wait_for(lambda: said.read_text() == "hangup\n", "the command's end")
+    wait_until(lambda: said.read_text() == "hangup\n", "the command's end")
 
 
 # Jobs, under a shell that has them.
@@ -198,9 +199,9 @@ def test_nobody_but_the_caller_stops_the_job(shell: Terminal) -> None:
     (relay,) = children_of(shell.process.pid)
     (monitor,) = children_of(relay)
     (command,) = children_of(monitor)
-    wait_for(lambda: state(command) == "T", "a command that has stopped itself")
+    wait_until(lambda: state(command) == "T", "a command that has stopped itself")
     # It may be just passing on what was shown; a stopped one would stay "T".
-    wait_for(lambda: state(relay) == "S", "a relay that waits, and has not stopped too")
+    wait_until(lambda: state(relay) == "S", "a relay that waits, and has not stopped too")
     os.kill(command, signal.SIGCONT)
     shell.read("got reboot\n")
     shell.read(PROMPT)
@@ -217,7 +218,7 @@ def test_a_job_in_the_background_leaves_the_terminal_alone(shell: Terminal) -> N
     assert shell.modes == before
     shell.type("fg\r")
     shell.read("fg\n")
-    wait_for(lambda: shell.modes != before, "the job in the foreground")
+    wait_until(lambda: shell.modes != before, "the job in the foreground")
     shell.type("hello\r")
     shell.read("got hello\n")
 
@@ -259,7 +260,7 @@ def test_without_a_terminal_it_becomes_the_command(shim: Shim, sandbox: Path) ->
     """As under a scheduler: the same pid, the session and the group of the caller."""
     words = [str(shim.program), "run", "--user", "nobody", "--", "sh", "-c", "read x; exit 3"]
     with subprocess.Popen(words, cwd=sandbox, stdin=subprocess.PIPE, start_new_session=True) as process:
-        wait_for(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "sh\n", "the command")
+        wait_until(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "sh\n", "the command")
         assert os.getsid(process.pid) == process.pid
         process.stdin.write(b"go\n")
         process.stdin.close()

@@ -15,9 +15,10 @@ import pytest
 
 from mesos_shim.system import syscalls
 
-from ..lib.containers import Starter, wait_for
+from ..lib.containers import Starter
 from ..lib.shim import NOBODY, PYTHON, Shim, needs_root
 from ..lib.terminals import Terminal
+from ..lib.waiting import wait_until
 
 pytestmark = needs_root
 
@@ -110,7 +111,7 @@ def test_what_stays_behind_has_no_terminal_of_roots(
     """It could read what root types next, which takes no right but an open descriptor."""
     (open_tmp / "left.py").write_text(LEFT)
     there = terminal("sh", "-c", f"{ways[way]} -- {PYTHON} {open_tmp}/left.py")
-    wait_for((sandbox / "left.done").exists, "the daemon")
+    wait_until((sandbox / "left.done").exists, "the daemon")
     found = (sandbox / "left.done").read_text().split()
     assert len(found) == 3
     assert there.name not in found

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from ..lib import fuse
-from ..lib.containers import SECONDS, SERVANT, Container, Starter, alive, running, wait_for
+from ..lib.containers import SERVANT, Container, Starter, alive, running
 from ..lib.shim import PYTHON, Shim, needs_root
+from ..lib.waiting import SECONDS, wait_until
 
 pytestmark = needs_root
 
@@ -89,7 +90,7 @@ def forget_number(shim: Shim) -> None:
 
 def cleared(shim: Shim, sandbox: object) -> None:
     """gc removes it; a number that was given to another namespace meanwhile keeps it for as long as that is used."""
-    wait_for(lambda: f"cleared sandbox {sandbox}" in shim.run("gc").stdout, "its removal")
+    wait_until(lambda: f"cleared sandbox {sandbox}" in shim.run("gc").stdout, "its removal")
     assert not Path(str(sandbox)).exists()
 
 
@@ -100,7 +101,7 @@ def kill_supervisor(container: Container) -> None:
 
 def end(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not alive(pid), f"the end of {pid}")
+    wait_until(lambda: not alive(pid), f"the end of {pid}")
 
 
 @pytest.mark.parametrize("supervised", [True, False])
@@ -211,12 +212,12 @@ def test_a_process_whose_main_thread_has_ended_runs(start: Starter, shim: Shim, 
     container = start("--rm", *volume(open_tmp), command=command)
     assert container.line().startswith("ready")
     pid = container.record["pid"]
-    wait_for(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z", "the thread's end")
+    wait_until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z", "the thread's end")
     assert running(shim) == ["c1"]
     kill_supervisor(container)
     stays([], shim, container)
     container.process.stdin.close()
-    wait_for(lambda: not Path(f"/proc/{pid}").exists(), "the end of the process")
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the end of the process")
     assert "cleared record of c1" in shim.run("gc").stdout
 
 

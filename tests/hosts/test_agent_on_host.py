@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.lib.collection import play
+from tests.lib.waiting import wait_until
 
 from ..lib.agent import on_host as agents
 from ..lib.hosts import machines
@@ -106,8 +107,8 @@ def test_what_ends_a_real_agent_ends_this_one(agent, name, value, says):
     path.write_text(value)
     try:
         agent.host.ssh("systemctl restart mesos-slave")
-        machines.wait_until(lambda: says in agent.log, f"{says} in the log")
-        machines.wait_until(lambda: agent.get("/health") is None, "end of the agent")
+        wait_until(lambda: says in agent.log, f"{says} in the log")
+        wait_until(lambda: agent.get("/health") is None, "end of the agent")
     finally:
         path.unlink() if before is None else path.write_text(before)
         agent.host.ssh("systemctl reset-failed mesos-slave; systemctl restart mesos-slave")

@@ -17,10 +17,11 @@ import pytest
 from mesos_shim.bundle import pack
 
 from ..lib import wire
-from ..lib.containers import alive, wait_for
+from ..lib.containers import alive
 from ..lib.launching import give, info, launch, said, volume
 from ..lib.played_agent import Agent, end
 from ..lib.shim import NOBODY, PYTHON, Shim, install, needs_root
+from ..lib.waiting import wait_until
 
 pytestmark = needs_root
 
@@ -165,7 +166,7 @@ def test_a_command_ends_with_its_caller_if_that_wants_it(shim: Shim, sandbox: Pa
         pid = int(caller.stdout.readline())
         assert alive(pid)
         caller.communicate(timeout=60)
-    wait_for(lambda: not alive(pid), "the command's end")
+    wait_until(lambda: not alive(pid), "the command's end")
 
 
 # The change of ids of the shim, after whose begin the caller ends: what the kernel then sends nobody gets.

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from mesos_shim.system.proc import boot_id
 
 from ..lib.launching import said
 from ..lib.shim import Shim, needs_root
+from ..lib.waiting import wait_until
 
 pytestmark = needs_root
 
@@ -71,10 +71,8 @@ class As:
             words, cwd=self.sandbox, env=self.variables, stderr=subprocess.PIPE, text=True
         ) as process:
             try:
-                deadline = time.monotonic() + 20
-                while Path(f"/proc/{process.pid}/comm").read_text() != "sleep\n":
-                    assert time.monotonic() < deadline
-                    time.sleep(0.02)
+                comm = Path(f"/proc/{process.pid}/comm")
+                wait_until(lambda: comm.read_text() == "sleep\n", "the command runs")
                 yield process
             finally:
                 process.send_signal(signal.SIGKILL)

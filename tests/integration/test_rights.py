@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from ..lib import wire
-from ..lib.containers import wait_for
 from ..lib.launching import ACCESS, acl_for, launch, refused, said, volume
 from ..lib.played_agent import PIPE, Agent, end, wait_until_named, with_byte
 from ..lib.shim import NOBODY, Shim, needs_root
+from ..lib.waiting import wait_until
 
 pytestmark = needs_root
 
@@ -567,7 +567,7 @@ def test_a_debug_container_joins_no_view_that_the_task_made(agent: Agent, shim: 
     agent.hold(wire.container_info(wire.volume("/tmp", "tmp")))
     inner = f"mkdir his; mount --bind his {open_tmp}/etc && touch ready; exec sleep 60"
     parent = agent.start(f"exec unshare -Urm sh -c '{inner}'", user="nobody")
-    wait_for((agent.sandbox / "ready").exists, "the task's own view")
+    wait_until((agent.sandbox / "ready").exists, "the task's own view")
     (agent.sandbox / "his/here").touch()
     debug = Agent(open_tmp, shim, container="c1/debug")
     debug.hold(None, container_class=2)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ..lib.containers import SECONDS, wait_for
 from ..lib.launching import said
 from ..lib.played_agent import Agent
 from ..lib.shim import PYTHON, Shim, needs_root
+from ..lib.waiting import SECONDS, wait_until
 from .test_cgroups import WHY
 
 pytestmark = needs_root
@@ -56,7 +56,7 @@ def test_the_command_is_activated_and_watched(shim: Shim, sandbox: Path, parent:
     run = [str(shim.program), "run", *PARENTS[parent], "--", PYTHON, "-ISc", COMMAND]
     words = [ACTIVATE, "-l", str(path), "/bin/sh", "-c", WATCHED, "sh", *run]
     with subprocess.Popen(words, cwd=sandbox, stderr=subprocess.PIPE, text=True) as process:
-        wait_for(lambda: listens(path), "the socket")
+        wait_until(lambda: listens(path), "the socket")
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(SECONDS)
             client.connect(str(path))

@@ -15,9 +15,10 @@ import pytest
 from mesos_shim.isolators.groups import leaf
 from mesos_shim.system import cgroups, proc
 
-from ..lib.containers import SECONDS, Container, Starter, alive, children_of, parent_of, running, wait_for
+from ..lib.containers import Container, Starter, alive, children_of, parent_of, running
 from ..lib.played_agent import Agent
 from ..lib.shim import PYTHON, Shim, needs_root
+from ..lib.waiting import SECONDS, wait_until
 
 pytestmark = needs_root
 
@@ -161,7 +162,7 @@ def test_what_still_runs_keeps_its_group_until_gc(start: Starter, shim: Shim) ->
     shim.run("gc")
     assert ours() - before == groups
     os.kill(left, signal.SIGKILL)
-    wait_for(lambda: not alive(left), "the end of what was left")
+    wait_until(lambda: not alive(left), "the end of what was left")
     done = shim.run("gc")
     assert (done.returncode, done.stderr) == (0, "")
     assert ours() <= before
@@ -254,7 +255,7 @@ def test_a_killed_supervisor_leaves_a_container_that_is_known(start: Starter, sh
     assert f"c1@{container.process.pid}-" not in said
     assert "record" not in said
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not alive(pid), "the end of the container")
+    wait_until(lambda: not alive(pid), "the end of the container")
     assert running(shim) == []
     shim.run("gc")
     assert ours() <= before
@@ -377,7 +378,7 @@ def test_an_agents_own_groups_are_left_to_it(shim: Shim, open_tmp: Path) -> None
             helper = agent.start("echo ran > ran; cat /proc/self/cgroup > groups; read line < fifo")
             os._exit(helper.wait(SECONDS))
         os.mkfifo(agent.sandbox / "fifo")
-        wait_for(lambda: (agent.sandbox / "groups").exists() and running(shim), "the container")
+        wait_until(lambda: (agent.sandbox / "groups").exists() and running(shim), "the container")
         record = json.loads((shim.state_dir / f"containers/{agent.container}.json").read_text())
         assert set(record["cgroups"].values()) == {str(path) for path in groups.paths}
         assert ours() == before
@@ -387,7 +388,7 @@ def test_an_agents_own_groups_are_left_to_it(shim: Shim, open_tmp: Path) -> None
     finally:
         for left in {int(text) for path in groups.paths for text in (path / "cgroup.procs").read_text().split()}:
             os.kill(left, signal.SIGKILL)
-        wait_for(groups.remove, "empty groups")
+        wait_until(groups.remove, "empty groups")
 
 
 @needs_cgroups

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from ..lib.containers import SECONDS, Container, Starter, alive, children_of, running, wait_for
+from ..lib.containers import Container, Starter, alive, children_of, running
 from ..lib.launching import tree
 from ..lib.shim import NOBODY, Shim, needs_root
+from ..lib.waiting import SECONDS, wait_until
 
 pytestmark = needs_root
 
@@ -105,7 +106,7 @@ def test_orphans_are_reaped(start: Starter) -> None:
     """The init's first duty: a daemon's end leaves no zombie."""
     container = start(*PID)
     container.do("subprocess.run(['sh', '-c', 'sleep 0.05 & sleep 0.05 & exit'])")
-    wait_for(lambda: pids(container) == {1, 2}, "a container without zombies")
+    wait_until(lambda: pids(container) == {1, 2}, "a container without zombies")
 
 
 def test_orphans_become_the_inits(start: Starter) -> None:
@@ -155,7 +156,7 @@ def test_a_killed_supervisor_leaves_the_container_alone(start: Starter, shim: Sh
     assert running(shim) == ["c1"]
     assert container.do("answer = 'still here'") == "still here"
     container.process.stdin.close()
-    wait_for(lambda: not alive(first), "the end of the container")
+    wait_until(lambda: not alive(first), "the end of the container")
     assert "record of c1" in shim.run("gc").stdout
 
 

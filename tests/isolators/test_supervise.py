@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from ..lib.containers import SECONDS, Starter, alive, children_of, running, wait_for
+from ..lib.containers import Starter, alive, children_of, running
 from ..lib.shim import NOBODY, PYTHON, Shim, needs_root
+from ..lib.waiting import SECONDS, wait_until
 from .test_cgroups import WHY
 
 SIGNALS = [
@@ -147,7 +148,7 @@ def test_the_parent_leaves_the_sandbox(start: Starter, sandbox: Path, isolation:
         stay += children_of(container.process.pid)
         assert len(stay) == 2
     for pid in stay:
-        wait_for(lambda pid=pid: os.readlink(f"/proc/{pid}/cwd") == "/", f"{pid} stands in /")
+        wait_until(lambda pid=pid: os.readlink(f"/proc/{pid}/cwd") == "/", f"{pid} stands in /")
     assert container.do("answer = os.getcwd()") == str(sandbox)
 
 
@@ -160,7 +161,7 @@ def test_the_parent_sleeps(start: Starter) -> None:
     def count() -> list[str]:
         return [line for line in switches.read_text().splitlines() if line.startswith(("voluntary", "nonvoluntary"))]
 
-    wait_for(lambda: stat.read_text().rpartition(")")[2].split()[0] == "S", "a parent that sleeps")
+    wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "S", "a parent that sleeps")
     before = count()
     container.do("burn(0.2)")
     assert count() == before
@@ -184,9 +185,9 @@ def test_a_stopped_job_stops_and_goes_on(start: Starter) -> None:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
     os.kill(parent, signal.SIGTSTP)
-    wait_for(lambda: (state(parent), state(command)) == ("T", "T"), "a stopped job")
+    wait_until(lambda: (state(parent), state(command)) == ("T", "T"), "a stopped job")
     os.kill(parent, signal.SIGCONT)
-    wait_for(lambda: "T" not in (state(parent), state(command)), "a job that goes on")
+    wait_until(lambda: "T" not in (state(parent), state(command)), "a job that goes on")
     assert container.do("answer = 1 + 1") == "2"
 
 
@@ -356,7 +357,7 @@ def test_a_killed_supervisor_of_a_rm_leaves_its_sandbox_to_gc(start: Starter, sh
     shim.run("gc")
     assert path.exists()  # it runs
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not alive(pid), "the end of the container")
+    wait_until(lambda: not alive(pid), "the end of the container")
     done = shim.run("gc")
     assert done.stdout.splitlines() == [f"cleared sandbox {path}", "cleared record of c1"]
     assert not path.exists()
@@ -448,7 +449,7 @@ def test_what_a_daemon_still_needs_stays_for_gc(shim: Shim, sandbox: Path, isola
         assert "record" not in shim.run("gc").stdout
     finally:
         os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not alive(pid), "the end of the daemon")
+    wait_until(lambda: not alive(pid), "the end of the daemon")
     said = shim.run("gc").stdout
     assert f"cleared sandbox {path}\ncleared record of c1\n" in said
     assert not path.exists()

@@ -8,7 +8,6 @@ import os
 import select
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,7 @@ from typing import Any
 import pytest
 
 from .shim import PYTHON, Shim
-
-SECONDS = 30.0  # for what a healthy machine does in a hundredth of it
+from .waiting import SECONDS
 
 # Says "ready", then obeys: each line is a Python statement, answered by "done"; the end of the input ends it.
 SERVANT = """
@@ -90,15 +88,6 @@ def running(shim: Shim) -> list[str]:
     done = shim.run("ps", "--json")
     assert (done.returncode, done.stderr) == (0, ""), done
     return [item["container_id"] for item in json.loads(done.stdout)]
-
-
-def wait_for(condition: Callable[[], object], what: str) -> object:
-    """Poll for what no event announces; the first true value."""
-    deadline = time.monotonic() + SECONDS
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"after {SECONDS:g} s still not: {what}"
-        time.sleep(0.01)
-    return value
 
 
 def alive(pid: int) -> bool:

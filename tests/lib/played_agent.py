@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from . import wire
-from .containers import wait_for
 from .shim import Shim
+from .waiting import wait_until
 
 # The descriptors of an agent's pipe where a file is in its place.
 PIPE = (7, 8)
@@ -152,7 +152,7 @@ def record(agent: Agent) -> dict[str, Any]:
 
 def wait_until_named(agent: Agent) -> None:
     """Until the helper has put the command in its own place in the record, which it does beside the command."""
-    wait_for(lambda: record(agent)["pid"] != record(agent)["supervisor"].get("pid"), "the record names the command")
+    wait_until(lambda: record(agent)["pid"] != record(agent)["supervisor"].get("pid"), "the record names the command")
 
 
 def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:

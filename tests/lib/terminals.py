@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-SECONDS = 30.0
+from .waiting import SECONDS
 
 
 class Terminal:

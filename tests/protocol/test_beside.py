@@ -22,11 +22,12 @@ from mesos_shim.launch import order, spawn
 from mesos_shim.system import proc
 
 from ..lib import wire
-from ..lib.containers import alive, wait_for
+from ..lib.containers import alive
 from ..lib.containers import running as in_ps
 from ..lib.pausing import between
 from ..lib.played_agent import Agent, end, record, wait_until_named
 from ..lib.shim import NOBODY, PYTHON, Shim, needs_root
+from ..lib.waiting import wait_until
 
 pytestmark = needs_root
 
@@ -123,7 +124,7 @@ def test_the_helper_is_itself(agent: Agent, user: str) -> None:
         assert view(helper.pid) == view(pid) != view("self")
         for name in ("Uid", "Gid", "Groups", "CapPrm", "CapEff"):
             assert its[name] == ours[name], name
-        wait_for(lambda: os.readlink(f"/proc/{helper.pid}/cwd") == "/", "the helper stands in /")
+        wait_until(lambda: os.readlink(f"/proc/{helper.pid}/cwd") == "/", "the helper stands in /")
         assert os.readlink(f"/proc/{pid}/cwd") == str(agent.sandbox)
 
 
@@ -136,7 +137,7 @@ def test_nothing_of_the_view_stays_open_in_the_helper(agent: Agent) -> None:
             return [os.readlink(f"/proc/{helper.pid}/fd/{name}") for name in names if name > 2]
 
         expected = {str(agent.runtime / "status"), str(agent.shim.state_dir / "containers"), str(agent.sandbox)}
-        wait_for(lambda: set(kept()) == expected, f"no more than {expected}")
+        wait_until(lambda: set(kept()) == expected, f"no more than {expected}")
 
 
 def test_a_signal_before_the_command_calls_the_launch_off(agent: Agent) -> None:
@@ -234,7 +235,7 @@ def test_a_helper_that_is_killed_beside_its_command_hides_nothing(agent: Agent, 
         assert agent.shim.run("enter", "c1", "--", "readlink", "/proc/self/ns/mnt").stdout.strip() == view(pid)
     finally:
         os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not alive(pid), "the command has ended")
+    wait_until(lambda: not alive(pid), "the command has ended")
     agent.shim.run("gc")
     assert (in_ps(agent.shim), (agent.shim.state_dir / "containers/c1.json").exists()) == ([], False)
     assert end(agent.start("echo again"))[1] == "again\n"
@@ -299,7 +300,7 @@ def test_in_a_pid_namespace_of_the_agents_the_record_has_the_hosts_pids(agent: A
         pid = int(helper.stdout.readline())
         try:
             assert int(status(pid)["NSpid"][-1]) != pid
-            wait_for(lambda: record(agent)["pid"] == pid, "the record names the command")
+            wait_until(lambda: record(agent)["pid"] == pid, "the record names the command")
             assert agent.shim.run("enter", "c1", "--", "readlink", "/proc/self/ns/mnt").stdout.strip() == view(pid)
         finally:
             os.kill(pid, signal.SIGKILL)

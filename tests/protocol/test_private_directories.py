@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from ..lib import wire
-from ..lib.containers import wait_for
 from ..lib.played_agent import Agent, end, wait_until_named
 from ..lib.shim import NOBODY, Shim, needs_root
+from ..lib.waiting import wait_until
 
 pytestmark = needs_root
 LOOK = "ls {0}; stat -c %a {0}; touch {0}/mine"
@@ -111,7 +111,7 @@ def test_a_helper_that_was_killed_leaves_it_to_gc(agent: Agent, covered: Path) -
     assert agent.shim.run("gc").returncode == 0
     assert len(places(agent, covered)) == 1  # the command runs on
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: "c1" not in agent.shim.run("ps").stdout, "its end")
+    wait_until(lambda: "c1" not in agent.shim.run("ps").stdout, "its end")
     assert agent.shim.run("gc").returncode == 0
     assert list((agent.root / "base").iterdir()) == []
 

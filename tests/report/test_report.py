@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lib.hosts import machines
 from tests.lib.shim import CHECKOUT
+from tests.lib.waiting import wait_until
 
 from . import fleet as fleets
 
@@ -441,7 +441,7 @@ def test_on_real_hosts(hosts, tmp_path: Path) -> None:
             "/opt/mesos-shim/bin/mesos-shim run --container-id busy-one --volume tmp:/tmp -- "
             "/bin/sh -c 'echo started > /tmp/there; while :; do :; done'"
         )
-        machines.wait_until((busy.root / "srv/sandbox/tmp/there").exists, "start of the container")
+        wait_until((busy.root / "srv/sandbox/tmp/there").exists, "start of the container")
         changed.ssh("echo '{{ 7 * 6 }}days' > /etc/mesos-slave/gc_delay")  # a host's words are no template of ours
         gone.reachable(False)
         path = tmp_path / "report.html"

@@ -8,7 +8,6 @@ import re
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 from tests.lib import commands
 from tests.lib.hosts import machines
 from tests.lib.shim import CHECKOUT, NOBODY, Shim, add_psutil, needs_linux, needs_root
+from tests.lib.waiting import wait_until
 
 pytestmark = needs_linux
 
@@ -47,18 +47,6 @@ def sh(text: str, cwd: Path, variables: dict[str, str], **keywords: object) -> s
     )
     assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
     return done
-
-
-def wait_until(true: Callable[[], object], what: str, seconds: float = 30) -> object:
-    """Polls for what another program does without telling. Returns the first true value."""
-    deadline = time.monotonic() + seconds
-    while not (value := true()):
-        assert time.monotonic() < deadline, f"after {seconds} s still not: {what}"
-        time.sleep(0.02)
-    return value
-
-
-# --- GNU parallel and xargs
 
 
 def test_parallel_and_xargs(shim: Shim, open_tmp: Path, following: commands.Following) -> None:

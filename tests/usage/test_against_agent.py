@@ -13,7 +13,7 @@ import pytest
 
 from ..isolators.test_cgroups import WHY, needs_cgroups, ours
 from ..lib.agent.local import WAIT_FOR_RELEASE, Agent, Task
-from ..lib.containers import SECONDS, wait_for
+from ..lib.waiting import SECONDS, wait_until
 
 pytestmark = pytest.mark.agent
 
@@ -84,7 +84,7 @@ def test_ps_names_the_agents_containers(agent: Agent) -> None:
     task.release()
     task.wait_end()
     task.wait_executor()
-    wait_for(lambda: task.container not in program(agent, "ps", "--json").stdout, "its end")
+    wait_until(lambda: task.container not in program(agent, "ps", "--json").stdout, "its end")
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_our_memory_limit_where_the_agent_has_none(isolating: Agent) -> None:
     task.release()
     task.wait_end()
     task.wait_executor()
-    wait_for(lambda: ours() <= before, "the end of the group")
+    wait_until(lambda: ours() <= before, "the end of the group")
 
 
 @needs_cgroups

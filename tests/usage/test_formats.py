@@ -25,8 +25,9 @@ from prometheus_client.openmetrics import parser as openmetrics
 from mesos_shim.commands import formats, usage
 from mesos_shim.usage.sample import Used
 
-from ..lib.containers import SECONDS, Starter, running, wait_for
+from ..lib.containers import Starter, running
 from ..lib.shim import Shim
+from ..lib.waiting import SECONDS, wait_until
 from .test_membership import entry
 
 STATISTICS: dict[str, object] = {
@@ -280,7 +281,7 @@ def many(start: Starter, shim: Shim) -> Iterator[list[str]]:
     names = [f"container-{index}" for index in range(8)]
     for name in names:
         start("--isolation", "posix/cpu", name=name, command=["cat"])
-    wait_for(lambda: running(shim) == names, "all of them")
+    wait_until(lambda: running(shim) == names, "all of them")
     return names
 
 

@@ -14,8 +14,9 @@ import pytest
 
 from mesos_shim.containers import processes
 
-from ..lib.containers import SECONDS, Container, Starter, alive, children_of, running, usage, wait_for
+from ..lib.containers import Container, Starter, alive, children_of, running, usage
 from ..lib.shim import NOBODY, PYTHON, Shim, needs_root
+from ..lib.waiting import SECONDS, wait_until
 
 pytestmark = needs_root
 
@@ -62,7 +63,7 @@ def test_cpu_of_a_child_that_nobody_waited_for(start: Starter, open_tmp: Path) -
     seen = cpu(container)
     assert seen >= 0.4
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not Path(f"/proc/{pid}").exists(), "the end of the daemon")
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the end of the daemon")
     after = cpu(container)
     assert seen <= after <= seen + OVERHEAD
     container.do("burn(0.3)")
@@ -137,7 +138,7 @@ def test_a_daemonised_grandchild_belongs(start: Starter, shim: Shim, open_tmp: P
     assert running(shim) == ["c1"]  # it is the container now
     assert usage(shim)[0]["statistics"]["processes"] == 1
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not alive(pid), "the end of the daemon")
+    wait_until(lambda: not alive(pid), "the end of the daemon")
     assert running(shim) == []
 
 
@@ -307,7 +308,7 @@ def test_the_cgroups_accounts_are_exact(start: Starter) -> None:
     before = cpu(container)
     script = f"{PYTHON} -c '{BURN % 0.3}' >/dev/null & exit".replace("\\n", "\n")
     container.do(f"subprocess.run(['sh', '-c', {script!r}])")
-    wait_for(lambda: container.used["statistics"]["processes"] == 1, "the end of the daemon")
+    wait_until(lambda: container.used["statistics"]["processes"] == 1, "the end of the daemon")
     assert 0.28 <= cpu(container) - before <= 0.3 + OVERHEAD
     container.do("block = bytearray(b'x') * (32 << 20)")
     found = container.used["statistics"]
@@ -332,7 +333,7 @@ def test_an_ordinary_user_sees_his_own(shim: Shim, open_tmp: Path) -> None:
         list(map(str, words)), stdin=subprocess.PIPE, cwd=open_tmp / "sandbox", env=variables, **who
     )
     try:
-        wait_for((run / "mesos-shim/containers/his.json").exists, "the record")
+        wait_until((run / "mesos-shim/containers/his.json").exists, "the record")
         done = shim.run("usage", "--config", config, "--format", "json", env=variables, **who)
         (found,) = json.loads(done.stdout)
         assert (found["container_id"], found["statistics"]["processes"]) == ("his", 1)

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..shim import CHECKOUT
+from ..waiting import SECONDS, wait_until
 from .fetch import AgentBuild, Unavailable
 
 HERE = Path(__file__).resolve().parent
@@ -39,20 +40,6 @@ if [ ! -e /sys/fs/cgroup/freezer/cgroup.procs ]; then mount -t cgroup -o freezer
 shift
 exec "$@"
 """
-SECONDS = 30.0  # for anything that one agent does; a healthy one needs a tenth of it
-
-
-def wait_until(done: Callable[[], object], what: str, seconds: float = SECONDS) -> object:
-    """Polls for what no event announces. Returns the first true value.
-
-    Raises: TimeoutError that names what did not happen.
-    """
-    deadline = time.monotonic() + seconds
-    while not (value := done()):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"after {seconds:g} s still not: {what}")
-        time.sleep(0.02)
-    return value
 
 
 @dataclass(frozen=True)

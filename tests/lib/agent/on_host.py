@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from ..hosts import machines
+from ..waiting import SECONDS, wait_until
 from . import fetch
 
 HOME = Path("opt/mesos-agent")
@@ -119,7 +120,7 @@ class Agent:
     def log(self) -> str:
         return self.host.ssh(f"journalctl --no-pager -o cat -u {UNIT}").stdout
 
-    def wait_registered(self, seconds: float = 30.0) -> str:
+    def wait_registered(self, seconds: float = SECONDS) -> str:
         """Until the agent has registered, or after a restart recovered and registered again. Returns its id.
 
         Raises: TimeoutError with the end of the agent's log.
@@ -132,7 +133,7 @@ class Agent:
             return next((agent["id"] for agent in known if agent["active"]), "")
 
         try:
-            return machines.wait_until(active, "registration of the agent", seconds)
+            return wait_until(active, "registration of the agent", seconds)
         except TimeoutError as error:
             raise TimeoutError(f"{error}\n{self.log[-3000:]}") from None
 
@@ -187,7 +188,7 @@ class Task:
         """From outside; it appears with the launch."""
         work_dir = (self.agent.host.root / "etc/mesos-slave/work_dir").read_text().strip()
         below = self.agent.host.root / work_dir.lstrip("/") / "agents/0/work"  # a local agent adds this to the flag
-        runs = machines.wait_until(
+        runs = wait_until(
             lambda: [*below.glob(f"slaves/*/frameworks/*/executors/ex-{self.name}/runs/*-*")], f"sandbox of {self.name}"
         )
         return runs[0]
@@ -195,7 +196,7 @@ class Task:
     def wait_file(self, name: str) -> str:
         """The content of a file that the task puts into its sandbox."""
         path = self.sandbox / name
-        machines.wait_until(path.exists, f"{name} in the sandbox of {self.name}")
+        wait_until(path.exists, f"{name} in the sandbox of {self.name}")
         return path.read_text()
 
     def states(self) -> list[str]:
@@ -203,6 +204,6 @@ class Task:
 
     def wait_state(self, *states: str) -> str:
         """The first of the states that is reported."""
-        return machines.wait_until(
+        return wait_until(
             lambda: next((s for s in self.states() if s in states), None), f"{self.name} in {' or '.join(states)}"
         )

@@ -15,10 +15,10 @@ import os
 import shutil
 import subprocess
 import threading
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from ..waiting import SECONDS, wait_until
 
 HERE = Path(__file__).resolve().parent
 RUN = Path("/run/mesos-shim-tests")
@@ -32,7 +32,6 @@ PROGRAMS = {  # program -> Debian package
 }
 SUITES = ("bullseye", "bookworm", "trixie", "forky")
 DEFAULT_SUITE = "bookworm"
-SECONDS = 60.0  # for anything that one host does
 
 
 class Unavailable(Exception):
@@ -76,19 +75,6 @@ def _testhosts(*arguments: object) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=SECONDS)
     if done.returncode:
         raise RuntimeError(f"testhosts {' '.join(map(str, arguments))}: {done.stderr.strip()[-3000:]}")
-
-
-def wait_until(done: Callable[[], object], what: str, seconds: float = SECONDS) -> object:
-    """Polls for what no event announces. Returns the first true value.
-
-    Raises: TimeoutError that names what did not happen.
-    """
-    deadline = time.monotonic() + seconds
-    while not (value := done()):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"after {seconds:g} s still not: {what}")
-        time.sleep(0.05)
-    return value
 
 
 @dataclass
