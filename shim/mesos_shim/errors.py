@@ -54,11 +54,11 @@ def unexpected(error: BaseException) -> str:
     if isinstance(error, ImportError) and not (error.name or "").startswith("mesos_shim"):
         return f"Python cannot load a part of itself: {error}; {_loading_remedy()}"
     frame = error.__traceback__
-    place = ""
+    position = ""
     while frame is not None:
-        place = f"{frame.tb_frame.f_code.co_filename.rpartition('/')[2]}:{frame.tb_lineno}"
+        position = f"{frame.tb_frame.f_code.co_filename.rpartition('/')[2]}:{frame.tb_lineno}"
         frame = frame.tb_next
-    return f"internal error, please report it: {type(error).__name__}: {error} ({place})"
+    return f"internal error, please report it: {type(error).__name__}: {error} ({position})"
 
 
 def _loading_remedy() -> str:

@@ -44,7 +44,7 @@ def facts(sandbox: str = "/srv/sandbox", user: Identity = USER, **targets: Resol
 
 def relative(target: str, source: str = "x") -> Volume:
     """A volume from the sandbox."""
-    return Volume(target, source, read_only=False, place=f"volume of {target}")
+    return Volume(target, source, read_only=False, json_path=f"volume of {target}")
 
 
 def order(mounts: list[model.Mount]) -> list[tuple[str, str, int | None]]:

@@ -188,7 +188,7 @@ def test_what_stands_for_root_is_not_trusted_for_a_framework(tmp_path: Path, mon
     (place / "link").symlink_to("/usr")
     for path in (place, place / "link"):
         os.chown(path, stranger, stranger, follow_symlinks=False)
-    volume = SimpleNamespace(host_path=str(place / "link"), place="volume '/opt'")
+    volume = SimpleNamespace(host_path=str(place / "link"), json_path="volume '/opt'")
     request = LaunchRequest()
     request.origin = CALLER
     assert facts._source(volume, request, files.trusted_uids(), []).path == "/usr"

@@ -93,23 +93,23 @@ def as_given(pairs: "list[tuple[str, str]]", sandbox: str) -> ContainerInfo:
     """The volumes behind an agent's plain mounts (source, target), where no ContainerInfo was found."""
     volumes: list[Volume] = []
     for source, target in pairs:
-        place = f"mount of {target!r}"
+        where = f"mount of {target!r}"
         for path, name in ((source, "source"), (target, "target")):
             fault = paths.fault(path) or (None if path.startswith("/") else "is not absolute")
             if fault is None and paths.normal(path) == "/":
                 fault = "is the root directory"
             if fault is not None:
-                raise ShimError(f"{place}: {name} {path!r} {fault}")
+                raise ShimError(f"{where}: {name} {path!r} {fault}")
         fault = container_info.forbidden_target(paths.normal(target))
         if fault is not None:
-            raise ShimError(f"{place}: {target!r} {fault}")
+            raise ShimError(f"{where}: {target!r} {fault}")
         target = paths.normal(target)
         source = paths.normal(source)
         if any(volume.container_path == target for volume in volumes):
-            raise ShimError(f"{place}: there are two; one would hide the other")
+            raise ShimError(f"{where}: there are two; one would hide the other")
         if paths.is_below(source, sandbox):
             source = "/".join(paths.relative(source, sandbox))
-        volumes.append(Volume(target, source, read_only=False, place=place))
+        volumes.append(Volume(target, source, read_only=False, json_path=where))
     warning = "no ContainerInfo found: the agent's mounts are applied as given, read-write: their mode is not known"
     return ContainerInfo(volumes, [warning] if volumes else [])
 

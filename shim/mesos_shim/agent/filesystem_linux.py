@@ -123,7 +123,7 @@ def replace_plain(made: Setup, asked: LaunchRequest) -> None:
         if not mount.is_plain_bind or mount.source != paths.normal(sandbox + volume.host_path):
             raise ShimError(
                 f"ContainerLaunchInfo.mounts: {mount.source!r} on {volume.container_path!r}: "
-                f"{volume.place} is mounted there already; take one of them away"
+                f"{volume.json_path} is mounted there already; take one of them away"
             )
     made.mounts = others
 
@@ -135,8 +135,8 @@ def covered(made: Setup) -> "dict[str, Resolved | ShimError]":
         if made.sandboxes.has(mount.target):
             continue
         try:
-            place = resolve(mount.target, f"{mount.where}.target", trusted_uids())
-            found[place.path] = place
+            target = resolve(mount.target, f"{mount.where}.target", trusted_uids())
+            found[target.path] = target
         except ShimError as error:
             found[mount.target] = error
     return found

@@ -141,8 +141,8 @@ def _find_operators(find: "Callable[[], None]", request: LaunchRequest, user: Id
 
 def _find_volumes(request: LaunchRequest, facts: Facts, trusted: "tuple[int, ...]", private: "list[str]") -> None:
     for volume in request.info.volumes if request.info is not None else []:
-        place = f"{volume.place}.container_path"
-        if _is_ours(facts, volume.container_path, place, trusted):
+        json_path = f"{volume.json_path}.container_path"
+        if _is_ours(facts, volume.container_path, json_path, trusted):
             facts.volumes.append(volume)
             if volume.relative:
                 _note_restrictions(facts, volume.container_path)
@@ -202,10 +202,10 @@ def _resolved(directories: "list[str]", trusted: "tuple[int, ...]") -> "list[str
 def _source(volume: Volume, request: LaunchRequest, trusted: "tuple[int, ...]", private: "list[str]") -> Resolved:
     if request.origin == FRAMEWORK:
         trusted = tuple(trusted)  # what stands for a root who is not mapped is not trusted for others (threats 6)
-    found = resolve(volume.host_path, f"{volume.place}.host_path", trusted)
+    found = resolve(volume.host_path, f"{volume.json_path}.host_path", trusted)
     if request.origin == FRAMEWORK:
-        policy.check_private(found.path, volume.place, private)
-        _refuse_the_kernels(found, f"{volume.place}.host_path", volume.host_path)
+        policy.check_private(found.path, volume.json_path, private)
+        _refuse_the_kernels(found, f"{volume.json_path}.host_path", volume.host_path)
     return found
 
 

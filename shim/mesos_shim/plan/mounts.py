@@ -41,7 +41,7 @@ def arrange(facts: Facts, volumes: "list[Volume]", tmpfs: "list[Tmpfs]", framewo
     passes = [(PASS, f"pass_through {found.path!r}", found, read_only) for found, read_only in facts.passes]
     passes += [(PASS, f"persistent volume {found.path!r}", found, False) for found in facts.linked]
     passes += _agents_passes(facts, covered)
-    mounts += [_name_mount(place, source, facts) for place, source in facts.names]
+    mounts += [_name_mount(target, source, facts) for target, source in facts.names]
     for action, what, found, read_only in passes:
         if any(paths.is_below(found.path, target) for target in covered) and found.path not in taken:
             taken.add(found.path)
@@ -54,10 +54,10 @@ def arrange(facts: Facts, volumes: "list[Volume]", tmpfs: "list[Tmpfs]", framewo
     return mounts
 
 
-def _name_mount(place: Resolved, source: Resolved, facts: Facts) -> Mount:
+def _name_mount(target: Resolved, source: Resolved, facts: Facts) -> Mount:
     """What a task knows by a name that leads through a link, at that name: the link is covered."""
     action = KEEP if source is facts.sandbox else PASS
-    mount = Mount(action, f"{'sandbox' if action == KEEP else 'persistent volume'} {place.path!r}", place)
+    mount = Mount(action, f"{'sandbox' if action == KEEP else 'persistent volume'} {target.path!r}", target)
     mount.source = source
     return mount
 
@@ -77,7 +77,7 @@ def _agents_passes(facts: Facts, covered: "list[str]") -> "list[tuple[str, str, 
 
 def _volume_mount(volume: Volume, facts: Facts, framework: bool) -> Mount:
     covers = facts.targets[volume.container_path]
-    mount = Mount(BIND, volume.place, covers, volume.read_only)
+    mount = Mount(BIND, volume.json_path, covers, volume.read_only)
     mount.propagation = volume.propagation and not volume.read_only
     if volume.relative:
         mount.source_parts = paths.split(volume.host_path)
@@ -86,18 +86,18 @@ def _volume_mount(volume: Volume, facts: Facts, framework: bool) -> Mount:
         mount.restrictions = facts.restrictions.get(volume.container_path, 0)
         if covers.kind != S_IFDIR:
             raise ShimError(
-                f"{volume.place}: {volume.container_path!r} is a file; a relative host_path makes a directory, "
+                f"{volume.json_path}: {volume.container_path!r} is a file; a relative host_path makes a directory, "
                 "so only an absolute one can cover it"
             )
         return mount
     mount.source = facts.volume_sources[volume.host_path]
     mount.kept = OPEN if framework else kept_by_root(mount.source)
     if mount.source.kind not in (S_IFDIR, S_IFREG):
-        raise ShimError(f"{volume.place}.host_path: {volume.host_path!r} is neither a directory nor a regular file")
+        raise ShimError(f"{volume.json_path}.host_path: {volume.host_path!r} is neither a directory nor a regular file")
     if mount.source.kind != covers.kind:
         is_what = {S_IFDIR: "a directory", S_IFREG: "a file"}
         raise ShimError(
-            f"{volume.place}: {volume.host_path!r} is {is_what[mount.source.kind]}, but "
+            f"{volume.json_path}: {volume.host_path!r} is {is_what[mount.source.kind]}, but "
             f"{volume.container_path!r} is {is_what.get(covers.kind, 'neither file nor directory')}"
         )
     return mount

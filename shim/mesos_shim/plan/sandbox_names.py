@@ -39,7 +39,7 @@ def _leading_to(sandbox: Resolved, name: str, trusted: "tuple[int, ...]") -> "tu
 def add(names: "tuple[str, ...]", found: Resolved, facts: Facts, trusted: "tuple[int, ...]") -> None:
     """Note those of `names`, by which a walk came to `found`, that lie below what this launch covers."""
     for name in names:
-        if any(place.path == name for place, _ in facts.names):
+        if any(target.path == name for target, _ in facts.names):
             continue
         above = _covering(name, facts)
         if above is None:
@@ -51,8 +51,8 @@ def add(names: "tuple[str, ...]", found: Resolved, facts: Facts, trusted: "tuple
                 "or name the work_dir without the link"
             )
             continue
-        place = Resolved(name, found.fd, found.status, levels_by_name(name, _WHAT, trusted), found.controller)
-        facts.names.append((place, found))
+        target = Resolved(name, found.fd, found.status, levels_by_name(name, _WHAT, trusted), found.controller)
+        facts.names.append((target, found))
 
 
 def _covering(name: str, facts: Facts) -> "str | None":
@@ -68,5 +68,5 @@ def _of_the_hosts(target: str, facts: Facts) -> "str | None":
     """The volume that covers `target` with a directory of the host's, in which nothing may be made, or None."""
     for volume in facts.volumes:
         if not volume.relative and facts.targets[volume.container_path].path == target:
-            return volume.place
+            return volume.json_path
     return None

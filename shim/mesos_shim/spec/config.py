@@ -149,8 +149,8 @@ def parse(value: object, where: str) -> "tuple[Config, list[str]]":
             continue
         if item is None:
             continue  # as if it were absent, so that an inventory can take a default back
-        place = f"{where}: {key}"
-        problem = reader(config, key, item, place)
+        json_path = f"{where}: {key}"
+        problem = reader(config, key, item, json_path)
         problems.extend(problem)
     if config.private_directories:
         from . import config_tables
@@ -172,44 +172,44 @@ def parse_isolation(names: "list[object]", where: str) -> "tuple[tuple[str, ...]
     return tuple([item.name for item in isolation.among(found)]), problems
 
 
-def _isolation(config: Config, key: str, item: object, place: str) -> "list[str]":
+def _isolation(config: Config, key: str, item: object, json_path: str) -> "list[str]":
     if not isinstance(item, list):
-        return [f"{place}: not a list of isolators"]
-    config.isolation, problems = parse_isolation(item, place)
+        return [f"{json_path}: not a list of isolators"]
+    config.isolation, problems = parse_isolation(item, json_path)
     return problems
 
 
-def _default_container_info(config: Config, key: str, item: object, place: str) -> "list[str]":
-    config.default_container_info, problems = container_info.parse(item, place)
+def _default_container_info(config: Config, key: str, item: object, json_path: str) -> "list[str]":
+    config.default_container_info, problems = container_info.parse(item, json_path)
     return problems
 
 
-def _table(config: Config, key: str, item: object, place: str) -> "list[str]":
+def _table(config: Config, key: str, item: object, json_path: str) -> "list[str]":
     from . import config_tables  # many hosts have none of them
 
-    value, problems = config_tables.READERS[key](item, place)
+    value, problems = config_tables.READERS[key](item, json_path)
     setattr(config, key, value)
     return problems
 
 
-def _boolean(config: Config, key: str, item: object, place: str) -> "list[str]":
+def _boolean(config: Config, key: str, item: object, json_path: str) -> "list[str]":
     if not isinstance(item, bool):
-        return [f"{place}: {item!r} is not true or false"]
+        return [f"{json_path}: {item!r} is not true or false"]
     setattr(config, key, item)
     return []
 
 
-def _directory(config: Config, key: str, item: object, place: str) -> "list[str]":
+def _directory(config: Config, key: str, item: object, json_path: str) -> "list[str]":
     fault = paths.absolute_fault(item)
     if fault is not None:
-        return [f"{place}: {item!r} {fault}"]
+        return [f"{json_path}: {item!r} {fault}"]
     setattr(config, key, paths.normal(str(item)))
     return []
 
 
-def _on_unenforceable(config: Config, key: str, item: object, place: str) -> "list[str]":
+def _on_unenforceable(config: Config, key: str, item: object, json_path: str) -> "list[str]":
     if item not in (REFUSE, USAGE_ONLY):
-        return [f"{place}: {item!r} is neither '{REFUSE}' nor '{USAGE_ONLY}'"]
+        return [f"{json_path}: {item!r} is neither '{REFUSE}' nor '{USAGE_ONLY}'"]
     config.on_unenforceable = str(item)
     return []
 

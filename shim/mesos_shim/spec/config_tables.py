@@ -45,24 +45,24 @@ class PrivateDirectory:
         self.noexec = noexec
 
 
-def framework_volumes(item: object, place: str) -> "tuple[str | list[str], list[str]]":
+def framework_volumes(item: object, json_path: str) -> "tuple[str | list[str], list[str]]":
     """Which absolute host paths frameworks may name: a word, or globs."""
     if item in ("relative", "none", "all"):
         return str(item), []
     if not isinstance(item, list):
-        return "relative", [f"{place}: {item!r} is not 'relative', 'none', 'all' or a list of host path globs"]
+        return "relative", [f"{json_path}: {item!r} is not 'relative', 'none', 'all' or a list of host path globs"]
     problems = []
     for index, glob in enumerate(item):
         fault = paths.absolute_fault(glob)
         if fault is not None:
-            problems.append(f"{place}[{index}]: {glob!r} {fault}")
+            problems.append(f"{json_path}[{index}]: {glob!r} {fault}")
     return item, problems
 
 
-def pass_through(item: object, place: str) -> "tuple[list[PassThrough], list[str]]":
+def pass_through(item: object, json_path: str) -> "tuple[list[PassThrough], list[str]]":
     """Names and globs that stay visible."""
     if not isinstance(item, list):
-        return [], [f"{place}: not a list of paths or globs"]
+        return [], [f"{json_path}: not a list of paths or globs"]
     found: list[PassThrough] = []
     problems = []
     for index, entry in enumerate(item):
@@ -71,35 +71,35 @@ def pass_through(item: object, place: str) -> "tuple[list[PassThrough], list[str
             pattern, mode = entry.get("path"), entry.get("mode", container_info.RO)
         fault = paths.absolute_fault(pattern)
         if fault is not None:
-            problems.append(f"{place}[{index}]: {pattern!r} {fault}")
+            problems.append(f"{json_path}[{index}]: {pattern!r} {fault}")
         elif not paths.split(str(pattern)):
-            problems.append(f"{place}[{index}]: {pattern!r} is the root directory")
+            problems.append(f"{json_path}[{index}]: {pattern!r} is the root directory")
         elif mode not in (container_info.RW, container_info.RO):
-            problems.append(f"{place}[{index}].mode: {mode!r} is neither 'RW' nor 'RO'")
+            problems.append(f"{json_path}[{index}].mode: {mode!r} is neither 'RW' nor 'RO'")
         elif _has_glob(paths.join(paths.split(str(pattern))[:-1])):
-            problems.append(f"{place}[{index}]: {pattern!r} has a wildcard before its last component")
+            problems.append(f"{json_path}[{index}]: {pattern!r} has a wildcard before its last component")
         else:
             found.append(PassThrough(paths.normal(str(pattern)), mode == container_info.RO))
     return found, problems
 
 
-def trusted_groups(item: object, place: str) -> "tuple[list[str | int], list[str]]":
+def trusted_groups(item: object, json_path: str) -> "tuple[list[str | int], list[str]]":
     """Groups whose members the operator trusts with what leads to a volume."""
     if not isinstance(item, list):
-        return [], [f"{place}: not a list of groups"]
+        return [], [f"{json_path}: not a list of groups"]
     problems = []
     for index, entry in enumerate(item):
         is_number = isinstance(entry, int) and not isinstance(entry, bool) and 0 <= entry < 2**32 - 1
         is_name = isinstance(entry, str) and entry != "" and not entry.isdigit() and not set(entry) & set(": ,\n\0")
         if not is_number and not is_name:
-            problems.append(f"{place}[{index}]: {entry!r} is neither a group's name nor its number")
+            problems.append(f"{json_path}[{index}]: {entry!r} is neither a group's name nor its number")
     return item, problems
 
 
-def _by_path(item: "dict[str, object]", place: str, problems: "list[str]") -> "Iterator[tuple[str, Any, str]]":
+def _by_path(item: "dict[str, object]", json_path: str, problems: "list[str]") -> "Iterator[tuple[str, Any, str]]":
     """What is said of each container path, and where; of a path that nothing may cover a problem instead."""
     for path, settings in item.items():
-        where = f"{place}[{path!r}]"
+        where = f"{json_path}[{path!r}]"
         fault = paths.absolute_fault(path) or container_info.forbidden_target(paths.normal(path))
         if fault is None:
             yield paths.normal(path), settings, where
@@ -107,13 +107,13 @@ def _by_path(item: "dict[str, object]", place: str, problems: "list[str]") -> "I
             problems.append(f"{where} {fault}")
 
 
-def tmpfs(item: object, place: str) -> "tuple[list[Tmpfs], list[str]]":
+def tmpfs(item: object, json_path: str) -> "tuple[list[Tmpfs], list[str]]":
     """Volumes in memory."""
     if not isinstance(item, dict):
-        return [], [f"{place}: not an object of container paths"]
+        return [], [f"{json_path}: not an object of container paths"]
     found: list[Tmpfs] = []
     problems: list[str] = []
-    for path, settings, where in _by_path(item, place, problems):
+    for path, settings, where in _by_path(item, json_path, problems):
         if isinstance(settings, str):
             settings = {"size": settings}
         if not isinstance(settings, dict) or not set(settings) <= {"size", "noexec"}:
@@ -131,13 +131,13 @@ def tmpfs(item: object, place: str) -> "tuple[list[Tmpfs], list[str]]":
     return found, problems
 
 
-def private_directories(item: object, place: str) -> "tuple[list[PrivateDirectory], list[str]]":
+def private_directories(item: object, json_path: str) -> "tuple[list[PrivateDirectory], list[str]]":
     """Directories of each container's own."""
     if not isinstance(item, dict):
-        return [], [f"{place}: not an object of container paths"]
+        return [], [f"{json_path}: not an object of container paths"]
     result: list[PrivateDirectory] = []
     problems: list[str] = []
-    for path, settings, where in _by_path(item, place, problems):
+    for path, settings, where in _by_path(item, json_path, problems):
         if not isinstance(settings, dict) or not set(settings) <= {"base", "size", "noexec"}:
             problems.append(f"{where}: not an object of 'base', 'size' and 'noexec'")
             continue
@@ -177,17 +177,17 @@ def named_twice(private: "list[PrivateDirectory]", in_memory: "list[Tmpfs]", whe
     ]
 
 
-def default_limits(item: object, place: str) -> "tuple[dict[str, float], list[str]]":
+def default_limits(item: object, json_path: str) -> "tuple[dict[str, float], list[str]]":
     """What a container is given that asks for no limits."""
     if not isinstance(item, dict):
-        return {}, [f"{place}: not an object of 'cpus' and 'mem'"]
+        return {}, [f"{json_path}: not an object of 'cpus' and 'mem'"]
     found: dict[str, float] = {}
     problems = []
     for name, limit in item.items():
         if name not in ("cpus", "mem"):
-            problems.append(f"{place}.{name}: unknown limit; known: cpus, mem (MB)")
+            problems.append(f"{json_path}.{name}: unknown limit; known: cpus, mem (MB)")
         elif isinstance(limit, bool) or not isinstance(limit, (int, float)) or not 0 < limit < 1e9:
-            problems.append(f"{place}.{name}: {limit!r} is not a number above 0")
+            problems.append(f"{json_path}.{name}: {limit!r} is not a number above 0")
         else:
             found[name] = float(limit)
     return found, problems

@@ -24,16 +24,16 @@ _FIELDS_OF_OTHERS = ("hostname", "linux_info", "network_infos", "rlimit_info", "
 class Volume:
     """One volume: `host_path` (relative: in the sandbox) appears at `container_path`."""
 
-    __slots__ = ("container_path", "host_path", "place", "propagation", "read_only")
+    __slots__ = ("container_path", "host_path", "json_path", "propagation", "read_only")
 
     def __init__(
-        self, container_path: str, host_path: str, read_only: bool, propagation: bool = False, place: str = "volume"
+        self, container_path: str, host_path: str, read_only: bool, propagation: bool = False, json_path: str = "volume"
     ) -> None:
         self.container_path = container_path
         self.host_path = host_path
         self.read_only = read_only
         self.propagation = propagation
-        self.place = place
+        self.json_path = json_path
 
     @property
     def relative(self) -> bool:
@@ -87,16 +87,16 @@ def parse(value: object, where: str, enforced: "tuple[str, ...]" = ()) -> "tuple
         problems.append(f"{where}.volumes: {len(volumes)} volumes; at most {MAX_VOLUMES}")
         volumes = volumes[:MAX_VOLUMES]
     for index, item in enumerate(volumes):
-        place = f"{where}.volumes[{index}]"
+        json_path = f"{where}.volumes[{index}]"
         before = len(problems)
-        volume = _volume(item, place, problems)
+        volume = _volume(item, json_path, problems)
         if volume is not None and len(problems) == before:
             info.volumes.append(volume)
     problems.extend(_duplicates(info.volumes))
     for volume in info.volumes:
         if volume.propagation and volume.read_only:
             info.warnings.append(
-                f"{volume.place}: {HOST_TO_CONTAINER} is not given to a read-only volume: "
+                f"{volume.json_path}: {HOST_TO_CONTAINER} is not given to a read-only volume: "
                 "what the host mounts below it later would be writable"
             )
     return info, problems
@@ -136,48 +136,48 @@ def _duplicates(volumes: "list[Volume]") -> "list[str]":
     seen: dict[str, str] = {}
     problems = []
     for volume in volumes:
-        first = seen.setdefault(volume.container_path, volume.place)
-        if first != volume.place:
+        first = seen.setdefault(volume.container_path, volume.json_path)
+        if first != volume.json_path:
             problems.append(
-                f"{volume.place}.container_path: {volume.container_path!r} is already the target of {first}"
+                f"{volume.json_path}.container_path: {volume.container_path!r} is already the target of {first}"
             )
     return problems
 
 
-def _volume(value: object, place: str, problems: "list[str]") -> "Volume | None":
+def _volume(value: object, json_path: str, problems: "list[str]") -> "Volume | None":
     if not isinstance(value, dict):
-        problems.append(f"{place}: {_kind(value)} where a Volume (an object) belongs")
+        problems.append(f"{json_path}: {_kind(value)} where a Volume (an object) belongs")
         return None
     for key in value:
         if key == "image":
-            problems.append(f"{place}.image: volumes from images are not filesystem/shared's")
+            problems.append(f"{json_path}.image: volumes from images are not filesystem/shared's")
         elif key not in ("container_path", "host_path", "mode", "source"):
-            problems.append(f"{place}.{key}: unknown field of a Volume")
-    container_path = _text(value, "container_path", place, problems)
+            problems.append(f"{json_path}.{key}: unknown field of a Volume")
+    container_path = _text(value, "container_path", json_path, problems)
     if container_path is not None:
-        container_path = _container_path(container_path, place, problems)
-    mode = _text(value, "mode", place, problems)
+        container_path = _container_path(container_path, json_path, problems)
+    mode = _text(value, "mode", json_path, problems)
     if mode is not None and mode not in (RW, RO):
-        problems.append(f"{place}.mode: {mode!r} is neither 'RW' nor 'RO'")
+        problems.append(f"{json_path}.mode: {mode!r} is neither 'RW' nor 'RO'")
     propagation = False
     if "source" in value:
         if "host_path" in value:
-            problems.append(f"{place}: both host_path and source; keep one")
-        host_path, propagation = _source(value["source"], f"{place}.source", problems)
+            problems.append(f"{json_path}: both host_path and source; keep one")
+        host_path, propagation = _source(value["source"], f"{json_path}.source", problems)
     else:
-        host_path = _text(value, "host_path", place, problems)
+        host_path = _text(value, "host_path", json_path, problems)
         if host_path is not None:
-            _check_host_path(host_path, f"{place}.host_path", problems)
+            _check_host_path(host_path, f"{json_path}.host_path", problems)
     if host_path is None or container_path is None:
         return None
     if not host_path.startswith("/"):
         host_path = "/".join(paths.split(host_path))
     else:
         host_path = paths.normal(host_path)
-    return Volume(container_path, host_path, mode == RO, propagation, place)
+    return Volume(container_path, host_path, mode == RO, propagation, json_path)
 
 
-def _container_path(path: str, place: str, problems: "list[str]") -> str:
+def _container_path(path: str, json_path: str, problems: "list[str]") -> str:
     fault = paths.fault(path)
     if fault is None and not path.startswith("/"):
         fault = "is not absolute"
@@ -185,7 +185,7 @@ def _container_path(path: str, place: str, problems: "list[str]") -> str:
     if fault is None:
         fault = forbidden_target(normal)
     if fault is not None:
-        problems.append(f"{place}.container_path: {path!r} {fault}")  # as it was written, or nobody finds it
+        problems.append(f"{json_path}.container_path: {path!r} {fault}")  # as it was written, or nobody finds it
     return normal
 
 
@@ -202,40 +202,40 @@ def forbidden_target(path: str) -> "str | None":
     return None
 
 
-def _check_host_path(path: str, place: str, problems: "list[str]") -> None:
+def _check_host_path(path: str, json_path: str, problems: "list[str]") -> None:
     fault = paths.fault(path) if path.startswith("/") else paths.fault_relative(path)
     if fault is None and path.startswith("/") and paths.normal(path) == "/":
         fault = "is the root directory"
     if fault is not None:
-        problems.append(f"{place}: {path!r} {fault}")
+        problems.append(f"{json_path}: {path!r} {fault}")
 
 
-def _source(value: object, place: str, problems: "list[str]") -> "tuple[str | None, bool]":
+def _source(value: object, json_path: str, problems: "list[str]") -> "tuple[str | None, bool]":
     """`Volume.source` of Mesos 1.x: host path and whether the host's later mounts propagate into it."""
     if not isinstance(value, dict):
-        problems.append(f"{place}: {_kind(value)} where an object belongs")
+        problems.append(f"{json_path}: {_kind(value)} where an object belongs")
         return None, False
     kind = value.get("type")
     if kind == "HOST_PATH":
-        return _host_path_source(value, place, problems)
+        return _host_path_source(value, json_path, problems)
     if kind == "SANDBOX_PATH":
-        return _sandbox_path_source(value, place, problems), False
+        return _sandbox_path_source(value, json_path, problems), False
     if kind in ("DOCKER_VOLUME", "SECRET", "CSI_VOLUME"):
         problems.append(
-            f"{place}.type: {kind!r} is another isolator's; filesystem/shared takes HOST_PATH, SANDBOX_PATH"
+            f"{json_path}.type: {kind!r} is another isolator's; filesystem/shared takes HOST_PATH, SANDBOX_PATH"
         )
     else:
-        problems.append(f"{place}.type: {kind!r} is not HOST_PATH or SANDBOX_PATH")
+        problems.append(f"{json_path}.type: {kind!r} is not HOST_PATH or SANDBOX_PATH")
     return None, False
 
 
-def _host_path_source(value: "dict[str, object]", place: str, problems: "list[str]") -> "tuple[str | None, bool]":
-    inner = _inner(value, "host_path", place, ("path", "mount_propagation"), problems)
+def _host_path_source(value: "dict[str, object]", json_path: str, problems: "list[str]") -> "tuple[str | None, bool]":
+    inner = _inner(value, "host_path", json_path, ("path", "mount_propagation"), problems)
     if inner is None:
         return None, False
-    path = _text(inner, "path", f"{place}.host_path", problems)
+    path = _text(inner, "path", f"{json_path}.host_path", problems)
     if path is not None:
-        _check_host_path(path, f"{place}.host_path.path", problems)
+        _check_host_path(path, f"{json_path}.host_path.path", problems)
     propagation = False
     if "mount_propagation" in inner:
         mode = inner["mount_propagation"]
@@ -244,55 +244,55 @@ def _host_path_source(value: "dict[str, object]", place: str, problems: "list[st
             propagation = True
         elif name == BIDIRECTIONAL:
             problems.append(
-                f"{place}.host_path.mount_propagation: BIDIRECTIONAL would carry the container's mounts to the host"
+                f"{json_path}.host_path.mount_propagation: BIDIRECTIONAL would carry the container's mounts to the host"
             )
         else:
-            problems.append(f"{place}.host_path.mount_propagation: {name!r} is not {HOST_TO_CONTAINER}")
+            problems.append(f"{json_path}.host_path.mount_propagation: {name!r} is not {HOST_TO_CONTAINER}")
     return path, propagation
 
 
-def _sandbox_path_source(value: "dict[str, object]", place: str, problems: "list[str]") -> "str | None":
-    inner = _inner(value, "sandbox_path", place, ("type", "path"), problems)
+def _sandbox_path_source(value: "dict[str, object]", json_path: str, problems: "list[str]") -> "str | None":
+    inner = _inner(value, "sandbox_path", json_path, ("type", "path"), problems)
     if inner is None:
         return None
     kind = inner.get("type")
     if kind == "PARENT":
-        problems.append(f"{place}.sandbox_path.type: 'PARENT' needs a parent's sandbox, which only an agent knows")
+        problems.append(f"{json_path}.sandbox_path.type: 'PARENT' needs a parent's sandbox, which only an agent knows")
     elif kind != "SELF":
-        problems.append(f"{place}.sandbox_path.type: {kind!r} is not 'SELF'")
-    path = _text(inner, "path", f"{place}.sandbox_path", problems)
+        problems.append(f"{json_path}.sandbox_path.type: {kind!r} is not 'SELF'")
+    path = _text(inner, "path", f"{json_path}.sandbox_path", problems)
     if path is None:
         return None
     if path.startswith("/"):
-        problems.append(f"{place}.sandbox_path.path: {path!r} is not relative")
+        problems.append(f"{json_path}.sandbox_path.path: {path!r} is not relative")
         return None
-    _check_host_path(path, f"{place}.sandbox_path.path", problems)
+    _check_host_path(path, f"{json_path}.sandbox_path.path", problems)
     return path
 
 
 def _inner(
-    value: "dict[str, object]", name: str, place: str, allowed: "tuple[str, ...]", problems: "list[str]"
+    value: "dict[str, object]", name: str, json_path: str, allowed: "tuple[str, ...]", problems: "list[str]"
 ) -> "dict[str, object] | None":
     for key in value:
         if key not in ("type", name):
-            problems.append(f"{place}.{key}: unknown field beside type {value['type']}")
+            problems.append(f"{json_path}.{key}: unknown field beside type {value['type']}")
     inner = value.get(name)
     if not isinstance(inner, dict):
-        problems.append(f"{place}.{name}: required for type {value['type']}")
+        problems.append(f"{json_path}.{name}: required for type {value['type']}")
         return None
     for key in inner:
         if key not in allowed:
-            problems.append(f"{place}.{name}.{key}: unknown field")
+            problems.append(f"{json_path}.{name}.{key}: unknown field")
     return inner
 
 
-def _text(value: "dict[str, object]", key: str, place: str, problems: "list[str]") -> "str | None":
+def _text(value: "dict[str, object]", key: str, json_path: str, problems: "list[str]") -> "str | None":
     if key not in value:
-        problems.append(f"{place}.{key}: required")
+        problems.append(f"{json_path}.{key}: required")
         return None
     text = value[key]
     if not isinstance(text, str):
-        problems.append(f"{place}.{key}: {_kind(text)} where a string belongs")
+        problems.append(f"{json_path}.{key}: {_kind(text)} where a string belongs")
         return None
     return text
 

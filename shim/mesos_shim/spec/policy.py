@@ -15,12 +15,12 @@ def check(info: ContainerInfo, config: Config) -> None:
     allowed = config.framework_volumes
     for volume in info.volumes:
         if allowed == "none":
-            raise ShimError(f"{volume.place}: framework_volumes is 'none': frameworks may not bring volumes")
+            raise ShimError(f"{volume.json_path}: framework_volumes is 'none': frameworks may not bring volumes")
         if volume.relative or allowed == "all":
             continue
         if allowed == "relative" or not _matches(volume, allowed):
             raise ShimError(
-                f"{volume.place}.host_path: {volume.host_path!r} is not allowed to frameworks; "
+                f"{volume.json_path}.host_path: {volume.host_path!r} is not allowed to frameworks; "
                 f"framework_volumes is {allowed!r}"
             )
 
