@@ -43,7 +43,7 @@ def launch(given: call.Call, arguments: "list[str]", config_path: str) -> int:
         packaged.exec_packaged(configuration.read(config_path, required=False), arguments, foreign)
     process = launch_info.Process(info)
     user = credentials.of_user(
-        common.string(info.get("user"), "ContainerLaunchInfo.user"), "ContainerLaunchInfo.user", own_as_is=True
+        common.string(info.get("user"), "ContainerLaunchInfo.user"), "ContainerLaunchInfo.user", keep_caller_groups=True
     )
     draft = model.Draft("", _here(), user)
     draft.command = process.command.argv

@@ -112,7 +112,7 @@ def _exists(path: str, asked: "LaunchRequest | None") -> bool:
     if asked is None:
         user = credentials.current()
     else:
-        user = credentials.of_user(asked.user, asked.user_named, asked.own_as_is)
+        user = credentials.of_user(asked.user, asked.user_named, asked.keep_caller_groups)
     try:
         credentials.with_rights_of(user, lambda: posix.lstat(path))
     except OSError as error:

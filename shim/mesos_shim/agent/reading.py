@@ -138,7 +138,7 @@ def read(given: "call.Call", info: "dict[str, object]", config_path: str) -> Lau
     asked.user_named = "--user" if given.by_arguments else "ContainerLaunchInfo.user"
     asked.user = common.string(info.get("user"), asked.user_named)
     # As launch.cpp does since 1.0: an agent that is the user already changes nothing.
-    asked.own_as_is = not given.of_0x
+    asked.keep_caller_groups = not given.of_0x
     asked.container_id = ".".join(work.container_ids) or None
     asked.agent_ids = work.container_ids
     for flag in common.numbers(info.get("clone_namespaces"), "ContainerLaunchInfo.clone_namespaces"):

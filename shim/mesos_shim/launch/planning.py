@@ -28,7 +28,7 @@ def new_id() -> str:
 def make_plan(request: LaunchRequest, private: "list[str]") -> model.Plan:
     """The plan for `request` on this host. Reads only; refuses what cannot be."""
     request.freeze()
-    user = credentials.of_user(request.user, request.user_named, request.own_as_is)
+    user = credentials.of_user(request.user, request.user_named, request.keep_caller_groups)
     if user.switch:  # as in launch.cpp: who is that user already keeps what it has
         user.groups += [gid for gid in request.groups if gid not in user.groups]
     if request.info is not None and request.origin == FRAMEWORK:

@@ -39,13 +39,13 @@ class LaunchRequest(Frozen):
         "info",
         "isolation",
         "json",
+        "keep_caller_groups",
         "keep_fds",
         "launcher",
         "linked_paths",
         "mem",
         "on_unenforceable",
         "origin",
-        "own_as_is",
         "remove",
         "sandbox",
         "sandbox_named",
@@ -76,7 +76,7 @@ class LaunchRequest(Frozen):
         self.sandbox_named = "--sandbox"
         self.user_named = "--user"
         # Whether a caller who is the user already keeps his groups (credentials.of_user).
-        self.own_as_is = False
+        self.keep_caller_groups = False
         self.isolation: tuple[str, ...] = ()
         self.cpus: float | None = None
         self.mem: float | None = None

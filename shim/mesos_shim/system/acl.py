@@ -46,9 +46,9 @@ class Access:
             return user.uid == 0 or bool(self.owner & _WRITE)
         if user.uid in self.users:
             return bool(self.users[user.uid] & self.mask & _WRITE)
-        his = (user.gid, *user.groups)
-        matching = [bits for number, bits in self.groups.items() if number in his]
-        if gid in his:
+        gids = (user.gid, *user.groups)
+        matching = [bits for number, bits in self.groups.items() if number in gids]
+        if gid in gids:
             matching.append(self.group)
         if matching:
             return any(bits & self.mask & _WRITE for bits in matching)

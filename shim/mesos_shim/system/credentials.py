@@ -40,10 +40,10 @@ def current() -> Identity:
     return Identity(posix.geteuid(), posix.getegid(), groups, switch=False)
 
 
-def of_user(name: "str | None", where: str, own_as_is: bool = False) -> Identity:
+def of_user(name: "str | None", where: str, keep_caller_groups: bool = False) -> Identity:
     """The identity of the account `name` (a name or a uid), with its groups; None: the caller's own.
 
-    With `own_as_is` whoever is that user already keeps the group and the groups that he has.
+    With `keep_caller_groups` whoever is that user already keeps the group and the groups that he has.
     """
     if name is None:
         return current()
@@ -53,7 +53,7 @@ def of_user(name: "str | None", where: str, own_as_is: bool = False) -> Identity
         entry = pwd.getpwuid(int(name)) if name.isascii() and name.isdigit() else pwd.getpwnam(name)
     except (KeyError, OverflowError, ValueError):
         raise ShimError(f"{where}: no account {name!r} on this host") from None
-    if own_as_is and entry.pw_uid == posix.geteuid():
+    if keep_caller_groups and entry.pw_uid == posix.geteuid():
         return current()
     groups = posix.getgrouplist(entry.pw_name, entry.pw_gid)
     switch = (entry.pw_uid, entry.pw_gid) != (posix.getuid(), posix.getgid()) or posix.geteuid() == 0

@@ -28,7 +28,7 @@ def gives_nobody_a_right(gid: int, trusted: "tuple[int, ...]") -> bool:
         entries = [entry for entry in grp.getgrall() if entry.gr_gid == gid]
         if gid in _trusted or any(entry.gr_name in _trusted for entry in entries):
             return True
-        return bool(entries) and _all_is_known() and not _has_members(gid, entries, trusted)
+        return bool(entries) and _accounts_are_local() and not _has_members(gid, entries, trusted)
     except (OSError, KeyError, ValueError):
         return False
 
@@ -49,7 +49,7 @@ def _has_members(gid: int, entries: "list[grp.struct_group]", trusted: "tuple[in
     return any(first <= gid < first + count for first, count in _mapped())
 
 
-def _all_is_known() -> bool:
+def _accounts_are_local() -> bool:
     """Whether accounts and groups are this host's alone (nsswitch.conf(5))."""
     for line in _lines("/etc/nsswitch.conf"):
         database, _, services = line.partition("#")[0].partition(":")

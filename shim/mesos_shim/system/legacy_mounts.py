@@ -91,7 +91,7 @@ class Staging:
         self._covered = (-1, -1)
         self._count = 0
 
-    def _place(self, directory: bool) -> "tuple[str, int]":
+    def _mount_point(self, directory: bool) -> "tuple[str, int]":
         """A fresh mount point on the staging tmpfs, its name and a descriptor."""
         if self._root < 0:
             self._root = self._start()
@@ -118,30 +118,32 @@ class Staging:
 
     def tmpfs(self, options: "dict[str, str]", attributes: int) -> int:
         """As syscalls.new_tmpfs."""
-        name, place = self._place(directory=True)
+        name, mount_point = self._mount_point(directory=True)
         flags = syscalls.MS_NOSUID | syscalls.MS_NODEV
         if attributes & syscalls.MOUNT_ATTR_NOEXEC:
             flags |= syscalls.MS_NOEXEC
         data = ",".join(f"{key}={value}" for key, value in options.items())
-        syscalls.mount("tmpfs", f"/proc/self/fd/{place}", "tmpfs", flags, data)
-        return self._mounted(name, place)
+        syscalls.mount("tmpfs", f"/proc/self/fd/{mount_point}", "tmpfs", flags, data)
+        return self._mounted(name, mount_point)
 
     def clone(self, source: int, read_only: bool, propagation: int, restrictions: int = 0) -> int:
         """As syscalls.open_tree with OPEN_TREE_CLONE and AT_RECURSIVE, then syscalls.mount_setattr."""
         status = posix.fstat(source)
-        name, place = self._place(S_ISDIR(status.st_mode))
+        name, mount_point = self._mount_point(S_ISDIR(status.st_mode))
         if (status.st_dev, status.st_ino) == self._covered:
             raise ShimError(f"{_PLACE} cannot be a volume's source on a kernel without open_tree")
-        syscalls.mount(f"/proc/self/fd/{source}", f"/proc/self/fd/{place}", None, syscalls.MS_BIND | syscalls.MS_REC)
-        tree = self._mounted(name, place)
+        syscalls.mount(
+            f"/proc/self/fd/{source}", f"/proc/self/fd/{mount_point}", None, syscalls.MS_BIND | syscalls.MS_REC
+        )
+        tree = self._mounted(name, mount_point)
         syscalls.mount(None, f"/proc/self/fd/{tree}", None, propagation | syscalls.MS_REC)
         if read_only or restrictions:
             restrict(tree, restrictions | (syscalls.MS_RDONLY if read_only else 0))
         return tree
 
-    def _mounted(self, name: str, place: int) -> int:
-        before = mount_id(place)
-        posix.close(place)
+    def _mounted(self, name: str, mount_point: int) -> int:
+        before = mount_id(mount_point)
+        posix.close(mount_point)
         fd = posix.open(name, syscalls.O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=self._root)
         if mount_id(fd) == before:
             raise ShimError(f"the mount made at {_PLACE}/{name} is not there")

@@ -123,7 +123,7 @@ def _walk(top: int, levels: "list[Level]", problems: "list[str]", bound: Bound) 
 def _enter(fd: int, name: str) -> int:
     """Open the directory `name` of `fd`; one that its owner has shut against himself is opened by force."""
     if sys.platform != "linux":
-        return _enter_elsewhere(fd, name)
+        return _enter_non_linux(fd, name)
     try:
         return walk.step(fd, name, _OPEN)
     except OSError as error:
@@ -137,7 +137,7 @@ def _enter(fd: int, name: str) -> int:
         posix.close(pinned)
 
 
-def _enter_elsewhere(fd: int, name: str) -> int:
+def _enter_non_linux(fd: int, name: str) -> int:
     """Where there are no bind mounts, a mount is another device."""
     child = posix.open(name, _OPEN, dir_fd=fd)
     if posix.fstat(child).st_dev != posix.fstat(fd).st_dev:

@@ -130,7 +130,7 @@ def resolve(
     """
     found = _follow(path, what, trusted, nested, take_step or _step, strict)
     owner = found.status.st_uid
-    if nested and not _judges_nothing(strict) and found.controller not in (None, owner):
+    if nested and not _is_lenient(strict) and found.controller not in (None, owner):
         raise ShimError(f"{what}: {path!r} belongs to uid {owner}, not to uid {found.controller}")
     return found
 
@@ -171,13 +171,15 @@ def would_be(
 ) -> Resolved:
     """What `resolve` would find once somebody has made the directory `name` in `parent`."""
     path = paths.join([*paths.split(parent.path), name])
-    lenient = _judges_nothing()
+    lenient = _is_lenient()
     writable = not lenient and _others_write(parent.fd, parent.status, trusted)
-    controller = _judge(parent.status, writable, status, parent.controller, trusted, path, what, lenient, nested=False)
+    controller = _check_entry(
+        parent.status, writable, status, parent.controller, trusted, path, what, lenient, nested=False
+    )
     return Resolved(path, parent.fd, status, [*parent.levels, Status(status, path)], controller)
 
 
-def _judges_nothing(strict: bool = False) -> bool:
+def _is_lenient(strict: bool = False) -> bool:
     """Whether the caller is an ordinary user: then what the kernel lets them open is good enough.
 
     By the real uid: root judges as root also where it looks with the task user's rights.
@@ -194,7 +196,7 @@ def _walk(
     strict: bool,
 ) -> "Resolved | list[str]":
     """The end of the way; or, where a trusted link is met, the way that it makes, to be walked from the root."""
-    lenient = _judges_nothing(strict)
+    lenient = _is_lenient(strict)
     levels: list[Status] = []
     controller: int | None = None
     users_own = False
@@ -210,13 +212,13 @@ def _walk(
                 parent_status, parent, fd = status, fd, child
                 posix.close(parent)
             status = posix.fstat(fd)
-            controller = _judge(parent_status, writable, status, controller, trusted, here, what, lenient, nested)
+            controller = _check_entry(parent_status, writable, status, controller, trusted, here, what, lenient, nested)
             if status.st_dev != parent_status.st_dev:
                 behind = user_behind(fd, status, trusted, f"{what}: {here!r}")
                 users_own = behind is not None
                 controller = behind if controller is None else controller
             if S_ISLNK(status.st_mode):
-                _judge_link(status, controller, trusted, here, what, lenient)
+                _check_link(status, controller, trusted, here, what, lenient)
                 return _through_link(fd, way, depth, here, what)
             levels.append(Status(status, here))
         found = Resolved(paths.join(way), fd, status, levels, controller)
@@ -272,7 +274,7 @@ def _is_harmless(gid: int, trusted: "tuple[int, ...]") -> bool:
     return groups.gives_nobody_a_right(gid, trusted)
 
 
-def _judge(
+def _check_entry(
     parent: "posix.stat_result",
     writable: bool,
     child: "posix.stat_result",
@@ -320,7 +322,7 @@ def _is_exactly(uid: int, trusted: "tuple[int, ...]") -> bool:
     return any(uid == item for item in trusted)
 
 
-def _judge_link(
+def _check_link(
     link: "posix.stat_result",
     controller: "int | None",
     trusted: "tuple[int, ...]",
