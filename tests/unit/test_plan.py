@@ -96,7 +96,7 @@ def test_a_volume_wins_over_the_configured_tmpfs() -> None:
 def test_passes_only_below_what_is_covered() -> None:
     found = facts()
     for path in ("/tmp/a", "/srv/b", "/tmp", "/tmp/a"):
-        found.passes.append((resolved(path, kind=S_IFREG), True))
+        found.passed_through.append((resolved(path, kind=S_IFREG), True))
     mounts = arrange(found, [relative("/tmp")], [])
     assert order(mounts) == [("bind", "/tmp", None), ("pass", "/tmp/a", 0)]
 

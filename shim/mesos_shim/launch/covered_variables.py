@@ -3,7 +3,7 @@
 import posix
 
 from ..errors import warn
-from ..plan.model import BIND, HIDE, TMPFS, Plan
+from ..plan.model import BIND, MASK_WORK_DIR, TMPFS, Plan
 from ..system import paths
 
 # Tickets in a file or a directory; other kinds are not in the file system (krb5.conf(5), default_ccache_name).
@@ -36,7 +36,7 @@ def _is_gone(value: bytes, plan: Plan) -> bool:
     path = paths.normal(_text(value))
     # Parents come first: the last one is the innermost.
     around = [mount.action for mount in plan.mounts if path == mount.target or paths.is_below(path, mount.target)]
-    if not around or around[-1] not in (BIND, TMPFS, HIDE):
+    if not around or around[-1] not in (BIND, TMPFS, MASK_WORK_DIR):
         return False
     try:
         posix.stat(value)

@@ -9,7 +9,7 @@ import posix
 from _stat import S_IFMT, S_IMODE
 
 from ..errors import ShimError, reason
-from ..plan.model import AGENTS, HIDE, KEEP, PASS, TMPFS, Mount
+from ..plan.model import AGENTS, EXPOSE_SANDBOX, MASK_WORK_DIR, PASS_THROUGH, TMPFS, Mount
 from ..plan.mounts import mirrored_levels
 from ..system import syscalls
 from ..system.credentials import open_as
@@ -72,9 +72,9 @@ def _enter(state: LaunchState, framework: bool) -> int:
     for mount, descriptors in zip(state.plan.mounts, opened):
         _attach(mount, descriptors, state, opened, mounts)
     for mount, descriptors in zip(state.plan.mounts, opened):
-        if mount.action == KEEP:
+        if mount.action == EXPOSE_SANDBOX:
             sandbox = descriptors.tree
-        if mount.action == HIDE:
+        if mount.action == MASK_WORK_DIR:
             try:
                 mounts.seal(descriptors.tree)
             except OSError as error:
@@ -127,9 +127,9 @@ def _open(mount: Mount, state: LaunchState, sandbox: int, framework: bool) -> Op
     opened = Opened()
     if mount.parent is None:  # a child's target is opened inside its parent, once that is attached
         opened.target = _open_judged(mount.covers, mount.what, mount.target)
-    if mount.action == KEEP:
+    if mount.action == EXPOSE_SANDBOX:
         opened.source = sandbox
-    elif mount.action == PASS:
+    elif mount.action == PASS_THROUGH:
         opened.source = _open_passed(mount, state)
     elif mount.action == AGENTS:
         opened.source = _open_path(mount.target, OPEN_STEP)
@@ -174,7 +174,7 @@ def _leave_out(state: LaunchState, opened: "list[Opened]") -> None:
     places: dict[int, int] = {}  # of those that stay, by the index of before
     kept: list[Mount] = []
     for index, mount in enumerate(mounts):
-        if mount.action == PASS and opened[index].source < 0:
+        if mount.action == PASS_THROUGH and opened[index].source < 0:
             continue
         if mount.parent is not None and mount.parent not in places:
             gone = mounts[mount.parent]
@@ -195,7 +195,7 @@ def _create(state: LaunchState, opened: "list[Opened]", sandbox: int, mounts: Mo
             descriptors.source = private_directories.make(descriptors.base, mount, state)
         elif mount.source_parts:
             descriptors.source = sources.make(sandbox, _source(mount), state)
-        elif mount.action in (TMPFS, HIDE):
+        elif mount.action in (TMPFS, MASK_WORK_DIR):
             descriptors.source = descriptors.tree = _new_tmpfs(mount, state, mounts)
     for mount in state.plan.mounts:
         if mount.parent is not None:
@@ -265,7 +265,7 @@ def _clone(state: LaunchState, opened: "list[Opened]", mounts: Mounts) -> None:
             continue
         # Private: else a mount that arrives later from the host below a read-only volume is writable.
         # The sandbox is writable, and an agent mounts and unmounts persistent volumes in it while the container runs.
-        follows = mount.propagation or mount.action in (KEEP, AGENTS)
+        follows = mount.propagation or mount.action in (EXPOSE_SANDBOX, AGENTS)
         propagation = syscalls.MS_SLAVE if follows else syscalls.MS_PRIVATE
         try:
             descriptors.tree = mounts.clone(descriptors.source, mount.read_only, propagation, mount.restrictions)

@@ -8,7 +8,7 @@ if False:  # for the type checker alone: no launch imports typing
     from typing import Sequence
 
 # What shows the host's own files at a place that something else covers.
-_HOSTS_OWN = (model.KEEP, model.PASS)
+_HOSTS_OWN = (model.EXPOSE_SANDBOX, model.PASS_THROUGH)
 _LONGEST_LINE = 256  # of `#!` (execve(2))
 
 

@@ -88,8 +88,8 @@ def _find(request: LaunchRequest, user: Identity, private: "list[str]", in_memor
         from . import sandbox_names
 
         sandbox_names.find(request, facts, trusted)
-    hides = facts.work_dir or facts.names or _covers(facts, facts.sandbox.path)
-    if hides and work_dir_of(facts.sandbox.path) is not None:
+    is_covered = facts.work_dir or facts.names or _covers(facts, facts.sandbox.path)
+    if is_covered and work_dir_of(facts.sandbox.path) is not None:
         from . import sandbox_links
 
         sandbox_links.find(request, facts, trusted)

@@ -21,9 +21,9 @@ USAGE_ONLY = "usage-only"
 
 BIND = "bind"  # a volume
 TMPFS = "tmpfs"  # a volume in memory
-HIDE = "hide"  # the agent's work_dir, covered
-KEEP = "keep"  # the sandbox, where it was
-PASS = "pass"  # a configured name below a covered path  # noqa: S105
+MASK_WORK_DIR = "hide"  # the agent's work_dir, covered
+EXPOSE_SANDBOX = "keep"  # the sandbox, where it was
+PASS_THROUGH = "pass"  # a configured name below a covered path  # noqa: S105
 AGENTS = "agents"  # what the agent has mounted below a covered path
 
 # Where private directories lie in the sandbox.
@@ -101,7 +101,7 @@ class Mount:
     @property
     def fresh(self) -> bool:
         """Whether we make what lies in it, so that mount points for its children may be made there too."""
-        return self.action in (TMPFS, HIDE) or bool(self.source_parts)
+        return self.action in (TMPFS, MASK_WORK_DIR) or bool(self.source_parts)
 
 
 class Facts:
@@ -113,7 +113,7 @@ class Facts:
         "linked",
         "names",
         "own",
-        "passes",
+        "passed_through",
         "private",
         "restrictions",
         "sandbox",
@@ -146,7 +146,7 @@ class Facts:
         self.own = ""
         # By container path: what the file system is mounted with that a directory of ours covers.
         self.restrictions: dict[str, int] = {}
-        self.passes: list[tuple[Resolved, bool]] = []
+        self.passed_through: list[tuple[Resolved, bool]] = []
         self.warnings: list[str] = []
 
 

@@ -6,7 +6,20 @@ from ..errors import ShimError
 from ..spec.container_info import Volume
 from ..system import paths
 from ..system.walk import Resolved, Status
-from .model import AGENTS, BIND, HIDE, KEEP, NOEXEC, OPEN, PASS, PRIVATE, STICKY, TMPFS, Facts, Mount
+from .model import (
+    AGENTS,
+    BIND,
+    EXPOSE_SANDBOX,
+    MASK_WORK_DIR,
+    NOEXEC,
+    OPEN,
+    PASS_THROUGH,
+    PRIVATE,
+    STICKY,
+    TMPFS,
+    Facts,
+    Mount,
+)
 from .privileges import kept_by_root
 
 if False:  # for the type checker alone: no launch imports typing
@@ -28,21 +41,23 @@ def arrange(facts: Facts, volumes: "list[Volume]", tmpfs: "list[Tmpfs]", framewo
     if facts.work_dir is not None and any(mount.target == facts.work_dir.path for mount in mounts):
         raise ShimError(f"a volume covers {facts.work_dir.path!r}, which hide_work_dir covers already")
     if facts.work_dir is not None:
-        mounts.append(Mount(HIDE, f"work_dir {facts.work_dir.path!r}", facts.work_dir, read_only=True))
+        mounts.append(Mount(MASK_WORK_DIR, f"work_dir {facts.work_dir.path!r}", facts.work_dir, read_only=True))
     sandbox = facts.sandbox.path
     for mount in mounts:
         _check_against_sandbox(mount, sandbox)
     if any(paths.is_below(sandbox, mount.target) for mount in mounts):
-        keep = Mount(KEEP, f"sandbox {sandbox!r}", facts.sandbox)
+        keep = Mount(EXPOSE_SANDBOX, f"sandbox {sandbox!r}", facts.sandbox)
         keep.source = facts.sandbox
         mounts.append(keep)
     covered = [mount.target for mount in mounts]
     taken = set(covered)
-    passes = [(PASS, f"pass_through {found.path!r}", found, read_only) for found, read_only in facts.passes]
-    passes += [(PASS, f"persistent volume {found.path!r}", found, False) for found in facts.linked]
-    passes += _agents_passes(facts, covered)
+    visible = [
+        (PASS_THROUGH, f"pass_through {found.path!r}", found, read_only) for found, read_only in facts.passed_through
+    ]
+    visible += [(PASS_THROUGH, f"persistent volume {found.path!r}", found, False) for found in facts.linked]
+    visible += _agents_mounts(facts, covered)
     mounts += [_name_mount(target, source, facts) for target, source in facts.names]
-    for action, what, found, read_only in passes:
+    for action, what, found, read_only in visible:
         if any(paths.is_below(found.path, target) for target in covered) and found.path not in taken:
             taken.add(found.path)
             passed = Mount(action, what, found, read_only)
@@ -56,23 +71,23 @@ def arrange(facts: Facts, volumes: "list[Volume]", tmpfs: "list[Tmpfs]", framewo
 
 def _name_mount(target: Resolved, source: Resolved, facts: Facts) -> Mount:
     """What a task knows by a name that leads through a link, at that name: the link is covered."""
-    action = KEEP if source is facts.sandbox else PASS
-    mount = Mount(action, f"{'sandbox' if action == KEEP else 'persistent volume'} {target.path!r}", target)
+    action = EXPOSE_SANDBOX if source is facts.sandbox else PASS_THROUGH
+    mount = Mount(action, f"{'sandbox' if action == EXPOSE_SANDBOX else 'persistent volume'} {target.path!r}", target)
     mount.source = source
     return mount
 
 
-def _agents_passes(facts: Facts, covered: "list[str]") -> "list[tuple[str, str, Resolved, bool]]":
+def _agents_mounts(facts: Facts, covered: "list[str]") -> "list[tuple[str, str, Resolved, bool]]":
     """What the agent has mounted below a covered path stays visible there."""
-    passes = []
+    visible = []
     for path, found in facts.agents_paths.items():
         if any(paths.is_below(path, other) for other in facts.agents_paths):
             continue  # it goes along with what it is mounted in
         if isinstance(found, Resolved):
-            passes.append((AGENTS, f"the agent's mount {path!r}", found, False))
+            visible.append((AGENTS, f"the agent's mount {path!r}", found, False))
         elif any(paths.is_below(path, target) for target in covered):
             raise found
-    return passes
+    return visible
 
 
 def _volume_mount(volume: Volume, facts: Facts, framework: bool) -> Mount:

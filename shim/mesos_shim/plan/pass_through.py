@@ -24,18 +24,18 @@ _WHAT = "configuration: pass_through"
 
 
 def find(items: "list[PassThrough]", facts: Facts, trusted: "tuple[int, ...]") -> None:
-    """Put the entries that `items` name into `facts.passes`, and into its warnings what stays hidden."""
+    """Put the entries that `items` name into `facts.passed_through`, and into its warnings what stays hidden."""
     for item in items:
         hidden: list[str] = []
         for path in _paths(item.pattern, trusted, hidden):
             found = _passable(path, facts, trusted, hidden)
             if found is None:
                 continue
-            if len(facts.passes) == MAX_PASSES:
+            if len(facts.passed_through) == MAX_PASSES:
                 posix.close(found.fd)
                 hidden.append(f"{path!r}: {MAX_PASSES} entries are passed already")
             else:
-                facts.passes.append((found, item.read_only))
+                facts.passed_through.append((found, item.read_only))
         if hidden:
             more = f" (and {len(hidden) - 1} more)" if len(hidden) > 1 else ""
             facts.warnings.append(f"{_WHAT}: {item.pattern!r}: stays hidden: {hidden[0]}{more}")
