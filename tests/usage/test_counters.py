@@ -69,9 +69,9 @@ def test_members_are_remembered_with_their_start_times(tmp_path: Path) -> None:
     counters = Counters(str(tmp_path))
     counters.count(entry("a", 10, 100), (0.0, 0.0), True, [Process(11, 1, 101, False)])
     counters.save()
-    known = Counters(str(tmp_path), locked=False).known([entry("a", 10, 100), entry("b", 5, 5)])
+    known = Counters(str(tmp_path), locked=False).previous_members([entry("a", 10, 100), entry("b", 5, 5)])
     assert known == {"a": [(11, 101)]}
-    assert Counters(str(tmp_path), locked=False).known([entry("a", 10, 101)]) == {}
+    assert Counters(str(tmp_path), locked=False).previous_members([entry("a", 10, 101)]) == {}
 
 
 def test_what_has_ended_is_forgotten(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def _find(state: str, container_id: str) -> "tuple[Entry, Process]":
         for warning in warnings:
             sys.stderr.write(f"mesos-shim: warning: {one_line(warning)}\n")
         raise ShimError(f"enter: no container {container_id!r} in {state}; 'mesos-shim ps' lists them")
-    members = membership.find(entries, processes.table(), Counters(state, locked=False).known(entries))
+    members = membership.find(entries, processes.table(), Counters(state, locked=False).previous_members(entries))
     if container_id in members.hidden:
         raise ShimError(f"enter: container {container_id!r} is of another pid namespace and is not seen from here")
     if not members.alive(entry):

@@ -17,10 +17,10 @@ import stat
 import sys
 import time
 
-from ..containers import membership, processes, record, registry, user_place
+from ..containers import membership, processes, record, registry, user_directory
 from ..containers.counters import Counters
 from ..containers.registry import Entry
-from ..containers.sight import Sight, look
+from ..containers.sight import Sight, current_sight
 from ..errors import ShimError, one_line, reason
 from ..spec.config import Config
 from ..system import cgroups, guarded_walk, mountinfo, proc, remove_tree, syscalls, walk
@@ -77,7 +77,7 @@ def main(arguments: "list[str]", config_path: str) -> int:
 
 def _earlier_boots(sweep: Sweep) -> None:
     """Records of an ordinary user's of earlier boots, which nobody reads any more."""
-    for path in user_place.of_earlier_boots(record.OF_USER_AND_BOOT):
+    for path in user_directory.of_earlier_boots(record.OF_USER_AND_BOOT):
         sweep.apart(f"records of an earlier boot in {path}", _earlier_boot, path)
 
 
@@ -94,7 +94,7 @@ def _earlier_boot(path: str, sweep: Sweep) -> None:
 def _unrecorded(config: Config, state: str, sweep: Sweep) -> None:
     """Private directories of which no record tells, in the bases of the configuration."""
     bases = sorted({item.base for item in config.private_directories if item.base is not None})
-    if not bases or look().hiding is not None:
+    if not bases or current_sight().hiding is not None:
         return
     recorded = {path for entry in registry.read_all(state)[0] for path, _ in entry.private}
     for base in bases:
@@ -104,8 +104,8 @@ def _unrecorded(config: Config, state: str, sweep: Sweep) -> None:
 def _records(state: str, directory: int, sweep: Sweep) -> None:
     damaged: dict[str, str] = {}
     entries, _ = registry.read_all(state, damaged)
-    known = Counters(state, locked=False).known(entries)
-    members = membership.find(entries, processes.table(), known)
+    previous = Counters(state, locked=False).previous_members(entries)
+    members = membership.find(entries, processes.table(), previous)
     ended = [entry for entry in entries if members.ended(entry) and not _supervised(entry, members)]
     # Sandboxes last, for their owners decide how long each takes; and in no order, so that nobody's come always first.
     random.shuffle(ended)
@@ -143,7 +143,7 @@ def _why_kept(value: "dict[str, object]") -> "str | None":
     pid, start = value.get("pid"), value.get("start_time")
     if not isinstance(pid, int) or not 0 < pid < 1 << 31 or start is None:
         return None
-    sight = look()
+    sight = current_sight()
     namespace = value.get("pid_namespace")
     if not sight.counts_pids_of(namespace if isinstance(namespace, int) else None):
         return "it is of another pid namespace, whose processes are not seen from here"
@@ -276,7 +276,7 @@ def _temporaries(directory: int, sweep: Sweep) -> None:
 
 def _groups(sweep: Sweep) -> None:
     """Groups whose maker has ended and in which nobody is: they say themselves who made them."""
-    sight = look()
+    sight = current_sight()
     if sight.hiding is not None:
         return  # who made them may be there and not be shown
     for mount in _cgroup_mounts():

@@ -26,8 +26,8 @@ def main(arguments: "list[str]", config_path: str) -> int:
     options.none(operands, "ps")
     state = options.state_dir(given, config_path)
     entries, warnings = registry.read_all(state)
-    known = Counters(state, locked=False).known(entries)
-    members = membership.find(entries, processes.table() if entries else {}, known)
+    previous = Counters(state, locked=False).previous_members(entries)
+    members = membership.find(entries, processes.table() if entries else {}, previous)
     for warning in warnings + members.unseen() + registry.whose(state):
         sys.stderr.write(f"mesos-shim: warning: {one_line(warning)}\n")
     running = [entry for entry in entries if members.alive(entry)]

@@ -78,7 +78,7 @@ class Counters:
         stored = self._state.get(entry.container_id, {})
         return stored if stored.get("of") == _identity(entry) else {}
 
-    def known(self, entries: "list[Entry]") -> "dict[str, list[tuple[int, float]]]":
+    def previous_members(self, entries: "list[Entry]") -> "dict[str, list[tuple[int, float]]]":
         """The members of each container at the last look."""
         found = {}
         for entry in entries:

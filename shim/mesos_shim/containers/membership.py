@@ -15,7 +15,7 @@ from typing import NamedTuple
 from . import processes, standing
 from .processes import Figures, Process
 from .registry import Entry
-from .sight import FIRST_PIDS, Sight, look
+from .sight import FIRST_PIDS, Sight, current_sight
 
 # What a container was seen to consist of at an earlier look: pids with their start times.
 Known = "dict[str, list[tuple[int, float]]]"
@@ -92,9 +92,11 @@ def is_first(entry: Entry, process: "Process | None", boot: "str | None") -> boo
     return not processes.LINUX and process.start <= entry.written + 1
 
 
-def find(entries: "list[Entry]", table: "dict[int, Process]", known: "dict[str, list[tuple[int, float]]]") -> Members:
-    """Assign the processes of `table` to `entries`; `known` are members seen earlier."""
-    sight = look()
+def find(
+    entries: "list[Entry]", table: "dict[int, Process]", previous: "dict[str, list[tuple[int, float]]]"
+) -> Members:
+    """Assign the processes of `table` to `entries`; `previous` are members seen earlier."""
+    sight = current_sight()
     boot = sight.boot
     near = [entry for entry in entries if sight.counts_pids_of(entry.pid_namespace)]
     members = Members(table)
@@ -107,7 +109,7 @@ def find(entries: "list[Entry]", table: "dict[int, Process]", known: "dict[str, 
     firsts = dict(owners)
     for entry in near:
         if same_boot(entry, boot):
-            for pid, start in known.get(entry.container_id, ()):
+            for pid, start in previous.get(entry.container_id, ()):
                 if pid in table and table[pid].start == start:
                     owners.setdefault(pid, entry)
     for pid, entry in _adopted(near, table, boot).items():
@@ -118,9 +120,9 @@ def find(entries: "list[Entry]", table: "dict[int, Process]", known: "dict[str, 
         for pid in groups.members(entry):
             if pid in table and same_boot(entry, boot):
                 owners.setdefault(pid, entry)
-    settled: dict[int, Entry | None] = {}
+    resolved: dict[int, Entry | None] = {}
     for process in table.values():
-        owner = _owner(process, table, owners, firsts, namespaces, settled)
+        owner = _owner(process, table, owners, firsts, namespaces, resolved)
         if owner is not None:
             members.by_id.setdefault(owner.container_id, []).append(process)
     for found in members.by_id.values():
@@ -185,17 +187,17 @@ def _owner(
     owners: "dict[int, Entry]",
     firsts: "dict[int, Entry]",
     namespaces: "standing.Namespaces",
-    settled: "dict[int, Entry | None]",
+    resolved: "dict[int, Entry | None]",
 ) -> "Entry | None":
     """The container of `process`, found by walking up to an ancestor whose own is settled, then down again."""
     way = []
     here: Process | None = process
-    while here is not None and here.pid not in settled:
-        settled[here.pid] = None  # also ends a circle in a table that changed while it was read
+    while here is not None and here.pid not in resolved:
+        resolved[here.pid] = None  # also ends a circle in a table that changed while it was read
         way.append(here)
         parent = table.get(here.parent)
         here = parent if parent is not None and parent.start <= here.start else None
-    inherited = settled[here.pid] if here is not None else None
+    inherited = resolved[here.pid] if here is not None else None
     for step in reversed(way):
         own = owners.get(step.pid)
         if own is None:
@@ -205,8 +207,8 @@ def _owner(
             # A container that joined another's namespace (DEBUG) keeps its own descendants.
             if inherited is not None and (own is None or namespaces.share(inherited, own, firsts)):
                 own = inherited
-        settled[step.pid] = inherited = own
-    return settled[process.pid]
+        resolved[step.pid] = inherited = own
+    return resolved[process.pid]
 
 
 class Seen(NamedTuple):

@@ -30,10 +30,10 @@ class MountTables:
             self._texts = self._read()
         if any(name in text for text in self._texts):
             return MOUNTED
-        made = NAME.fullmatch(name)
-        if made is None:
+        match = NAME.fullmatch(name)
+        if match is None:
             return "no launch gives such a name"
-        blind = [start for start in self._unreadable if start >= int(made.group(2))]
+        blind = [start for start in self._unreadable if start >= int(match.group(2))]
         return f"{len(blind)} processes do not show whether they have it mounted" if blind else None
 
     def _read(self) -> "list[str]":
@@ -45,9 +45,9 @@ class MountTables:
                 return list(found.values())
             looked |= new
             for pid in new:
-                self._look(pid, found)
+                self._read_table(pid, found)
 
-    def _look(self, pid: str, found: "dict[str, str]") -> None:
+    def _read_table(self, pid: str, found: "dict[str, str]") -> None:
         try:
             if os.stat(f"/proc/{pid}").st_uid != os.geteuid() and unmapped.is_ordinary():
                 return  # nobody else can be in what an ordinary user mounted

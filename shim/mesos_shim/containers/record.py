@@ -1,6 +1,6 @@
 """The record of a running container: who, since when, in which namespaces, what is enforced.
 
-One small JSON file in the state directory: /run/mesos-shim for root, for others as user_place.py says. Writing
+One small JSON file in the state directory: /run/mesos-shim for root, for others as user_directory.py says. Writing
 it is best effort (model.BEST_EFFORT): a full or missing /run must not stop a launch, but it is said.
 """
 
@@ -26,9 +26,9 @@ def state_dir(configured: "str | None") -> str:
         return configured
     if posix.geteuid() == 0 and _is_root():
         return STATE_OF_ROOT
-    from . import user_place  # not on a host whose agent is root's
+    from . import user_directory  # not on a host whose agent is root's
 
-    return user_place.state_dir(OF_USER_AND_BOOT)
+    return user_directory.state_dir(OF_USER_AND_BOOT)
 
 
 def _is_root() -> bool:
@@ -41,7 +41,7 @@ def _is_root() -> bool:
 
 
 def is_among_strangers(state: str) -> bool:
-    """Whether anybody can put a link in the place of the state directory while it is not there (user_place.py)."""
+    """Whether anybody can put a link in the place of the state directory while it is not there (user_directory.py)."""
     return state.startswith(OF_USER_AND_BOOT) and "/" not in state[len(OF_USER_AND_BOOT) :]
 
 

@@ -41,7 +41,7 @@ class Sight(NamedTuple):
         return (namespace or FIRST_TIMES) == (self.times or FIRST_TIMES)
 
 
-def look() -> Sight:
+def current_sight() -> Sight:
     """Ask the kernel."""
     if not LINUX:
         return Sight(None, None, None, None)

@@ -6,7 +6,7 @@ Not on the way of a usual launch: only where there is a record of that id.
 from ..errors import ShimError
 from . import membership, processes, record, registry
 from .counters import Counters
-from .sight import look
+from .sight import current_sight
 
 
 def check_unused(place: "record.Place", container_id: str) -> None:
@@ -28,10 +28,10 @@ def why(place: "record.Place", container_id: str) -> "str | None":
     entry = next((item for item in entries if item.container_id == container_id), None)
     if entry is None:
         return None  # it has just gone
-    members = membership.find(entries, processes.table(), Counters(place.path, locked=False).known(entries))
+    members = membership.find(entries, processes.table(), Counters(place.path, locked=False).previous_members(entries))
     if members.alive(entry):
         return f"is in use by pid {members.one(entry).pid}"
-    hidden, sight = members.hidden.get(container_id), look()
+    hidden, sight = members.hidden.get(container_id), current_sight()
     # Of this boot, it may just be beginning: then nobody is in its namespace yet.
     begins = not sight.counts_pids_of(entry.pid_namespace) and membership.same_boot(entry, sight.boot)
     if hidden == membership.OTHER_PIDS or (begins and hidden is None):

@@ -33,7 +33,7 @@ def take(state: str) -> Sample:
     entries, warnings = registry.read_all(state)
     counters = Counters(state)
     try:
-        members = membership.find(entries, processes.table(), counters.known(entries))
+        members = membership.find(entries, processes.table(), counters.previous_members(entries))
         used, ended = [], []
         for entry in entries:
             if members.alive(entry):

@@ -182,7 +182,7 @@ def _ended(config: Config) -> "list[Finding]":
     except ShimError as error:
         directory = f"{state}/containers"
         return [Finding("containers", BROKEN, str(error), f"chown root {directory} && chmod go-w {directory}")]
-    members = membership.find(entries, processes.table(), Counters(state, locked=False).known(entries))
+    members = membership.find(entries, processes.table(), Counters(state, locked=False).previous_members(entries))
     findings = []
     if warnings:
         more = f" (and {len(warnings) - 1} more)" if len(warnings) > 1 else ""

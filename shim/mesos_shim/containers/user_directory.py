@@ -14,9 +14,9 @@ def state_dir(stem: str) -> str:
     """The directory of the caller's records; `stem` is how the path of one of the user and the boot begins."""
     uid = unmapped.outside(posix.geteuid())
     run = f"/run/user/{uid}"
-    given = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
-    if given.startswith("/") and given != run and _is_ours(given):
-        return given + "/mesos-shim"
+    configured = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
+    if configured.startswith("/") and configured != run and _is_ours(configured):
+        return configured + "/mesos-shim"
     boot = proc.boot_id()
     if boot is None or (_is_ours(run) and not _is_ours(_own(stem, uid, boot))):
         return run + "/mesos-shim"
@@ -42,6 +42,6 @@ def of_earlier_boots(stem: str) -> "list[str]":
     if boot is None:
         return []
     uid = unmapped.outside(posix.geteuid())
-    place, _, start = stem.rpartition("/")
-    paths = [f"{place}/{name}" for name in sorted(posix.listdir(place)) if name.startswith(f"{start}{uid}-")]
+    parent, _, start = stem.rpartition("/")
+    paths = [f"{parent}/{name}" for name in sorted(posix.listdir(parent)) if name.startswith(f"{start}{uid}-")]
     return [path for path in paths if path != _own(stem, uid, boot) and _is_ours(path)]
