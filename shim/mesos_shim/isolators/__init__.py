@@ -68,11 +68,11 @@ def tmpfs(request: LaunchRequest) -> "list[Tmpfs]":
 
 def add(request: LaunchRequest, plan: Draft) -> None:
     """Each isolator's part of the plan. Raises Missing where the host cannot do it."""
-    asked = at_launch(request.isolation)
-    for name, isolator in asked:
+    requested = at_launch(request.isolation)
+    for name, isolator in requested:
         why = isolator.missing(request)
         if why is not None:
             raise Missing(f"{name}: {why}")
-    for _, isolator in asked:
+    for _, isolator in requested:
         if hasattr(isolator, "add"):
             isolator.add(request, plan)

@@ -136,7 +136,7 @@ class _Walk:
 
     def _visit(self, name: str, fd: int) -> None:
         """Stand in the directory `fd`, and count what is in it."""
-        self._stand(fd)
+        self._move_to(fd)
         self._levels.append(Level(name, fd))
         pending = self._levels[-1].pending
         try:
@@ -172,7 +172,7 @@ class _Walk:
             return False
         return found.device != self._root.device
 
-    def _stand(self, fd: int) -> None:
+    def _move_to(self, fd: int) -> None:
         if fd != self._here:
             os.close(self._here)
             self._here = fd
@@ -181,15 +181,15 @@ class _Walk:
         """Back in the innermost level that is left; where that was moved, in the innermost that was not."""
         above = _open("..", self._here)
         if above is not None and inode(above) == self._levels[-1].inode:
-            self._stand(above)
+            self._move_to(above)
             return
         if above is not None:
             os.close(above)
-        self._stand(os.dup(self._top))
+        self._move_to(os.dup(self._top))
         for depth, level in enumerate(self._levels[1:], 1):
             child = _open(level.name, self._here)
             if child is not None and inode(child) == level.inode:
-                self._stand(child)
+                self._move_to(child)
                 continue
             if child is not None:
                 os.close(child)
@@ -219,8 +219,8 @@ def _status(fd: int, name: str) -> _Status:
         try:
             data = syscalls.status_at_hand(fd, name)
             mask, links, mode, number, blocks, major, minor, mount = _STATX.unpack_from(data)
-            told = mount if mask & syscalls.STATX_MNT_ID else None
-            return _Status(links, mode, number, blocks, os.makedev(major, minor), told)
+            mount_id = mount if mask & syscalls.STATX_MNT_ID else None
+            return _Status(links, mode, number, blocks, os.makedev(major, minor), mount_id)
         except OSError as error:
             if error.errno not in syscalls.ABSENT:
                 raise
