@@ -53,18 +53,18 @@ def _run(arguments: "list[str]", config: str) -> int:
     from .commands.arguments import from_arguments
     from .launch import order, planning
 
-    asked = from_arguments(arguments, config)
-    if asked.json:
+    request = from_arguments(arguments, config)
+    if request.json:
         raise ShimError("run: --json: the command's output is its own; 'explain --json' prints the plan")
-    if not asked.command:
+    if not request.command:
         raise ShimError("run: no command; it goes after '--'")
-    if asked.user is not None and sys.platform == "linux" and _at_terminal():
-        _leave_terminal(asked)
-    if planning.needs_parent(asked):
+    if request.user is not None and sys.platform == "linux" and _at_terminal():
+        _leave_terminal(request)
+    if planning.needs_parent(request):
         from .launch import supervisor
 
-        return supervisor.run(asked)
-    order.run(asked, [])
+        return supervisor.run(request)
+    order.run(request, [])
     return 125  # exec does not return
 
 
@@ -81,11 +81,11 @@ def _at_terminal() -> bool:
     return True
 
 
-def _leave_terminal(asked: "LaunchRequest") -> None:
+def _leave_terminal(request: "LaunchRequest") -> None:
     """Go on at a terminal of the command's own, where it is another user's than the caller's."""
     from .system import credentials
 
-    user = credentials.of_user(asked.user, asked.user_named)
+    user = credentials.of_user(request.user, request.user_named)
     if user.uid != posix.geteuid():
         from .launch import terminal
 

@@ -343,19 +343,19 @@ def status(prefix: Path) -> "dict[str, object]":
 
 
 def _arguments(arguments: "list[str]") -> "dict[str, str]":
-    known = ("--prefix", "--source", "--name", "--config", "--helpers", "--keep", "--needed")
-    given = {}
+    names = ("--prefix", "--source", "--name", "--config", "--helpers", "--keep", "--needed")
+    options = {}
     words = iter(arguments)
     for word in words:
         if word == "--check":
-            given[word] = "yes"
-        elif word in known:
-            given[word] = next(words, "")
+            options[word] = "yes"
+        elif word in names:
+            options[word] = next(words, "")
         else:
-            raise ReleaseError(f"{word}: unknown option; known: --check, {', '.join(known)}")
-    if not given.get("--prefix", "").startswith("/"):
+            raise ReleaseError(f"{word}: unknown option; known: --check, {', '.join(names)}")
+    if not options.get("--prefix", "").startswith("/"):
         raise ReleaseError("--prefix: an absolute directory is required")
-    return given
+    return options
 
 
 def main(arguments: "list[str]") -> int:
@@ -363,18 +363,18 @@ def main(arguments: "list[str]") -> int:
     os.umask(0o022)
     try:
         action = arguments[0] if arguments else ""
-        given = _arguments(arguments[1:])
-        prefix = Path(given["--prefix"])
-        check = "--check" in given
+        options = _arguments(arguments[1:])
+        prefix = Path(options["--prefix"])
+        check = "--check" in options
         if action == "stage":
-            config = Path(given.get("--config") or config_path(prefix))
-            result = stage(prefix, Path(given["--source"]), given["--name"], config, check)
+            config = Path(options.get("--config") or config_path(prefix))
+            result = stage(prefix, Path(options["--source"]), options["--name"], config, check)
         elif action == "activate":
-            helpers = Path(given["--helpers"]) if given.get("--helpers") else None
-            result = activate(prefix, given["--name"], helpers, check)
+            helpers = Path(options["--helpers"]) if options.get("--helpers") else None
+            result = activate(prefix, options["--name"], helpers, check)
         elif action == "prune":
-            needed = tuple(name for name in given.get("--needed", "").split(",") if name)
-            result = prune(prefix, int(given["--keep"]), check, needed)
+            needed = tuple(name for name in options.get("--needed", "").split(",") if name)
+            result = prune(prefix, int(options["--keep"]), check, needed)
         elif action == "status":
             result = status(prefix)
         else:

@@ -20,8 +20,8 @@ example: echo '{"type":"MESOS","volumes":[]}' | mesos-shim validate -
 
 def main(arguments: "list[str]") -> int:
     """0 for a valid file, 1 and its problems on stderr for another."""
-    given, operands = options.parse(arguments, (), (), "validate")
-    if options.asks_help(given, HELP):
+    values, operands = options.parse(arguments, (), (), "validate")
+    if options.asks_help(values, HELP):
         return 0
     if len(operands) != 1:
         raise ShimError("validate: one file, or '-' for standard input")

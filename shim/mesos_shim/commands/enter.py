@@ -37,8 +37,8 @@ _PATH_OF_ROOT = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 def main(arguments: "list[str]", config_path: str) -> int:
     """Become the command, or wait for it where it runs in a pid namespace; its exit status."""
     cut = arguments.index("--") if "--" in arguments else len(arguments)
-    given, operands = options.parse(arguments[:cut], ("--config",), (), "enter")
-    if options.asks_help(given, HELP):
+    values, operands = options.parse(arguments[:cut], ("--config",), (), "enter")
+    if options.asks_help(values, HELP):
         return 0
     command = arguments[cut + 1 :]
     if len(operands) != 1:
@@ -47,7 +47,7 @@ def main(arguments: "list[str]", config_path: str) -> int:
         raise ShimError("enter: no command; it goes after '--'")
     if not processes.LINUX:
         raise ShimError("enter: a container has no view of its own on this system; run the command in its sandbox")
-    entry, process = _find(options.state_dir(given, config_path), operands[0])
+    entry, process = _find(options.state_dir(values, config_path), operands[0])
     variables = _environment(entry)
     terminal.separate(entry.uid)
     what = f"enter: container {entry.container_id!r}"

@@ -46,26 +46,26 @@ def main(arguments: "list[str]", config: str) -> int:
     if "-h" in before or "--help" in before:
         sys.stdout.write(RUN_HELP)
         return 0
-    asked = from_arguments(arguments, config)
-    if asked.remove and asked.sandbox is None:
+    request = from_arguments(arguments, config)
+    if request.remove and request.sandbox is None:
         from ..launch import temporary_sandbox
 
-        asked.sandbox_planned = temporary_sandbox.planned(asked)
-    state = LaunchState(planning.make_plan(asked, []))
+        request.sandbox_planned = temporary_sandbox.planned(request)
+    state = LaunchState(planning.make_plan(request, []))
     if state.plan.own_view:
-        _attempt(asked, state)
-    made = state.plan
-    shown = _with_parent(asked, made, steps.steps(made))
-    if asked.json:
+        _attempt(request, state)
+    plan = state.plan
+    shown = _with_parent(request, plan, steps.steps(plan))
+    if request.json:
         sys.stdout.write(
             strict_json.dump(
                 {
-                    "container_id": made.container_id,
-                    "mode": made.mode,
-                    "isolation": list(made.isolation),
-                    "sandbox": made.sandbox.path,
+                    "container_id": plan.container_id,
+                    "mode": plan.mode,
+                    "isolation": list(plan.isolation),
+                    "sandbox": plan.sandbox.path,
                     "steps": shown,
-                    "command": list(made.command),
+                    "command": list(plan.command),
                     "warnings": state.warnings,
                 }
             )
@@ -79,25 +79,27 @@ def main(arguments: "list[str]", config: str) -> int:
     return 0
 
 
-def _with_parent(asked: LaunchRequest, made: model.Plan, shown: "list[dict[str, object]]") -> "list[dict[str, object]]":
+def _with_parent(
+    request: LaunchRequest, plan: model.Plan, shown: "list[dict[str, object]]"
+) -> "list[dict[str, object]]":
     """What the parent that stays does, around what the command's own process does."""
-    needed_for = planning.needs_parent(asked)
+    needed_for = planning.needs_parent(request)
     if not needed_for:
         return shown
     groups = [step for step in shown if step["action"] == "cgroup"]
     rest = [step for step in shown if step["action"] != "cgroup"]
     before, after = list(groups), [{"action": "remove", "target": step["target"]} for step in reversed(groups)]
-    if asked.sandbox_planned is not None:
-        status = made.sandbox.status
+    if request.sandbox_planned is not None:
+        status = plan.sandbox.status
         owner = {"uid": status.st_uid, "gid": status.st_gid}
-        before.insert(0, {"action": "create", "target": made.sandbox.path, "mode": "0700", **owner})
-    after += [{"action": "remove", "target": path} for path in steps.own_directories(made)]
-    if asked.remove:
-        after.append({"action": "remove", "target": made.sandbox.path})
+        before.insert(0, {"action": "create", "target": plan.sandbox.path, "mode": "0700", **owner})
+    after += [{"action": "remove", "target": path} for path in steps.own_directories(plan)]
+    if request.remove:
+        after.append({"action": "remove", "target": plan.sandbox.path})
     return [*before, {"action": "supervise", "for": needed_for}, *rest, *after]
 
 
-def _attempt(asked: LaunchRequest, state: LaunchState) -> None:
+def _attempt(request: LaunchRequest, state: LaunchState) -> None:
     """Change the plan, or refuse it, as the launch would where the kernel gives no such namespaces."""
     from ..launch import namespaces, wait
 
@@ -120,7 +122,7 @@ def _attempt(asked: LaunchRequest, state: LaunchState) -> None:
     if answer.startswith("!"):
         raise ShimError(answer[1:])
     if answer:
-        order.without_view(asked, state, answer[1:])
+        order.without_view(request, state, answer[1:])
 
 
 def _line(step: "dict[str, object]") -> str:

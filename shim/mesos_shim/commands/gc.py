@@ -52,13 +52,13 @@ _LAST = "~"  # behind every id
 
 def main(arguments: "list[str]", config_path: str) -> int:
     """Clear; 1 if something that should have gone stays."""
-    given, operands = options.parse(arguments, ("--config",), ("--dry-run", "--keep-sandboxes"), "gc")
-    if options.asks_help(given, HELP):
+    values, operands = options.parse(arguments, ("--config",), ("--dry-run", "--keep-sandboxes"), "gc")
+    if options.asks_help(values, HELP):
         return 0
     options.none(operands, "gc")
-    config = options.read_config(given, config_path)
+    config = options.read_config(values, config_path)
     state = record.state_dir(config.state_dir)
-    sweep = Sweep("--dry-run" in given, "--keep-sandboxes" in given)
+    sweep = Sweep("--dry-run" in values, "--keep-sandboxes" in values)
     directory = registry.open_directory(state)
     if directory is not None:
         try:
@@ -78,7 +78,7 @@ def main(arguments: "list[str]", config_path: str) -> int:
 def _earlier_boots(sweep: Sweep) -> None:
     """Records of an ordinary user's of earlier boots, which nobody reads any more."""
     for path in user_directory.of_earlier_boots(record.OF_USER_AND_BOOT):
-        sweep.apart(f"records of an earlier boot in {path}", _earlier_boot, path)
+        sweep.attempt(f"records of an earlier boot in {path}", _earlier_boot, path)
 
 
 def _earlier_boot(path: str, sweep: Sweep) -> None:
@@ -110,11 +110,11 @@ def _records(state: str, directory: int, sweep: Sweep) -> None:
     # Sandboxes last, for their owners decide how long each takes; and in no order, so that nobody's come always first.
     random.shuffle(ended)
     for entry in sorted(ended, key=lambda entry: entry.container_id if entry.remove is None else _LAST):
-        sweep.apart(f"container {entry.container_id}", _ended, directory, entry)
+        sweep.attempt(f"container {entry.container_id}", _ended, directory, entry)
     for warning in members.unseen():
         sys.stderr.write(f"mesos-shim: gc: {one_line(warning)}; nothing of theirs is cleared\n")
     for name, problem in damaged.items():
-        sweep.apart(name, _damaged, directory, name, problem)
+        sweep.attempt(name, _damaged, directory, name, problem)
 
 
 def _damaged(directory: int, name: str, problem: str, sweep: Sweep) -> None:
@@ -286,7 +286,7 @@ def _groups(sweep: Sweep) -> None:
             except OSError:
                 continue
             for name in names:
-                sweep.apart(f"cgroup {path}/{name}", _group, sight, path, name)
+                sweep.attempt(f"cgroup {path}/{name}", _group, sight, path, name)
 
 
 def _group(sight: Sight, path: str, name: str, sweep: Sweep) -> None:

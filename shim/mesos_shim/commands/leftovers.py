@@ -45,29 +45,29 @@ def clear_unrecorded(base: str, recorded: "set[str]", sweep: "Sweep") -> None:
     for name in names:
         if f"{base}/{name}" in recorded:
             continue
-        made = NAME.fullmatch(name)
-        if made is None or _is_being_launched(made):
+        match = NAME.fullmatch(name)
+        if match is None or _is_being_launched(match):
             continue
-        problem = _unproven(made, sweep.tables)
+        problem = _unproven(match, sweep.tables)
         if problem is None:
             _remove(base, name, None, sweep)
         else:
             sweep.clear(f"private directory {base}/{name}", f"no record tells of it, and {problem}")
 
 
-def _is_being_launched(made: "re.Match[str]") -> bool:
-    pid, start, boot, _ = made.groups()
+def _is_being_launched(match: "re.Match[str]") -> bool:
+    pid, start, boot, _ = match.groups()
     ours = proc.boot_id()
     return ours is not None and private_bases.boot_mark(ours) == boot and proc.start_time(pid) == int(start)
 
 
-def _unproven(made: "re.Match[str]", tables: MountTables) -> "Optional[str]":
+def _unproven(match: "re.Match[str]", tables: MountTables) -> "Optional[str]":
     """What keeps us from knowing that nobody uses the directory of that name, None if we know."""
-    boot, namespace = made.group(3), made.group(4)
+    boot, namespace = match.group(3), match.group(4)
     ours = proc.boot_id()
     if ours is None or str(proc.pid_namespace(proc.host_pid())) != namespace:
         return "it is of another pid namespace, whose processes are not seen from here"
-    used = tables.user_of(made.group(0))
+    used = tables.user_of(match.group(0))
     # Another boot's, so none of ours can be its: but a container may be shown a boot id of its own.
     return used if private_bases.boot_mark(ours) == boot or used == MOUNTED else None
 

@@ -20,18 +20,18 @@ example: mesos-shim ps --json
 
 def main(arguments: "list[str]", config_path: str) -> int:
     """Print a table, or JSON as `usage --format json` without the statistics."""
-    given, operands = options.parse(arguments, ("--config",), ("--json",), "ps")
-    if options.asks_help(given, HELP):
+    values, operands = options.parse(arguments, ("--config",), ("--json",), "ps")
+    if options.asks_help(values, HELP):
         return 0
     options.none(operands, "ps")
-    state = options.state_dir(given, config_path)
+    state = options.state_dir(values, config_path)
     entries, warnings = registry.read_all(state)
     previous = Counters(state, locked=False).previous_members(entries)
     members = membership.find(entries, processes.table() if entries else {}, previous)
     for warning in warnings + members.unseen() + registry.whose(state):
         sys.stderr.write(f"mesos-shim: warning: {one_line(warning)}\n")
     running = [entry for entry in entries if members.alive(entry)]
-    if "--json" in given:
+    if "--json" in values:
         sys.stdout.write(json.dumps([entry.public() for entry in running]) + "\n")
         return 0
     rows = [("CONTAINER", "PID", "MODE", "USER", "ISOLATION", "SANDBOX")]

@@ -30,7 +30,7 @@ class Sweep:
             self.failed += 1
             sys.stderr.write(f"mesos-shim: gc: {one_line(what)}: {one_line(problem)}\n")
 
-    def apart(self, what: str, step: Callable[..., None], *arguments: object) -> None:
+    def attempt(self, what: str, step: Callable[..., None], *arguments: object) -> None:
         """Do one thing; whatever goes wrong in it is said of that alone."""
         try:
             step(*arguments, self)

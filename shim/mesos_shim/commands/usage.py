@@ -28,16 +28,16 @@ _FORMATS = ("table", "json", "openmetrics")
 
 def main(arguments: "list[str]", config_path: str) -> int:
     """Print what the containers use; 1 if one that was named does not run."""
-    given, ids = options.parse(arguments, ("--format", "--watch", "--config"), (), "usage")
-    if options.asks_help(given, HELP):
+    values, ids = options.parse(arguments, ("--format", "--watch", "--config"), (), "usage")
+    if options.asks_help(values, HELP):
         return 0
-    form = given.get("--format", "table")
+    form = values.get("--format", "table")
     if form not in _FORMATS:
         raise ShimError(f"--format: {form!r} is not one of {', '.join(_FORMATS)}")
-    state = options.state_dir(given, config_path)
-    if "--watch" in given:
-        return _watch(state, ids, form, options.seconds(given["--watch"], "--watch"))
-    used, missing = _look(state, ids, set())
+    state = options.state_dir(values, config_path)
+    if "--watch" in values:
+        return _watch(state, ids, form, options.seconds(values["--watch"], "--watch"))
+    used, missing = _sample(state, ids, set())
     if form == "table":
         text = "\n".join(formats.table(used)) + "\n"
     else:
@@ -46,7 +46,7 @@ def main(arguments: "list[str]", config_path: str) -> int:
     return 1 if missing else 0
 
 
-def _look(state: str, ids: "list[str]", said: "set[str]") -> "tuple[list[Used], bool]":
+def _sample(state: str, ids: "list[str]", said: "set[str]") -> "tuple[list[Used], bool]":
     """One sample, of the containers named; what is to be said goes to stderr, unless it was `said` before."""
     found = sample.take(state)
     problems = [f"mesos-shim: warning: {one_line(warning)}\n" for warning in found.warnings]
@@ -68,7 +68,7 @@ def _watch(state: str, ids: "list[str]", form: str, interval: float) -> int:
     earlier: dict[str, dict[str, object]] = {}
     said: set[str] = set()
     while True:
-        used, _ = _look(state, ids, said)
+        used, _ = _sample(state, ids, said)
         try:
             sys.stdout.write(formats.as_json(used) if form == "json" else _screen(used, earlier))
             sys.stdout.flush()

@@ -29,13 +29,13 @@ example: mesos-shim doctor --json
 
 def main(arguments: "list[str]", config_path: str) -> int:
     """Print the findings; 1 if one of them is broken."""
-    given, operands = options.parse(arguments, ("--config",), ("--json",), "doctor")
-    if options.asks_help(given, HELP):
+    values, operands = options.parse(arguments, ("--config",), ("--json",), "doctor")
+    if options.asks_help(values, HELP):
         return 0
     options.none(operands, "doctor")
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # what is tried in children is told by their ends
-    findings = examine(given.get("--config", config_path), "--config" in given)
-    if "--json" in given:
+    findings = examine(values.get("--config", config_path), "--config" in values)
+    if "--json" in values:
         sys.stdout.write(json.dumps([item._asdict() for item in findings]) + "\n")
     else:
         for item in findings:
@@ -55,7 +55,7 @@ def examine(config_path: str, required: bool) -> "list[Finding]":
     except ShimError as error:
         findings.append(Finding("configuration", BROKEN, str(error), installation.configuration_remedy(config_path)))
         config = Config()
-    findings += checked("configuration", lambda: installation.configuration_place(config_path))
+    findings += checked("configuration", lambda: installation.configuration_directory(config_path))
     if processes.LINUX:
         from . import host
 

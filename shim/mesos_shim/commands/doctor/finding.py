@@ -20,10 +20,10 @@ class Finding(NamedTuple):
     remedy: str = ""
 
 
-def checked(check: str, look: "Callable[[], list[Finding]]") -> "list[Finding]":
-    """What `look` finds; an error in it is a finding as well, so that one check never hides the others."""
+def checked(check: str, examine: "Callable[[], list[Finding]]") -> "list[Finding]":
+    """What `examine` finds; an error in it is a finding as well, so that one check never hides the others."""
     try:
-        return look()
+        return examine()
     except Exception as error:
         if isinstance(error, OSError):
             text = f"{reason(error)}: {error.filename}" if error.filename else reason(error)

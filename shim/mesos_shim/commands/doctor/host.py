@@ -157,24 +157,24 @@ def _propagation() -> Finding:
 
 def _marks(config: Config) -> Finding:
     """Tried where sandboxes lie, on a file without a name: nothing is left of it."""
-    place = config.work_dir or _SANDBOXES
+    path = config.work_dir or _SANDBOXES
     try:
-        fd = os.open(place, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fd = os.open(path, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        return Finding("marks", OK, f"not tried: {place}: {reason(error)}")
+        return Finding("marks", OK, f"not tried: {path}: {reason(error)}")
     try:
         sources.set_mark(fd, b"/tried")
     except OSError as error:
         return Finding(
             "marks",
             DEGRADED,
-            f"what a launch makes in {place} cannot be marked as ours ({reason(error)}): a second launch in a sandbox "
+            f"what a launch makes in {path} cannot be marked as ours ({reason(error)}): a second launch in a sandbox "
             "is refused unless that is empty",
             "put the sandboxes on a file system with extended attributes, or give each launch a sandbox of its own",
         )
     finally:
         os.close(fd)
-    return Finding("marks", OK, f"what a launch makes in {place} is known to the next launch in that sandbox")
+    return Finding("marks", OK, f"what a launch makes in {path} is known to the next launch in that sandbox")
 
 
 def _isolator(name: str, module: ModuleType, config: Config) -> Finding:

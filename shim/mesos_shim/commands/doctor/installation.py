@@ -93,7 +93,7 @@ def configuration_remedy(path: str) -> str:
     return f"mesos-shim validate {path}"
 
 
-def configuration_place(path: str) -> "list[Finding]":
+def configuration_directory(path: str) -> "list[Finding]":
     """Whether somebody else could put another configuration in its place."""
     findings = []
     for step in Path(path).parents:
