@@ -30,7 +30,7 @@ class Bundle:
         self._index = index
         self._data: bytes | None = None
         # Of each module its directory where it is a package, start and size.
-        self._places: dict[str, tuple[str, int, int]] | None = None
+        self._locations: dict[str, tuple[str, int, int]] | None = None
 
     def read(self, start: int, size: int) -> "Any":
         """The object in the `size` bytes at `start` of what waits."""
@@ -55,14 +55,14 @@ class Bundle:
         """The spec of a packed module, None for any other."""
         if not name.startswith("mesos_shim."):
             return None
-        if self._places is None:
-            self._places = self.read(*self._index)
-        place = self._places.get(name)
-        if place is None:
+        if self._locations is None:
+            self._locations = self.read(*self._index)
+        location = self._locations.get(name)
+        if location is None:
             return None
-        spec = sys.modules["_frozen_importlib"].ModuleSpec(name, self, loader_state=place[1:])
-        if place[0]:
-            spec.submodule_search_locations = [place[0]]
+        spec = sys.modules["_frozen_importlib"].ModuleSpec(name, self, loader_state=location[1:])
+        if location[0]:
+            spec.submodule_search_locations = [location[0]]
         return spec
 
     def create_module(self, spec: object) -> None:

@@ -184,14 +184,14 @@ class Source:
         self._origin = str(final_lib / relative)
         self.body = ast.parse(path.read_text(encoding="utf-8")).body
 
-    def needs(self, known: "set[str]", at_once: bool = True) -> "list[str]":
-        """The modules among `known` that it imports itself: when it is imported, or at any time; its package first."""
+    def needs(self, available: "set[str]", at_once: bool = True) -> "list[str]":
+        """The modules of `available` that it imports itself, at its own import or at any time; its package first."""
         found = [self.module.rpartition(".")[0]]
         for statement in self.body if at_once else self._statements():
             if isinstance(statement, ast.ImportFrom) and statement.level:
                 base = self._base(statement)
                 found += [base, *(f"{base}.{name.name}" for name in statement.names)]
-        return [module for module in found if module in known and module != self.module]
+        return [module for module in found if module in available and module != self.module]
 
     def _statements(self) -> "Iterator[ast.AST]":
         for statement in self.body:
@@ -218,8 +218,8 @@ class Source:
             for name in statement.names:
                 module = f"{base}.{name.name}"
                 where = f"modules[{module!r}]" if module in made else f"modules[{base!r}].{name.name}"
-                look = ast.parse(f"{name.asname or name.name} = {where}").body[0]
-                result.append(ast.copy_location(look, statement))
+                lookup = ast.parse(f"{name.asname or name.name} = {where}").body[0]
+                result.append(ast.copy_location(lookup, statement))
         return result
 
     def code(self, statements: "list[ast.stmt]") -> "Any":
