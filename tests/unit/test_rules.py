@@ -142,7 +142,7 @@ def test_undo_gives_back_what_was_taken(tmp_path: Path) -> None:
     before = (his.stat().st_mode, his.stat().st_uid, os.getxattr(his, ACCESS))
     fd = os.open(his, os.O_RDONLY)
     made = SimpleNamespace(notes=[])
-    sources._note_looks(fd, made)
+    sources._note_metadata(fd, made)
     os.fchown(fd, 0, 0)
     os.fchmod(fd, 0o1777)
     os.removexattr(fd, ACCESS)
@@ -208,9 +208,9 @@ def test_another_launch_may_dress_the_same_directory(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(posix, "fchmod", fchmod)
     fd = os.open(tmp_path, os.O_RDONLY)
-    sources._dress(fd, None, SimpleNamespace(warnings=[]))
+    sources._apply_metadata(fd, None, SimpleNamespace(warnings=[]))
     assert tmp_path.stat().st_mode & 0o7777 == 0o755
     monkeypatch.setattr(posix, "fchmod", lambda fd, mode: real(fd, 0o700))
     with pytest.raises(errors.ShimError, match="does not keep what a directory was given"):
-        sources._dress(fd, None, SimpleNamespace(warnings=[]))
+        sources._apply_metadata(fd, None, SimpleNamespace(warnings=[]))
     os.close(fd)

@@ -61,7 +61,7 @@ def _refuse_shared(state: LaunchState) -> None:
 
 
 def _enter(state: LaunchState, framework: bool) -> int:
-    sandbox = _open_judged(state.plan.sandbox, "the sandbox", state.plan.sandbox.path)
+    sandbox = _open_checked(state.plan.sandbox, "the sandbox", state.plan.sandbox.path)
     opened = [_open(mount, state, sandbox, framework) for mount in state.plan.mounts]
     _leave_out(state, opened)
     if not state.plan.isolates:
@@ -96,7 +96,7 @@ def _mount_queues() -> None:
         raise ShimError(f"mounting the container's own /dev/mqueue: {reason(error)}") from None
 
 
-def _open_judged(found: Resolved, what: str, path: str, state: "LaunchState | None" = None) -> int:
+def _open_checked(found: Resolved, what: str, path: str, state: "LaunchState | None" = None) -> int:
     """Open `path` anew in the own namespace and compare: what is used is what was judged.
 
     With `state`, with the rights of its user.
@@ -126,7 +126,7 @@ def _open_path(path: str, flags: int) -> int:
 def _open(mount: Mount, state: LaunchState, sandbox: int, framework: bool) -> Opened:
     opened = Opened()
     if mount.parent is None:  # a child's target is opened inside its parent, once that is attached
-        opened.target = _open_judged(mount.covers, mount.what, mount.target)
+        opened.target = _open_checked(mount.covers, mount.what, mount.target)
     if mount.action == EXPOSE_SANDBOX:
         opened.source = sandbox
     elif mount.action == PASS_THROUGH:
@@ -135,9 +135,9 @@ def _open(mount: Mount, state: LaunchState, sandbox: int, framework: bool) -> Op
         opened.source = _open_path(mount.target, OPEN_STEP)
     elif mount.source is not None:
         as_task = state if framework else None
-        opened.source = _open_judged(mount.source, mount.what, mount.source.path, as_task)
+        opened.source = _open_checked(mount.source, mount.what, mount.source.path, as_task)
     elif mount.base is not None:
-        opened.base = _open_judged(mount.base, mount.what, mount.base.path)
+        opened.base = _open_checked(mount.base, mount.what, mount.base.path)
     elif mount.source_parts:
         # Refuse what cannot be before anything is made.
         fd, _ = sources.open_or_report(sandbox, mount.source_parts, mount.what)
@@ -157,11 +157,11 @@ def _open_passed(mount: Mount, state: LaunchState) -> int:
     except OSError as error:
         state.warnings.append(f"{mount.what}: stays hidden: {reason(error)}")
         return -1
-    status, judged = posix.fstat(fd), mount.covers.status
+    status, planned = posix.fstat(fd), mount.covers.status
     # In a new user namespace nobody can tell whether what another put in the place of root's is root's: then it stays.
-    root_is_gone = state.plan.new_user_namespace and judged.st_uid != state.plan.user.uid
-    same = mount.covers.same(fd) if root_is_gone else status.st_uid == judged.st_uid
-    if not same or S_IFMT(status.st_mode) != S_IFMT(judged.st_mode):
+    root_is_gone = state.plan.new_user_namespace and planned.st_uid != state.plan.user.uid
+    same = mount.covers.same(fd) if root_is_gone else status.st_uid == planned.st_uid
+    if not same or S_IFMT(status.st_mode) != S_IFMT(planned.st_mode):
         posix.close(fd)
         state.warnings.append(f"{mount.what}: stays hidden: replaced by another's while the launch was being prepared")
         return -1
@@ -171,18 +171,18 @@ def _open_passed(mount: Mount, state: LaunchState) -> int:
 def _leave_out(state: LaunchState, opened: "list[Opened]") -> None:
     """Forget the mounts of names that are not passed through after all."""
     mounts = state.plan.mounts
-    places: dict[int, int] = {}  # of those that stay, by the index of before
+    new_index: dict[int, int] = {}  # of those that stay, by the index of before
     kept: list[Mount] = []
     for index, mount in enumerate(mounts):
         if mount.action == PASS_THROUGH and opened[index].source < 0:
             continue
-        if mount.parent is not None and mount.parent not in places:
+        if mount.parent is not None and mount.parent not in new_index:
             gone = mounts[mount.parent]
             raise ShimError(f"{mount.what}: {mount.target!r} has no place any more: {gone.what} is gone")
-        places[index] = len(kept)
-        kept.append(mount if mount.parent is None else mount.inside(places[mount.parent]))
+        new_index[index] = len(kept)
+        kept.append(mount if mount.parent is None else mount.inside(new_index[mount.parent]))
     if len(kept) < len(mounts):
-        opened[:] = [opened[index] for index in places]
+        opened[:] = [opened[index] for index in new_index]
         state.plan = state.plan.but(mounts=kept)
 
 

@@ -39,11 +39,11 @@ def remedy(code: "int | None", flags: int) -> str:
 
 def _limit_remedy(flags: int) -> str:
     """Which limit there is none left of; unshare(2) says the same of namespaces that are nested too deep."""
-    asked = [name for flag, name in _SYSCTLS if flags & flag]
-    for name in asked:
+    exhausted = [name for flag, name in _SYSCTLS if flags & flag]
+    for name in exhausted:
         if _value(f"/proc/sys/{name.replace('.', '/')}") == b"0":
             return f"sysctl {name}=10000 allows it"
-    return f"the limit of namespaces is reached: raise sysctl {' or '.join(asked)}; or they are nested 32 deep"
+    return f"the limit of namespaces is reached: raise sysctl {' or '.join(exhausted)}; or they are nested 32 deep"
 
 
 def user_namespace_switch() -> str:

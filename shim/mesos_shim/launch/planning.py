@@ -34,7 +34,7 @@ def make_plan(request: LaunchRequest, private: "list[str]") -> model.Plan:
     if request.info is not None and request.origin == FRAMEWORK:
         policy.check(request.info, request.config)
     if sys.platform != "linux":
-        return _usage_only_elsewhere(request, user)
+        return _usage_only_non_linux(request, user)
     from ..plan import facts  # Linux only
 
     idle = _idle(request)
@@ -95,9 +95,9 @@ def _limit(request: LaunchRequest, result: model.Draft) -> None:
     """What the container is given; that alone limits nothing, and who asked for a limit is told so."""
     result.limits = dict(request.config.default_limits)
     for item in isolation.REGISTRY:
-        given = None if item.limit is None else getattr(request, item.limit)
-        if given is not None:
-            result.limits[str(item.limit)] = given
+        value = None if item.limit is None else getattr(request, item.limit)
+        if value is not None:
+            result.limits[str(item.limit)] = value
             if item.name not in request.isolation:
                 result.warnings.append(
                     f"--{item.limit} is reported, not enforced: {item.name} is not among the isolators"
@@ -106,17 +106,17 @@ def _limit(request: LaunchRequest, result: model.Draft) -> None:
 
 def needs_parent(request: LaunchRequest) -> "list[str]":
     """What something must stay beside the command for, to tell of it, or to clear away what it ran in."""
-    asked = [item.name for item in isolation.among(request.isolation) if item.needs_parent]
+    reasons = [item.name for item in isolation.among(request.isolation) if item.needs_parent]
     if request.supervise:
-        asked.append("--supervise")
+        reasons.append("--supervise")
     if request.remove:
-        asked.append("--rm")
+        reasons.append("--rm")
     if request.status_fd is not None:
-        asked.append("--status-fd")
-    return asked
+        reasons.append("--status-fd")
+    return reasons
 
 
-def _usage_only_elsewhere(request: LaunchRequest, user: credentials.Identity) -> model.Plan:
+def _usage_only_non_linux(request: LaunchRequest, user: credentials.Identity) -> model.Plan:
     from ..plan import non_linux
 
     result = model.Draft(request.container_id or new_id(), non_linux.sandbox(request), user)

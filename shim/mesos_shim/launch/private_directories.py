@@ -40,16 +40,16 @@ def make(parent: int, mount: Mount, state: LaunchState) -> int:
 def _own(parent: int, mount: Mount, state: LaunchState) -> int:
     """The container's own directory in the base: a new one, or that of a mount before this one."""
     name, path = mount.source_parts[0], _path(mount)
-    known = [inode for made, *inode in state.private if made == path]
-    if not known and not sources.new_directory(parent, name, state):
+    recorded = [inode for directory, *inode in state.private if directory == path]
+    if not recorded and not sources.new_directory(parent, name, state):
         raise ShimError(f"{mount.what}: {path!r} is there already; nobody but this launch has that name: remove it")
     fd = walk.step(parent, name, _OPEN)
     try:
         status = posix.fstat(fd)
         inode = [status.st_dev, status.st_ino]
-        if status.st_uid != posix.geteuid() or inode not in (known or [inode]):
+        if status.st_uid != posix.geteuid() or inode not in (recorded or [inode]):
             raise ShimError(f"{mount.what}: {path!r} was replaced while the launch was being prepared")
-        if not known:
+        if not recorded:
             posix.fchmod(fd, 0o700)  # whatever the umask and the base's set-group-id
             state.private.append((path, status.st_dev, status.st_ino))
     except BaseException:
@@ -75,15 +75,15 @@ def remove(state: LaunchState) -> "str | None":
     return problem
 
 
-def _removed(judged: Resolved, name: str) -> "str | None":
+def _removed(planned: Resolved, name: str) -> "str | None":
     """Why the directory `name` is not removed from the base, None once it is gone."""
     try:
-        found = resolve(judged.path, WHAT, trusted_uids(), strict=True)
+        found = resolve(planned.path, WHAT, trusted_uids(), strict=True)
     except (ShimError, OSError) as error:
         return reason(error) if isinstance(error, OSError) else str(error)
     try:
-        if not judged.same(found.fd):
-            return f"{judged.path!r} is another directory by now"
+        if not planned.same(found.fd):
+            return f"{planned.path!r} is another directory by now"
         return remove_tree.remove(found.fd, name)
     finally:
         posix.close(found.fd)

@@ -78,7 +78,7 @@ class Source:
         self.what = what
 
     @property
-    def place(self) -> str:
+    def label(self) -> str:
         """Its name in messages."""
         return f"{self.what}: {'/'.join(self.parts)!r} in the sandbox"
 
@@ -92,7 +92,7 @@ def make(sandbox: int, source: Source, state: LaunchState) -> int:
             child, made = _enter_or_make(fd, name, source.parts[: depth + 1], source.what, state)
             try:
                 if depth == last:
-                    _settle(child, made, source, state)
+                    _adopt(child, made, source, state)
                 else:
                     _finish_level(child, made, source.levels[depth], state)
             except BaseException:
@@ -102,7 +102,7 @@ def make(sandbox: int, source: Source, state: LaunchState) -> int:
             fd = child
         return posix.open(".", syscalls.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC, dir_fd=fd)
     except OSError as error:
-        raise ShimError(f"{source.place}: {reason(error)}") from None
+        raise ShimError(f"{source.label}: {reason(error)}") from None
     finally:
         posix.close(fd)
 
@@ -120,7 +120,7 @@ def _enter_or_make(fd: int, name: str, parts: "list[str]", what: str, state: Lau
     try:
         # Somebody may have renamed ours away and another into its place since, or another launch has dressed it:
         # then it is judged as any that was there already.
-        return child, made and _is_bare(child)
+        return child, made and _is_pristine(child)
     except BaseException:
         posix.close(child)
         raise
@@ -142,7 +142,7 @@ def new_directory(fd: int, name: str, state: LaunchState) -> bool:
     return True
 
 
-def _is_bare(fd: int, wanted: "Status | None" = None) -> bool:
+def _is_pristine(fd: int, wanted: "Status | None" = None) -> bool:
     """Whether the directory `fd` is as `new_directory` makes it, whatever umask and the parent's set-group-id: empty.
 
     With `wanted` it may have that mode already: so a launch leaves it that was killed before it gave the owner.
@@ -156,8 +156,8 @@ def _is_bare(fd: int, wanted: "Status | None" = None) -> bool:
 
 def _finish_level(child: int, made: bool, wanted: "Status | None", state: LaunchState, wanted_fd: int = -1) -> None:
     """Dress a directory on the way to another, if it is ours; also one that a launch left bare when it was killed."""
-    if made or _is_bare(child, wanted):
-        _dress(child, wanted, state, wanted_fd)
+    if made or _is_pristine(child, wanted):
+        _apply_metadata(child, wanted, state, wanted_fd)
 
 
 def is_empty(fd: int) -> bool:
@@ -195,16 +195,16 @@ def make_file(fd: int, name: str, what: str, state: LaunchState) -> None:
     posix.close(made)
 
 
-def _settle(child: int, made: bool, source: Source, state: LaunchState) -> None:
+def _adopt(child: int, made: bool, source: Source, state: LaunchState) -> None:
     """Give the source itself what it copies, unless it is one that we made before."""
     root = posix.geteuid() == 0
     target = source.target.encode("utf-8", "surrogateescape")
-    aged = False
+    stale = False
     if not made:
         found = _mark_of(child)
         marked = found in (target, target + _NEW)
-        aged = marked and _has_aged(child, source)
-        if marked and not aged:
+        stale = marked and _is_stale(child, source)
+        if marked and not stale:
             if found != target:
                 set_mark(child, target)  # the other launch must not take it back from now on
             return
@@ -212,15 +212,15 @@ def _settle(child: int, made: bool, source: Source, state: LaunchState) -> None:
             return
         if not is_empty(child) and not _is_marked(child, target):
             raise ShimError(
-                f"{source.place} is there already and not empty; its content would pass for that of {source.target!r}"
+                f"{source.label} is there already and not empty; its content would pass for that of {source.target!r}"
             )
-        if not _is_bare(child):
-            _note_looks(child, state)
-    _dress(child, source.levels[-1], state, source.target_fd)
+        if not _is_pristine(child):
+            _note_metadata(child, state)
+    _apply_metadata(child, source.levels[-1], state, source.target_fd)
     # Nobody can add to it from here on whom the covered directory keeps out. A launch beside this one may have made
     # it and be running by now: then its mark is there; an aged one has had it all along.
-    if not is_empty(child) and (aged or not _is_marked(child, target)):
-        raise ShimError(f"{source.place} was filled while it was being made")
+    if not is_empty(child) and (stale or not _is_marked(child, target)):
+        raise ShimError(f"{source.label} was filled while it was being made")
     try:
         if made:
             set_mark(child, target + _NEW, posix.XATTR_CREATE)
@@ -230,12 +230,12 @@ def _settle(child: int, made: bool, source: Source, state: LaunchState) -> None:
         pass  # another launch has taken it meanwhile
     except OSError as error:
         state.warnings.append(
-            f"{source.place} could not be marked as ours ({reason(error)}): "
+            f"{source.label} could not be marked as ours ({reason(error)}): "
             "a second launch in this sandbox will want it empty"
         )
 
 
-def _has_aged(fd: int, source: Source) -> bool:
+def _is_stale(fd: int, source: Source) -> bool:
     """Whether what it was made for has another owner or mode by now; if so and it is empty, it is dressed anew.
 
     Its owner, where that is not root, may have changed the mode himself, as he may that of what it covers.
@@ -247,7 +247,7 @@ def _has_aged(fd: int, source: Source) -> bool:
         return False
     if not is_empty(fd):
         raise ShimError(
-            f"{source.place} is of an earlier launch: uid {status.st_uid}, gid {status.st_gid}, mode "
+            f"{source.label} is of an earlier launch: uid {status.st_uid}, gid {status.st_gid}, mode "
             f"{S_IMODE(status.st_mode):04o}, but {source.target!r} has uid {wanted.uid}, gid {wanted.gid}, mode "
             f"{S_IMODE(wanted.mode):04o} by now; remove it, or launch in another sandbox"
         )
@@ -291,7 +291,7 @@ def _is_marked(fd: int, target: bytes) -> bool:
     return _mark_of(fd) in (target, target + _NEW)
 
 
-def _note_looks(fd: int, state: LaunchState) -> None:
+def _note_metadata(fd: int, state: LaunchState) -> None:
     """Note how a directory that was there already looks, before it is changed."""
     status = posix.fstat(fd)
     mark = _MARK_OF_USER if _is_root_of_a_namespace() else _mark_name()
@@ -299,7 +299,7 @@ def _note_looks(fd: int, state: LaunchState) -> None:
     state.notes.append(("dressed", posix.dup(fd), status.st_uid, status.st_gid, status.st_mode, attributes))
 
 
-def _dress(fd: int, wanted: "Status | None", state: LaunchState, wanted_fd: int = -1) -> None:
+def _apply_metadata(fd: int, wanted: "Status | None", state: LaunchState, wanted_fd: int = -1) -> None:
     """Owner, group, mode, access lists and label of `wanted` (None: root's 0755, no list) for the directory `fd`.
 
     `wanted_fd` is its descriptor where the caller has one. Root's first of all: an owner of before could give it a list
@@ -324,7 +324,7 @@ def _dress(fd: int, wanted: "Status | None", state: LaunchState, wanted_fd: int 
     _apply(fd, mode, lists)
     _copy_label(fd, label, root, state)
     if root:
-        _hold_looks(fd, mode, lists)
+        _enforce_metadata(fd, mode, lists)
         if wanted is not None and (wanted.uid, wanted.gid) != (0, 0):
             _give(fd, wanted)
 
@@ -350,7 +350,7 @@ def _root_is_missing() -> bool:
     return unmapped.root_is_missing()
 
 
-def _hold_looks(fd: int, mode: int, lists: "dict[str, bytes | None]") -> None:
+def _enforce_metadata(fd: int, mode: int, lists: "dict[str, bytes | None]") -> None:
     """See to it that the file system does as it was told, while nobody but root may change it again. Raises ShimError.
 
     Another launch of root's may have found the directory as bare as we did and dress it alike: what it has begun, which
@@ -358,15 +358,15 @@ def _hold_looks(fd: int, mode: int, lists: "dict[str, bytes | None]") -> None:
     """
     for attempt in range(_TRIES):
         status = posix.fstat(fd)
-        looks = (status.st_uid, status.st_gid, S_IMODE(status.st_mode), {name: _read(fd, name) for name in lists})
-        if looks == (0, 0, mode, lists):
+        metadata = (status.st_uid, status.st_gid, S_IMODE(status.st_mode), {name: _read(fd, name) for name in lists})
+        if metadata == (0, 0, mode, lists):
             return
         if attempt < _TRIES - 1:
             posix.fchown(fd, 0, 0)
             _apply(fd, mode, lists)
     raise ShimError(
-        f"the file system of the sandbox does not keep what a directory was given: uid {looks[0]}, gid {looks[1]}, "
-        f"mode {looks[2]:04o} instead of root's, {mode:04o}, or another access list"
+        f"the file system of the sandbox does not keep what a directory was given: uid {metadata[0]}, "
+        f"gid {metadata[1]}, mode {metadata[2]:04o} instead of root's, {mode:04o}, or another access list"
     )
 
 

@@ -23,23 +23,23 @@ def planned(request: LaunchRequest) -> Resolved:
     """The sandbox that a launch of `request` would make, as far as that can be told without making it."""
     owner = credentials.of_user(request.user, request.user_named)
     why = ""
-    for place in _PLACES:
+    for directory in _PLACES:
         try:
-            read_only = posix.statvfs(place).f_flag & posix.ST_RDONLY
-            if posix.access(place, posix.W_OK | posix.X_OK):
-                return _planned_in(place, owner)
+            read_only = posix.statvfs(directory).f_flag & posix.ST_RDONLY
+            if posix.access(directory, posix.W_OK | posix.X_OK):
+                return _planned_in(directory, owner)
             why = posix.strerror(errno.EROFS if read_only else errno.EACCES)
         except OSError as error:
             why = reason(error)
     raise _nowhere(why)
 
 
-def _planned_in(place: str, owner: credentials.Identity) -> Resolved:
+def _planned_in(directory: str, owner: credentials.Identity) -> Resolved:
     status = posix.stat_result((S_IFDIR | 0o700, 0, 0, 2, owner.uid, owner.gid, 0, 0, 0, 0))
     if sys.platform != "linux":
-        return Resolved(f"{place}/{_UNKNOWN}", -1, status, [], None)
+        return Resolved(f"{directory}/{_UNKNOWN}", -1, status, [], None)
     trusted = trusted_uids()
-    return would_be(resolve(place, "--sandbox", trusted), _UNKNOWN, status, "--sandbox", trusted)
+    return would_be(resolve(directory, "--sandbox", trusted), _UNKNOWN, status, "--sandbox", trusted)
 
 
 def _nowhere(why: str) -> ShimError:
@@ -58,19 +58,19 @@ class Sandbox:
             return
         owner = credentials.of_user(request.user, request.user_named)
         why = ""
-        for place in _PLACES:
+        for directory in _PLACES:
             self._name = f"mesos-shim-{posix.urandom(8).hex()}"
             try:
-                self._make(place, owner)
+                self._make(directory, owner)
             except OSError as error:
                 why = reason(error)
                 continue
-            request.sandbox = f"{place}/{self._name}"
+            request.sandbox = f"{directory}/{self._name}"
             return
         raise _nowhere(why)
 
-    def _make(self, place: str, owner: credentials.Identity) -> None:
-        parent = posix.open(place, _DIRECTORY)
+    def _make(self, directory: str, owner: credentials.Identity) -> None:
+        parent = posix.open(directory, _DIRECTORY)
         try:
             posix.mkdir(self._name, 0o700, dir_fd=parent)
             try:

@@ -53,20 +53,20 @@ def separate(owner: int) -> None:
         master, slave = (_above_standard(fd) for fd in posix.openpty())
         posix.fchown(slave, owner, -1)
         callers.copy_to(slave)
-        told, telling = (_above_standard(fd) for fd in posix.pipe())
+        events, notifying = (_above_standard(fd) for fd in posix.pipe())
         signals = wait.hold_signals()
         monitor = wait.make_process("a terminal of the command's own")
     except OSError as error:
         raise ShimError(f"a terminal of the command's own: {reason(error)}") from None
     if monitor == 0:
-        for fd in (master, told):
+        for fd in (master, events):
             posix.close(fd)
-        _monitor(callers, slave, telling)  # comes back in the command's process only
+        _monitor(callers, slave, notifying)  # comes back in the command's process only
         wait.release_signals(signals)
         return
-    for fd in (slave, telling):
+    for fd in (slave, notifying):
         posix.close(fd)
-    relay = Relay(callers, master, told, monitor)
+    relay = Relay(callers, master, events, monitor)
     try:
         status = relay.run(signals)
     finally:
@@ -94,7 +94,7 @@ class Callers:
         # Read at once, or only when the command wants to read: in `enter … | less` the keyboard is less's.
         self.wanted = 0 in self.standard and 1 in self.standard
         self._modes: list[Any] | None = None
-        self._held = b""
+        self._pending = b""
 
     def copy_to(self, slave: int) -> None:
         """Give the new terminal the modes and the size of this one."""
@@ -152,9 +152,9 @@ class Callers:
     def show(self, data: bytes) -> None:
         """Write to the screen, however long that takes; a screen that has gone shows nothing."""
         if self._modes is None:  # then it makes the ends of lines itself, as the new terminal has done already
-            data = (self._held + data).replace(b"\r\n", b"\n")
+            data = (self._pending + data).replace(b"\r\n", b"\n")
             cut = len(data) - data.endswith(b"\r")
-            data, self._held = data[:cut], data[cut:]
+            data, self._pending = data[:cut], data[cut:]
         try:
             while data:
                 try:
@@ -177,7 +177,7 @@ def _controlling() -> int:
         raise ShimError(f"/dev/tty: {reason(error)}") from None
 
 
-def _monitor(callers: Callers, slave: int, telling: int) -> None:
+def _monitor(callers: Callers, slave: int, notifying: int) -> None:
     """In the monitor: a new session at the new terminal, and in it the command's process, the only one to come back."""
     try:
         posix.setsid()
@@ -190,42 +190,42 @@ def _monitor(callers: Callers, slave: int, telling: int) -> None:
     except OSError as error:
         posix._exit(fail("mesos-shim", f"a terminal of the command's own: {reason(error)}", 125))
     if child:
-        _watch(Watched(child, slave, telling, callers.wanted))
+        _watch(Watched(child, slave, notifying, callers.wanted))
     posix.setpgid(0, 0)
     if callers.wanted:
         posix.tcsetpgrp(slave, posix.getpid())
     _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
     for fd in callers.standard:
         posix.dup2(slave, fd)
-    for fd in (slave, telling):
+    for fd in (slave, notifying):
         posix.close(fd)
 
 
 class Watched:
     """The command's process as its monitor sees it."""
 
-    def __init__(self, pid: int, slave: int, telling: int, foreground: bool) -> None:
+    def __init__(self, pid: int, slave: int, notifying: int, foreground: bool) -> None:
         self.pid = pid
         self.slave = slave
-        self.telling = telling
+        self.notifying = notifying
         self.foreground = foreground
         self.stopped = False
 
-    def tell(self, what: bytes, number: int = 0) -> None:
+    def notify(self, what: bytes, number: int = 0) -> None:
         """Tell the relay; where that has gone, the hangup of the new terminal is on its way."""
         try:
-            posix.write(self.telling, _EVENT.pack(what, number))
+            posix.write(self.notifying, _EVENT.pack(what, number))
         except OSError:
             return
 
-    def place(self) -> None:
+    def set_foreground(self) -> None:
         """In the foreground of its terminal where it has the keyboard."""
         posix.tcsetpgrp(self.slave, self.pid if self.foreground else posix.getpgrp())
 
     def go_on(self) -> None:
         """Continue it."""
         self.stopped = False
-        self.place()
+        self.set_foreground()
         self.send(_signal.SIGCONT, whole=True)
 
     def send(self, number: int, whole: bool) -> None:
@@ -247,7 +247,7 @@ def _watch(watched: Watched) -> None:
         null = posix.open("/dev/null", posix.O_RDWR)
         for fd in (0, 1, 2):
             posix.dup2(null, fd)
-        execute.close_others([watched.slave, watched.telling])
+        execute.close_others([watched.slave, watched.notifying])
         awaited = wait.FORWARDED | {_signal.SIGCHLD}
         while True:
             number = _signal.sigwait(awaited)
@@ -259,11 +259,11 @@ def _watch(watched: Watched) -> None:
                 if watched.stopped:
                     watched.go_on()
             elif number == _DONE:
-                watched.place()
+                watched.set_foreground()
             elif number in _OF_KEYS:
                 # By the terminal itself: else a supervisor in the group could not tell that the group had it.
                 posix.tcsetpgrp(watched.slave, watched.pid)
-                watched.tell(_SIGNAL, number)
+                watched.notify(_SIGNAL, number)
             elif number != _signal.SIGPIPE:  # that one is our own
                 watched.send(number, whole=number in (_signal.SIGHUP, _signal.SIGWINCH))
                 if number == _signal.SIGHUP:
@@ -279,36 +279,36 @@ def _collect(watched: Watched) -> bool:
         if pid == 0:
             return False
         if not posix.WIFSTOPPED(status):
-            watched.tell(_ENDED, status)
+            watched.notify(_ENDED, status)
             return True
         if posix.WSTOPSIG(status) in (_signal.SIGTTIN, _signal.SIGTTOU) and not watched.foreground:
             watched.foreground = True
-            watched.tell(_READS)
+            watched.notify(_READS)
             watched.go_on()
         else:
             watched.stopped = True
-            watched.tell(_STOPPED)
+            watched.notify(_STOPPED)
 
 
 class Relay:
     """Copies between the caller's terminal and the new one, of which it has the `master` side."""
 
-    def __init__(self, callers: Callers, master: int, told: int, monitor: int) -> None:
+    def __init__(self, callers: Callers, master: int, events: int, monitor: int) -> None:
         self.callers = callers
         self._master = master
-        self._told = told
+        self._events = events
         self._monitor = monitor
         self._typed = b""
         self._status: int | None = None
         self._stopped = False
         # Whether the last thing typed was the key that stops a job. Else a process of the container's, by a SIGSTOP,
         # would have root's next words typed to root's own shell.
-        self._asked = False
+        self._stop_requested = False
 
     def run(self, signals: wait.Signals) -> int:
         """Until the command has ended; its wait status."""
         wake, waking = (_above_standard(fd) for fd in posix.pipe())
-        self._keep_only([self._master, self._told, wake, waking, self.callers.keyboard, self.callers.screen])
+        self._keep_only([self._master, self._events, wake, waking, self.callers.keyboard, self.callers.screen])
         for fd in (self._master, wake, waking):
             posix.set_blocking(fd, False)
         _signal.set_wakeup_fd(waking, warn_on_full_buffer=False)
@@ -340,7 +340,7 @@ class Relay:
             callers.hand_over()
         poll = select.poll()
         poll.register(wake, select.POLLIN)
-        poll.register(self._told, select.POLLIN)
+        poll.register(self._events, select.POLLIN)
         poll.register(self._master, select.POLLIN | (select.POLLOUT if self._typed else 0))
         if keys and not self._typed:
             poll.register(callers.keyboard, select.POLLIN)
@@ -353,7 +353,7 @@ class Relay:
             self._type(b"")
         if callers.keyboard in ready and callers.in_foreground():
             self._read_keys()
-        if self._told in ready:
+        if self._events in ready:
             self._hear()
 
     def _show(self) -> bool:
@@ -373,9 +373,9 @@ class Relay:
         if not data:  # the terminal has gone
             self.callers.wanted = False
             return
-        self._asked = self.callers.suspends(data)
+        self._stop_requested = self.callers.suspends(data)
         self._type(data)
-        if self._asked and self._stopped:
+        if self._stop_requested and self._stopped:
             self._suspend()
 
     def _type(self, data: bytes) -> None:
@@ -398,12 +398,12 @@ class Relay:
         elif number == _signal.SIGCONT:
             self.callers.restore()  # the modes may be others by now: they are looked at anew
         elif number != _DONE:
-            self._asked = self._asked or number == _signal.SIGTSTP
+            self._stop_requested = self._stop_requested or number == _signal.SIGTSTP
             posix.kill(self._monitor, number)
 
     def _hear(self) -> None:
         """The monitor tells something; it has gone without a last word where it was killed."""
-        data = posix.read(self._told, _EVENT.size)
+        data = posix.read(self._events, _EVENT.size)
         if len(data) < _EVENT.size:
             self._status = posix.waitpid(self._monitor, 0)[1]
             return
@@ -417,7 +417,7 @@ class Relay:
             posix.kill(self._monitor, _DONE)
         else:
             self._stopped = True
-            if self._asked:
+            if self._stop_requested:
                 self._suspend()
 
     def _suspend(self) -> None:
@@ -429,7 +429,7 @@ class Relay:
         _signal.signal(_signal.SIGTSTP, _signal.SIG_DFL)
         posix.kill(0, _signal.SIGTSTP)
         _signal.signal(_signal.SIGTSTP, _noted)
-        self._asked = self._stopped = False
+        self._stop_requested = self._stopped = False
         self.callers.copy_size(self._master)
         posix.kill(self._monitor, _signal.SIGCONT)
 

@@ -27,8 +27,8 @@ FORWARDED = frozenset(map(int, _signal.valid_signals())) - {_number(name) for na
 FORWARDED_FOR_AGENT = frozenset(map(int, _signal.valid_signals())) - {
     _number(name) for name in ("SIGKILL", "SIGSTOP", "SIGCHLD")
 }
-_TELLS_SENDER = hasattr(_signal, "sigwaitinfo")  # not on macOS
-if not _TELLS_SENDER:
+_REPORTS_SENDER = hasattr(_signal, "sigwaitinfo")  # not on macOS
+if not _REPORTS_SENDER:
     FORWARDED -= {_signal.SIGPIPE}  # it may be our own
 _OF_TERMINAL = (_signal.SIGINT, _signal.SIGQUIT, _signal.SIGTSTP)
 
@@ -106,14 +106,14 @@ def wait(child: Child, measure: bool = False, forwarded: "frozenset[int]" = FORW
         if number == _signal.SIGCHLD:
             status = _reap(child, measure)
             if status is not None:
-                return _told(child, status)
+                return _reported_status(child, status)
             continue
         _forward(child.pid, number, from_kernel, forwarded is FORWARDED)
 
 
 def _next_signal(awaited: "set[int] | frozenset[int]") -> "tuple[int, bool]":
     """The next one that came from somebody else, and whether it was the kernel."""
-    if not _TELLS_SENDER:
+    if not _REPORTS_SENDER:
         return _signal.sigwait(awaited), False
     while True:
         found = _signal.sigwaitinfo(awaited)
@@ -155,13 +155,13 @@ def _reap(child: Child, measure: bool) -> "int | None":
             found, child.usage = status, usage
 
 
-def _told(child: Child, status: int) -> int:
+def _reported_status(child: Child, status: int) -> int:
     """The command's status as the init told it; where that was killed, its own."""
     if child.relay is None:
         return status
-    told = posix.read(child.relay, 32)
+    reported = posix.read(child.relay, 32)
     posix.close(child.relay)
-    return int(told) if told.isdigit() else status
+    return int(reported) if reported.isdigit() else status
 
 
 def exit_code(status: int) -> int:
