@@ -34,13 +34,13 @@ _OURS = {
 }
 
 
-def launch(given: call.Call, arguments: "list[str]", config_path: str) -> int:
-    """Become the command of the call `given`, or the packaged helper with all of its `arguments`; never comes back."""
-    given.check()
-    info = given.launch_info()
-    foreign = _foreign(given, info)
-    if foreign is not None:
-        packaged.exec_packaged(configuration.read(config_path, required=False), arguments, foreign)
+def launch(agents_call: call.Call, arguments: "list[str]", config_path: str) -> int:
+    """Become the command of `agents_call`, or the packaged helper with all of its `arguments`; never returns."""
+    agents_call.check()
+    info = agents_call.launch_info()
+    unsupported = _unsupported(agents_call, info)
+    if unsupported is not None:
+        packaged.exec_packaged(configuration.read(config_path, required=False), arguments, unsupported)
     process = launch_info.Process(info)
     user = credentials.of_user(
         common.string(info.get("user"), "ContainerLaunchInfo.user"), "ContainerLaunchInfo.user", keep_caller_groups=True
@@ -62,15 +62,15 @@ def launch(given: call.Call, arguments: "list[str]", config_path: str) -> int:
     return 1  # finish does not return
 
 
-def _foreign(given: call.Call, info: "dict[str, object]") -> "str | None":
+def _unsupported(agents_call: call.Call, info: "dict[str, object]") -> "str | None":
     """What the packaged helper is needed for, or None."""
     for name, value in info.items():
         # An empty message is a present one: effective_capabilities of {} takes them all away.
         if name not in _OURS and value not in (None, []):
             return f"ContainerLaunchInfo.{name}"
-    if given.get("namespace_mnt_target"):
-        return given.called("namespace_mnt_target")
-    return given.called("unshare_namespace_mnt") if given.is_true("unshare_namespace_mnt") else None
+    if agents_call.get("namespace_mnt_target"):
+        return agents_call.called("namespace_mnt_target")
+    return agents_call.called("unshare_namespace_mnt") if agents_call.is_true("unshare_namespace_mnt") else None
 
 
 def _here() -> walk.Resolved:

@@ -44,17 +44,17 @@ def has_agents_byte(reading: int, wait: bool = True) -> bool:
 
 
 def choose(
-    request: LaunchRequest, held: "dict[str, object] | None", where: str, enforced: "tuple[str, ...]" = ()
+    request: LaunchRequest, info: "dict[str, object] | None", where: str, enforced: "tuple[str, ...]" = ()
 ) -> None:
     """Set the request's ContainerInfo: the one that the agent holds, else the operator's default.
 
     `enforced` are fields of the former that somebody else sees to: they are not warned of.
     """
-    if held is None:
+    if info is None:
         request.info = request.config.default_container_info
         request.origin = OPERATOR
         return
-    request.info = container_info.parse_or_refuse(held, where, enforced)
+    request.info = container_info.parse_or_refuse(info, where, enforced)
     # An agent merges its own default into what it holds: the operator's words stay the operator's.
     request.origin = OPERATOR if _equal(request.info, request.config.default_container_info) else FRAMEWORK
 

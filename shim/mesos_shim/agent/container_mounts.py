@@ -28,26 +28,26 @@ _READ_ONLY_BIND = syscalls.MS_BIND | syscalls.MS_RDONLY
 class MountInfo:
     """One ContainerMountInfo."""
 
-    __slots__ = ("flags", "given", "options", "source", "target", "type", "where")
+    __slots__ = ("fields", "flags", "options", "source", "target", "type", "where")
 
-    def __init__(self, given: "dict[str, object]", where: str) -> None:
-        self.given = given
+    def __init__(self, fields: "dict[str, object]", where: str) -> None:
+        self.fields = fields
         self.where = where
-        target = common.string(given.get("target"), f"{where}.target")
+        target = common.string(fields.get("target"), f"{where}.target")
         if target is None:
             raise ShimError(f"{where}.target: required")
         self.target = _path(target, f"{where}.target")
-        self.source = common.string(given.get("source"), f"{where}.source")
-        self.type = common.string(given.get("type"), f"{where}.type")
-        self.options = common.string(given.get("options"), f"{where}.options")
-        self.flags = common.numbers([given.get("flags", 0)], f"{where}.flags")[0]
+        self.source = common.string(fields.get("source"), f"{where}.source")
+        self.type = common.string(fields.get("type"), f"{where}.type")
+        self.options = common.string(fields.get("options"), f"{where}.options")
+        self.flags = common.numbers([fields.get("flags", 0)], f"{where}.flags")[0]
         if self.flags & syscalls.MS_BIND:
             self.source = _path(self.source or "", f"{where}.source")
 
     @property
     def is_plain_bind(self) -> bool:
         """Whether it is a bind mount and nothing more, as filesystem/shared asks for."""
-        return set(self.given) == {"flags", "source", "target"} and self.flags & ~syscalls.MS_REC == syscalls.MS_BIND
+        return set(self.fields) == {"flags", "source", "target"} and self.flags & ~syscalls.MS_REC == syscalls.MS_BIND
 
     @property
     def shares(self) -> bool:
@@ -248,16 +248,16 @@ def make_directories(path: str, sandboxes: Sandboxes, where: str) -> None:
 def operate(operations: "list[dict[str, object]]", sandboxes: Sandboxes, where: str) -> None:
     """Carry out the file operations: that is how a secret comes to its place."""
     for index, operation in enumerate(operations):
-        place = f"{where}[{index}]"
+        here = f"{where}[{index}]"
         kind = operation.get("operation")
         do = _OPERATIONS.get(str(kind))
         values = operation.get(str(kind).lower())
         if do is None or not isinstance(values, dict):
-            raise ShimError(f"{place}: {kind!r} is no operation that mesos-shim knows")
+            raise ShimError(f"{here}: {kind!r} is no operation that mesos-shim knows")
         try:
-            do(values, sandboxes, place)
+            do(values, sandboxes, here)
         except OSError as error:
-            raise ShimError(f"{place}: {kind}: {reason(error)}") from None
+            raise ShimError(f"{here}: {kind}: {reason(error)}") from None
 
 
 def _entry(values: "dict[str, object]", name: str, where: str) -> str:

@@ -59,7 +59,7 @@ class Setup:
             self.sandboxes.fd = -1
 
 
-def has_done_volumes(made: Setup, asked: LaunchRequest, info: "dict[str, object]") -> bool:
+def has_done_volumes(setup: Setup, request: LaunchRequest, info: "dict[str, object]") -> bool:
     """Whether the agent has done what the volumes of the ContainerInfo `info` say, as filesystem/linux does.
 
     filesystem/shared asks for exactly one plain bind mount for each, and never for a nested container: what has
@@ -67,15 +67,15 @@ def has_done_volumes(made: Setup, asked: LaunchRequest, info: "dict[str, object]
     framework must not have its volumes taken for judged ones.
     """
     volumes = common.objects(info.get("volumes"), "ContainerInfo.volumes")
-    if not volumes or not asked.agent_namespaces & syscalls.CLONE_NEWNS:
+    if not volumes or not request.agent_namespaces & syscalls.CLONE_NEWNS:
         return False
-    directory = asked.sandbox or "/"
-    mounts = made.all_mounts()
+    directory = request.sandbox or "/"
+    mounts = setup.all_mounts()
     targets = {mount.target for mount in mounts}
     if not all(_is_done(volume, directory, targets) for volume in volumes):
         return False
     read_only = {mount.target for mount in mounts if mount.flags & syscalls.MS_RDONLY}
-    nested = len(asked.agent_ids) > 1
+    nested = len(request.agent_ids) > 1
     if nested or any(not _may_be_shareds(volume, targets - read_only) for volume in volumes):
         return True
     return isolation.has("filesystem/linux")
@@ -100,39 +100,39 @@ def _may_be_shareds(volume: "dict[str, object]", writable: "set[str]") -> bool:
     return isinstance(volume.get("host_path"), str) and isinstance(path, str) and paths.normal(path) in writable
 
 
-def leave_to_agent(asked: LaunchRequest) -> None:
+def leave_to_agent(request: LaunchRequest) -> None:
     """No volumes of ours: a framework that brings a ContainerInfo has none of the operator's default (Mesos' rule)."""
-    asked.info = container_info.ContainerInfo([])
-    asked.origin = OPERATOR
+    request.info = container_info.ContainerInfo([])
+    request.origin = OPERATOR
 
 
-def replace_plain(made: Setup, asked: LaunchRequest) -> None:
+def replace_plain(setup: Setup, request: LaunchRequest) -> None:
     """Take those mounts away that filesystem/shared asks for, plainly: our volumes replace them.
 
     Another isolator's mount on the target of a volume is refused: one of the two would be lost in silence.
     """
-    volumes = asked.info.volumes if asked.info is not None else []
+    volumes = request.info.volumes if request.info is not None else []
     by_target = {volume.container_path: volume for volume in volumes}
     others = []
-    for mount in made.mounts:
+    for mount in setup.mounts:
         volume = by_target.get(mount.target)
         if volume is None:
             others.append(mount)
             continue
-        sandbox = (asked.sandbox or "") + "/" if volume.relative else ""
+        sandbox = (request.sandbox or "") + "/" if volume.relative else ""
         if not mount.is_plain_bind or mount.source != paths.normal(sandbox + volume.host_path):
             raise ShimError(
                 f"ContainerLaunchInfo.mounts: {mount.source!r} on {volume.container_path!r}: "
                 f"{volume.json_path} is mounted there already; take one of them away"
             )
-    made.mounts = others
+    setup.mounts = others
 
 
-def covered(made: Setup) -> "dict[str, Resolved | ShimError]":
+def covered(setup: Setup) -> "dict[str, Resolved | ShimError]":
     """Where the agent mounts something outside of the sandboxes, as it is before that, or why that cannot be told."""
     found: dict[str, Resolved | ShimError] = {}
-    for mount in made.all_mounts():
-        if made.sandboxes.has(mount.target):
+    for mount in setup.all_mounts():
+        if setup.sandboxes.has(mount.target):
             continue
         try:
             target = resolve(mount.target, f"{mount.where}.target", trusted_uids())
@@ -142,19 +142,19 @@ def covered(made: Setup) -> "dict[str, Resolved | ShimError]":
     return found
 
 
-def prepare(made: Setup, plan: model.Plan) -> model.Plan:
+def prepare(setup: Setup, plan: model.Plan) -> model.Plan:
     """The plan with what the agent asks for done first."""
-    if not made.mounts and not made.operations:
+    if not setup.mounts and not setup.operations:
         return plan
-    return _judge(made, plan.but(before=made.carry_out, shared=made.shared, apart=True))
+    return _add_privileges(setup, plan.but(before=setup.carry_out, shared=setup.shared, apart=True))
 
 
-def _judge(made: Setup, plan: model.Plan) -> model.Plan:
+def _add_privileges(setup: Setup, plan: model.Plan) -> model.Plan:
     """Have the agent's volumes count in what the container's programs may gain, as ours do (threats 8)."""
-    for mount in made.all_mounts():
-        if not mount.flags & syscalls.MS_BIND or made.sandboxes.has(mount.target):
+    for mount in setup.all_mounts():
+        if not mount.flags & syscalls.MS_BIND or setup.sandboxes.has(mount.target):
             continue
-        why = _feeds_root(mount, made, plan.user)
+        why = _feeds_root(mount, setup, plan.user)
         if why is not None:
             plan = plan.but(
                 no_new_privs=plan.no_new_privs or f"{mount.target} is not the user's to write, but {why}",
@@ -163,12 +163,12 @@ def _judge(made: Setup, plan: model.Plan) -> model.Plan:
     return plan
 
 
-def _feeds_root(mount: MountInfo, made: Setup, user: Identity) -> "str | None":
+def _feeds_root(mount: MountInfo, setup: Setup, user: Identity) -> "str | None":
     """Why a set-uid program must not be fed by this mount, or None."""
     source = mount.source or ""
     try:
         covers = resolve(mount.target, mount.where, trusted_uids())
-        inside = made.sandboxes.has(source)
+        inside = setup.sandboxes.has(source)
         bind = model.Mount(model.BIND, mount.where, covers)
         bind.source = None if inside else resolve(source, mount.where, trusted_uids())
         bind.kept = model.OPEN if bind.source is None else privileges.kept_by_root(bind.source)

@@ -33,19 +33,19 @@ _PROC = "mount -n -t proc proc /proc -o nosuid,noexec,nodev"
 
 def sort(
     commands: "list[common.Command]",
-    held: "dict[str, object] | None",
+    info: "dict[str, object] | None",
     known: bool,
     sandbox: "str | None",
     where: str,
-    asked: "LaunchRequest | None" = None,
+    request: "LaunchRequest | None" = None,
 ) -> common.Sorted:
-    """Sort the isolators' `commands`. `held` is the ContainerInfo as the agent holds it, if that is `known` at all.
+    """Sort the isolators' `commands`. `info` is the ContainerInfo as the agent holds it, if that is `known` at all.
 
     Without a `sandbox` its volumes are not attached by this launch, and replace nothing. Paths are looked for with the
-    rights of the user who is `asked` for.
+    rights of the user of `request`.
     """
     result = common.Sorted()
-    volumes = _volumes(held)
+    volumes = _volumes(info)
     ours = [_bind(volume, sandbox) for volume in volumes] if sandbox is not None else []
     for index, item in enumerate(commands):
         text = item.argv[-1]
@@ -54,7 +54,7 @@ def sort(
             if known and (text in ours or text == _AND.join(ours)):
                 continue  # our volumes take its place
             if not known and text.startswith(_BIND):
-                result.binds.extend(_pairs(text, where, asked))
+                result.binds.extend(_pairs(text, where, request))
                 continue
             _refuse_a_frameworks(text, volumes, known, f"{where}[{index}]")
         result.kept.append(index)
@@ -62,9 +62,9 @@ def sort(
     return result
 
 
-def _volumes(held: "dict[str, object] | None") -> "list[tuple[str, str]]":
+def _volumes(info: "dict[str, object] | None") -> "list[tuple[str, str]]":
     """Host path and container path of each volume, word by word as the agent has them."""
-    items = held.get("volumes") if held is not None else None
+    items = info.get("volumes") if info is not None else None
     if not isinstance(items, list):
         return []
     return [(str(item.get("host_path", "")), str(item.get("container_path", ""))) for item in items]
@@ -93,7 +93,7 @@ def _refuse_a_frameworks(text: str, volumes: "list[tuple[str, str]]", known: boo
                 )
 
 
-def _pairs(text: str, where: str, asked: "LaunchRequest | None") -> "list[tuple[str, str]]":
+def _pairs(text: str, where: str, request: "LaunchRequest | None") -> "list[tuple[str, str]]":
     """Source and target of what is unmistakably a bind mount between two existing paths; anything else is refused."""
     result = []
     for part in text.split(_AND):
@@ -101,18 +101,18 @@ def _pairs(text: str, where: str, asked: "LaunchRequest | None") -> "list[tuple[
         if len(words) != 5 or not part.startswith(_BIND) or not all(_PLAIN.issuperset(word) for word in words[3:]):
             raise ShimError(f"{where}: {part!r} is not plainly 'mount -n --bind SOURCE TARGET'; it is not run")
         for path in words[3:]:
-            if not _exists(path, asked):
+            if not _exists(path, request):
                 raise ShimError(f"{where}: {part!r}: {path!r} does not exist")
         result.append((words[3], words[4]))
     return result
 
 
-def _exists(path: str, asked: "LaunchRequest | None") -> bool:
+def _exists(path: str, request: "LaunchRequest | None") -> bool:
     """Whether it may be there, as far as the task's user sees; what they may not see is judged where all paths are."""
-    if asked is None:
+    if request is None:
         user = credentials.current()
     else:
-        user = credentials.of_user(asked.user, asked.user_named, asked.keep_caller_groups)
+        user = credentials.of_user(request.user, request.user_named, request.keep_caller_groups)
     try:
         credentials.with_rights_of(user, lambda: posix.lstat(path))
     except OSError as error:

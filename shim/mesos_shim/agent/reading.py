@@ -119,30 +119,30 @@ def read(given: "call.Call", info: "dict[str, object]", config_path: str) -> Lau
     config = configuration.read(config_path, required=False)
     runtime = given.get("runtime_directory")
     work = Launch(config, given, info, runtime)
-    asked = work.request
-    asked.config = config
-    asked.isolation = config.isolation
-    asked.on_unenforceable = config.on_unenforceable
-    asked.by_agent = True
-    asked.launcher = paths.join(paths.split(sys.argv[0])[:-2])
+    launch_request = work.request
+    launch_request.config = config
+    launch_request.isolation = config.isolation
+    launch_request.on_unenforceable = config.on_unenforceable
+    launch_request.by_agent = True
+    launch_request.launcher = paths.join(paths.split(sys.argv[0])[:-2])
     directory = common.string(info.get("working_directory"), "ContainerLaunchInfo.working_directory")
     _find_held(work, directory)
-    asked.groups = launch_info.groups(info)
-    asked.executor_id, asked.framework_id = work.held.executor_id, work.held.framework_id
+    launch_request.groups = launch_info.groups(info)
+    launch_request.executor_id, launch_request.framework_id = work.held.executor_id, work.held.framework_id
     # Only DEBUG containers are told whom to join; before 1.5 nothing else says that it is one.
     work.debug = work.held.container_class == checkpoint.DEBUG or work.target is not None
     # A DEBUG container works in its parent's sandbox; what the agent holds as its directory is for its output.
-    asked.sandbox, asked.sandbox_named = directory, given.names_directory
+    launch_request.sandbox, launch_request.sandbox_named = directory, given.names_directory
     if not work.debug and work.held.directory:
-        asked.sandbox, asked.sandbox_named = work.held.directory, "ContainerConfig.directory"
-    asked.user_named = "--user" if given.by_arguments else "ContainerLaunchInfo.user"
-    asked.user = common.string(info.get("user"), asked.user_named)
+        launch_request.sandbox, launch_request.sandbox_named = work.held.directory, "ContainerConfig.directory"
+    launch_request.user_named = "--user" if given.by_arguments else "ContainerLaunchInfo.user"
+    launch_request.user = common.string(info.get("user"), launch_request.user_named)
     # As launch.cpp does since 1.0: an agent that is the user already changes nothing.
-    asked.keep_caller_groups = not given.of_0x
-    asked.container_id = ".".join(work.container_ids) or None
-    asked.agent_ids = work.container_ids
+    launch_request.keep_caller_groups = not given.of_0x
+    launch_request.container_id = ".".join(work.container_ids) or None
+    launch_request.agent_ids = work.container_ids
     for flag in common.numbers(info.get("clone_namespaces"), "ContainerLaunchInfo.clone_namespaces"):
-        asked.agent_namespaces |= flag
+        launch_request.agent_namespaces |= flag
     _sort_commands(work)
     if not work.debug:
         _choose(work)
@@ -203,23 +203,23 @@ def _agents_directory() -> str:
 
 def _choose(work: Launch) -> None:
     """Whose volumes this launch has: those that the agent has set up stay the agent's."""
-    asked, info = work.request, work.held.container_info
+    launch_request, info = work.request, work.held.container_info
     done = False
-    if asked.agent_namespaces or any(work.info.get(name) for name in ("mounts", "file_operations")):
+    if launch_request.agent_namespaces or any(work.info.get(name) for name in ("mounts", "file_operations")):
         from . import filesystem_linux  # most agents ask for nothing
 
-        work.setup = filesystem_linux.Setup(work.info, asked.sandbox or "/", len(work.container_ids))
-        done = info is not None and filesystem_linux.has_done_volumes(work.setup, asked, info)
+        work.setup = filesystem_linux.Setup(work.info, launch_request.sandbox or "/", len(work.container_ids))
+        done = info is not None and filesystem_linux.has_done_volumes(work.setup, launch_request, info)
         if done:
-            filesystem_linux.leave_to_agent(asked)
+            filesystem_linux.leave_to_agent(launch_request)
     if not done:
         if info is not None and len(work.container_ids) > 1:
-            info = common.without_linked(info, asked.linked_paths)
-        common.choose(asked, info, "ContainerInfo", () if work.given.of_0x else _enforced(work.info))
+            info = common.without_linked(info, launch_request.linked_paths)
+        common.choose(launch_request, info, "ContainerInfo", () if work.given.of_0x else _enforced(work.info))
     if not work.known:
         _take_as_given(work)
-    if work.setup is not None and (info is not None or asked.origin == request.FRAMEWORK):
-        filesystem_linux.replace_plain(work.setup, asked)
+    if work.setup is not None and (info is not None or launch_request.origin == request.FRAMEWORK):
+        filesystem_linux.replace_plain(work.setup, launch_request)
 
 
 def _enforced(info: "dict[str, object]") -> "tuple[str, ...]":

@@ -10,15 +10,15 @@ from .reading import Launch
 
 def make_plan(work: Launch) -> "tuple[LaunchState, record.Place | None]":
     """The plan, and where its record goes."""
-    asked = work.request
+    request = work.request
     if work.debug:
-        asked.info = None
-        asked.isolation = ()
+        request.info = None
+        request.isolation = ()
     if work.setup is not None:
         from . import filesystem_linux
 
-        asked.agents_paths = filesystem_linux.covered(work.setup)
-    plan = planning.make_plan(asked, [] if work.debug else reading.private_directories(work))
+        request.agents_paths = filesystem_linux.covered(work.setup)
+    plan = planning.make_plan(request, [] if work.debug else reading.private_directories(work))
     if work.setup is not None:
         plan = filesystem_linux.prepare(work.setup, plan)
     if work.debug:
@@ -31,7 +31,7 @@ def make_plan(work: Launch) -> "tuple[LaunchState, record.Place | None]":
         plan = plan.but(apart=True)  # what an isolator mounts, 0.21's agent would have had on the host as well
     state = LaunchState(plan)
     state.warnings.extend(work.warnings)
-    return state, order.open_record(asked, state)
+    return state, order.open_record(request, state)
 
 
 def enter(work: Launch, state: LaunchState) -> None:
