@@ -64,7 +64,7 @@ def _run(arguments: "list[str]", config: str) -> int:
         from .launch import supervisor
 
         return supervisor.run(request)
-    order.run(request, [])
+    order.run(request)
     return 125  # exec does not return
 
 

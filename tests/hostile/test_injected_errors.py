@@ -210,7 +210,7 @@ def verdict(call: Call, scene: Scene, optional: set[Call], silent: set[Call], dr
             problems.append("no message for people")
         after = scene.state()
         if call in dropped:
-            # Root's rights are gone by then: what is left is for gc and for the next launch (launch.give_up).
+            # Root's rights are gone by then: what is left is for gc and for the next launch (order.abort).
             after = {}
             before = {}
         if after != before:

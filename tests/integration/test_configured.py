@@ -193,10 +193,11 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from mesos_shim.launch import mount_view, state
 from mesos_shim.plan import model
+from mesos_shim.spec import request
 from mesos_shim.system import walk
 found = walk.resolve(sys.argv[2], "found", (0, %d))
 found.path = sys.argv[3]
-made = state.LaunchState(model.finished(model.Draft("c1", found, None)))
+made = state.LaunchState(request.LaunchRequest(), model.finished(model.Draft("c1", found, None)))
 print(mount_view._open_passed(model.Mount(model.PASS, "the name", found), made), made.warnings)
 """
 

@@ -53,6 +53,31 @@ def namespace(kind: str, pid: int | str = "self") -> str:
     return os.readlink(f"/proc/{pid}/ns/{kind}")
 
 
+# Gives pid namespaces but no mount namespace, in a user namespace of the test's own.
+WITHOUT_MOUNT_NAMESPACES = 'echo 0 > /proc/sys/user/max_mnt_namespaces; "$@"; echo "outside: $(wc -l < /proc/mounts)"'
+
+
+@pytest.mark.skipif(not Path("/proc/sys/user").exists(), reason="needs limits of namespaces (Linux 4.9)")
+def test_where_only_the_mount_namespace_is_missing_the_callers_proc_stays(shim: Shim, sandbox: Path) -> None:
+    """The new pid namespace's /proc would cover it: whoever launches would be no process there any more."""
+    words = [
+        str(shim.program),
+        "run",
+        *PID,
+        "--on-unenforceable",
+        "usage-only",
+        "--",
+        "sh",
+        "-c",
+        "wc -l < /proc/mounts",
+    ]
+    inside = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", WITHOUT_MOUNT_NAMESPACES, "sh", *words]
+    done = subprocess.run(inside, cwd=sandbox, capture_output=True, text=True, check=False, timeout=60)
+    assert "usage-only: NOTHING is isolated: an own mount namespace: " in done.stderr, done
+    before, after = done.stdout.split("\noutside: ")
+    assert (done.returncode, int(before)) == (0, int(after)), done
+
+
 def test_a_container_sees_its_own_processes_only(start: Starter, who: dict[str, Any]) -> None:
     container = start(*PID, **who)
     assert container.do("answer = os.getpid()") == "2"

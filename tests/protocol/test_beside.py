@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from mesos_shim.containers import record as place
-from mesos_shim.launch import order, spawn
+from mesos_shim.launch import spawn
 from mesos_shim.system import proc
 
 from ..lib import wire
@@ -255,9 +255,9 @@ def test_a_command_whose_start_nobody_can_tell_is_not_named(open_tmp: Path, monk
     """A pid without its start time would be any later process's; what is recorded of the helper holds."""
     (open_tmp / "containers").mkdir()
     stands = {"container_id": "c1", "pid": 1, "start_time": 2}
-    made = SimpleNamespace(recorded=dict(stands), record_place=place.open_place(str(open_tmp)), warnings=[])
+    made = SimpleNamespace(pid=4711, recorded=dict(stands), place=place.open_place(str(open_tmp)), warnings=[])
     monkeypatch.setattr(proc, "start_time", lambda pid: None)
-    order.name_in_record(made, 4711)
+    spawn.name_command(made)
     assert made.recorded == stands
     assert list((open_tmp / "containers").iterdir()) == []
     assert "no start time in /proc/4711/stat" in made.warnings[0]

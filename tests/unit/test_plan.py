@@ -8,10 +8,13 @@ from stat import S_IFDIR, S_IFREG
 import pytest
 
 from mesos_shim.errors import ShimError
-from mesos_shim.plan import model, privileges, steps
+from mesos_shim.launch import order as launch_order
+from mesos_shim.launch.state import LaunchState
+from mesos_shim.plan import model, privileges
 from mesos_shim.plan.mounts import arrange, mirrored_levels
 from mesos_shim.spec.config_tables import Tmpfs
 from mesos_shim.spec.container_info import Volume
+from mesos_shim.spec.request import LaunchRequest
 from mesos_shim.system.credentials import Identity
 from mesos_shim.system.walk import Resolved, Status
 
@@ -30,6 +33,11 @@ def resolved(path: str, **keywords: int) -> Resolved:
     parts = [part for part in path.split("/") if part]
     levels = [Status(found, "/" + "/".join(parts[: depth + 1])) for depth in range(len(parts))]
     return Resolved(path, -1, found, levels, None)
+
+
+def launch_of(draft: model.Draft) -> LaunchState:
+    """A launch of that plan, which nobody asked for in particular."""
+    return LaunchState(LaunchRequest(), model.finished(draft))
 
 
 def facts(sandbox: str = "/srv/sandbox", user: Identity = USER, **targets: Resolved) -> model.Facts:
@@ -149,7 +157,8 @@ def test_explain_and_the_launch_share_one_plan() -> None:
     made.mounts = arrange(facts(), [relative("/opt/a", "inner"), relative("/opt", "outer")], [])
     made.command = ["true"]
     made.apart = True
-    shown = steps.steps(model.finished(made))
+    state = launch_of(made)
+    shown = [item for step in launch_order.steps(state) for item in step.describe(state)]
     assert [step["action"] for step in shown] == [
         "unshare", "propagation", "create", "create", "create", "bind", "bind", "record", "become", "exec",
     ]  # fmt: skip

@@ -13,7 +13,7 @@ from mesos_shim.launch.state import LaunchState
 from mesos_shim.plan import model
 from mesos_shim.system.walk import Resolved
 
-from .test_plan import USER, resolved
+from .test_plan import USER, launch_of, resolved
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def mount(tmp_path: Path) -> model.Mount:
 
 
 def begun() -> LaunchState:
-    return LaunchState(model.finished(model.Draft("c1", resolved("/srv/sandbox"), USER)))
+    return launch_of(model.Draft("c1", resolved("/srv/sandbox"), USER))
 
 
 def make(mount: model.Mount, state: LaunchState) -> int:

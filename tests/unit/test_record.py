@@ -6,12 +6,11 @@ import json
 
 from mesos_shim.containers import record, registry
 from mesos_shim.launch.description import describe
-from mesos_shim.launch.state import LaunchState
 from mesos_shim.plan import model
 from mesos_shim.system import strict_json
 
 from ..lib.shim import needs_linux
-from .test_plan import USER, resolved
+from .test_plan import USER, launch_of, resolved
 
 pytestmark = [needs_linux]
 
@@ -19,10 +18,11 @@ pytestmark = [needs_linux]
 def test_what_is_written_is_what_is_read() -> None:
     draft = model.Draft("c1", resolved("/srv/sandbox"), USER)
     draft.limits = {"cpus": 2.0}
-    state = LaunchState(model.finished(draft))
+    state = launch_of(draft)
+    state.request.executor_id = "e1"
     state.private = [("/base/own", 8, 17)]
     state.supervisor = {"pid": 7, "start_time": 99}
-    written = json.loads(strict_json.dump(describe(state, "e1", None)))
+    written = json.loads(strict_json.dump(describe(state)))
     assert set(written) == {"version", *registry.FIELDS}
     assert written["version"] == record.VERSION
     entry = registry.Entry(written, 1.5)

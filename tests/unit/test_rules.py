@@ -126,7 +126,7 @@ def test_undo_leaves_what_is_not_ours(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("full")
     names = ("empty", "full", "file", "written", "link", "gone")
     notes: list[tuple[object, ...]] = [("made", os.dup(fd), name) for name in names]
-    rollback.take_back(notes)
+    rollback.roll_back(notes)
     assert notes == []
     assert sorted(os.listdir(fd)) == ["full", "link", "written"]
     os.close(fd)
@@ -147,7 +147,7 @@ def test_undo_gives_back_what_was_taken(tmp_path: Path) -> None:
     os.fchmod(fd, 0o1777)
     os.removexattr(fd, ACCESS)
     os.setxattr(fd, "trusted.mesos_shim", b"/tmp")
-    rollback.take_back(made.notes)
+    rollback.roll_back(made.notes)
     assert (his.stat().st_mode, his.stat().st_uid, os.getxattr(his, ACCESS)) == before
     assert "trusted.mesos_shim" not in os.listxattr(his)
     os.close(fd)

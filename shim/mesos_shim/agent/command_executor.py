@@ -17,6 +17,9 @@ from ..spec import request
 from ..system import credentials, paths, syscalls, walk
 from . import call, common, launch_info, packaged
 
+if False:  # for the type checker alone
+    from typing import Iterator
+
 # What is done here; anything else, an image's root file system first of all, is the packaged helper's.
 _OURS = {
     "command",
@@ -54,12 +57,22 @@ def launch(agents_call: call.Call, arguments: "list[str]", config_path: str) -> 
         no_new_privs = "this container was made for another user"
     if process.terminal:
         launch_info.take_terminal()
-    process.set_limits()
+    state = LaunchState(request.LaunchRequest(), model.finished(draft, no_new_privs=no_new_privs))
+    order.become(state, steps(state, process))
+    return 1  # it does not come back
+
+
+def steps(state: LaunchState, process: launch_info.Process) -> "Iterator[order.Step]":
+    """What is left of the launch of a task, whose executor is in the container already."""
+    yield order.Step("limits", lambda _: process.set_limits())
+    yield order.Step("working_directory", lambda _: _enter_directory(process))
+    yield order.Step("program", process.give_program)
+    yield from order.last_steps(state)
+
+
+def _enter_directory(process: launch_info.Process) -> None:
     if process.directory is not None:
         common.change_directory(process.directory)
-    state = LaunchState(model.finished(draft, no_new_privs=no_new_privs))
-    order.finish(request.LaunchRequest(), state, process.variables, process.executable())
-    return 1  # finish does not return
 
 
 def _unsupported(agents_call: call.Call, info: "dict[str, object]") -> "str | None":

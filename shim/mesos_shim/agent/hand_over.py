@@ -2,29 +2,55 @@
 
 import posix
 
-from .. import errors
 from ..errors import ShimError, reason
-from ..launch import execute, order, wait
+from ..launch import order, wait
+from ..launch.order import Step
 from ..launch.state import LaunchState
-from . import common, handshake, untouched, view
+from . import common, packaged, untouched, view
 from .reading import Launch
+
+if False:  # for the type checker alone
+    from typing import Iterator
 
 _CLONE_NEWNS = 0x20000
 
 
 def hand_over(work: Launch, signals: "wait.Signals | None") -> None:
     """Attach our volumes, take their entries out of the launch info, and become the packaged helper."""
-    from . import packaged
-
     what = f"ContainerLaunchInfo.{work.needs_packaged}"
     program = packaged.open_packaged(work.config, what)
     untouched.check_no_parent(work.request, what)
-    state, place = view.make_plan(work)
+    state = view.prepare(work)
     common.check_view_for_root(state.plan, what)
     # The helper makes the namespaces that the agent names.
     state.plan = state.plan.but(apart=state.plan.before is not None)
-    if signals is not None:
-        handshake.let_signals_be(signals)
+    state.signals = signals
+    order.become(state, steps(work, state, program))
+
+
+def steps(work: Launch, state: LaunchState, program: int) -> "Iterator[Step]":
+    """The steps up to the packaged helper, which has those that would come then."""
+    return order.steps(
+        state,
+        enter=view.entering(work, state, lambda state: _enter(work, state)),
+        last=lambda state: _last_steps(work, state, program),
+    )
+
+
+def _last_steps(work: Launch, state: LaunchState, program: int) -> "Iterator[Step]":
+    arguments: list[str] = []
+    yield order.WARN
+    yield Step("packaged_call", lambda state: arguments.extend(_arguments(work, state)))
+    yield order.RELEASE_SIGNALS
+    if state.plan.user.switch:
+        yield order.LEAVE_KEYRING
+    yield Step("drop_inheritable", lambda _: packaged.drop_inheritable())
+    if state.plan.no_new_privs is not None:
+        yield order.NO_NEW_PRIVS
+    yield Step("packaged", lambda _: packaged.become(work.config, program, arguments))
+
+
+def _enter(work: Launch, state: LaunchState) -> None:
     if work.parent is not None and work.target is not None:
         from . import debug_container
 
@@ -33,18 +59,10 @@ def hand_over(work: Launch, signals: "wait.Signals | None") -> None:
         work.given.values["namespace_mnt_target"] = str(work.parent.pid)
     else:
         view.enter(work, state)
-    order.settle(work.request, state, place)
-    errors.warn(state.warnings)
-    try:
-        _become_packaged(work, state, signals, program)
-    except BaseException:
-        order.give_up(state)
-        raise
 
 
-def _become_packaged(work: Launch, state: LaunchState, signals: "wait.Signals | None", program: int) -> None:
-    from . import packaged
-
+def _arguments(work: Launch, state: LaunchState) -> "list[str]":
+    """The call for the packaged helper, without what we have done; this process leaves the sandbox for it."""
     info = {name: value for name, value in work.info.items() if name not in ("mounts", "file_operations")}
     if (
         state.plan.own_view and "clone_namespaces" in info
@@ -67,12 +85,4 @@ def _become_packaged(work: Launch, state: LaunchState, signals: "wait.Signals | 
     posix.write(writing, b"\0")
     for fd in (reading, writing):
         posix.set_inheritable(fd, True)
-    arguments = work.given.again(info, reading, writing)
-    if signals is not None:
-        wait.release_signals(signals)
-    if state.plan.user.switch:
-        execute.leave_session_keyring()
-    packaged.drop_inheritable()
-    if state.plan.no_new_privs is not None:
-        order.set_no_new_privs()
-    packaged.become(work.config, program, arguments)
+    return work.given.again(info, reading, writing)

@@ -6,6 +6,8 @@ import posix
 from .. import errors
 from ..errors import ShimError, reason
 from ..launch import wait
+from ..launch.order import Step
+from ..launch.state import LaunchState
 from . import common
 
 
@@ -44,11 +46,14 @@ def _catch_signals(signals: wait.Signals) -> None:
         _signal.signal(number, _raise_early)
 
 
-def let_signals_be(signals: wait.Signals) -> None:
+def reset_signals(state: LaunchState) -> None:
     """Every signal's default again, but for those that CPython ignores until execute.restore_signals."""
-    for number in signals.forwarded:
+    for number in state.signals.forwarded if state.signals is not None else ():
         ignored = number in (_signal.SIGPIPE, _signal.SIGXFSZ)
         _signal.signal(number, _signal.SIG_IGN if ignored else _signal.SIG_DFL)
+
+
+RESET_SIGNALS = Step("reset_signals", reset_signals)
 
 
 def open_status(runtime: str) -> int:

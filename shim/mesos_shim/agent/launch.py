@@ -4,7 +4,6 @@ Since 1.1 the agent reads a status file that only a parent can write, so we stay
 it. Sources: src/slave/containerizer/mesos/launch.cpp of 0.21.2, 0.28.3, 1.0.4, 1.1.3, 1.4.3, 1.11.0, and real agents.
 """
 
-from ..containers import record
 from ..launch import execute, order, planning, spawn, supervisor, wait
 from ..launch.state import LaunchState
 from ..system import paths
@@ -12,6 +11,8 @@ from . import common, handshake, launch_info, reading, untouched, view
 from .reading import Launch
 
 if False:  # for the type checker alone
+    from typing import Iterator
+
     from . import call
 
 _EXIT_FAILURE = 1
@@ -58,20 +59,14 @@ def _become(given: "call.Call", config_path: str) -> int:
         from . import hand_over
 
         hand_over.hand_over(work, None)
-    state, place = view.make_plan(work)
+    state = view.prepare(work)
     process = launch_info.Process(work.info, searches=False)
+    state.plan = state.plan.but(command=process.command.argv)
     if planning.needs_parent(work.request):
-        signals = wait.hold_signals(wait.FORWARDED_FOR_AGENT)
-        state.plan = state.plan.but(command=process.command.argv)
-        child = supervisor.start(
-            work.request,
-            state,
-            lambda: _become_command(work, state, place, process, signals),
-            "mesos-containerizer",
-            _EXIT_FAILURE,
-        )
-        wait.end_as(_wait(state, place, child, [], signals))
-    _become_command(work, state, place, process, None)
+        state.signals = wait.hold_signals(wait.FORWARDED_FOR_AGENT)
+        child = supervisor.fork(state, steps(work, state, process))
+        wait.end_as(_wait(state, child, [], state.signals))
+    order.become(state, steps(work, state, process))
     return _EXIT_FAILURE
 
 
@@ -87,92 +82,81 @@ def _run(work: Launch, signals: wait.Signals, status: int) -> "tuple[int, bool]"
 
     The descriptor `status` stays open.
     """
-    state, place = view.make_plan(work)
+    state = view.prepare(work)
+    process = launch_info.Process(work.info)
+    state.plan = state.plan.but(command=process.command.argv)
+    if process.terminal:
+        launch_info.take_terminal()
+    sequence, first = steps(work, state, process), list(_helpers_own(work, state))
+    if _spawns(work, state, process, signals):
+        child = spawn.spawn(state, sequence, signals, first)
+    else:
+        state.signals = signals
+        child = supervisor.fork(state, sequence, first)
+    return _wait(state, child, [status], signals), child.failed
+
+
+def _helpers_own(work: Launch, state: LaunchState) -> "Iterator[order.Step]":
+    """The helper in the container's namespaces as well, as Mesos' own is: an agent takes it for where that is."""
+    if work.parent is not None:
+        yield order.Step("join_pid_namespace", lambda _: _join_pid_namespace(work))
+    elif state.plan.own_view and "pid" not in state.plan.namespaces:
+        yield order.LEAVE_HOST
+
+
+def _join_pid_namespace(work: Launch) -> None:
     if work.parent is not None:
         from . import debug_container
 
         debug_container.enter(work.parent, debug_container.IN_PARENT)
-    elif state.plan.own_view and "pid" not in state.plan.namespaces:
-        view.leave_host(work, state)
-    process = launch_info.Process(work.info)
-    if process.terminal:
-        launch_info.take_terminal()
-    child = _start(work, state, place, process, signals)
-    return _wait(state, place, child, [status], signals), child.failed
 
 
-def _wait(
-    state: LaunchState,
-    place: "record.Place | None",
-    child: wait.Child,
-    keep: "list[int]",
-    signals: wait.Signals,
-) -> int:
-    """Stay beside the command until it ends: its raw wait status. The descriptors `keep` stay open."""
-    supervisor.keep_only(state, child, place, keep)
+def _wait(state: LaunchState, child: wait.Child, keep: "list[int]", signals: wait.Signals) -> int:
+    """Stay until the command has ended: its raw wait status. The descriptors `keep` stay open."""
+    supervisor.keep_only(state, child, keep)
     wait_status = wait.wait(child, forwarded=signals.forwarded)
-    supervisor.clear_away(state, child, place)
+    supervisor.clear_away(state)
     return wait_status
 
 
-def _start(
-    work: Launch,
-    state: LaunchState,
-    place: "record.Place | None",
-    process: launch_info.Process,
-    signals: wait.Signals,
-) -> wait.Child:
-    state.plan = state.plan.but(command=process.command.argv)
+def _spawns(work: Launch, state: LaunchState, process: launch_info.Process, signals: wait.Signals) -> bool:
+    """Whether the command can be started without a fork.
 
-    def enter_all() -> None:
-        _enter_view(work, state, process)
-        _enter_directory(work, state, process)
-
-    # What runs first as root, limits and another container's namespaces are the child's alone. Where the program is
-    # depends on the view; and only a child of fork knows its pid in time to put it into a variable.
-    if (
+    What runs first as root, limits and another container's namespaces are the child's alone. Where the program is
+    depends on the view; and only a child of fork knows its pid in time to put it into a variable.
+    """
+    return (
         not work.isolators.steps
         and not process.limits
         and not work.debug
         and not process.searches
         and not execute.is_for_our_pid(process.variables)
         and spawn.possible(state, signals)
-    ):
-        return spawn.start(work.request, state, place, signals, enter_all, process.variables, process.command.path)
-    return supervisor.start(
-        work.request,
-        state,
-        lambda: _become_command(work, state, place, process, signals),
-        "mesos-containerizer",
-        _EXIT_FAILURE,
     )
 
 
-def _become_command(
-    work: Launch,
-    state: LaunchState,
-    place: "record.Place | None",
-    process: launch_info.Process,
-    signals: "wait.Signals | None",
-) -> None:
-    """All that is left of the launch, in the process that becomes the command; `signals` as they were held."""
-    state.plan = state.plan.but(command=process.command.argv)
-    if signals is not None:
-        handshake.let_signals_be(signals)
-    _enter_view(work, state, process)
-    order.settle(work.request, state, place)
-    common.run_as_root(work.isolators.steps, state.plan, work.commands_where, work.agents_directory)
-    _enter_directory(work, state, process)
-    process.set_limits()
-    if signals is not None:
-        wait.release_signals(signals)
-    order.finish(work.request, state, process.variables, process.executable())
+def steps(work: Launch, state: LaunchState, process: launch_info.Process) -> "Iterator[order.Step]":
+    """The steps of the process that becomes the command; the agent has some of its own."""
+    return order.steps(
+        state,
+        enter=view.entering(work, state, lambda state: _enter(work, state, process)),
+        inside=[
+            order.Step("agents_commands", lambda state: _run_as_root(work, state)),
+            order.Step("working_directory", lambda state: _enter_directory(work, state, process)),
+            order.Step("limits", lambda _: process.set_limits()),
+            order.Step("program", process.give_program),
+        ],
+    )
 
 
-def _enter_view(work: Launch, state: LaunchState, process: launch_info.Process) -> None:
+def _enter(work: Launch, state: LaunchState, process: launch_info.Process) -> None:
     view.enter(work, state)
     if process.no_new_privileges:
         state.plan = state.plan.but(no_new_privs="the agent says so")
+
+
+def _run_as_root(work: Launch, state: LaunchState) -> None:
+    common.run_as_root(work.isolators.steps, state.plan, work.commands_where, work.agents_directory)
 
 
 def _enter_directory(work: Launch, state: LaunchState, process: launch_info.Process) -> None:

@@ -7,6 +7,7 @@ import posix
 
 from ..errors import ShimError, reason
 from ..launch import execute
+from ..launch.state import LaunchState
 from ..system import strict_json
 from . import common
 
@@ -41,6 +42,10 @@ class Process:
         except OSError:
             return path
         return f"./{path}" if mode & 0o111 else path  # whatever it is: as stout's os::which
+
+    def give_program(self, state: LaunchState) -> None:
+        """What is to be executed, and its variables, for a process in the command's working directory."""
+        state.variables, state.path = self.variables, self.executable()
 
     def set_limits(self) -> None:
         """setrlimit(2), before the user changes."""

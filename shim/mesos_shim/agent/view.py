@@ -4,12 +4,15 @@ from ..containers import record
 from ..launch import order, planning
 from ..launch.state import LaunchState
 from ..system import proc
-from . import reading, view_record
+from . import handshake, reading, view_record
 from .reading import Launch
 
+if False:  # for the type checker alone
+    from typing import Callable, Iterator
 
-def make_plan(work: Launch) -> "tuple[LaunchState, record.Place | None]":
-    """The plan, and where its record goes."""
+
+def prepare(work: Launch) -> LaunchState:
+    """The launch of `work`, planned."""
     request = work.request
     if work.debug:
         request.info = None
@@ -29,9 +32,18 @@ def make_plan(work: Launch) -> "tuple[LaunchState, record.Place | None]":
         plan = debug_container.inherit(work.parent, plan)
     if work.isolators.mounts and not work.debug:
         plan = plan.but(apart=True)  # what an isolator mounts, 0.21's agent would have had on the host as well
-    state = LaunchState(plan)
+    state = LaunchState(request, plan)
     state.warnings.extend(work.warnings)
-    return state, order.open_record(request, state)
+    order.open_record(state)
+    return state
+
+
+def entering(work: Launch, state: LaunchState, enter: "Callable[[LaunchState], None]") -> "Iterator[order.Step]":
+    """Into the container's mount namespace, where `enter` has the mounts made, or joined."""
+    yield handshake.RESET_SIGNALS
+    if work.parent is None and state.plan.own_view and not state.left_host:
+        yield order.LEAVE_HOST
+    yield order.Step("enter", enter)
 
 
 def enter(work: Launch, state: LaunchState) -> None:
@@ -48,17 +60,7 @@ def enter(work: Launch, state: LaunchState) -> None:
 
         debug_container.enter(work.parent)
     else:
-        order.prepare(work.request, state)
+        order.enter_mount_tree(state)
     if work.directory is not None:
         covered = bool(state.plan.mounts) or state.plan.before is not None or work.parent is not None
         view_record.write(work.directory, state.plan, helper, anchor, covered)
-
-
-def leave_host(work: Launch, state: LaunchState) -> None:
-    """The helper in the view as well, as Mesos' own is: an agent takes its helper for where the container is."""
-    from ..launch import namespaces
-
-    try:
-        namespaces.leave_host(state)
-    except namespaces.Unenforceable as error:
-        order.without_view(work.request, state, str(error))

@@ -35,6 +35,7 @@ AT_ONCE = {
         "mesos_shim.commands.arguments",
         "mesos_shim.launch.order",
         "mesos_shim.launch.mount_view",
+        "mesos_shim.launch.namespaces",
         "mesos_shim.plan.facts",
     ),
     "mesos-containerizer": (
@@ -42,6 +43,7 @@ AT_ONCE = {
         "mesos_shim.agent.helper",
         "mesos_shim.agent.launch",
         "mesos_shim.launch.mount_view",
+        "mesos_shim.launch.namespaces",
         "mesos_shim.plan.facts",
     ),
 }

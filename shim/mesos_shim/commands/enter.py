@@ -120,7 +120,7 @@ def _run(entry: Entry, found: "dict[str, int]", command: "list[str]", variables:
     if "pid" not in found:
         finish()
     # A process does not change its own pid namespace, only its children's (setns(2)).
-    child = supervisor.fork(finish, "mesos-shim")
+    child = supervisor.make_child(finish, "mesos-shim")
     execute.close_others([])
     return wait.exit_code(wait.wait(child))
 

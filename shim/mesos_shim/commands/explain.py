@@ -9,10 +9,8 @@ import signal
 import sys
 
 from ..errors import ShimError, one_line
-from ..launch import order, planning
+from ..launch import order, planning, supervisor
 from ..launch.state import LaunchState
-from ..plan import model, steps
-from ..spec.request import LaunchRequest
 from ..system import strict_json
 from .arguments import from_arguments
 
@@ -51,11 +49,11 @@ def main(arguments: "list[str]", config: str) -> int:
         from ..launch import temporary_sandbox
 
         request.sandbox_planned = temporary_sandbox.planned(request)
-    state = LaunchState(planning.make_plan(request, []))
+    state = LaunchState(request, planning.make_plan(request, []))
     if state.plan.own_view:
-        _attempt(request, state)
+        _attempt(state)
     plan = state.plan
-    shown = _with_parent(request, plan, steps.steps(plan))
+    shown = [item for step in _sequence(state) for item in step.describe(state)]
     if request.json:
         sys.stdout.write(
             strict_json.dump(
@@ -79,27 +77,14 @@ def main(arguments: "list[str]", config: str) -> int:
     return 0
 
 
-def _with_parent(
-    request: LaunchRequest, plan: model.Plan, shown: "list[dict[str, object]]"
-) -> "list[dict[str, object]]":
-    """What the parent that stays does, around what the command's own process does."""
-    needed_for = planning.needs_parent(request)
-    if not needed_for:
-        return shown
-    groups = [step for step in shown if step["action"] == "cgroup"]
-    rest = [step for step in shown if step["action"] != "cgroup"]
-    before, after = list(groups), [{"action": "remove", "target": step["target"]} for step in reversed(groups)]
-    if request.sandbox_planned is not None:
-        status = plan.sandbox.status
-        owner = {"uid": status.st_uid, "gid": status.st_gid}
-        before.insert(0, {"action": "create", "target": plan.sandbox.path, "mode": "0700", **owner})
-    after += [{"action": "remove", "target": path} for path in steps.own_directories(plan)]
-    if request.remove:
-        after.append({"action": "remove", "target": plan.sandbox.path})
-    return [*before, {"action": "supervise", "for": needed_for}, *rest, *after]
+def _sequence(state: LaunchState) -> "list[order.Step]":
+    """The steps of the launch, in their order; those of a parent that stays are around the command's."""
+    if not planning.needs_parent(state.request):
+        return list(order.steps(state))
+    return [*supervisor.before(state), *order.steps(state), *supervisor.after(state)]
 
 
-def _attempt(request: LaunchRequest, state: LaunchState) -> None:
+def _attempt(state: LaunchState) -> None:
     """Change the plan, or refuse it, as the launch would where the kernel gives no such namespaces."""
     from ..launch import namespaces, wait
 
@@ -122,7 +107,7 @@ def _attempt(request: LaunchRequest, state: LaunchState) -> None:
     if answer.startswith("!"):
         raise ShimError(answer[1:])
     if answer:
-        order.without_view(request, state, answer[1:])
+        order.without_mount_namespace(state, answer[1:])
 
 
 def _line(step: "dict[str, object]") -> str:

@@ -6,15 +6,15 @@ from ..system.proc import boot_id, first, namespaces, pid_namespace, time_namesp
 from .state import LaunchState
 
 
-def describe(state: LaunchState, executor_id: "str | None", framework_id: "str | None") -> "dict[str, object]":
+def describe(state: LaunchState) -> "dict[str, object]":
     """The record of this process, which is about to become the container's first."""
     own_view = state.plan.mode == "enforced" and state.plan.own_view
     who = state.first or first()
     return {
         "version": VERSION,
         "container_id": state.plan.container_id,
-        "executor_id": executor_id,
-        "framework_id": framework_id,
+        "executor_id": state.request.executor_id,
+        "framework_id": state.request.framework_id,
         **who,
         "pid_namespace": state.pid_namespace or pid_namespace(who["pid"]),
         "time_namespace": time_namespace(),

@@ -11,11 +11,8 @@ from ..system import syscalls
 from . import execute, wait
 
 
-def split(relay: int, forwarded: "frozenset[int]" = wait.FORWARDED) -> None:
-    """In the first process: mount the namespace's own /proc, then go on in its child; never returns in the first.
-
-    The first forwards the signals `forwarded`, which must be blocked.
-    """
+def mount_proc() -> None:
+    """Mount the pid namespace's own /proc, in its first process."""
     try:
         syscalls.mount("proc", "/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
     except OSError as error:
@@ -23,6 +20,13 @@ def split(relay: int, forwarded: "frozenset[int]" = wait.FORWARDED) -> None:
             f"mounting the container's own /proc: {reason(error)}; where parts of /proc are covered (in another "
             "container), the kernel allows none"
         ) from None
+
+
+def split(relay: int, forwarded: "frozenset[int]" = wait.FORWARDED) -> None:
+    """In the first process: go on in its child; never returns in the first.
+
+    The first forwards the signals `forwarded`, which must be blocked.
+    """
     pid = wait.make_process("the command")
     if pid == 0:
         posix.close(relay)
@@ -32,5 +36,5 @@ def split(relay: int, forwarded: "frozenset[int]" = wait.FORWARDED) -> None:
     try:
         posix.write(relay, b"%d" % status)
     except OSError:
-        pass  # the supervisor was killed: nobody wants to know
+        pass  # the supervisor was killed
     posix._exit(0)

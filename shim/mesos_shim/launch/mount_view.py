@@ -1,8 +1,8 @@
 """Makes the plan's view of the file system, in a mount namespace that only this process has.
 
-The order is the defence (threats 1, 3, 17): unshare and slave first, then every source and target is opened and
-compared with what was judged, then what is missing is made, and only then is anything attached. A failure anywhere
-ends the launch; the namespace goes with the process, so the host is as it was.
+The order is the defence (threats 1, 3, 17): unshare and slave first (namespaces.py), then every source and target is
+opened and compared with what was judged, then what is missing is made, and only then is anything attached. A failure
+anywhere ends the launch; the namespace goes with the process, so the host is as it was.
 """
 
 import posix
@@ -16,7 +16,6 @@ from ..system.credentials import open_as
 from ..system.mounts import Mounts
 from ..system.walk import OPEN_STEP, Resolved, Status
 from . import execute, sources
-from .namespaces import leave_host
 from .state import LaunchState
 
 _DIRECTORY = syscalls.O_PATH | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
@@ -42,7 +41,6 @@ def enter(state: LaunchState, framework: bool) -> int:
     the plan, for the caller to take back if this, or anything after it, fails.
     """
     execute.stop_imports()
-    leave_host(state)
     try:
         if state.plan.before is not None:
             state.plan.before()

@@ -1,4 +1,13 @@
-"""The way of a launch, top to bottom: request, facts, plan, own view, record, exec."""
+"""The order of a launch, in one place: a sequence of steps, made from the plan.
+
+`steps` is the sequence of the process that becomes the command. It is carried out by one of three starters:
+
+- `become`: by this process, which becomes the command.
+- `supervisor.fork`: by a child. Its parent stays, and has steps of its own before and after (supervisor.py).
+- `spawn.spawn`: by this process, which starts the command as a child without a copy of itself, and stays (spawn.py).
+
+`explain` prints what explained.py says of the steps of the same sequences.
+"""
 
 import errno
 import posix
@@ -7,97 +16,191 @@ import sys
 from ..containers import record
 from ..errors import ShimError, reason, warn
 from ..spec.request import FRAMEWORK, LaunchRequest
-from ..system import proc
 from . import description, execute, planning
 from .state import LaunchState
 
 if False:  # for the type checker alone: no launch imports typing
-    from typing import Callable
+    from typing import Callable, Iterable, Iterator
+
+    from ..plan.model import Plan
 
 # Variables that lead to something of the user's, often below /tmp.
 _LEADING = (b"TMPDIR", b"SSH_AUTH_SOCK", b"KRB5CCNAME", b"XAUTHORITY")
 
 
-def run(request: LaunchRequest, private: "list[str]") -> None:
+class Step:
+    """One step of a launch: what it does, and the name by which explained.py describes it."""
+
+    __slots__ = ("name", "run")
+
+    def __init__(self, name: str, run: "Callable[[LaunchState], object]") -> None:
+        self.name = name
+        self.run = run
+
+    def describe(self, state: LaunchState) -> "list[dict[str, object]]":
+        """What `explain` prints of it."""
+        from . import explained  # no launch needs it
+
+        return explained.DESCRIPTIONS[self.name](state)
+
+
+def run(request: LaunchRequest) -> None:
     """Launch and become the command."""
-    state = LaunchState(planning.make_plan(request, private))
-    place = open_record(request, state)
+    state = prepared(request, planning.make_plan(request, []))
+    become(state, steps(state))
+
+
+def prepared(request: LaunchRequest, plan: "Plan") -> LaunchState:
+    """The launch of `plan`, nothing of which is done yet."""
+    state = LaunchState(request, plan)
+    open_record(state)
+    return state
+
+
+def become(state: LaunchState, sequence: "Iterable[Step]") -> None:
+    """Become the command, at the end of `sequence`."""
+    carry_out(state, sequence)
+
+
+def carry_out(
+    state: LaunchState, sequence: "Iterable[Step]", on_failure: "Callable[[LaunchState], object] | None" = None
+) -> None:
+    """Run the steps one after the other; if one fails, `abort`, or call `on_failure` instead."""
     try:
-        prepare(request, state)
-        settle(request, state, place)
-        finish(request, state)
+        for step in sequence:
+            step.run(state)
     except BaseException:  # an interrupt comes between two steps as well as in one
-        give_up(state)
+        (on_failure or abort)(state)
         raise
 
 
-def prepare(request: LaunchRequest, state: LaunchState) -> None:
-    """Give this process the plan's view of the file system and put it into the sandbox."""
-    directory = state.plan.sandbox.fd
+def steps(
+    state: LaunchState,
+    enter: "Iterable[Step] | None" = None,
+    inside: "Iterable[Step]" = (),
+    last: "Callable[[LaunchState], Iterable[Step]] | None" = None,
+) -> "Iterator[Step]":
+    """The steps from the plan to the command, in an order that cannot be changed.
+
+    Each is chosen when its turn has come, for a step before it may have changed the plan. An agent's launch has its
+    own steps to `enter` the container's mount namespace, `inside` of it, and at the end (`last`).
+    """
+    yield JOIN_CGROUPS
+    yield from entering(state) if enter is None else enter
+    yield RECORD
+    if "pid" in state.plan.namespaces:
+        yield MOUNT_PROC
+    # The namespace may be there although the host turned out to isolate nothing.
+    if "pid" in state.plan.namespaces or state.relay is not None:
+        yield INIT
+    yield from inside
+    if last is not None:
+        yield from last(state)
+        return
+    yield RELEASE_SIGNALS
+    yield from last_steps(state)
+
+
+def entering(state: LaunchState) -> "Iterator[Step]":
+    """Into the container's mount namespace and its sandbox."""
     if state.plan.own_view:
-        from . import mount_view, namespaces  # an ordinary user's launch without volumes needs neither
-
-        if state.relay is not None:
-            from . import init  # noqa: F401 (the view may cover the release itself: nothing is imported inside of it)
-        try:
-            directory = mount_view.enter(state, framework=request.origin == FRAMEWORK)
-        except namespaces.Unenforceable as error:
-            without_view(request, state, str(error))
-        except BaseException:
-            give_up(state)
-            raise
-    try:
-        posix.fchdir(directory)
-    except OSError as error:
-        give_up(state)
-        raise ShimError(f"the sandbox {state.plan.sandbox.path!r}: {reason(error)}") from None
+        yield LEAVE_HOST
+    yield ENTER
 
 
-def without_view(request: LaunchRequest, state: LaunchState, why: str) -> None:
-    """Go on, or refuse, where the kernel gives no own view."""
-    if state.plan.before is not None:
-        raise ShimError(f"{why}; the agent's own mounts need it")
-    if state.plan.isolates:
-        isolate_nothing(request, state, why)
-    state.plan = state.plan.but(apart=False)  # then nothing was asked for that is missing now
+def last_steps(state: LaunchState) -> "Iterator[Step]":
+    """From the container's own process to the command."""
+    yield WARN
+    yield ENVIRONMENT
+    # Everything that the command must not have of ours; the ids last, because there may be no way back from them.
+    yield KEEP_DESCRIPTORS
+    yield RESTORE_SIGNALS
+    if state.plan.no_new_privs is not None:
+        yield NO_NEW_PRIVS
+    if state.plan.user.switch:
+        yield LEAVE_KEYRING
+        yield BECOME_USER
+    yield EXEC
 
 
-def isolate_nothing(request: LaunchRequest, state: LaunchState, why: str) -> None:
-    """Go on in usage-only mode, or refuse, where the host turns out to give no isolation."""
-    warning = planning.why_usage_only(request, why)
-    state.plan = planning.usage_only(state.plan)
-    if state.telling is not None:
-        posix.write(state.telling, planning.USAGE_ONLY_TOLD)
-    state.warnings.append(warning)
-
-
-def give_up(state: LaunchState) -> None:
-    """Take back what this launch has made on the host, its record too: it will not become the command.
+def abort(state: LaunchState) -> None:
+    """Roll back what this launch has made on the host, its record too: it will not become the command.
 
     After the rights are dropped for good, what root has made stays: empty directories that the next launch takes,
     and the record of a process that has ended, which gc clears.
     """
     from . import rollback  # from the bundle, which is open still
 
-    rollback.take_back(state.notes)
-    if isinstance(state.record_place, record.Place):
-        record.remove(state.record_place, state.plan.container_id, description.whose(state))
-        state.record_place = None
+    rollback.roll_back(state.notes)
+    if state.place is not None:
+        record.remove(state.place, state.plan.container_id, description.whose(state))
+        state.place = None
 
 
-def open_record(request: LaunchRequest, state: LaunchState) -> "record.Place | None":
-    """Where the record will go; best effort."""
-    directory = record.state_dir(request.config.state_dir)
+def _join_cgroups(state: LaunchState) -> None:
+    if state.cgroups:
+        from ..system import cgroups
+
+        cgroups.join(state.cgroups)
+
+
+def _leave_host(state: LaunchState) -> None:
+    """A mount namespace of its own for this process, as far as the kernel gives one."""
+    from . import namespaces  # an ordinary user's launch without volumes needs none
+
+    try:
+        namespaces.leave_host(state)
+    except namespaces.Unenforceable as error:
+        without_mount_namespace(state, str(error))
+
+
+def enter_mount_tree(state: LaunchState) -> None:
+    """Give this process the plan's mounts and put it into the sandbox."""
+    directory = state.plan.sandbox.fd
+    if state.plan.own_view:
+        from . import mount_view
+
+        if state.relay is not None:
+            from . import init  # noqa: F401 (the view may cover the release itself: nothing is imported inside of it)
+        directory = mount_view.enter(state, framework=state.request.origin == FRAMEWORK)
+    try:
+        posix.fchdir(directory)
+    except OSError as error:
+        raise ShimError(f"the sandbox {state.plan.sandbox.path!r}: {reason(error)}") from None
+
+
+def without_mount_namespace(state: LaunchState, why: str) -> None:
+    """Go on, or refuse, where the kernel gives no mount namespace."""
+    if state.plan.before is not None:
+        raise ShimError(f"{why}; the agent's own mounts need it")
+    if state.plan.isolates:
+        isolate_nothing(state, why)
+    state.plan = state.plan.but(apart=False)  # then nothing was asked for that is missing now
+
+
+def isolate_nothing(state: LaunchState, why: str) -> None:
+    """Go on in usage-only mode, or refuse, where the host turns out to give no isolation."""
+    warning = planning.why_usage_only(state.request, why)
+    state.plan = planning.usage_only(state.plan)
+    if state.notify_fd is not None:
+        posix.write(state.notify_fd, planning.USAGE_ONLY_NOTICE)
+    state.warnings.append(warning)
+
+
+def open_record(state: LaunchState) -> None:
+    """Open the place of the record; best effort."""
+    directory = record.state_dir(state.request.config.state_dir)
     try:
         place = record.open_place(directory)
     except OSError as error:
         _without_record(state, record.explain_failure(error, directory))
-        return None
-    if _is_named(request) and not place.missing and record.which(place, f"{state.plan.container_id}.json") is not None:
+        return
+    name = f"{state.plan.container_id}.json"
+    if _is_named(state.request) and not place.missing and record.which(place, name) is not None:
         from ..containers import taken
 
         taken.check_unused(place, state.plan.container_id)
-    return place
+    state.place = place
 
 
 def _without_record(state: LaunchState, why: str) -> None:
@@ -113,99 +216,105 @@ def _is_named(request: LaunchRequest) -> bool:
     return request.container_id is not None and not request.agent_ids
 
 
-def settle(request: LaunchRequest, state: LaunchState, place: "record.Place | None") -> None:
-    """Say who runs here, best effort; then, in a pid namespace, go on as the child of its init."""
-    if place is not None:
-        state.record_place = place
-        try:
-            described = description.describe(state, request.executor_id, request.framework_id)
-            # Without it nobody could tell this process from a later one of its pid; macOS has none.
-            if described["start_time"] is None and sys.platform == "linux":
-                raise OSError(errno.ENOENT, "no start time in /proc/self/stat")
-            state.recorded = described
-            record.write(place, described, _is_named(request))
-        except OSError as error:
-            try:
-                _without_record(state, record.explain_failure(error, place.path))
-            except ShimError:
-                give_up(state)
-                raise
-            state.recorded = None
-        except ShimError:
-            give_up(state)
-            raise
-    if state.relay is not None:
-        from . import init, wait
-
-        try:
-            init.split(state.relay, wait.FORWARDED_FOR_AGENT if request.by_agent else wait.FORWARDED)
-        except BaseException:
-            give_up(state)
-            raise
-
-
-def name_in_record(state: LaunchState, pid: int) -> None:
-    """The command's process in the record, in which its parent stood for it, best effort."""
-    if state.recorded is None or not isinstance(state.record_place, record.Place):
+def _write_record(state: LaunchState) -> None:
+    """Record who runs here, best effort."""
+    if state.place is None:
         return
-    started = proc.start_time(pid)
     try:
-        if started is None:
-            raise OSError(errno.ENOENT, f"no start time in /proc/{pid}/stat")
-        state.recorded.update(pid=pid, start_time=started)
-        record.write(state.record_place, state.recorded)
+        described = description.describe(state)
+        # Without it nobody could tell this process from a later one of its pid; macOS has none.
+        if described["start_time"] is None and sys.platform == "linux":
+            raise OSError(errno.ENOENT, "no start time in /proc/self/stat")
+        state.recorded = described
+        record.write(state.place, described, _is_named(state.request))
     except OSError as error:
-        state.warnings.append(record.explain_failure(error, state.record_place.path))
+        _without_record(state, record.explain_failure(error, state.place.path))
+        state.recorded = None
 
 
-def finish(
-    request: LaunchRequest,
-    state: LaunchState,
-    variables: "dict[bytes, bytes] | None" = None,
-    path: "str | None" = None,
-    start: "Callable[..., int]" = posix.execve,
-) -> int:
-    """The last steps, in an order that cannot be changed: say the warnings, drop rights, become the command.
+def _mount_proc(state: LaunchState) -> None:
+    from . import init
 
-    `variables` and `path` where they are not the caller's environment and the command's first word; `start` where the
-    command is to be a child, whose pid is returned (execute.command).
-    """
+    init.mount_proc()
+
+
+def _leave_init(state: LaunchState) -> None:
+    """Go on as the child of the pid namespace's first process."""
+    from . import init, wait
+
+    if state.relay is not None:
+        init.split(state.relay, wait.FORWARDED_FOR_AGENT if state.request.by_agent else wait.FORWARDED)
+
+
+def _release_signals(state: LaunchState) -> None:
+    if state.signals is not None:
+        from . import wait
+
+        wait.release_signals(state.signals)
+
+
+def _warn(state: LaunchState) -> None:
+    warn(state.warnings)
+    state.warnings.clear()
+
+
+def _take_environment(state: LaunchState) -> None:
+    if state.variables is None:
+        state.variables = execute.environment()
+    execute.give_our_pid(state.variables)
+
+
+def _keep_descriptors(state: LaunchState) -> None:
+    _attempt("closing descriptors that are not the command's", execute.keep_only, state.request.keep_fds)
+
+
+def _restore_signals(state: LaunchState) -> None:
+    _attempt("giving the command its signals", execute.restore_signals)
+
+
+def _set_no_new_privs(state: LaunchState) -> None:
+    """From here on no program gains rights by its set-id bits or file capabilities (prctl(2)); for good."""
+    from ..system import syscalls
+
+    _attempt("setting no_new_privs", syscalls.prctl, syscalls.PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _leave_keyring(state: LaunchState) -> None:
+    execute.leave_session_keyring()
+
+
+def _become_user(state: LaunchState) -> None:
+    _attempt(f"becoming uid {state.plan.user.uid}", execute.become, state.plan.user)
+
+
+def _attempt(doing: str, call: "Callable[..., object]", *arguments: object) -> None:
     try:
-        warn(state.warnings)
-        if variables is None:
-            variables = execute.environment()
-        _drop(request, state)
-        execute.give_our_pid(variables)
-        if state.plan.mounts and not variables.keys().isdisjoint(_LEADING):
-            from . import covered_variables  # from the bundle, which is open still
-
-            covered_variables.check(_LEADING, variables, state.plan)
-        return execute.command(state.plan.command, variables, path, start, state.plan.mounts)
-    except BaseException:
-        give_up(state)
-        raise
-
-
-def _drop(request: LaunchRequest, state: LaunchState) -> None:
-    """Everything that the command must not have of ours; the ids last, because there may be no way back from them."""
-    doing = "closing descriptors that are not the command's"
-    try:
-        execute.keep_only(request.keep_fds)
-        doing = "giving the command its signals"
-        execute.restore_signals()
-        if state.plan.no_new_privs is not None:
-            doing = "setting no_new_privs"
-            set_no_new_privs()
-        if state.plan.user.switch:
-            execute.leave_session_keyring()
-            doing = f"becoming uid {state.plan.user.uid}"
-            execute.become(state.plan.user)
+        call(*arguments)
     except OSError as error:
         raise ShimError(f"{doing}: {reason(error)}") from None
 
 
-def set_no_new_privs() -> None:
-    """From here on no program gains rights by its set-id bits or file capabilities (prctl(2)); for good."""
-    from ..system import syscalls
+def _exec(state: LaunchState) -> None:
+    variables = state.variables or {}
+    if state.plan.mounts and not variables.keys().isdisjoint(_LEADING):
+        from . import covered_variables  # from the bundle, which is open still
 
-    syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+        covered_variables.check(_LEADING, variables, state.plan)
+    state.pid = execute.command(state.plan.command, variables, state.path, state.start, state.plan.mounts)
+
+
+JOIN_CGROUPS = Step("join_cgroups", _join_cgroups)
+LEAVE_HOST = Step("leave_host", _leave_host)
+ENTER = Step("enter", enter_mount_tree)
+RECORD = Step("record", _write_record)
+MOUNT_PROC = Step("mount_proc", _mount_proc)
+INIT = Step("init", _leave_init)
+RELEASE_SIGNALS = Step("release_signals", _release_signals)
+WARN = Step("warn", _warn)
+ENVIRONMENT = Step("environment", _take_environment)
+KEEP_DESCRIPTORS = Step("keep_descriptors", _keep_descriptors)
+RESTORE_SIGNALS = Step("restore_signals", _restore_signals)
+NO_NEW_PRIVS = Step("no_new_privs", _set_no_new_privs)
+LEAVE_KEYRING = Step("leave_keyring", _leave_keyring)
+BECOME_USER = Step("become", _become_user)
+EXEC = Step("exec", _exec)

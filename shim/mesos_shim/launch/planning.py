@@ -13,8 +13,8 @@ from ..system import credentials
 if False:  # for the type checker alone: no launch imports typing
     from ..spec.config_tables import Tmpfs
 
-# What a child tells its parent once it is so.
-USAGE_ONLY_TOLD = b"u"
+# What a child writes to its parent once it is so.
+USAGE_ONLY_NOTICE = b"u"
 
 
 def new_id() -> str:

@@ -1,4 +1,4 @@
-"""Takes back what a launch that failed had made: the host is left as it was (threats 17).
+"""Rolls back what a launch that failed had made: the host is left as it was (threats 17).
 
 A launch notes each thing as it is made (`LaunchState.notes`). Nobody looks at the notes of one that succeeds.
 Everything is descriptor-relative, and only what is still empty goes: a name in the sandbox may be another directory's
@@ -20,8 +20,8 @@ DRESSED = "dressed"  # descriptor, owner, group, mode, attributes: a directory t
 ATTACHED = "attached"  # descriptor of the mount
 
 
-def take_back(notes: "list[tuple[object, ...]]") -> None:
-    """Undo what `notes` say, the last first. What cannot be undone stays; the launch's own error is what is told."""
+def roll_back(notes: "list[tuple[object, ...]]") -> None:
+    """Undo what `notes` say, the last first. What cannot be undone stays: the launch has an error to report already."""
     while notes:
         kind, *rest = notes.pop()
         try:

@@ -1,9 +1,9 @@
-"""Starts the command beside this process without a copy of it: the view is made here.
+"""The starter that spawns: the command is a child, started without a copy of this process, which makes the view.
 
 A forked copy of the interpreter costs a third of a bare one's start: most of what either of the two then touches is
 copied page by page. posix_spawn(3) lends the memory to the child until it is the command (vfork(2)), which leaves no
 code of ours to run in between; so this process becomes what the command is to be, as far as there is a way back.
-What has none (a namespace of pids or users, cgroups) or is the child's alone is left to supervisor.start, which forks.
+What has none (a namespace of pids or users, cgroups) or is the child's alone is left to supervisor.fork.
 So are the ids of another user, who for a moment could signal, stop and kill a helper that had them (threats 23).
 
 This process stays in the command's view, as Mesos' own helper does: an agent has its pid, and takes that for where the
@@ -11,18 +11,18 @@ container is. Who stays uses what is open already, and no path but those in /pro
 """
 
 import _signal
+import errno
 import posix
 import sys
 
-from .. import errors
 from ..containers import record
-from ..spec.request import LaunchRequest
 from ..system import paths, proc
 from . import order, supervisor, wait
+from .order import Step
 from .state import LaunchState
 
 if False:  # for the type checker alone: no launch imports typing
-    from typing import Callable
+    from typing import Iterable, Iterator
 
 # Before it, glibc's posix_spawn could not tell that the program was not executed (its NEWS, 2.24).
 _GLIBC = (2, 24)
@@ -53,42 +53,62 @@ def _tells_failures() -> bool:
     return name != "glibc" or not all(map(paths.is_number, numbers)) or tuple(map(int, numbers)) >= _GLIBC
 
 
-def start(
-    request: LaunchRequest,
-    state: LaunchState,
-    place: "record.Place | None",
-    signals: wait.Signals,
-    enter: "Callable[[], None]",
-    variables: "dict[bytes, bytes] | None" = None,
-    path: "str | None" = None,
+def spawn(
+    state: LaunchState, sequence: "Iterable[Step]", signals: wait.Signals, first: "Iterable[Step]" = ()
 ) -> wait.Child:
-    """Call `enter`, which makes the view and goes into it, start the command there, and come back.
+    """Do `first`, then carry out `sequence` here, but start the command as a child at its end, and come back.
 
-    It ignores no signal, whatever our caller did. `variables` and `path` as in order.finish. Any error means that
-    nothing runs, and that the host is as it was.
+    The command ignores no signal, whatever our caller did. Any error means that nothing runs, and that the host is as
+    it was.
     """
-    supervisor.stand_beside(state)
-    pid = 0
+    state.start = lambda *what: posix.posix_spawn(*what, setsigmask=signals.mask, setsigdef=signals.forwarded)
+    order.carry_out(state, steps(state, sequence, first), on_failure=_abort)
+    state.child = wait.Child(state.pid, None)
+    return state.child
+
+
+def steps(state: LaunchState, sequence: "Iterable[Step]", first: "Iterable[Step]") -> "Iterator[Step]":
+    """What this process does around the steps of the command's."""
+    yield from first
+    yield supervisor.SUBREAPER
+    yield supervisor.LOCK_SANDBOX
+    yield STAND_IN
+    yield from sequence
+    yield NAME_COMMAND
+    yield LEAVE_SANDBOX
+    yield order.WARN
+
+
+def _stand_in(state: LaunchState) -> None:
+    """Be the container's first process until there is its command, as if this launch became that."""
+    state.first = {"pid": posix.getpid(), "start_time": state.supervisor["start_time"] or None}
+
+
+def name_command(state: LaunchState) -> None:
+    """Put the command's process into the record, in which we stood for it; best effort."""
+    if state.recorded is None or state.place is None:
+        return
+    started = proc.start_time(state.pid)
     try:
-        enter()
-        # As of a launch that becomes its command: this process stands for it until there is one.
-        state.first = {"pid": posix.getpid(), "start_time": state.supervisor["start_time"] or None}
-        order.settle(request, state, place)
-        said = len(state.warnings)
-        pid = order.finish(
-            request,
-            state,
-            variables,
-            path,
-            lambda *what: posix.posix_spawn(*what, setsigmask=signals.mask, setsigdef=signals.forwarded),
-        )
-        order.name_in_record(state, pid)
-        posix.chdir("/")  # no core of ours in the sandbox
-        errors.warn(state.warnings[said:])
-    except BaseException:
-        if pid:
-            posix.kill(pid, _signal.SIGKILL)
-            posix.waitpid(pid, 0)
-        order.give_up(state)
-        raise
-    return wait.Child(pid, None)
+        if started is None:
+            raise OSError(errno.ENOENT, f"no start time in /proc/{state.pid}/stat")
+        state.recorded.update(pid=state.pid, start_time=started)
+        record.write(state.place, state.recorded)
+    except OSError as error:
+        state.warnings.append(record.explain_failure(error, state.place.path))
+
+
+def _leave_sandbox(state: LaunchState) -> None:
+    posix.chdir("/")  # no core of ours in the sandbox
+
+
+def _abort(state: LaunchState) -> None:
+    if state.pid:
+        posix.kill(state.pid, _signal.SIGKILL)
+        posix.waitpid(state.pid, 0)
+    order.abort(state)
+
+
+STAND_IN = Step("stand_in", _stand_in)
+NAME_COMMAND = Step("name_command", name_command)
+LEAVE_SANDBOX = Step("leave_sandbox", _leave_sandbox)

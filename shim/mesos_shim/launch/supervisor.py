@@ -1,6 +1,7 @@
-"""Stays beside a command: forwards signals, waits, tells how it ended, clears away what it ran in.
+"""The starter that forks: a child becomes the command, and its parent stays until the command has ended.
 
-The parent imports nothing after the fork and keeps no descriptor of the command's.
+It forwards signals, waits, reports how the command ended and removes what it ran in. The parent imports nothing after
+the fork and keeps no descriptor of the command's.
 """
 
 import errno
@@ -13,23 +14,26 @@ from ..errors import ShimError, fail, reason, unexpected
 from ..spec.request import LaunchRequest
 from ..system import files, proc, syscalls
 from . import description, execute, order, planning
+from .order import Step
 from .state import LaunchState
-from .wait import Child, Signals, exit_code, hold_signals, make_process, release_signals, wait
+from .wait import Child, exit_code, hold_signals, make_process, wait
 
 if False:  # for the type checker alone: no launch imports typing
-    from typing import Callable, Sequence
+    from typing import Callable, Iterable, Iterator, Sequence
 
     from . import temporary_sandbox
 
-_FAILED = b"!"  # what a child tells that did not become the command
+_FAILED = b"!"  # what a child writes that did not become the command
 # How long a reader of --status-fd may let its pipe be full: signals wait as long.
 _PATIENCE_MS = 1000
+# What an agent takes for a launch that failed.
+_EXIT_FAILURE = 1
 
 
 def run(request: LaunchRequest) -> int:
     """`run --supervise`: launch in a child and end as it ended."""
     if request.status_fd is not None:
-        # The parent imports nothing after the fork: wait4 needs the one, `tell` the other.
+        # The parent imports nothing after the fork: wait4 needs the one, `notify` the other.
         import resource  # noqa: F401
         import select  # noqa: F401
     sandbox = None
@@ -38,77 +42,94 @@ def run(request: LaunchRequest) -> int:
 
         sandbox = temporary_sandbox.Sandbox(request)
     try:
-        state = LaunchState(planning.make_plan(request, []))
-        if sandbox is not None:
-            sandbox.judged(state.plan.sandbox)
-        place = order.open_record(request, state)
+        state = LaunchState(request, planning.make_plan(request, []))
+        state.sandbox = sandbox
         state.remove = request.remove
         state.status_fd = request.status_fd
-        signals = hold_signals()
-        child = start(request, state, lambda: _become(request, state, place, signals), "mesos-shim")
-        keep_only(state, child, place, [request.status_fd, *(sandbox.descriptors() if sandbox else ())])
+        order.open_record(state)
+        state.signals = hold_signals()
+        child = fork(state, order.steps(state))
+        keep_only(state, child, [request.status_fd, *(sandbox.descriptors() if sandbox else ())])
         if not child.failed:
-            tell(state, _start(state, child))
+            notify(state, _start(state, child))
         status = wait(child, measure=request.status_fd is not None)
-        killed = clear_away(state, child, place, sandbox)
         sandbox = None
+        clear_away(state)
     finally:
         if sandbox is not None:
             _remove(sandbox)
     if not child.failed:
-        tell(state, _end(state, child, status, killed))
+        notify(state, _end(state, child, status))
     return exit_code(status)
 
 
-def _become(request: LaunchRequest, state: LaunchState, place: "record.Place | None", signals: Signals) -> None:
-    """In the child: the rest of the launch."""
-    order.prepare(request, state)
-    order.settle(request, state, place)
-    release_signals(signals)
-    order.finish(request, state)
+def fork(state: LaunchState, sequence: "Iterable[Step]", first: "Iterable[Step]" = ()) -> Child:
+    """Do `first`, then fork a child that carries out `sequence`. Returns once the command runs, or has failed.
 
-
-def start(
-    request: LaunchRequest, state: LaunchState, become: "Callable[[], None]", name: str, status: "int | None" = None
-) -> Child:
-    """Fork a child that becomes the command by calling `become`. Comes back once the command runs, or has failed.
-
-    A failure's message is said in the child; it ends with `status`, else with the error's own. Raises ShimError where
-    nothing was started. Who calls this calls `clear` once the child has ended.
+    The child says itself why it failed. Raises ShimError if nothing was started. Whoever calls this calls `clear_away`
+    once the child has ended.
     """
-    stand_beside(state)
-    if "pid" in state.plan.namespaces:
-        state.pid_namespace = proc.pid_namespace(proc.host_pid())
-    groups = _make_groups(state)
-    relay = _make_pid_namespace(request, state)
-
-    def join_and_become(telling: int) -> None:
-        state.telling = telling
-        if groups:
-            from ..system import cgroups
-
-            cgroups.join(groups)
-        become()
-
-    try:
-        child = fork(join_and_become, name, status, state.relay)
-    except BaseException:
-        clear(state)
-        raise
-    child.relay = relay
+    order.carry_out(state, before(state, sequence, first), on_failure=clear)
+    child = state.child
+    assert child is not None  # noqa: S101 (the last of those steps makes it)
     if child.usage_only:
         state.plan = planning.usage_only(state.plan)
     return child
 
 
-def stand_beside(state: LaunchState) -> None:
-    """Be who waits for the container: its record names us, its orphans are ours, and we hold its sandbox."""
+def before(state: LaunchState, sequence: "Iterable[Step]" = (), first: "Iterable[Step]" = ()) -> "Iterator[Step]":
+    """What the parent does before its child carries out `sequence`; its caller's own steps come `first`."""
+    yield from first
+    if state.request.remove:
+        yield MAKE_SANDBOX
+    yield SUBREAPER
+    yield LOCK_SANDBOX
+    if any(group.ours for group in state.plan.cgroups):
+        yield MAKE_CGROUPS
+    if "pid" in state.plan.namespaces:
+        yield PID_NAMESPACE
+    yield Step("fork", lambda state: _fork(state, sequence))
+
+
+def after(state: LaunchState) -> "Iterator[Step]":
+    """What the parent does once the command has ended: what may be in use still is gc's to remove, by the record."""
+    in_use = state.child is not None and not state.child.failed and _lives_on(state, state.child)
+    if any(group.ours for group in state.plan.cgroups):
+        yield REMOVE_CGROUPS
+    if in_use:
+        yield KEEP_SANDBOX
+        return
+    if state.request.remove:
+        yield REMOVE_SANDBOX
+    if any(mount.base is not None for mount in state.plan.mounts):
+        yield REMOVE_PRIVATE
+    yield REMOVE_RECORD
+
+
+def clear_away(state: LaunchState) -> None:
+    """After the command's end."""
+    for step in after(state):
+        step.run(state)
+
+
+def _adopt_sandbox(state: LaunchState) -> None:
+    """Remember the sandbox of --rm as the plan found it; it was made before there was a plan."""
+    if state.sandbox is not None:
+        state.sandbox.adopt(state.plan.sandbox)
+
+
+def become_subreaper(state: LaunchState) -> None:
+    """Be who waits for the container: its record names us, and its orphans are ours (PR_SET_CHILD_SUBREAPER)."""
     state.supervisor = {"pid": proc.host_pid(), "start_time": proc.start_time("self") or 0}
-    _adopt_orphans()
-    hold(state)
+    if sys.platform != "linux":
+        return
+    try:
+        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+    except OSError:
+        return  # Linux before 3.4
 
 
-def hold(state: LaunchState) -> None:
+def lock_sandbox(state: LaunchState) -> None:
     """Keep the sandbox locked for as long as this process runs, best effort.
 
     gc, which asks for the lock, then knows without a look at /proc that we are here, and systemd-tmpfiles ages nothing
@@ -130,12 +151,45 @@ def hold(state: LaunchState) -> None:
         state.warnings.append(f"the sandbox {state.plan.sandbox.path!r} is not locked: {reason(error)}; {what}")
 
 
-def fork(
+def _make_cgroups(state: LaunchState) -> None:
+    from ..isolators import groups
+
+    ours = [group for group in state.plan.cgroups if group.ours]
+    groups.make(ours)
+    state.cgroups = [group.directory for group in ours]
+
+
+def _make_pid_namespace(state: LaunchState) -> None:
+    """A pid namespace for our children (unshare(2) puts only those into it), and the pipe that its init writes to."""
+    from . import namespaces
+
+    state.pid_namespace = proc.pid_namespace(proc.host_pid())
+    try:
+        namespaces.unshare(namespaces.pid_flags(state), state)
+    except namespaces.Unenforceable as error:
+        order.isolate_nothing(state, str(error))
+        return
+    state.init_status, state.relay = posix.pipe()
+
+
+def _fork(state: LaunchState, sequence: "Iterable[Step]") -> None:
+    def become(notify_fd: int) -> None:
+        state.notify_fd = notify_fd
+        order.become(state, sequence)
+
+    by_agent = state.request.by_agent
+    name = "mesos-containerizer" if by_agent else "mesos-shim"
+    state.child = make_child(become, name, _EXIT_FAILURE if by_agent else None, state.relay)
+    state.child.relay = state.init_status
+
+
+def make_child(
     become: "Callable[[int], None]", name: str, status: "int | None" = None, childs_own: "int | None" = None
 ) -> Child:
-    """As `start`, of the fork alone. The descriptor `childs_own` is closed in the parent.
+    """Fork a child that becomes the command by calling `become`. Returns once the command runs, or has failed.
 
-    `become` is given the descriptor over which the child can tell what its parent is to know (USAGE_ONLY).
+    A failure's message is written by the child; it ends with `status`, else with the error's own. `become` is given the
+    descriptor over which the child can notify its parent (USAGE_ONLY_NOTICE). `childs_own` is closed in the parent.
     """
     reading, writing = posix.pipe()  # not inherited by an exec: at its success the pipe closes
     child = Child(make_process("the command"), None)
@@ -144,61 +198,15 @@ def fork(
     posix.close(writing)
     if childs_own is not None:
         posix.close(childs_own)
-    told = b""
+    notices = b""
     while True:
         more = posix.read(reading, 16)
         if not more:
             break
-        told += more
+        notices += more
     posix.close(reading)
-    child.failed, child.usage_only = _FAILED in told, planning.USAGE_ONLY_TOLD in told
+    child.failed, child.usage_only = _FAILED in notices, planning.USAGE_ONLY_NOTICE in notices
     return child
-
-
-def _adopt_orphans() -> None:
-    """What the container leaves behind stays known, and counted, as long as we wait (PR_SET_CHILD_SUBREAPER)."""
-    if sys.platform != "linux":
-        return
-    try:
-        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
-    except OSError:
-        return  # Linux before 3.4
-
-
-def _make_groups(state: LaunchState) -> "list[str]":
-    ours = [group for group in state.plan.cgroups if group.ours]
-    if ours:
-        from ..isolators import groups
-
-        groups.make(ours)
-    return [group.directory for group in ours]
-
-
-def _make_pid_namespace(request: LaunchRequest, state: LaunchState) -> "int | None":
-    """A pid namespace for our children (unshare(2) puts only those into it), and the pipe that its init tells over."""
-    if "pid" not in state.plan.namespaces:
-        return None
-    from . import namespaces
-
-    try:
-        namespaces.unshare(namespaces.pid_flags(state), state)
-    except namespaces.Unenforceable as error:
-        try:
-            order.isolate_nothing(request, state, str(error))
-        except ShimError:
-            clear(state)
-            raise
-        return None
-    relay, state.relay = posix.pipe()
-    return relay
-
-
-def keep_only(
-    state: LaunchState, child: Child, place: "record.Place | None", more: "Sequence[int | None]" = ()
-) -> None:
-    """Close what this process, which stays, does not need: all but what it clears away by, and `more`."""
-    kept = [place.fd if place is not None else None, child.relay, state.lock, *more]
-    execute.close_others([fd for fd in kept if fd is not None])
 
 
 def _child(become: "Callable[[int], None]", name: str, status: "int | None", writing: int) -> None:
@@ -215,40 +223,43 @@ def _child(become: "Callable[[int], None]", name: str, status: "int | None", wri
         posix._exit(code if status is None else status)
 
 
-def clear_away(
-    state: LaunchState, child: Child, place: "record.Place | None", sandbox: "temporary_sandbox.Sandbox | None" = None
-) -> "int | None":
-    """After the command's end: its groups, its `sandbox` and its record, unless something of the container may run.
-
-    What stays is gc's to remove, which the record tells it. Returns how many processes were killed for memory.
-    """
-    left = not child.failed and _lives_on(state, child, place)
-    killed = clear(state)
-    if not left:
-        gone = sandbox is None or _remove(sandbox) or not state.remove
-        if place is not None and _private_removed(state) and gone:
-            record.remove(place, state.plan.container_id, description.whose(state))
-    elif sandbox is not None:
-        after = "'mesos-shim gc' removes it when they have ended"
-        if not state.remove or _started(state, place) is None:
-            after = "remove it by hand when they have ended"
-        plan = state.plan
-        _warn(
-            f"--rm: the sandbox {plan.sandbox.path} is not removed: processes of {plan.container_id} still run; {after}"
-        )
-    return killed
+def keep_only(state: LaunchState, child: Child, more: "Sequence[int | None]" = ()) -> None:
+    """Close what this process, which stays, does not need: all but what it clears away by, and `more`."""
+    kept = [state.place.fd if state.place is not None else None, child.relay, state.lock, *more]
+    execute.close_others([fd for fd in kept if fd is not None])
 
 
-def _private_removed(state: LaunchState) -> bool:
+def _keep_sandbox(state: LaunchState) -> None:
+    """Say that the sandbox of --rm stays, and who removes it."""
+    if state.sandbox is None:
+        return
+    after = "'mesos-shim gc' removes it when they have ended"
+    if not state.remove or _started(state) is None:
+        after = "remove it by hand when they have ended"
+    plan = state.plan
+    _warn(f"--rm: the sandbox {plan.sandbox.path} is not removed: processes of {plan.container_id} still run; {after}")
+
+
+def _remove_sandbox(state: LaunchState) -> None:
+    if state.sandbox is not None and not _remove(state.sandbox) and state.remove:
+        state.remains = True
+
+
+def _remove_private(state: LaunchState) -> None:
     """Remove the container's own directories outside of the sandbox; where that fails, gc does it by the record."""
-    if all(mount.base is None for mount in state.plan.mounts):
-        return True
+    if state.place is None:
+        return  # nothing was made: without a record it is refused
     from . import private_directories  # loaded when the plan was made
 
     problem = private_directories.remove(state)
     if problem is not None:
+        state.remains = True
         _warn(f"{state.plan.container_id}: a private directory is not removed: {problem}; 'mesos-shim gc' tries again")
-    return problem is None
+
+
+def _remove_record(state: LaunchState) -> None:
+    if state.place is not None and not state.remains:
+        record.remove(state.place, state.plan.container_id, description.whose(state))
 
 
 def _remove(sandbox: "temporary_sandbox.Sandbox") -> bool:
@@ -258,30 +269,29 @@ def _remove(sandbox: "temporary_sandbox.Sandbox") -> bool:
     return problem is None
 
 
-def _lives_on(state: LaunchState, child: Child, place: "record.Place | None") -> bool:
+def _lives_on(state: LaunchState, child: Child) -> bool:
     """Whether somebody is, or may be, left in the container's groups, or an orphan of it that we have adopted."""
-    ours = [group.directory for group in state.plan.cgroups if group.ours]
-    if ours:
+    if state.cgroups:
         from ..system import cgroups
 
-        if not all(cgroups.empty(directory) for directory in ours):
+        if not all(cgroups.empty(directory) for directory in state.cgroups):
             return True
     if not child.left or sys.platform != "linux":
         return False
-    started = _started(state, place)
+    started = _started(state)
     left = _children()
     if started is None or left is None:
-        return True  # children are left, and nobody tells us whose they are
+        return True  # children are left, and nobody says whose they are
     # Children from before our own exec are older than the container.
     return any((proc.start_time(pid, living=True) or 0) >= started for pid in left)
 
 
-def _started(state: LaunchState, place: "record.Place | None") -> "int | None":
+def _started(state: LaunchState) -> "int | None":
     """When the container's first process started, which its record says; None without one."""
-    if place is None:
+    if state.place is None:
         return None
     try:
-        found = record.read(record.reopened(place), state.plan.container_id).get("start_time")
+        found = record.read(record.reopened(state.place), state.plan.container_id).get("start_time")
     except OSError:
         return None
     return found if isinstance(found, int) else None
@@ -295,24 +305,22 @@ def _children() -> "list[str] | None":
         return None
 
 
-def clear(state: LaunchState) -> "int | None":
-    """Remove the container's groups as far as they are empty; how many processes the kernel killed for memory."""
-    ours = [group for group in state.plan.cgroups if group.ours]
-    if not ours:
-        return None
+def clear(state: LaunchState) -> None:
+    """Remove the container's groups as far as they are empty, and say how many processes the kernel killed in them."""
+    if not state.cgroups:
+        return
     from ..isolators import cgroups_mem
     from ..system import cgroups
 
-    killed = None
-    for group in ours:
-        if "memory" in group.controllers:
-            killed = cgroups_mem.killed(group.directory)
-    cgroups.remove([group.directory for group in ours])
+    for group in state.plan.cgroups:
+        if group.ours and "memory" in group.controllers:
+            state.killed = cgroups_mem.killed(group.directory)
+    cgroups.remove(state.cgroups)
+    killed = state.killed
     if killed:
         limit = f" of {state.plan.limits['mem']:g} MB" if "mem" in state.plan.limits else ""
         what = "a process" if killed == 1 else f"{killed} processes"
         _warn(f"{state.plan.container_id}: the kernel killed {what}: out of memory, the limit{limit} was reached")
-    return killed
 
 
 def _warn(text: str) -> None:
@@ -329,7 +337,7 @@ def _start(state: LaunchState, child: Child) -> "dict[str, object]":
     }
 
 
-def _end(state: LaunchState, child: Child, status: int, killed: "int | None") -> "dict[str, object]":
+def _end(state: LaunchState, child: Child, status: int) -> "dict[str, object]":
     event: dict[str, object] = {"event": "exit", "container_id": state.plan.container_id}
     if posix.WIFSIGNALED(status):
         event["signal"] = posix.WTERMSIG(status)
@@ -342,12 +350,12 @@ def _end(state: LaunchState, child: Child, status: int, killed: "int | None") ->
             "system_time_secs": round(usage.ru_stime, 6),  # type: ignore[attr-defined]
             "max_rss_bytes": usage.ru_maxrss * execute.MAXRSS_UNIT,  # type: ignore[attr-defined]
         }
-    if killed is not None:
-        event["oom_kills"] = killed
+    if state.killed is not None:
+        event["oom_kills"] = state.killed
     return event
 
 
-def tell(state: LaunchState, event: "dict[str, object]") -> None:
+def notify(state: LaunchState, event: "dict[str, object]") -> None:
     """One JSON line on --status-fd; a reader that has gone does not end the command."""
     if state.status_fd is None:
         return
@@ -365,3 +373,15 @@ def tell(state: LaunchState, event: "dict[str, object]") -> None:
     except OSError as error:
         _warn(f"--status-fd {state.status_fd}: {reason(error)}")
         state.status_fd = None
+
+
+MAKE_SANDBOX = Step("make_sandbox", _adopt_sandbox)
+SUBREAPER = Step("subreaper", become_subreaper)
+LOCK_SANDBOX = Step("lock_sandbox", lock_sandbox)
+MAKE_CGROUPS = Step("make_cgroups", _make_cgroups)
+PID_NAMESPACE = Step("pid_namespace", _make_pid_namespace)
+REMOVE_CGROUPS = Step("remove_cgroups", clear)
+KEEP_SANDBOX = Step("keep_sandbox", _keep_sandbox)
+REMOVE_SANDBOX = Step("remove_sandbox", _remove_sandbox)
+REMOVE_PRIVATE = Step("remove_private", _remove_private)
+REMOVE_RECORD = Step("remove_record", _remove_record)

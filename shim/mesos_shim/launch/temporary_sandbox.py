@@ -89,7 +89,7 @@ class Sandbox:
             raise
         self._parent = parent
 
-    def judged(self, found: Resolved) -> None:
+    def adopt(self, found: Resolved) -> None:
         """Remember the sandbox as the launch found it, whatever has its name by now."""
         if self._parent >= 0:
             if _inode(found.status) != self._inode:
