@@ -6,7 +6,7 @@ import re
 
 from mesos_shim.launch import explained
 
-from ..conftest import CHECKOUT
+from ..lib.shim import CHECKOUT
 
 _STEP = re.compile(r"\bStep\(\s*\"(\w+)\"")
 
