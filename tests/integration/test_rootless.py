@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -221,3 +223,72 @@ def test_usage_only_where_it_was_chosen(shim: Shim, his: Path) -> None:
         assert ("warning: usage-only: " in done.stderr) == ran
         assert "own mount namespace: Operation not permitted" in done.stderr
     assert os.listdir(his) == []
+
+
+LENT = ("--inh-caps", "+net_bind_service,+chown")
+AMBIENT = (*LENT, "--ambient-caps", "+net_bind_service")
+
+
+def with_capabilities(shim: Shim, sandbox: Path, lent: tuple[str, ...], *words: str):  # noqa: ANN201
+    """A command of the shim's by the user, with capabilities of the caller's, as a unit gives them."""
+    user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *lent, str(shim.program)]
+    return subprocess.run([*user, *words], cwd=sandbox, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_ambient_capabilities_that_end_are_named(shim: Shim, his: Path) -> None:
+    """AmbientCapabilities= of a unit: the command has them without a volume, and not in a user namespace."""
+    warning = (
+        "mesos-shim: warning: the command does not get the caller's ambient capabilities CAP_NET_BIND_SERVICE: "
+        "a launch without root needs a user namespace, which ends them\n"
+    )
+    ambient = "grep CapAmb: /proc/self/status"
+    private = ("--volume", "tmp:/tmp", "--", "/bin/sh", "-c", ambient)
+    kept = with_capabilities(shim, his, AMBIENT, "run", "--", "/bin/sh", "-c", ambient)
+    assert said(kept).split() == ["CapAmb:", f"{1 << 10:016x}"]
+    taken = with_capabilities(shim, his, AMBIENT, "run", *private)
+    assert (taken.stdout.split(), taken.stderr) == (["CapAmb:", "0" * 16], warning)
+    assert "net_bind_service" in with_capabilities(shim, his, AMBIENT, "explain", *private).stdout.lower()
+    assert said(with_capabilities(shim, his, LENT, "run", *private)).split() == ["CapAmb:", "0" * 16]
+
+
+def test_capabilities_of_a_newer_kernel_have_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mesos_shim.plan import ambient
+
+    monkeypatch.setattr(ambient.syscalls, "has_ambient", lambda number: number != 1)
+    assert ambient.held(0b111 | 1 << 40 | 1 << 41) == [
+        "CAP_CHOWN",
+        "CAP_DAC_READ_SEARCH",
+        "CAP_CHECKPOINT_RESTORE",
+        "capability 41",
+    ]
+
+
+_KEYRING = "import ctypes; print(ctypes.CDLL(None).syscall({number}, 0, -4, 1))"  # the user keyring's number
+
+
+def test_what_a_user_namespace_takes_away(shim: Shim, his: Path, open_tmp: Path) -> None:
+    """Each row of the table in docs/schedulers.md, without a volume and with one."""
+    from mesos_shim.system import syscalls
+
+    second, program, file = NOBODY - 1, open_tmp / "id", his / "file"
+    shutil.copy("/usr/bin/id", program)
+    program.chmod(0o4755)
+    file.touch()
+    os.chown(file, NOBODY, NOBODY)
+    keyring = _KEYRING.format(number=syscalls._keyctl(os.uname().machine, sys.maxsize > 2**32))
+    looks = {
+        "archive": "tar -cf - /etc/passwd 2>/dev/null | tar --numeric-owner -tvf - | cut -d ' ' -f 2",
+        "group": f"chgrp {second} file 2>/dev/null && echo changed || echo refused",
+        "set-user-ID": f"{program} -u",
+        "keyring": f"/usr/bin/python3 -c '{keyring}'",
+    }
+    user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", f"--groups={second}", str(shim.program), "run"]
+    found = []
+    for options in ((), ("--volume", "tmp:/tmp")):
+        words = [*user, *options, "--", "/bin/sh", "-c", "; ".join(looks.values())]
+        done = subprocess.run(words, cwd=his, capture_output=True, text=True, check=False, timeout=60)
+        found.append(dict(zip(looks, said(done).splitlines())))
+    outside, inside = found
+    assert inside.pop("keyring") != outside.pop("keyring")
+    assert outside == {"archive": "0/0", "group": "changed", "set-user-ID": "0"}
+    assert inside == {"archive": f"{NOBODY}/{NOBODY}", "group": "refused", "set-user-ID": str(NOBODY)}

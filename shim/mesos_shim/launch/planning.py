@@ -8,7 +8,7 @@ from ..plan import model, mounts, privileges
 from ..spec import config, isolation, policy
 from ..spec.isolation import FILESYSTEM_SHARED
 from ..spec.request import FRAMEWORK, LaunchRequest
-from ..system import credentials
+from ..system import credentials, syscalls
 
 if False:  # for the type checker alone: no launch imports typing
     from ..spec.config_tables import Tmpfs
@@ -77,10 +77,28 @@ def make_plan(request: LaunchRequest, private: "list[str]") -> model.Plan:
         # A user namespace, which others would need for it, changes what set-uid programs can do.
         result.apart = FILESYSTEM_SHARED in request.isolation and posix.geteuid() == 0
     own_view = bool(result.apart or result.mounts or result.namespaces)
+    new_user_namespace = own_view and posix.geteuid() != 0
+    result.warnings.extend(_lost_capabilities() if new_user_namespace else [])
     no_new_privs = privileges.why_no_new_privs(result.mounts, user)
     # What may not be fed to root is among what may not be fed to a set-uid program.
     not_as_root = None if no_new_privs is None else privileges.why_not_as_root(result.mounts, user)
-    return model.finished(result, own_view and posix.geteuid() != 0, no_new_privs, not_as_root)
+    return model.finished(result, new_user_namespace, no_new_privs, not_as_root)
+
+
+def _lost_capabilities() -> "list[str]":
+    """What a new user namespace takes from the command: an ambient capability gives no right over the host in it."""
+    _, permitted, inheritable = syscalls.capabilities()
+    if not permitted & inheritable:
+        return []  # without both none can be ambient
+    from ..plan import ambient
+
+    names = ", ".join(ambient.held(permitted & inheritable))
+    if not names:
+        return []
+    return [
+        f"the command does not get the caller's ambient capabilities {names}: a launch without root needs a user "
+        "namespace, which ends them"
+    ]
 
 
 def _idle(request: LaunchRequest) -> "list[str]":

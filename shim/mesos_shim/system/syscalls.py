@@ -79,6 +79,8 @@ PR_GET_SECUREBITS = 27
 PR_SET_SECUREBITS = 28
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_IS_SET = 1
 
 _CAPABILITY_VERSION = 0x20080522  # include/uapi/linux/capability.h, _LINUX_CAPABILITY_VERSION_3
 
@@ -304,6 +306,14 @@ def set_capabilities(effective: int, permitted: int, inheritable: int) -> None:
     words = [bits >> shift & 0xFFFFFFFF for shift in (0, 32) for bits in sets]
     data = b"".join(word.to_bytes(4, sys.byteorder) for word in words)
     _check(_function("capset")(_capability_header(), data))
+
+
+def has_ambient(capability: int) -> bool:
+    """Whether the capability of that number is ambient: kept by any command that is started (Linux 4.3)."""
+    try:
+        return _check(_function("prctl")(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, capability, 0, 0)) == 1
+    except OSError:
+        return False  # a kernel without them
 
 
 def set_file_ids(uid: int, gid: int) -> None:
