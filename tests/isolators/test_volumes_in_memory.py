@@ -11,6 +11,7 @@ from mesos_shim.commands import arguments
 from mesos_shim.launch import planning
 
 from ..lib.shim import Shim, needs_root
+from ..lib.launching import own_namespace, said
 
 pytestmark = needs_root
 
@@ -45,3 +46,30 @@ def test_the_configurations_volume_goes_before_an_isolators(shim: Shim, sandbox:
     shim.configure(tmpfs={"/dev/shm": "3m"}, isolation=names.split(","))
     steps = json.loads(shim.run("explain", "--json", "--", "true", cwd=sandbox).stdout)["steps"]
     assert [(step["target"], step["size"]) for step in steps if step["action"] == "tmpfs"] == [("/dev/shm", size)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "covered", "expected"),
+    [
+        ({"size": "1m"}, "noexec", True),
+        ({"size": "1m"}, "exec", False),
+        ({"size": "1m", "noexec": False}, "noexec", False),
+        ({"size": "1m", "noexec": True}, "exec", True),
+        (None, "noexec", True),  # namespaces/ipc alone
+        (None, "exec", False),
+    ],
+)
+def test_a_hardened_directory_stays_hardened(
+    shim: Shim, sandbox: Path, settings: dict[str, object] | None, covered: str, expected: bool
+) -> None:
+    """As private directories and relative volumes: noexec of what is covered, unless the configuration says so."""
+    wanted = {"isolation": ["namespaces/ipc"]} if settings is None else {"tmpfs": {"/dev/shm": settings}}
+    shim.configure(**wanted)
+    look = f"{shim.program} run -- findmnt -no OPTIONS /dev/shm | tail -n 1"
+    plan = f"{shim.program} explain --json -- true"
+    done = said(own_namespace(f"mount -t tmpfs -o {covered} none /dev/shm && {look} && {plan}", sandbox))
+    seen, explained = done.split("\n", 1)
+    options = seen.split(",")
+    assert {"nosuid", "nodev"} <= set(options)
+    steps = [step for step in json.loads(explained)["steps"] if step["action"] == "tmpfs"]
+    assert ("noexec" in options, [step["noexec"] for step in steps]) == (expected, [expected])

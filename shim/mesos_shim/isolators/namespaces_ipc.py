@@ -36,7 +36,7 @@ def tmpfs(request: LaunchRequest) -> "list[Tmpfs]":
     """A /dev/shm in memory."""
     if request.agent_namespaces & syscalls.CLONE_NEWIPC:
         return []
-    return [Tmpfs(SHM, DEFAULT_SIZE, noexec=False)]
+    return [Tmpfs(SHM, DEFAULT_SIZE)]
 
 
 def add(request: LaunchRequest, plan: Draft) -> None:

@@ -154,6 +154,7 @@ def _find_in_memory(volumes: "list[Tmpfs]", facts: Facts, trusted: "tuple[int, .
     for item in volumes:
         if _is_ours(facts, item.container_path, "configuration: tmpfs", trusted):
             facts.tmpfs.append(item)
+            _note_restrictions(facts, item.container_path)
 
 
 def _is_ours(facts: Facts, path: str, what: str, trusted: "tuple[int, ...]") -> bool:

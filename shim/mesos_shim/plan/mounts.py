@@ -124,7 +124,7 @@ def _tmpfs_mount(item: "Tmpfs", facts: Facts) -> Mount:
         raise ShimError(f"tmpfs {item.container_path!r}: not a directory")
     mount = Mount(TMPFS, f"tmpfs {item.container_path!r}", covers)
     mount.size = item.size
-    mount.noexec = item.noexec
+    mount.noexec = bool(facts.restrictions[item.container_path] & NOEXEC) if item.noexec is None else item.noexec
     return mount
 
 

@@ -20,11 +20,14 @@ class PassThrough:
 
 
 class Tmpfs:
-    """A volume in memory: `size` as tmpfs(5) takes it (bytes, or with k, m, g, t)."""
+    """A volume in memory: `size` as tmpfs(5) takes it (bytes, or with k, m, g, t).
+
+    `noexec` None: as the file system that is covered. It never has set-id programs or devices.
+    """
 
     __slots__ = ("container_path", "noexec", "size")
 
-    def __init__(self, container_path: str, size: str, noexec: bool) -> None:
+    def __init__(self, container_path: str, size: str, noexec: "bool | None" = None) -> None:
         self.container_path = container_path
         self.size = size
         self.noexec = noexec
@@ -119,10 +122,10 @@ def tmpfs(item: object, json_path: str) -> "tuple[list[Tmpfs], list[str]]":
         if not isinstance(settings, dict) or not set(settings) <= {"size", "noexec"}:
             problems.append(f"{where}: not a size, nor an object of 'size' and 'noexec'")
             continue
-        size, noexec = settings.get("size"), settings.get("noexec", False)
+        size, noexec = settings.get("size"), settings.get("noexec")
         if not isinstance(size, str) or not _is_size(size):
             problems.append(f"{where}.size: {size!r} is not a size such as '64m' (k, m, g, t or bytes, more than 0)")
-        elif not isinstance(noexec, bool):
+        elif noexec is not None and not isinstance(noexec, bool):
             problems.append(f"{where}.noexec: {noexec!r} is not true or false")
         elif any(other.container_path == path for other in found):
             problems.append(f"{where}: {path!r} is named twice")
