@@ -42,6 +42,23 @@ def test_one_warning_names_them_all(shim: Shim, sandbox: Path, place: Path) -> N
     assert done.stderr == f"mesos-shim: warning: {named} (TMPDIR is unset): {WHY}\n"
 
 
+def test_a_link_that_leads_there_counts_as_well(shim: Shim, sandbox: Path, place: Path, open_tmp: Path) -> None:
+    """A home's tmp that is a link into /tmp, or a path with a link of the system's on it, such as /var/run."""
+    (open_tmp / "link").symlink_to(place)
+    (open_tmp / "deep").symlink_to("link/../place/./deep")
+    (open_tmp / "loop").symlink_to("loop")
+    variables = {
+        "TMPDIR": f"{open_tmp}/deep/tmp",
+        "SSH_AUTH_SOCK": f"{open_tmp}/link/agent",
+        "KRB5CCNAME": f"{open_tmp}/link/../elsewhere",
+        "XAUTHORITY": f"{open_tmp}/loop",
+    }
+    done = launch(shim, sandbox, [volume("a", place)], PRINTS, env={**os.environ, **variables})
+    assert (done.returncode, done.stdout.split()) == (0, ["unset", *list(variables.values())[1:]])
+    named = ", ".join(f"{name}='{variables[name]}'" for name in ("TMPDIR", "SSH_AUTH_SOCK"))
+    assert done.stderr == f"mesos-shim: warning: {named} (TMPDIR is unset): {WHY}\n"
+
+
 @pytest.mark.parametrize("value", ["{}/ticket", "FILE:{}/ticket", "DIR:{}/deep"])
 def test_every_form_of_a_ticket_cache(shim: Shim, sandbox: Path, place: Path, value: str) -> None:
     value = value.format(place)

@@ -589,6 +589,9 @@ def test_a_command_that_a_volume_covers(shim: Shim, sandbox: Path, open_tmp: Pat
     why = f"'{tool}' lies below '{tool.parent}', which is covered by ContainerInfo.volumes[0]"
     assert not_found(launch(shim, sandbox, covered, tool, "x")) == f"'{tool}': not found; {why}"
     assert not_found(launch(shim, sandbox, covered, "tool", "x", env={"PATH": f"/bin:{tool.parent}"})).endswith(why)
+    (open_tmp / "bin").symlink_to("tools")
+    linked = f"'{open_tmp}/bin/tool' leads to '{tool}' below '{tool.parent}', which is covered by"
+    assert linked in not_found(launch(shim, sandbox, covered, f"{open_tmp}/bin/tool", "x"))
     # What is not below it, and what is the host's own there, was not found for another reason.
     assert not_found(launch(shim, sandbox, covered, "/nowhere", "x")) == "'/nowhere': not found"
     shim.configure(pass_through=[str(tool)])

@@ -4,7 +4,7 @@ import posix
 
 from ..errors import warn
 from ..plan.model import BIND, MASK_WORK_DIR, TMPFS, Plan
-from ..system import paths
+from . import covered
 
 # Tickets in a file or a directory; other kinds are not in the file system (krb5.conf(5), default_ccache_name).
 _PREFIXES = (b"FILE:", b"DIR:")
@@ -33,18 +33,14 @@ def _is_gone(value: bytes, plan: Plan) -> bool:
             value = value[len(prefix) :]
     if not value.startswith(b"/"):
         return False
-    path = paths.normal(_text(value))
-    # Parents come first: the last one is the innermost.
-    around = [mount.action for mount in plan.mounts if path == mount.target or paths.is_below(path, mount.target)]
-    if not around or around[-1] not in (BIND, TMPFS, MASK_WORK_DIR):
-        return False
     try:
         posix.stat(value)
+        return False
     except (FileNotFoundError, NotADirectoryError):
-        return True
+        mount = covered.innermost(covered.leads_to(_text(value)), plan.mounts)
+        return mount is not None and mount.action in (BIND, TMPFS, MASK_WORK_DIR)
     except OSError:
         return False  # whatever it is, it is there
-    return False
 
 
 def _text(value: bytes) -> str:

@@ -3,6 +3,7 @@
 from ..errors import EXIT_NOT_FOUND, ShimError
 from ..plan import model
 from ..system import files, paths
+from . import covered
 
 if False:  # for the type checker alone: no launch imports typing
     from typing import Sequence
@@ -36,10 +37,10 @@ def _interpreter(path: bytes) -> "str | None":
 
 def _why_covered(path: str, mounts: "Sequence[model.Mount]") -> str:
     """What is in the place of the host's directory that `path` lies in, of two such mounts the inner one."""
-    above = [mount for mount in mounts if path == mount.target or paths.is_below(path, mount.target)]
-    if not above:
+    there = covered.leads_to(path) if path.startswith("/") else path
+    inner = covered.innermost(there, mounts)
+    if inner is None or inner.action in _HOSTS_OWN:
         return ""
-    inner = max(above, key=lambda mount: len(mount.target))
-    if inner.action in _HOSTS_OWN:
-        return ""
+    if there != paths.normal(path):
+        return f"; {path!r} leads to {there!r} below {inner.target!r}, which is covered by {inner.what}"
     return f"; {path!r} lies below {inner.target!r}, which is covered by {inner.what}"
