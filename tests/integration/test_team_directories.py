@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = needs_root
 TEAM, COLLEAGUE = 1234, 1001
+MEMBER = 1002  # not 65534, which is what strangers are shown as
 SAYS = "lies in a directory that others can write"
 
 
@@ -48,8 +51,7 @@ def state(shim: Shim, open_tmp: Path) -> Path:
 def as_member(shim: Shim, cwd: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     """`mesos-shim run ARGUMENTS` by a member of the team."""
     words = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", f"--groups={TEAM}", str(shim.program), "run"]
-    words += map(str, arguments)
-    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False, timeout=60)
+    return ended([*words, *map(str, arguments)], cwd)
 
 
 @pytest.mark.parametrize(("owner", "mode"), [(COLLEAGUE, 0o2775), (0, 0o2775), (0, 0o777), (COLLEAGUE, 0o777)])
@@ -68,6 +70,65 @@ def test_an_ordinary_user_in_a_project(
     done = as_member(shim, place, "--container-info", info(asked), "--sandbox", sandbox, "--", "ls", looked_at)
     assert (done.returncode, done.stderr) == (0, ""), done
     assert ("data" in done.stdout) is (use != "target")
+
+
+@pytest.fixture
+def outside_tmp() -> Iterator[Path]:
+    """A team's directory without a way through one such as /tmp, where an unknown owner is a stranger in any case."""
+    with tempfile.TemporaryDirectory(dir="/srv") as name:
+        project = Path(name)
+        os.chown(project, COLLEAGUE, TEAM)
+        project.chmod(0o2775)
+        for path in (project / "mine/data", project / "place"):
+            path.mkdir(parents=True)
+            give(path, MEMBER)
+        yield give(project / "mine", MEMBER).parent
+
+
+def by_another_number(shim: Shim, state: Path, *arguments: object) -> list[str]:
+    """`mesos-shim run ARGUMENTS` by a member who is uid 0 of a user namespace that knows nobody else."""
+    give(state, MEMBER)
+    words = ["setpriv", f"--reuid={MEMBER}", f"--regid={MEMBER}", f"--groups={TEAM}", "unshare", "--map-root-user"]
+    return [*words, str(shim.program), "run", *map(str, arguments)]
+
+
+def ended(words: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize("use", ["source", "sandbox", "target"])
+@pytest.mark.parametrize("mode", [0o2775, 0o777])
+def test_an_ordinary_user_by_another_number(shim: Shim, outside_tmp: Path, state: Path, mode: int, use: str) -> None:
+    """`unshare -r`, in which the tools of a container often run."""
+    outside_tmp.chmod(mode)
+    mine, place = outside_tmp / "mine", outside_tmp / "place"
+    asked = volume(mine if use == "source" else "made", mine if use == "target" else place)
+    sandbox, looked_at = mine if use == "sandbox" else state, place if use == "source" else mine
+    words = ["--container-info", info(asked), "--sandbox", sandbox, "--", "ls", looked_at]
+    done = ended(by_another_number(shim, state, *words), state)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert ("data" in done.stdout) is (use != "target")
+
+
+@pytest.mark.parametrize("owner", [COLLEAGUE, 0])
+def test_no_link_is_followed_whose_owner_is_unknown(shim: Shim, outside_tmp: Path, state: Path, owner: int) -> None:
+    """The colleague's, and root's, who cannot be told from the colleague there."""
+    (outside_tmp / "link").symlink_to(outside_tmp / "mine")
+    give(outside_tmp / "link", owner)
+    words = ["--volume", f"{outside_tmp}/link:{outside_tmp}/place", "--", "true"]
+    refused(
+        ended(by_another_number(shim, state, *words), state), f"is a symbolic link that uid {NOBODY} could have made"
+    )
+
+
+def test_a_group_that_is_not_mapped_is_not_empty(shim: Shim, outside_tmp: Path, state: Path, open_tmp: Path) -> None:
+    """It is shown as the overflow gid, a group without members on many hosts."""
+    base = outside_tmp / "mine"
+    os.chown(outside_tmp, 0, TEAM)
+    words = by_another_number(shim, state, "--", "true")
+    prefix = with_accounts(open_tmp, group=f"{ETC['group']}nogroup:x:{NOBODY}:\n")
+    shim.configure(state_dir=str(state), private_directories={str(outside_tmp / "place"): {"base": str(base)}})
+    refused(ended([*prefix, *words], state), "private_directories: base", SAYS, f"group {NOBODY}")
 
 
 @pytest.mark.parametrize(("owner", "follows"), [(COLLEAGUE, False), (NOBODY, True), (0, True)])
@@ -115,17 +176,29 @@ ETC = {
 }
 
 
-def run(shim: Shim, sandbox: Path, source: Path, place: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    """Root's launch of a volume, where the databases of accounts are ETC with `more`."""
-    etc = sandbox.parent / "etc"
+def with_accounts(directory: Path, **more: str) -> list[str]:
+    """What a command line begins with that runs where the databases of accounts are ETC with `more`."""
+    etc = directory / "etc"
     etc.mkdir(exist_ok=True)
     script = ""
     for name, text in {**ETC, **{key.replace("_", "."): value for key, value in more.items()}}.items():
         (etc / name).write_text(text)
         script += f"mount --bind {etc}/{name} /etc/{name} || exit 99\n"
-    words = ["unshare", "-m", "--propagation", "private", "/bin/sh", "-c", script + 'exec "$@"', "-"]
-    words += [str(shim.program), "run", "--container-info", info(volume(source, place)), "--", "true"]
-    return subprocess.run(words, cwd=sandbox, capture_output=True, text=True, check=False, timeout=60)
+    return ["unshare", "-m", "--propagation", "private", "/bin/sh", "-c", script + 'exec "$@"', "-"]
+
+
+def run(shim: Shim, sandbox: Path, source: Path, place: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """Root's launch of a volume, with these accounts."""
+    words = [
+        *with_accounts(sandbox.parent, **more),
+        str(shim.program),
+        "run",
+        "--container-info",
+        info(volume(source, place)),
+        "--",
+        "true",
+    ]
+    return ended(words, sandbox)
 
 
 def test_for_root_a_group_without_members_is_nobody(shim: Shim, sandbox: Path, open_tmp: Path, place: Path) -> None:

@@ -2,14 +2,15 @@
 
 Root's own /var/local belongs to the group staff, which has no members on most hosts. What cannot be known is not empty:
 accounts of a directory service, a group that no database knows, a password by which others join, a group that users may
-map into their namespaces. Programs and services that root has given the group count as root's.
+map into their namespaces, one that is not mapped in ours. Programs and services that root has given the group count as
+root's.
 """
 
 import errno
 import grp
 import pwd
 
-from . import files
+from . import files, unmapped
 
 # Those that this host alone answers, whole: of others not every account is listed.
 _LOCAL = ("files", "systemd")
@@ -24,6 +25,8 @@ def trust(names: "list[str | int]") -> None:
 
 def gives_nobody_a_right(gid: int, trusted: "tuple[int, ...]") -> bool:
     """Whether the group `gid` has no members but the uids `trusted`, or the operator trusts them."""
+    if unmapped.may_be_any_group(gid):
+        return False
     try:
         entries = [entry for entry in grp.getgrall() if entry.gr_gid == gid]
         if gid in _trusted or any(entry.gr_name in _trusted for entry in entries):

@@ -42,6 +42,11 @@ def is_nested() -> bool:
         return False
 
 
+def may_be_any_group(gid: int) -> bool:
+    """Whether groups that this namespace does not know are shown as `gid`: then nobody can tell which one it is."""
+    return gid == _number("/proc/sys/kernel/overflowgid") and is_nested()
+
+
 def is_ordinary() -> bool:
     """Whether the caller has no right over what is other users': by his uid, or because it is 0 by its number alone."""
     return posix.geteuid() != 0 or root_is_missing()
@@ -66,7 +71,11 @@ def _ids() -> "list[Any] | None":
 
 
 def _overflow_uid() -> int:
-    text = _read("/proc/sys/kernel/overflowuid")
+    return _number("/proc/sys/kernel/overflowuid")
+
+
+def _number(path: str) -> int:
+    text = _read(path)
     return _OVERFLOW if text is None else int(text)
 
 

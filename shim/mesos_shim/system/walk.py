@@ -128,22 +128,47 @@ def resolve(
     of a directory where that is not to be done blindly (system/guarded_walk.py). With `strict` the rule for root holds
     for ordinary users, too: what others put there would be run, or removed, on their behalf.
     """
-    found = _follow(path, what, trusted, nested, take_step or _step, strict)
-    owner = found.status.st_uid
-    if nested and not _is_lenient(strict) and found.controller not in (None, owner):
-        raise ShimError(f"{what}: {path!r} belongs to uid {owner}, not to uid {found.controller}")
-    return found
+
+    def follow(lenient: bool) -> Resolved:
+        found = _follow(path, what, trusted, nested, take_step or _step, lenient)
+        owner = found.status.st_uid
+        if nested and not lenient and found.controller not in (None, owner):
+            raise ShimError(f"{what}: {path!r} belongs to uid {owner}, not to uid {found.controller}")
+        return found
+
+    return follow(lenient=False) if strict else _as_caller(follow)
+
+
+def _as_caller(follow: "Callable[[bool], Resolved]") -> Resolved:
+    """What `follow` finds, leniently for an ordinary user: what the kernel lets them open is good enough.
+
+    By the real uid: root checks as root also where it looks with the task user's rights. Whether root is an ordinary
+    user by another number (`unshare -r`) is asked only where something is refused.
+    """
+    if posix.getuid() != 0:
+        return follow(True)
+    try:
+        return follow(False)
+    except Missing:
+        raise
+    except ShimError:
+        from . import unmapped
+
+        if not unmapped.root_is_missing():
+            raise
+    return follow(True)
 
 
 def levels_by_name(path: str, what: str, trusted: "tuple[int, ...]") -> "list[Status]":
     """One Status for each component of the absolute `path`, which may lead through links: of where it leads."""
     parts = paths.split(path)
-    levels = []
-    for depth in range(len(parts)):
-        found = _follow(paths.join(parts[: depth + 1]), what, trusted, nested=True, take_step=_step)
+
+    def level(here: str) -> Status:
+        found = _as_caller(lambda lenient: _follow(here, what, trusted, True, _step, lenient))
         posix.close(found.fd)
-        levels.append(Status(found.status, found.path))
-    return levels
+        return Status(found.status, found.path)
+
+    return [level(paths.join(parts[: depth + 1])) for depth in range(len(parts))]
 
 
 def _follow(
@@ -152,12 +177,12 @@ def _follow(
     trusted: "tuple[int, ...]",
     nested: bool,
     take_step: "Callable[[int, str], int]",
-    strict: bool = False,
+    lenient: bool,
 ) -> Resolved:
     way = paths.split(path)
     names: tuple[str, ...] = ()
     for _ in range(MAX_LINKS):
-        result = _walk(way, what, trusted, nested, take_step, strict)
+        result = _walk(way, what, trusted, nested, take_step, lenient)
         if isinstance(result, Resolved):
             result.names = names
             return result
@@ -171,20 +196,15 @@ def would_be(
 ) -> Resolved:
     """What `resolve` would find once somebody has made the directory `name` in `parent`."""
     path = paths.join([*paths.split(parent.path), name])
-    lenient = _is_lenient()
-    writable = not lenient and _others_write(parent.fd, parent.status, trusted)
-    controller = _check_entry(
-        parent.status, writable, status, parent.controller, trusted, path, what, lenient, nested=False
-    )
-    return Resolved(path, parent.fd, status, [*parent.levels, Status(status, path)], controller)
 
+    def follow(lenient: bool) -> Resolved:
+        writable = not lenient and _others_write(parent.fd, parent.status, trusted)
+        controller = _check_entry(
+            parent.status, writable, status, parent.controller, trusted, path, what, lenient, False
+        )
+        return Resolved(path, parent.fd, status, [*parent.levels, Status(status, path)], controller)
 
-def _is_lenient(strict: bool = False) -> bool:
-    """Whether the caller is an ordinary user: then what the kernel lets them open is good enough.
-
-    By the real uid: root judges as root also where it looks with the task user's rights.
-    """
-    return not strict and posix.getuid() != 0
+    return _as_caller(follow)
 
 
 def _walk(
@@ -193,10 +213,9 @@ def _walk(
     trusted: "tuple[int, ...]",
     nested: bool,
     take_step: "Callable[[int, str], int]",
-    strict: bool,
+    lenient: bool,
 ) -> "Resolved | list[str]":
     """The end of the way; or, where a trusted link is met, the way that it makes, to be walked from the root."""
-    lenient = _is_lenient(strict)
     levels: list[Status] = []
     controller: int | None = None
     users_own = False
@@ -361,7 +380,7 @@ def user_behind(fd: int, status: "posix.stat_result", trusted: "tuple[int, ...]"
 def _own_group() -> int:
     """The group whose members an ordinary caller trusts with his own directories: his primary group.
 
-    By the real ids: root judges as root also where it looks with the task user's rights.
+    By the real ids: root checks as root also where it looks with the task user's rights.
     """
     return posix.getgid() if posix.getuid() else 0
 
