@@ -10,8 +10,8 @@ import pytest
 from mesos_shim.commands import arguments
 from mesos_shim.launch import planning
 
-from ..lib.shim import Shim, needs_root
 from ..lib.launching import own_namespace, said
+from ..lib.shim import Shim, needs_root
 
 pytestmark = needs_root
 
