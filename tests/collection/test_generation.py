@@ -154,10 +154,16 @@ def test_a_unit_that_is_managed_only_later_is_taken_back_too(host, tmp_path, mon
         def restart(self):
             calls.append("restart")
 
-        def enable(self, wanted):
-            calls.append(("enable", wanted))
+        def resolved(self):
+            return self
 
-    drop_in = tmp_path / "systemd/mesos-slave.service.d/50-mesos-shim.conf"
+        def show(self, names):
+            return {"LoadState": "loaded", "KillMode": "process", "Delegate": "yes", "PrivateTmp": "no"}
+
+        def unlink(self, paths):
+            assert not paths
+
+    drop_in = tmp_path / "systemd/mesos-slave.service.d/zzz-mesos-shim.conf"
     monkeypatch.setattr(service, "Service", Service)
     monkeypatch.setattr(service, "drop_in_path", lambda unit: str(drop_in))
     host(flags={"gc_delay": "1days"})
@@ -169,8 +175,136 @@ def test_a_unit_that_is_managed_only_later_is_taken_back_too(host, tmp_path, mon
     assert calls == ["reload", "restart"] and not drop_in.exists() and tree(host.flags_dir) == {"gc_delay": "1days\n"}
     host(flags={"gc_delay": "2days"}, service="mesos-slave", url="http://127.0.0.1:9")
     calls.clear()
-    assert host("absent")["changed"] and calls == ["reload", ("enable", True), "restart"]
+    assert host("absent")["changed"] and calls == ["reload", "restart"]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def systemd(tmp_path, monkeypatch):
+    """A systemd of its own for a unit mesos-slave.service; `systemd(KillMode=…)` is what it says of it."""
+    units, program = tmp_path / "units", tmp_path / "bin/systemctl"
+    program.parent.mkdir()
+    (units / "multi-user.target.wants").mkdir(parents=True)
+    monkeypatch.setattr(service, "_UNITS_DIRECTORY", str(units))
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+    def says(**changed):
+        found = {"Id": "mesos-slave.service", "LoadState": "loaded", "ActiveState": "active", "MainPID": "0"}
+        found.update(UnitFileState="enabled", KillMode="process", Delegate="yes", PrivateTmp="no")
+        (tmp_path / "shown").write_text("".join(f"{k}={v}\n" for k, v in {**found, **changed}.items()))
+
+    program.write_text(
+        f"#!/bin/sh\n"
+        f'[ "$1" = show ] && exec cat {tmp_path}/shown\n'
+        f'[ "$1" = enable ] && ln -s /lib/mesos-slave.service {units}/multi-user.target.wants/mesos-slave.service\n'
+        f'[ "$1" = disable ] && rm -r {units}/multi-user.target.wants {units}/mesos-slave.service\n'
+        f'echo "$1" >> {tmp_path}/calls\n'
+    )
+    program.chmod(0o755)
+    says.units, says.drop_in = units, units / "mesos-slave.service.d/zzz-mesos-shim.conf"
+    says.calls = lambda: (tmp_path / "calls").read_text().split() if (tmp_path / "calls").exists() else []
+    says()
+    return says
+
+
+MANAGED = {"service": "mesos-slave", "url": "http://127.0.0.1:9"}
+
+
+def test_what_systemd_says_after_the_drop_in_decides_before_any_restart(host, systemd):
+    """Somebody else's drop-in came after ours, and executors ended with the agent."""
+    systemd(KillMode="control-group", DropInPaths=str(systemd.drop_in))
+    refused = host(flags={"gc_delay": "1days"}, **MANAGED)
+    assert "the unit mesos-slave.service has KillMode=control-group, so a restart" in refused["msg"]
+    assert refused["msg"].endswith("flags, release and configuration were put back")
+    assert systemd.calls() == ["daemon-reload", "daemon-reload"]
+    assert not systemd.drop_in.exists() and not host.flags_dir.exists() and host.state["pending"] is None
+
+
+def test_the_drop_in_of_an_earlier_release_goes(host, systemd, monkeypatch):
+    former = systemd.drop_in.with_name("50-mesos-shim.conf")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(service, "DROP_IN", former.name)
+        earlier.setattr(service, "FORMER_DROP_IN", "none")
+        host(flags={}, **MANAGED)
+    assert former.exists() and not systemd.drop_in.exists()
+    foreseen = host(check=True, flags={}, **MANAGED)
+    assert foreseen["actions"][0] == "unit"
+    assert host(flags={}, **MANAGED)["changed"]
+    assert [path.name for path in former.parent.iterdir()] == [systemd.drop_in.name]
+    assert not host(flags={}, **MANAGED)["changed"]
+    # A user's own of that name is theirs.
+    former.write_text("[Service]\nNice=1\n")
+    assert not host(flags={}, **MANAGED)["changed"]
+    assert host("absent")["changed"] and [path.name for path in former.parent.iterdir()] == [former.name]
+
+
+def test_what_enabling_made_is_taken_back_and_no_link_of_a_users(host, systemd):
+    users = [systemd.units / "mesos-slave.service", systemd.units / "multi-user.target.wants/other.service"]
+    for link in users:
+        link.symlink_to("/opt/mesos-slave.service")
+    systemd(UnitFileState="linked")
+    made = systemd.units / "multi-user.target.wants/mesos-slave.service"
+    assert "enable" in host(flags={"gc_delay": "1days"}, **MANAGED)["actions"] and made.is_symlink()
+    assert host("absent")["changed"]
+    assert not made.is_symlink() and [link.is_symlink() for link in users] == [True, True]
+    assert "disable" not in systemd.calls() and systemd.calls().count("enable") == 1
+
+
+@pytest.mark.parametrize("state", ["static", "generated", "alias", "indirect", "transient", "enabled-runtime", ""])
+def test_a_unit_that_something_else_starts_is_not_enabled(host, systemd, state):
+    systemd(UnitFileState=state)
+    host(flags={"gc_delay": "1days"}, **MANAGED)
+    host("restored", url="http://127.0.0.1:9")
+    assert host("absent")["changed"]
+    assert not {"enable", "disable"} & set(systemd.calls())
+
+
+def test_an_alias_is_the_unit_that_it_stands_for(host, systemd):
+    host(flags={"gc_delay": "1days"}, service="mesos-agent", url="http://127.0.0.1:9")
+    assert systemd.drop_in.exists()
+    assert not host(flags={"gc_delay": "1days"}, **MANAGED).get("failed")
+
+
+def test_a_masked_unit_is_refused(host, systemd, tmp_path):
+    systemd(LoadState="masked")
+    before = tree(tmp_path)
+    assert "is masked: systemctl unmask" in host(flags={"gc_delay": "1days"}, **MANAGED)["msg"]
+    assert tree(tmp_path) == before
+
+
+def test_another_unit_is_refused(host, systemd, tmp_path):
+    host(flags={"gc_delay": "1days"}, **MANAGED)
+    systemd(Id="mesos-agent.service")
+    about = host.prefix / "generations/0/generation.json"
+    known = json.loads(about.read_text())
+    assert known["service"] == "mesos-slave.service"
+    systemd(Id="mesos-agent@2.service")
+    (tmp_path / "bin/systemctl").write_text(
+        '#!/bin/sh\nfor last; do :; done\n[ "$1" = show ] && echo "Id=$last" && echo LoadState=loaded\nexit 0\n'
+    )
+    refused = host(flags={"gc_delay": "2days"}, service="mesos-agent@2", url="http://127.0.0.1:9")
+    assert (
+        "service: mesos-agent@2.service (variable mesos_agent_service), but this host's generations are"
+        in refused["msg"]
+    )
+    assert "a second agent of one host needs a mesos_shim_prefix of its own" in refused["msg"]
+
+
+def test_a_second_flags_directory_is_refused_under_the_lock(host, tmp_path, monkeypatch):
+    """Two first runs at once: neither knew of the other when it began."""
+    lock = generations.Store.lock
+    begun = []
+
+    def meanwhile(store):
+        if not begun:
+            begun.append(True)
+            assert host(path=str(tmp_path / "etc/mesos-agent"), flags={"gc_delay": "9days"})["changed"]
+        return lock(store)
+
+    monkeypatch.setattr(generations.Store, "lock", meanwhile)
+    refused = host(flags={"gc_delay": "1days"})
+    assert f"generations are of {tmp_path}/etc/mesos-agent: set it to that" in refused["msg"]
+    assert not host.flags_dir.exists() and host.state["good"] == 1
 
 
 def test_pending_is_finished_or_taken_back(host):

@@ -140,6 +140,9 @@ def transport_calls(text: str, host: str) -> int:
 
 
 def test_a_first_rollout_installs_and_a_second_changes_nothing(up):
+    # As systemctl edit makes it; ours must come after it.
+    override = "mkdir -p mesos-slave.service.d; printf '[Service]\\nKillMode=control-group\\n'"
+    up.machines["host-2"].ssh(f"cd /etc/systemd/system; {override} > mesos-slave.service.d/override.conf")
     assert up.play("rollout", "--check").code == 0
     assert not (up.machines["host-1"].root / "opt/mesos-shim").exists()
     # Where no agent runs yet there is none that could be drained.
@@ -385,7 +388,7 @@ def test_verify_names_what_differs_and_changes_nothing(fleet):
     (running,) = {*fleet.running("gc_delay")}
     host.ssh(
         "echo 9days > /etc/mesos-slave/gc_delay; touch /etc/mesos-slave/isolation.rpmnew;"
-        "echo '{}' > /etc/mesos-shim/config.json; rm /etc/systemd/system/mesos-slave.service.d/50-mesos-shim.conf"
+        "echo '{}' > /etc/mesos-shim/config.json; rm /etc/systemd/system/mesos-slave.service.d/zzz-mesos-shim.conf"
     )
     before = tree(host.root, "etc", "opt/mesos-shim")
     done = fleet.play("verify")
@@ -400,16 +403,24 @@ def test_verify_names_what_differs_and_changes_nothing(fleet):
     assert fleet.play("verify").code == 0
 
 
-def test_a_restart_that_ends_executors_fails_the_gate(fleet):
-    """Without the drop-in the older packages' unit ends them with the agent."""
-    before = fleet.goods()
+def test_a_restart_that_would_end_executors_is_refused_before_it(fleet):
+    """Without the drop-in the older packages' unit ends them with the agent; another's that comes later does too."""
+    before, started = fleet.goods(), fleet.started("host-1")
     task = fleet.agents["host-1"].launch(f"touch ready; {WAIT}")
     task.wait_file("ready")
     task.wait_state("TASK_RUNNING")
     done = fleet.play("rollout", variables={**fleet.current, "mesos_agent_drop_in": False})
     assert done.ended() == {"host-1": "failed", "host-2": "not started", "host-3": "not started"}, done.text
-    assert f"containers ended while the agent was restarted: {task.sandbox.name}" in done.line("host-1")
-    assert fleet.goods() == before
+    assert "KillMode=control-group, so a restart of the agent ends its executors" in done.line("host-1")
+    late = "/etc/systemd/system/mesos-slave.service.d/zzzz.conf"
+    fleet.machines["host-1"].ssh(f"printf '[Service]\\nKillMode=control-group\\n' > {late}; systemctl daemon-reload")
+    done = fleet.play("rollout", variables=with_flags(gc_delay="20days"))
+    assert done.ended() == {"host-1": "refused", "host-2": "not started", "host-3": "not started"}, done.text
+    assert f"{late} sets KillMode=control-group and comes after the drop-in" in done.line("host-1")
+    fleet.machines["host-1"].ssh(f"rm {late}; systemctl daemon-reload")
+    assert fleet.goods() == before and fleet.started("host-1") == started
+    (task.sandbox / "go").touch()
+    assert task.wait_state("TASK_FINISHED", "TASK_FAILED", "TASK_LOST") == "TASK_FINISHED"
     unit = fleet.machines["host-1"].says("systemctl show -p KillMode --value mesos-slave")
     assert unit == "process"
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 import os
 import re
 
-DROP_IN = "50-mesos-shim.conf"
+DROP_IN = "zzz-mesos-shim.conf"  # the last one counts, and the usual name of a user's is override.conf
+FORMER_DROP_IN = "50-mesos-shim.conf"  # up to 0.2
+_HEAD = "# Written by mesos.containerizer; do not edit.\n"
 UNITS = ("mesos-slave", "mesos-agent")
 
 # KillMode, Delegate: else systemd ends the executors with the agent, or takes their cgroups.
@@ -15,14 +17,21 @@ UNITS = ("mesos-slave", "mesos-agent")
 # ExecStartPre: an agent that comes back counts no groups and directories of containers that ended without it. With "-"
 # the agent starts all the same, with "+" root clears away whoever the agent runs as (systemd.service(5)). Trees that
 # users have made stay, and nothing takes longer than the agent can wait: its start has a time-out.
-_DROP_IN = """\
-# Written by mesos.containerizer; do not edit.
+_DROP_IN = (
+    _HEAD
+    + """\
 [Service]
 Delegate=yes
 KillMode=process
 PrivateTmp=no
 ExecStartPre=-+/usr/bin/timeout -k 5 30 "%s/bin/mesos-shim" gc --keep-sandboxes
 """
+)
+
+# Of a unit file that `systemctl enable` could make one that starts with the host. One that is static or generated
+# starts by something else, which nobody here knows.
+_NOT_STARTED = ("disabled", "linked", "linked-runtime", "masked", "masked-runtime", "bad")
+_UNITS_DIRECTORY = "/etc/systemd/system"
 
 _PROPERTIES = ("LoadState", "ActiveState", "SubState", "UnitFileState", "MainPID", "KillMode", "Delegate", "PrivateTmp")
 
@@ -39,7 +48,17 @@ def drop_in_text(prefix):
 
 def drop_in_path(unit):
     """Where the drop-in of a unit lies."""
-    return "/etc/systemd/system/%s.d/%s" % (full_name(unit), DROP_IN)
+    return "%s/%s.d/%s" % (_UNITS_DIRECTORY, full_name(unit), DROP_IN)
+
+
+def former_drop_in(unit):
+    """The path of the drop-in that an earlier release has left for a unit, None where there is none of ours."""
+    path = os.path.join(os.path.dirname(drop_in_path(unit)), FORMER_DROP_IN)
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return path if stream.read(len(_HEAD)) == _HEAD else None
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def full_name(unit):
@@ -64,8 +83,24 @@ class Service:
 
     def properties(self):
         """{property: text} of the unit; LoadState is not-found where there is none."""
-        out = self._systemctl("show", "--property=" + ",".join(_PROPERTIES), "--", self.unit)
+        return self.show(_PROPERTIES)
+
+    def show(self, names):
+        """{property: text} of these properties, as they are in force; those that this systemd does not know are left
+        out."""
+        if self.unit.endswith("@.service"):
+            raise ServiceError("%s is a template: name an instance of it, such as %s" % (self.unit, self._instance()))
+        out = self._systemctl("show", "--property=" + ",".join(names), "--", self.unit)
         return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+
+    def _instance(self):
+        return self.unit.replace("@.", "@1.")
+
+    def resolved(self):
+        """The same unit under its own name, where it was given an alias of it."""
+        found = self.show(("Id", "LoadState"))
+        real = found.get("Id") if found.get("LoadState") != "not-found" else None
+        return Service(self.run_command, real or self.unit)
 
     def known(self):
         """Whether there is such a unit."""
@@ -75,7 +110,7 @@ class Service:
         """{"enabled": bool, "active": bool, "pid": int}"""
         found = self.properties()
         return {
-            "enabled": found.get("UnitFileState") in ("enabled", "static", "alias", "enabled-runtime", "generated"),
+            "enabled": found.get("UnitFileState") not in _NOT_STARTED,
             "active": found.get("ActiveState") in ("active", "activating", "reloading"),
             "pid": int(found.get("MainPID") or 0),
         }
@@ -102,9 +137,29 @@ class Service:
         """Ends the unit, and it no longer starts with the host."""
         self._systemctl("disable", "--quiet", "--now", "--", self.unit)
 
-    def enable(self, wanted):
-        """Whether it starts with the host."""
-        self._systemctl("enable" if wanted else "disable", "--quiet", "--", self.unit)
+    def enable(self):
+        """Has it start with the host; returns the links that were made for that."""
+        before = _links()
+        self._systemctl("enable", "--quiet", "--", self.unit)
+        return sorted(set(_links()) - set(before))
+
+    def unlink(self, paths):
+        """Takes away links that `enable` has made. Not by disabling, which takes away a user's links as well."""
+        gone = [path for path in paths if os.path.islink(path)]
+        for path in gone:
+            os.unlink(path)
+        if gone:
+            self.reload()
+
+
+def _links():
+    """Paths of the links by which units of this host are started, or have other names."""
+    found = []
+    for directory, names, files in os.walk(_UNITS_DIRECTORY):
+        if directory != _UNITS_DIRECTORY:
+            del names[:]
+        found += [os.path.join(directory, name) for name in files if os.path.islink(os.path.join(directory, name))]
+    return found
 
 
 def start_time(pid):

@@ -8,9 +8,11 @@ import os
 
 from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _agent_service as agent_service,
+    _agent_unit as agent_unit,
     _generations as generations,
     _public_paths as public_paths,
 )
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api import alive
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_refusals import refuse_choices
 from ansible_collections.mesos.containerizer.plugins.module_utils._file_diff import file_diff
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_change import FlagChange
@@ -25,6 +27,11 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._host_generati
 from ansible_collections.mesos.containerizer.plugins.module_utils._shim_installation import configuration
 from ansible_collections.mesos.containerizer.plugins.module_utils._system_errors import said
 
+_ANOTHER = (
+    "%s: %s (variable %s), but this host's generations are of %s: set it to that, or take the host back with the "
+    "playbook uninstall first; a second agent of one host needs a mesos_shim_prefix of its own"
+)
+
 
 class Activation(Host):
     """Makes flags, configuration and release what the call says."""
@@ -36,13 +43,13 @@ class Activation(Host):
         self.config = None if params["config"] is None else self._config_text()
         self.change = FlagChange(module)
         refuse_choices(self.change.after)
-        self._refuse_another_directory()
-        self.unit = params["service"] or None
+        self.service = self.service_of(params["service"])
+        self.unit = self.service.unit if self.service else None
+        self._refuse_another_agent()
         self.before = self.found(self.unit)
         self.drop_in = agent_service.drop_in_text(self.prefix) if self.unit and params["drop_in"] else None
         self.actions = self._switched()
         self.closed = self.planner.closed() if params["release"] is not None else []
-        self.service = self.service_of(self.unit)
         self.status = self.service.status() if self.service else {}
         # A run that was killed has begun a switch.
         self.resumed = self.store.state["pending"] is not None
@@ -60,6 +67,7 @@ class Activation(Host):
             result["after"]["generation"] = self.store.state["good"]
             return result
         with self.store.lock():
+            self._refuse_another_agent()  # another run may have been the first one meanwhile
             self._forward(before, result)
             result.update(self._wake(AgentBefore(result["agent_id"], before.containers)))
             self.store.write_state(restarted=True)
@@ -71,21 +79,24 @@ class Activation(Host):
     def _config_text(self):
         return self.planner.config_text(configuration(self.params["config"], self.params["default_container_info"]))
 
-    def _refuse_another_directory(self):
-        """All generations are of one flags directory: another one's could not be put back."""
-        known = (self.store.about(0) or {}).get("flags_path")
-        if known is not None and os.path.normpath(known) != os.path.normpath(self.change.path):
-            message = (
-                "path: %s (variable mesos_agent_flags_dir), but this host's generations are of %s: set it to that, "
-                "or take the host back with the playbook uninstall first"
-            )
-            raise GenerationError(message % (self.change.path, known))
+    def _refuse_another_agent(self):
+        """All generations are of one flags directory and one unit: another one's could not be put back."""
+        if self.unit:
+            wrong = agent_unit.unmanageable(self.unit, self.service.show(agent_unit.PROPERTIES))
+            if wrong:
+                raise GenerationError(wrong)
+        about = self.store.about(0) or {}
+        path, unit = about.get("flags_path"), about.get("service")
+        if path is not None and os.path.normpath(path) != os.path.normpath(self.change.path):
+            raise GenerationError(_ANOTHER % ("path", self.change.path, "mesos_agent_flags_dir", path))
+        if unit and self.unit and self.service_of(unit).unit != self.unit:
+            raise GenerationError(_ANOTHER % ("service", self.unit, "mesos_agent_service", unit))
 
     # What is to be done.
 
     def _switched(self):
         params, actions = self.params, []
-        if self.unit and self.before.drop_in != self.drop_in:
+        if self.unit and (self.before.drop_in != self.drop_in or self.before.former):
             actions.append("unit")
         if params["release"] is not None and self.planner.activate(params["release"]):
             actions.append("release")
@@ -146,9 +157,16 @@ class Activation(Host):
 
     def _wake(self, before):
         """Enables the unit, and restarts the agent where that is needed; what a result says of it."""
-        if self.service:
-            self.service.enable(True)
+        if self.service and not self.status["enabled"]:
+            self._note_links(self.service.enable())
         return restarted_agent(self.service, before) if self.restart else {}
+
+    def _note_links(self, made):
+        """What enabling has made, for the way back to the first generation."""
+        about = self.store.about(0)
+        if about is not None:
+            origin = about["origin"]
+            self.store.note(0, origin=dict(origin, links=sorted({*origin.get("links", ()), *made})))
 
     def _forward(self, before, result):
         """Switches the files; the agent is the caller's. What fails is put back."""
@@ -163,7 +181,7 @@ class Activation(Host):
             good=base, pending=number, last=number, restarted=False, agent_id=agent_id, same_agent=same_agent
         )
         try:
-            self._switch()
+            self._switch(before)
             self._record(number, base, changed_flags=sorted(change.name for change in self.change.changed_flags))
         except Exception as error:
             self._back(base, error)
@@ -172,12 +190,22 @@ class Activation(Host):
         result.update(generation=number, before=place, after=self.described(number))
         result.update(agent_id=agent_id, same_agent=same_agent, pending=True)
 
-    def _switch(self):
+    def _switch(self, before):
         if self.unit:
             self.write_drop_in(self.unit, self.drop_in)
+            self._refuse_to_end_executors(before)
         self.switch_shim(self.params["release"], self.before.config, self.config)
         if self.change.drift:
             self.change.make()
+
+    def _refuse_to_end_executors(self, before):
+        """Raises GenerationError by what systemd says now, with everybody's drop-ins; nothing was restarted yet."""
+        found = self.service.show(agent_unit.PROPERTIES)
+        wrong = [agent_unit.deadly(self.unit, found)] if self.restart and alive(before.containers) else []
+        if self.drop_in is not None:
+            wrong = agent_unit.overruled(self.unit, found)
+        if any(wrong):
+            raise GenerationError("; ".join(wrong))
 
     def _back(self, base, error):
         """Puts back what a failed switch has left, and raises GenerationError by why it failed."""

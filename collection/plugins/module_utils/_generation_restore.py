@@ -123,8 +123,7 @@ class Restoration(Host):
 def _settled(service, about, restart, before):
     """Leaves the agent as it was when the generation was recorded, else restarts it; what a result says of it."""
     origin = about.get("origin", {}).get("status")
-    if origin:
-        service.enable(origin["enabled"])
+    service.unlink(about.get("origin", {}).get("links", ()))
     if origin and not origin["active"]:
         service.stop()
         return {}

@@ -35,6 +35,7 @@ class Found(NamedTuple):
     config: str | None
     drop_in: str | None
     release: str | None
+    former: str | None = None  # the drop-in's path where an earlier release has put it
 
 
 class AgentBefore(NamedTuple):
@@ -59,14 +60,17 @@ class Host:
 
     def found(self, unit):
         """Configuration, drop-in of the unit and release."""
+        former = agent_service.former_drop_in(unit) if unit else None
         drop_in = generations.read_text(agent_service.drop_in_path(unit)) if unit else None
-        return Found(self.planner.read_config(), drop_in, self.planner.current())
+        if drop_in is None and former:
+            drop_in = generations.read_text(former)
+        return Found(self.planner.read_config(), drop_in, self.planner.current(), former)
 
     def differing(self, number, path, unit):
         """Which parts of the host are not what a generation says."""
         about, found = self.store.about(number), self.found(unit)
         differing = []
-        if found.drop_in != self.store.text(number, generations.DROP_IN):
+        if found.drop_in != self.store.text(number, generations.DROP_IN) or found.former:
             differing.append("unit")
         if found.config != self.store.text(number, generations.CONFIG):
             differing.append("config")
@@ -118,8 +122,8 @@ class Host:
 
     def write_drop_in(self, unit, text):
         """Gives the unit this drop-in, None for none."""
-        path = agent_service.drop_in_path(unit)
-        if generations.read_text(path) == text:
+        path, former = agent_service.drop_in_path(unit), agent_service.former_drop_in(unit)
+        if generations.read_text(path) == text and not former:
             return
         if text is None:
             with contextlib.suppress(FileNotFoundError):
@@ -129,6 +133,8 @@ class Host:
         else:
             public_paths.make(os.path.dirname(path))
             generations.write_file(path, text, 0o644)
+        if former:
+            os.unlink(former)
         agent_service.Service(self.module.run_command, unit).reload()
 
     def confirm_pending(self):
@@ -145,8 +151,8 @@ class Host:
     # The agent.
 
     def service_of(self, unit):
-        """The unit, where there is one."""
-        return agent_service.Service(self.module.run_command, unit) if unit else None
+        """The unit by its own name, where there is one."""
+        return agent_service.Service(self.module.run_command, unit).resolved() if unit else None
 
     def ask(self, settings, service):
         """The agent before a switch; one that does not answer or is not managed has nothing to compare with."""

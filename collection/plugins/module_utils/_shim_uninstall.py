@@ -78,10 +78,11 @@ class Uninstallation(Host):
 
     def _give_back_service(self, changed):
         """The unit as it was before the first generation."""
-        service, status = self.service_of(self.origin["service"]), self.origin["origin"]["status"]
+        service, origin = self.service_of(self.origin["service"]), self.origin["origin"]
         if service is None or not service.known():
             return
-        service.enable(status["enabled"])
+        service.unlink(origin.get("links", ()))
+        status = origin["status"]
         if not status["active"]:
             service.stop()
         elif changed:

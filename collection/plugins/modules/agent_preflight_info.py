@@ -43,7 +43,18 @@ options:
     type: bool
     default: true
   service:
-    description: The agent's unit, which must be there.
+    description:
+      - The agent's unit, or an alias of it. It must be there and not be masked.
+      - What systemd says of it counts, all drop-ins together. A unit whose executors would end with the agent, or in
+        which no launch can succeed, is refused.
+  drop_in:
+    description: Whether the unit gets the drop-in of M(mesos.containerizer.agent_generation).
+    type: bool
+    default: true
+  state_dir:
+    description: Where the shim keeps its records, which the unit must be able to write.
+    type: path
+    default: /run/mesos-shim
   url:
     description: Address of the agent's HTTP endpoints, which say its version. Default is what the flags say.
     type: str
@@ -117,6 +128,7 @@ import sys
 from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _agent_limits as agent_limits,
     _agent_refusals as agent_refusals,
+    _agent_unit as agent_unit,
     _agent_versions as agent_versions,
 )
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api import address
@@ -187,6 +199,32 @@ def sealing(pid):
     return "%s was built with launcher sealing: %s" % (library, advice) if library else None
 
 
+def of_unit(params, service):
+    """(problems, warnings) of what systemd says of the unit."""
+    found = service.show(agent_unit.PROPERTIES)
+    wrong = agent_unit.unmanageable(service.unit, found)
+    if wrong:
+        return [wrong], []
+    warnings = []
+    if params["drop_in"]:
+        problems = agent_unit.will_overrule(service.unit, found)
+        if found.get("PrivateTmp") == "yes":
+            warnings.append(
+                "%s has PrivateTmp=yes, which the drop-in takes back: its executors' /tmp is lost at the restart"
+                % service.unit
+            )
+    else:
+        # A host that is empty by then loses nothing; the switch knows, and refuses where it is not.
+        problems = []
+        warnings += filter(None, [agent_unit.deadly(service.unit, found)])
+    programs = [os.path.realpath(params["prefix"])]
+    with contextlib.suppress(NoPython):
+        programs.append(os.path.realpath(choose(params["python"])))
+    places = {params["state_dir"]: "so ps and usage would not see the agent's containers"}
+    problems += agent_unit.hardened(service.unit, found, programs, places)
+    return problems, warnings
+
+
 def no_launcher(prefix, settings):
     """Why the flag launcher_dir is none, where no shim is installed; None where it is fine."""
     given = effective(settings.get("launcher_dir"))
@@ -232,13 +270,9 @@ def run(module):
         if not service.known():
             problems.append(no_unit(service, module.run_command))
         else:
-            found = service.properties()
-            pid = int(found.get("MainPID") or 0)
-            if found.get("PrivateTmp") == "yes":
-                warnings.append(
-                    "%s has PrivateTmp=yes, which the drop-in takes back: its executors' /tmp is lost at the restart"
-                    % service.unit
-                )
+            service = service.resolved()
+            pid = service.status()["pid"]
+            problems, warnings = of_unit(params, service)
     if params["validator"] and not os.path.exists(params["validator"]):
         params["validator"] = None  # judged by the release once it is staged
     try:
@@ -295,6 +329,8 @@ def main():
             "shim_follows": {"type": "bool", "default": True},
             **TOOLS,
             **SERVICE,
+            "drop_in": {"type": "bool", "default": True},
+            "state_dir": {"type": "path", "default": "/run/mesos-shim"},
             "url": {"type": "str"},
             "environment_files": {
                 "type": "list",
