@@ -79,7 +79,10 @@ def test_code_that_plugins_share_is_private(kind):
 INDIRECT = {
     "__mesos_agent_prefix": {"mesos_shim_prefix"},
     "__mesos_agent_installation": {"mesos_shim_prefix"},
-    "__mesos_agent_endpoints": {"mesos_agent_url", "mesos_agent_url_username", "mesos_agent_url_password"},
+    "__mesos_agent_endpoints": {
+        f"mesos_agent_{name}"
+        for name in ("url", "url_username", "url_password", "ca_file", "client_cert", "client_key")
+    },
     "__mesos_agent_tools": {"mesos_shim_helpers_dir", "mesos_shim_python"},
 }
 

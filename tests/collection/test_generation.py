@@ -143,7 +143,7 @@ def test_a_unit_that_is_managed_only_later_is_taken_back_too(host, tmp_path, mon
             self.unit = unit
 
         def status(self):
-            return {"enabled": True, "active": True, "pid": 1}
+            return {"enabled": True, "active": True, "pid": 0}
 
         def known(self):
             return True

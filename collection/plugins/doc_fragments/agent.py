@@ -19,7 +19,7 @@ options:
     ENDPOINTS = r"""
 options:
   url:
-    description: Address of the agent's HTTP endpoints. Default is what its flags C(ip) and C(port) say.
+    description: Address of the agent's HTTP endpoints. Default is where the process of O(service) listens.
     type: str
   url_username:
     description: Principal for the agent's endpoints.
@@ -27,6 +27,19 @@ options:
   url_password:
     description: Secret for the agent's endpoints.
     type: str
+  ca_file:
+    description:
+      - File on the host with the certificates of the authorities that vouch for the endpoints, where they speak TLS.
+        Default is what the host trusts.
+      - The name in a certificate counts only where O(url) says the address. An address that is found at the agent's own
+        process needs no name.
+    type: path
+  client_cert:
+    description: File on the host with the certificate that is shown to endpoints that ask for one.
+    type: path
+  client_key:
+    description: File on the host with the key of O(client_cert). Default is that O(client_cert) holds it too.
+    type: path
 """
 
     CHANGE = r"""

@@ -5,16 +5,21 @@
 from __future__ import annotations
 
 import base64
+import collections
 import http.client
 import json
+import os
 import ssl
 from urllib.parse import urlsplit
 
 from ansible.module_utils.urls import open_url
+from ansible_collections.mesos.containerizer.plugins.module_utils import (
+    _agent_process as agent_process,
+    _agent_socket as agent_socket,
+)
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import without_passwords
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import start_time
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_socket import StrangerError, refuse_strangers
-from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import effective
 
 
 class ApiError(Exception):
@@ -25,11 +30,14 @@ class ApiError(Exception):
         self.status = status
 
 
-def address(settings):
-    """The agent's own address as its flags say: where it does not listen everywhere, --ip."""
-    ip = effective(settings.get("ip")) or "127.0.0.1"
-    ip = "127.0.0.1" if ip in ("0.0.0.0", "::") else ip  # noqa: S104 (compared, not listened on)
-    return "http://%s:%s" % ("[%s]" % ip if ":" in ip else ip, effective(settings.get("port")) or "5051")
+# What an endpoint asks for: a principal and its secret; the authorities of its certificate, and a certificate of ours.
+Access = collections.namedtuple("Access", "user password ca_file client_cert client_key")
+NO_ACCESS = Access(None, None, None, None, None)
+
+
+def access(params):
+    """What a module's parameters say (_arguments.ENDPOINTS)."""
+    return Access(*(params[name] for name in ("url_username", "url_password", "ca_file", "client_cert", "client_key")))
 
 
 class MasterError(ApiError):
@@ -42,9 +50,13 @@ class MasterError(ApiError):
 class Api:
     """The endpoints below one address."""
 
-    def __init__(self, url, user=None, password=None, timeout=10):
-        self.url, self.user, self.password, self.timeout = url.rstrip("/"), user, password, timeout
-        self.shown = without_passwords(self.url)
+    def __init__(self, url, allowed=NO_ACCESS, timeout=10):
+        self.url, self.access, self.timeout = url.rstrip("/"), allowed, timeout
+
+    @property
+    def shown(self):
+        """The address as a message may have it."""
+        return without_passwords(self.url)
 
     def get(self, path, parse=True):
         """The JSON at a path. Raises ApiError."""
@@ -79,8 +91,9 @@ class Api:
             return self._answer(path, data)
         except Exception as error:  # of the socket, of HTTP, of TLS: all of them mean no answer
             said = b" ".join(error.read().split())[:300].decode("utf-8", "replace") if hasattr(error, "read") else ""
-            reason = getattr(error, "reason", None) or error
-            reason = without_passwords(str(reason))
+            # Of TLS it is one word, and all is in the error.
+            reason = error if isinstance(error, ssl.SSLError) else getattr(error, "reason", None) or error
+            reason = without_passwords(str(reason)) + _tls_advice(reason, self)
             message = "%s%s: %s%s" % (self.shown, path, reason, ": " + said if said else "")
             raise ApiError(message, getattr(error, "code", getattr(error, "status", None))) from error
 
@@ -93,9 +106,12 @@ class Api:
             timeout=self.timeout,
             use_proxy=False,
             use_netrc=False,
-            url_username=self.user,
-            url_password=self.password,
-            force_basic_auth=self.user is not None,
+            url_username=self.access.user,
+            url_password=self.access.password,
+            force_basic_auth=self.access.user is not None,
+            ca_path=self.access.ca_file,
+            client_cert=self.access.client_cert,
+            client_key=self.access.client_key,
             http_agent="mesos.containerizer",
         )
         return answer.read()
@@ -134,20 +150,59 @@ class Api:
         return found
 
 
+def _tls_advice(reason, api):
+    """What to give where TLS has failed, to be said after the reason."""
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return "" if api.access.ca_file else "; give the certificates of its authority as mesos_agent_ca_file"
+    # An endpoint that asks for a certificate and is shown none ends the connection, with an alert or without.
+    ended = isinstance(reason, (ssl.SSLError, ConnectionResetError, BrokenPipeError))
+    if ended and api.url.startswith("https:") and not api.access.client_cert:
+        return "; where it asks for a certificate, give mesos_agent_client_cert and mesos_agent_client_key"
+    return ""
+
+
+def _tls(allowed, named):
+    """How to speak TLS; `named`: whether the certificate must be the address'. Raises ApiError for unusable files."""
+    for variable, path in zip(("ca_file", "client_cert", "client_key"), allowed[2:]):
+        if path and not os.access(path, os.R_OK):
+            raise ApiError("mesos_agent_%s: %s is no file that can be read on this host" % (variable, path))
+    context = ssl.create_default_context()
+    context.check_hostname = named
+    try:
+        if allowed.ca_file:
+            context.load_verify_locations(cafile=allowed.ca_file)
+    except ssl.SSLError as error:
+        raise ApiError("mesos_agent_ca_file: %s holds no certificates" % allowed.ca_file) from error
+    try:
+        if allowed.client_cert:
+            context.load_cert_chain(allowed.client_cert, allowed.client_key)
+    except ssl.SSLError as error:
+        raise ApiError(
+            "mesos_agent_client_cert: %s and mesos_agent_client_key are no certificate and its key"
+            % allowed.client_cert
+        ) from error
+    return context
+
+
 class AgentApi(Api):
     """The same of this host's agent, and of nobody else.
 
     By http only a connection that the agent's own process has accepted is written to (agent_socket), by https only one
-    with a certificate for that name. Nothing is sent on where an answer leads to.
+    with a certificate for that name, or where the address was found at the agent's process, both that process and a
+    certificate. Nothing is sent on where an answer leads to.
     """
 
-    def __init__(self, url, user=None, password=None, service=None):
-        super().__init__(url, user, password)
-        self.service = service
+    def __init__(self, url, allowed=NO_ACCESS, service=None):
+        super().__init__(url or "", allowed)
+        self.service, self.found = service, url is None
 
     def _answer(self, path, data):
+        if self.found:
+            self.url = address(self.service, self.access)
         where = urlsplit(self.url)
-        user, password = (self.user, self.password) if self.user is not None else (where.username, where.password)
+        user, password = self.access.user, self.access.password
+        if user is None:
+            user, password = where.username, where.password
         headers = {"User-Agent": "mesos.containerizer"}
         if user is not None:
             word = "%s:%s" % (user, password or "")
@@ -169,29 +224,70 @@ class AgentApi(Api):
 
     def _connected(self, where):
         """A connection that is known to be the agent's; nothing has been sent on it yet."""
-        if where.scheme == "https":
-            context = ssl.create_default_context()
-            connection = http.client.HTTPSConnection(where.hostname, where.port, timeout=self.timeout, context=context)
-            connection.connect()
-            return connection
-        if where.scheme != "http" or not where.hostname:
+        if where.scheme not in ("http", "https") or not where.hostname:
             raise ApiError("no address of an agent: give it as http://HOST:PORT or https://HOST:PORT")
-        connection = http.client.HTTPConnection(where.hostname, where.port, timeout=self.timeout)
+        port = where.port or _PORTS[where.scheme]
+        connection = http.client.HTTPConnection(where.hostname, port, timeout=self.timeout)
+        context = _tls(self.access, named=not self.found) if where.scheme == "https" else None
         try:
             connection.connect()
-            refuse_strangers(connection.sock, self.service)
+            if context is None or self.found:
+                refuse_strangers(connection.sock, self.service)
+            if context is not None:
+                connection.sock = context.wrap_socket(connection.sock, server_hostname=where.hostname)
         except StrangerError as error:
             connection.close()
             raise ApiError("%s; nothing was sent" % error) from error
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
 
-def agent(params, settings, service=None):
-    """The agent of this host by a module's parameters: where its flags say that it listens, or url does.
+_PORTS = {"http": 80, "https": 443}
+_TRUE = ("1", "true")
 
-    service: its unit, where there is one; see agent_socket.refuse_strangers.
+
+def address(service, allowed=NO_ACCESS):
+    """Where the agent's process listens, whatever told it so: a flag, a variable, a file or a command.
+
+    Raises ApiError where it listens nowhere yet, and StrangerError where it cannot be looked at.
     """
-    return AgentApi(params["url"] or address(settings), params["url_username"], params["url_password"], service)
+    main = service.status()["pid"]
+    if not main:
+        raise ApiError("the unit %s is not running" % service.unit)
+    pid = agent_process.find(main)
+    flags, environment = agent_process.started_with(pid)
+    listening = agent_socket.listening(pid)
+    # A module of the agent may listen as well.
+    there = [one for one in listening if str(one[1]) == flags.get("port", "5051")] or listening
+    if len({port for _host, port in there}) != 1:
+        ports = ", ".join(sorted("%s:%d" % one for one in there))
+        raise ApiError(
+            "the process %d of the unit %s listens %s; give mesos_agent_url"
+            % (pid, service.unit, "at more than one place (%s)" % ports if ports else "at no port")
+        )
+    host, port = there[0]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (compared, not listened on)
+    scheme = "https" if _speaks_tls(environment, allowed) else "http"
+    return "%s://%s:%d" % (scheme, "[%s]" % host if ":" in host else host, port)
+
+
+def _speaks_tls(environment, allowed=NO_ACCESS):
+    """libprocess takes its variables with the longer prefix and, for compatibility, with the shorter one."""
+
+    def says(name):
+        given = environment.get("LIBPROCESS_SSL_" + name, environment.get("SSL_" + name, "false"))
+        return given.lower() in _TRUE
+
+    return says("ENABLED") and not (says("SUPPORT_DOWNGRADE") and not allowed.ca_file)
+
+
+def agent(params, service=None):
+    """The agent of this host by a module's parameters: at url, or where the process of its unit listens."""
+    if not (params["url"] or service):
+        raise ApiError("which agent? Name its unit as mesos_agent_service, or give mesos_agent_url")
+    return AgentApi(params["url"] or None, access(params), service)
 
 
 def alive(containers):

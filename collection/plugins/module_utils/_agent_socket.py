@@ -8,13 +8,18 @@ asked which process has accepted this very connection.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import socket
 import struct
 import time
 
+from ansible_collections.mesos.containerizer.plugins.module_utils import _agent_process as agent_process
+
 _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
-_LOCAL, _REMOTE, _UID, _INODE = 1, 2, 7, 9  # columns, Documentation/networking/proc_net_tcp.rst
+_LOCAL, _REMOTE, _STATE, _UID, _INODE = 1, 2, 3, 7, 9  # columns, Documentation/networking/proc_net_tcp.rst
+_LISTEN = "0A"  # include/net/tcp_states.h
 _ACCEPTED = 5  # seconds until a server has taken a connection that the kernel has made for it
 _LOOKS = 0.02
 
@@ -40,16 +45,22 @@ def accepted(sock):
 
 def _other_end(local, remote):
     for table in _TABLES:
-        try:
-            with open(table, encoding="ascii") as stream:
-                for line in stream:
-                    fields = line.split()
-                    if len(fields) > _INODE and fields[_LOCAL] in local and fields[_REMOTE] in remote:
-                        return int(fields[_UID]), int(fields[_INODE])
-        except OSError as error:
-            if table == _TABLES[0]:
-                raise StrangerError("%s: %s, so nobody can tell who answers" % (table, error.strerror)) from error
+        for fields in _rows(table):
+            if fields[_LOCAL] in local and fields[_REMOTE] in remote:
+                return int(fields[_UID]), int(fields[_INODE])
     return None
+
+
+def _rows(table):
+    """The columns of each socket in one of the kernel's tables."""
+    try:
+        with open(table, encoding="ascii") as stream:
+            found = [line.split() for line in stream]
+    except OSError as error:
+        if table == _TABLES[0]:
+            raise StrangerError("%s: %s, so nobody can tell who answers" % (table, error.strerror)) from error
+        return []
+    return [fields for fields in found[1:] if len(fields) > _INODE]
 
 
 def _written(address):
@@ -83,60 +94,50 @@ def refuse_strangers(sock, service=None):
     main = service.status()["pid"]
     if not main:
         raise StrangerError("the unit %s is not running, and something else answers on port %d" % (service.unit, port))
-    if not any(_has(pid, inode) for pid in _agents(main)):
+    if not any(_has(pid, inode) for pid in agent_process.family(main)):
         raise StrangerError(
             "port %d is answered by a process of uid %d that is not of the unit %s" % (port, uid, service.unit)
         )
 
 
-def _agents(main):
-    """The unit's main process and, where that is a shell around the agent, those below it that are the same user's."""
-    yield main
-    user = _user(main)
-    children = {}
-    for name in os.listdir("/proc"):
-        if name.isascii() and name.isdigit():
-            children.setdefault(_parent(int(name)), []).append(int(name))
-    waiting = list(children.get(main, ()))
-    while waiting:
-        pid = waiting.pop()
-        waiting += children.get(pid, ())
-        if user is not None and _user(pid) == user:
-            yield pid
-
-
-def _parent(pid):
-    try:
-        with open("/proc/%d/stat" % pid, "rb") as stream:
-            return int(stream.read().rpartition(b")")[2].split()[1])
-    except (OSError, IndexError, ValueError):
-        return None
-
-
-def _user(pid):
-    """All uids of a process, as the kernel writes them; None where it has ended."""
-    try:
-        with open("/proc/%d/status" % pid, "rb") as stream:
-            return next(line for line in stream if line.startswith(b"Uid:"))
-    except (OSError, StopIteration):
-        return None
-
-
 def _has(pid, inode):
     """Whether a process has that socket open."""
-    directory, wanted = "/proc/%d/fd" % pid, "socket:[%d]" % inode
+    return inode in _inodes(pid)
+
+
+def _inodes(pid):
+    """The sockets that a process has open, by their numbers."""
+    directory = "/proc/%d/fd" % pid
     try:
         names = os.listdir(directory)
     except FileNotFoundError:
-        return False
+        return set()
     except OSError as error:
         raise StrangerError(
             "%s: %s, so nobody can tell who answers: become root" % (directory, error.strerror)
         ) from error
+    found = set()
     for name in names:
-        try:
-            if os.readlink(os.path.join(directory, name)) == wanted:
-                return True
-        except OSError:
-            continue
-    return False
+        with contextlib.suppress(OSError):
+            match = re.fullmatch(r"socket:\[([0-9]+)\]", os.readlink(os.path.join(directory, name)))
+            if match:
+                found.add(int(match.group(1)))
+    return found
+
+
+def listening(pid):
+    """[(address, port)] on which a process takes TCP connections. Raises StrangerError."""
+    inodes, found = _inodes(pid), []
+    for table in _TABLES:
+        for fields in _rows(table):
+            if fields[_STATE] == _LISTEN and int(fields[_INODE]) in inodes:
+                host, _colon, port = fields[_LOCAL].partition(":")
+                found.append((_read(host), int(port, 16)))
+    return found
+
+
+def _read(written):
+    """The address that the kernel writes in this way; see _written."""
+    words = [int(written[index : index + 8], 16) for index in range(0, len(written), 8)]
+    packed = struct.pack("=%dI" % len(words), *words)
+    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)

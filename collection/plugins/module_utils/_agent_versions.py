@@ -10,7 +10,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _agent_program as agent_program,
     _launch_callers as launch_callers,
 )
-from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api import Api, ApiError
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api import AgentApi, Api, ApiError, access
 
 _SECONDS = 5
 
@@ -26,13 +26,19 @@ def installed():
     return [version for version in lines if version][:1]
 
 
-def running(url):
-    """[(major, minor)] of whoever answers there; empty where none does, or where it does not say.
+def running(params, service):
+    """[(major, minor)] of the agent of this host; empty where none answers, or where it does not say.
 
-    It is not known to be the agent, so it is told no password of the address.
+    At a given url nobody knows who answers, so it is told no password, neither of the address nor of its own.
     """
-    parts = urlsplit(url)
-    api = Api(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])), timeout=_SECONDS)
+    known = access(params)._replace(user=None, password=None)
+    if params["url"]:
+        parts = urlsplit(params["url"])
+        api = Api(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])), known, _SECONDS)
+    elif service is not None:
+        api = AgentApi(None, known, service)
+    else:
+        return []
     for path in ("/version", "/slave(1)/state.json"):  # 0.21 has no more than its state
         try:
             said = api.get(path)

@@ -17,6 +17,9 @@ ENDPOINTS = {
     "url": {"type": "str"},
     "url_username": {"type": "str"},
     "url_password": {"type": "str", "no_log": True},
+    "ca_file": {"type": "path"},
+    "client_cert": {"type": "path"},
+    "client_key": {"type": "path"},
 }
 CHANGE = {
     "allow_incompatible": {"type": "list", "elements": "str", "default": []},

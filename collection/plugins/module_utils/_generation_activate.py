@@ -59,9 +59,9 @@ class Activation(Host):
         result = self._result()
         if not result["changed"] or self.check_mode:
             return result
-        public_paths.hold(self.closed)
         # Asked before anything is switched.
-        before = self.ask({name: items[-1] for name, items in self.change.state.flags.items()}, self.service)
+        before = self.ask_running(self.service) if self.restart and not self.resumed else self.ask(self.service)
+        public_paths.hold(self.closed)
         if not (self.actions or self.resumed):
             result.update(self._wake(before))
             result["after"]["generation"] = self.store.state["good"]

@@ -7,10 +7,8 @@ from __future__ import annotations
 import os
 
 from ansible_collections.mesos.containerizer.plugins.module_utils import (
-    _flag_directory as flag_directory,
     _generations as generations,
 )
-from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import FLAGS
 from ansible_collections.mesos.containerizer.plugins.module_utils._host_generations import (
     AgentBefore,
     GenerationError,
@@ -42,7 +40,6 @@ class Restoration(Host):
         result.update(flags_path=path, service=unit)
         if self.left:
             return result
-        settings = self._settings()
         differing = self.differing(self.target, path, unit)
         restart = bool(unit) and (bool({"flags", "unit"} & set(differing)) or self.pending is not None)
         result["actions"] = differing + (["restart"] if restart else [])
@@ -50,7 +47,7 @@ class Restoration(Host):
         if not result["changed"] or self.check_mode:
             return result
         service = self.service_of(unit)
-        before = self.ask(settings, service)
+        before = self.ask(service)
         if self.pending is not None:  # it was known before the restart of the run that was killed, or has failed
             before = AgentBefore(self.store.state.get("agent_id"), before.containers)
         with self.store.lock():
@@ -102,11 +99,6 @@ class Restoration(Host):
 
     def _unit_now(self):
         return (self.store.about(self._here()) or self.store.about(0) or {}).get("service")
-
-    def _settings(self):
-        flags = self.store.file(self.target, generations.FLAGS)
-        found = flag_directory.read(flags, FLAGS).flags if flags else {}
-        return {name: items[-1] for name, items in found.items()}
 
     def _begin(self, agent_id):
         pending = self.pending or generations.PENDING_RESTORE

@@ -12,6 +12,7 @@ import os
 from typing import NamedTuple
 
 from ansible_collections.mesos.containerizer.plugins.module_utils import (
+    _agent_baseline as agent_baseline,
     _agent_service as agent_service,
     _flag_directory as flag_directory,
     _generations as generations,
@@ -154,15 +155,27 @@ class Host:
         """The unit by its own name, where there is one."""
         return agent_service.Service(self.module.run_command, unit).resolved() if unit else None
 
-    def ask(self, settings, service):
+    def ask(self, service):
         """The agent before a switch; one that does not answer or is not managed has nothing to compare with."""
         if service is None:
             return AgentBefore(None, {})
-        api = agent(self.params, settings, service)
         try:
-            return AgentBefore(api.state().get("id") or None, api.containers())
+            return _said(agent(self.params, service))
         except ApiError:
             return AgentBefore(None, {})
+
+    def ask_running(self, service):
+        """The same of an agent that is to be restarted. Raises GenerationError where one that runs does not answer."""
+        if service is None:
+            return AgentBefore(None, {})
+        try:
+            return agent_baseline.look(agent(self.params, service), service, _said) or AgentBefore(None, {})
+        except agent_baseline.MuteError as error:
+            raise GenerationError("%s; nothing was changed" % error) from error
+
+
+def _said(api):
+    return AgentBefore(api.state().get("id") or None, api.containers())
 
 
 def untouched_agent():

@@ -41,12 +41,8 @@ options:
     description: Address of the leading master, for example C(http://10.0.0.1:5050).
     type: str
     required: true
-  path:
-    description: The agent's flags directory, which says where it answers.
-    type: path
-    required: true
   service:
-    description: The agent's unit. Only what one of its processes answers is believed.
+    description: The agent's unit. Only what one of its processes answers is believed. It or O(url) must be given.
   url_username:
     description: Principal for the endpoints of agent and master.
   url_password:
@@ -64,7 +60,7 @@ EXAMPLES = r"""
   mesos.containerizer.agent_drain:
     state: scheduled
     master: http://10.0.0.1:5050
-    path: /etc/mesos-slave
+    service: mesos-slave
   throttle: 1
 """
 
@@ -91,13 +87,16 @@ import json
 import os
 import time
 
-from ansible_collections.mesos.containerizer.plugins.module_utils import _flag_directory as flag_directory
-from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api import Api, ApiError, MasterError, agent
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api import (
+    Api,
+    ApiError,
+    MasterError,
+    access,
+    agent,
+)
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import SecretiveModule
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import Service, ServiceError
 from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import ENDPOINTS, PREFIX, SERVICE
-from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import FLAGS
-from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import FlagError
 from ansible_collections.mesos.containerizer.plugins.module_utils._generations import Store
 from ansible_collections.mesos.containerizer.plugins.module_utils._system_errors import said
 
@@ -129,10 +128,8 @@ def without(schedule, machine, start=None):
 
 def run(module):
     params = module.params
-    settings = {n: items[-1] for n, items in flag_directory.read(os.path.normpath(params["path"]), FLAGS).flags.items()}
-    access = (params["url_username"], params["url_password"])
     service = Service(module.run_command, params["service"]) if params["service"] else None
-    api = agent(params, settings, service)
+    api = agent(params, service)
     machine = machine_of(api.state())
     if params["state"] == "empty":
         deadline = time.monotonic() + params["timeout"]
@@ -146,7 +143,7 @@ def run(module):
                 )
             time.sleep(1)
     try:
-        return change_schedule(module, Api(params["master"], *access), machine)
+        return change_schedule(module, Api(params["master"], access(params)), machine)
     except ApiError as error:
         raise MasterError(error) from error
 
@@ -186,7 +183,6 @@ def main():
         argument_spec={
             "state": {"type": "str", "choices": ["scheduled", "empty", "unscheduled"], "required": True},
             "master": {"type": "str", "required": True},
-            "path": {"type": "path", "required": True},
             **SERVICE,
             **ENDPOINTS,
             **PREFIX,
@@ -196,7 +192,7 @@ def main():
     )
     try:
         module.exit_json(**run(module))
-    except (ApiError, FlagError, ServiceError) as error:
+    except (ApiError, ServiceError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=said(error, "agent_drain"))

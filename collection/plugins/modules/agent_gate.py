@@ -145,6 +145,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api imp
     Api,
     ApiError,
     MasterError,
+    access,
     agent,
     alive,
 )
@@ -210,7 +211,7 @@ def is_registered(params, api, agent_id):
         return False
     if not params["master"]:
         return api.registered()
-    master = Api(params["master"], params["url_username"], params["url_password"])
+    master = Api(params["master"], access(params))
     try:
         known = master.get("/master/slaves").get("slaves") or []
     except ApiError as error:
@@ -276,7 +277,7 @@ def run(module):
         )
     if params["service"] or params["url"]:
         service = Service(module.run_command, params["service"]) if params["service"] else None
-        api = agent(params, settings, service)
+        api = agent(params, service)
         seen = wait(params, settings, api, service)
         facts, problems = seen.facts, problems + seen.problems
         api = None if seen.problems else api  # one that is not well launches nothing

@@ -12,6 +12,8 @@ author: The mesos-shim authors (@mesos-shim)
 description:
   - Finds the agent's flags directory and unit by the names that packages use, C(slave) or C(agent).
   - Judges every flag, the effect of every change on the agent's recovery, and what the agent itself would refuse.
+  - Asks the agent, where it runs and a change of its flags needs a restart. One that does not answer is refused,
+    because nobody could tell afterwards what the restart has cost.
   - Looks for what would defeat the shim; conflicting variables of the init wrapper, container paths that the host does
     not have, a build of the agent with launcher sealing, an isolation that does not work with the agent's version of
     Mesos, no interpreter that task users can execute, a full disk.
@@ -21,6 +23,7 @@ extends_documentation_fragment:
   - mesos.containerizer.attributes
   - mesos.containerizer.attributes.info_module
   - mesos.containerizer.agent
+  - mesos.containerizer.agent.endpoints
   - mesos.containerizer.agent.change
   - mesos.containerizer.shim
   - mesos.containerizer.shim.tools
@@ -55,9 +58,6 @@ options:
     description: Where the shim keeps its records, which the unit must be able to write.
     type: path
     default: /run/mesos-shim
-  url:
-    description: Address of the agent's HTTP endpoints, which say its version. Default is what the flags say.
-    type: str
   environment_files:
     description: Files of variables that the init wrapper reads.
     type: list
@@ -126,12 +126,13 @@ import os
 import sys
 
 from ansible_collections.mesos.containerizer.plugins.module_utils import (
+    _agent_baseline as agent_baseline,
     _agent_limits as agent_limits,
     _agent_refusals as agent_refusals,
     _agent_unit as agent_unit,
     _agent_versions as agent_versions,
 )
-from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api import address
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api import agent
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import SecretiveModule
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import (
     UNITS,
@@ -139,7 +140,13 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service
     full_name,
     sealed_launcher,
 )
-from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import CHANGE, PREFIX, SERVICE, TOOLS
+from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import (
+    CHANGE,
+    ENDPOINTS,
+    PREFIX,
+    SERVICE,
+    TOOLS,
+)
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_change import FlagChange
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import FlagError, effective
 from ansible_collections.mesos.containerizer.plugins.module_utils._generations import Store
@@ -253,22 +260,26 @@ def too_full(variable, path, wanted):
     return "%s %s: the file system of %s has %s: %s" % (variable, path, there, lack, ROOM)
 
 
-def versions_here(params, change):
-    """Versions of the agent that answers by the flags in use, and of the one that is installed."""
-    before = {name: settings[-1] for name, settings in change.state.flags.items()}
-    asked = params["service"] or params["url"]
-    return (agent_versions.running(params["url"] or address(before)) if asked else []) + agent_versions.installed()
+def silent(params, service):
+    """Why the agent that runs here may not be restarted: it does not answer. None where it does, or need not."""
+    try:
+        agent_baseline.look(agent(params, service), service, lambda api: api.state())
+    except agent_baseline.MuteError as error:
+        return str(error)
+    return None
 
 
 def run(module):
     params = module.params
     params["path"] = flags_directory(params["path"])
     problems, warnings, result, versions, limits = [], [], {}, [], []
-    pid = 0
+    store = Store(os.path.normpath(params["prefix"]))
+    service, pid = None, 0
     if params["service"]:
         service = Service(module.run_command, params["service"])
         if not service.known():
             problems.append(no_unit(service, module.run_command))
+            service = None
         else:
             service = service.resolved()
             pid = service.status()["pid"]
@@ -279,10 +290,14 @@ def run(module):
         change = FlagChange(module)
         result = change.result()
         problems += agent_refusals.of_flags(change.after)
-        versions = versions_here(params, change)
+        versions = agent_versions.running(params, service) + agent_versions.installed()
         isolation = effective(change.after.get("isolation"))
         problems += agent_limits.refusals(versions, isolation)
         limits = agent_limits.warnings(versions, isolation)
+        # A run that was killed has left the agent to the next one, which knows what it was before.
+        if service and change.restart_required and store.state["pending"] is None and not params["compare"]:
+            found = silent(params, service)
+            problems += [found] if found else []
         missing = None if params["shim_follows"] else no_launcher(params["prefix"], change.after)
         problems += [missing] if missing else []
         environment, warned = agent_refusals.of_environment(params["environment_files"], change.after)
@@ -303,7 +318,7 @@ def run(module):
         problems += [found for found in [sealing(pid)] + full if found]
     for warning in warnings + limits:
         module.warn(warning)
-    drained = Store(os.path.normpath(params["prefix"])).drained() is not None
+    drained = store.drained() is not None
     running = pid > 0 or not params["service"]
     return dict(
         result,
@@ -331,7 +346,7 @@ def main():
             **SERVICE,
             "drop_in": {"type": "bool", "default": True},
             "state_dir": {"type": "path", "default": "/run/mesos-shim"},
-            "url": {"type": "str"},
+            **ENDPOINTS,
             "environment_files": {
                 "type": "list",
                 "elements": "path",
