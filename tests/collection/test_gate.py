@@ -21,6 +21,8 @@ container = import_module(f"{PLUGINS}.module_utils._probe_container")
 probe = import_module(f"{PLUGINS}.module_utils._probe_launch")
 configuration = import_module(f"{PLUGINS}.module_utils._shim_configuration")
 service = import_module(f"{PLUGINS}.module_utils._agent_service")
+journal = import_module(f"{PLUGINS}.module_utils._agent_journal")
+health = import_module(f"{PLUGINS}.module_utils._agent_health")
 summary = import_module(f"{PLUGINS}.filter.rollout_summary")
 lines = import_module(f"{PLUGINS}.filter.usage_lines")
 
@@ -395,7 +397,8 @@ def test_only_the_units_own_process_is_asked(shim, open_tmp, played, monkeypatch
     """Also where the unit's main process is a shell around the agent."""
     with subprocess.Popen(["sleep", "100"]) as other:
         pid = {"own": os.getpid(), "child": os.getppid(), "other": other.pid, "down": 0}[whose]
-        monkeypatch.setattr(service.Service, "status", lambda self: {"active": True, "enabled": True, "pid": pid})
+        status = {"active": True, "enabled": True, "ended": False, "pid": pid, "restarts": 3, "invocation": ""}
+        monkeypatch.setattr(service.Service, "status", lambda self: status)
         result = gate(
             shim, open_tmp, url=played.url, service="mesos-slave", probe=False, timeout=0, ignore_flags=["isolation"]
         )
@@ -485,3 +488,115 @@ def test_the_summary_names_every_host():
         "h1  would change  1 (a) -> new (b), which a stopped run had begun",
         "1 host: 1 would change",
     ]
+
+
+# As a real 1.11.0 agent wrote them.
+BACKOFF = """\
+I1130 07:09:26.673368 31407 slave.cpp:275] Mesos agent started on (1)@127.0.0.1:5051
+E1130 07:09:26.673368 31407 slave.cpp:294] EXIT with status 1: Invalid value '10hrs' for \
+--registration_backoff_factor: Must be less than 1mins
+I1130 07:09:26.673503 31395 sched.cpp:241] Version: 1.11.0
+"""
+ISOLATOR = """\
+E1130 07:09:26.284183 31358 local.cpp:519] EXIT with status 1: Failed to create a containerizer: Could not create \
+MesosContainerizer: Unknown or unsupported isolator 'no/such'
+I1130 07:09:26.284468 31379 replica.cpp:344] Persisted promised to 1
+"""
+# By stout/flags.hpp and glog.
+USAGE = """\
+Failed to load unknown flag 'isolation.rpmnew'
+
+Usage: mesos-agent [options]
+
+  --acls=VALUE   The value is a JSON-formatted string of ACLs. EXIT
+"""
+CHECK = """\
+F1130 07:09:26.1 42 replica.cpp:12] Check failed: state.isSome() zk://u:hunter2@h
+*** Check failure stack trace: ***
+    @     0x7f00 google::LogMessage::Fail()
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "of_flags"),
+    [
+        (
+            BACKOFF + BACKOFF.replace("10hrs", "11hrs"),
+            "Invalid value '11hrs' for --registration_backoff_factor: Must be less than 1mins",
+            True,
+        ),
+        (
+            ISOLATOR,
+            "Failed to create a containerizer: Could not create MesosContainerizer: Unknown or unsupported isolator "
+            "'no/such'",
+            True,
+        ),
+        (USAGE, "Failed to load unknown flag 'isolation.rpmnew'", True),
+        (CHECK, "Check failed: state.isSome() zk://u:********@h", False),
+        ("I1130 07:09:26.673503 31395 sched.cpp:241] Version: 1.11.0\n", "", False),
+    ],
+    ids=["value", "isolator", "usage", "check", "nothing"],
+)
+def test_an_agents_last_words_are_its_last_fatal_line(text, line, of_flags):
+    asked = []
+
+    def run_command(command, handle_exceptions):
+        asked.append(command)
+        return 0, text, ""
+
+    assert journal.said_at_the_end(run_command, "mesos-slave.service", "0" * 32) == line
+    assert journal.said_at_the_end(run_command, "mesos-slave.service") == line
+    assert (asked[0][-1], asked[1][-2:]) == ("_SYSTEMD_INVOCATION_ID=" + "0" * 32, ["-u", "mesos-slave.service"])
+    assert journal.of_flags(line) is of_flags
+
+
+class Unit:
+    """A unit whose status changes with every look, and whose journal has one text."""
+
+    unit = "mesos-slave.service"
+
+    def __init__(self, text, *statuses):
+        self.text, self.statuses, self.looks = text, list(statuses), 0
+
+    def run_command(self, command, handle_exceptions):
+        return 0, self.text, ""
+
+    def status(self):
+        self.looks += 1
+        status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+        return {"active": True, "ended": False, "restarts": 0, "invocation": "", **status}
+
+
+def waited(unit, monkeypatch, timeout=3600):
+    """The problems of an agent that does not answer; whether it was waited for to the end."""
+    monkeypatch.setattr(health, "_INTERVAL", 0.001)
+
+    class Deaf:
+        def health(self):
+            raise health.ApiError("refused")
+
+    params = {"timeout": timeout, "ignore_flags": []}
+    return health.wait(params, {}, Deaf(), unit).problems
+
+
+def test_an_agent_that_refuses_its_flags_is_waited_for_no_longer(monkeypatch):
+    unit = Unit(BACKOFF, {}, {}, {"ended": True})
+    (said,) = waited(unit, monkeypatch)
+    assert said == (
+        "the unit mesos-slave.service has ended: Invalid value '10hrs' for --registration_backoff_factor: "
+        "Must be less than 1mins"
+    )
+
+
+def test_an_agent_that_ends_again_and_again_is_waited_for_no_longer(monkeypatch):
+    unit = Unit(CHECK, {"restarts": 7}, {"restarts": 7, "ended": True}, {"restarts": 8}, {"restarts": 9})
+    (said,) = waited(unit, monkeypatch)
+    assert "has ended again and again, 2 times while it was waited for: Check failed: " in said
+    assert unit.looks == 4
+
+
+def test_what_ended_the_agent_once_may_go_away(monkeypatch):
+    unit = Unit(CHECK, {}, {"ended": True}, {"restarts": 1})
+    assert waited(unit, monkeypatch, timeout=0.05) == ["the agent does not answer: refused"]
+    (said,) = waited(Unit("", {"ended": True}), monkeypatch, timeout=0)
+    assert said.endswith("has ended: its journal does not say why: journalctl -u mesos-slave.service")

@@ -164,6 +164,14 @@ def test_a_host_whose_variables_are_wrong_is_refused_and_nothing_is_staged(fleet
     assert tree(hosts["a"].root) == tree(hosts["b"].root) == {}
 
 
+def test_every_host_that_is_refused_while_it_is_staged_keeps_its_reason(fleet):
+    """Also one that is refused once the refusal of another is known, as in a fleet with more hosts than forks."""
+    hosts = [fleet.host(name) for name in "abcdef"]
+    done, ended = fleet.rollout({host: {"mesos_shim_archive": "/no/such"} for host in hosts}, "--forks", "2")
+    assert done.code != 0 and "6 hosts: 6 refused" in done.text, done.text
+    assert all("/no/such" in why for _, why in ended.values()), ended
+
+
 def test_an_inventory_may_give_everything_as_text(fleet, host):
     """In INI form true stays text, and so does a map that has true in it."""
     given = {

@@ -192,12 +192,15 @@ def test_a_bad_change_stops_at_the_canary_which_is_taken_back(fleet):
     before, started = fleet.goods(), {name: fleet.started(name) for name in NAMES}
     identity = fleet.agents["host-1"].wait_registered()
     # Well formed, known, compatible: only the agent itself knows that it has no such isolator.
-    bad = {**with_flags(isolation="posix/cpu,no/such"), "mesos_agent_gate_timeout": 8}
+    bad = {**with_flags(isolation="posix/cpu,no/such"), "mesos_agent_gate_timeout": 120}
     done = fleet.play("rollout", variables=bad)
     assert done.code != 0
     assert done.ended() == {"host-1": "failed", "host-2": "not started", "host-3": "not started"}, done.text
     assert "taken back to generation" in done.line("host-1") and "stopped by host-1" in done.line("host-3")
     assert "not well" not in done.line("host-1")
+    # In the agent's words, and long before the gate would give up.
+    assert re.search(r"mesos-slave\.service has ended.*Unknown or unsupported isolator 'no/such'", done.line("host-1"))
+    assert float(re.search(r" ([\d.]+) s:", done.line("host-1"))[1]) < 100
     assert fleet.agents["host-1"].wait_registered() == identity
     assert fleet.flags("isolation") == ["posix/cpu,posix/mem"] * 3
     assert fleet.goods() == before

@@ -33,7 +33,18 @@ ExecStartPre=-+/usr/bin/timeout -k 5 30 "%s/bin/mesos-shim" gc --keep-sandboxes
 _NOT_STARTED = ("disabled", "linked", "linked-runtime", "masked", "masked-runtime", "bad")
 _UNITS_DIRECTORY = "/etc/systemd/system"
 
-_PROPERTIES = ("LoadState", "ActiveState", "SubState", "UnitFileState", "MainPID", "KillMode", "Delegate", "PrivateTmp")
+_PROPERTIES = (
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "UnitFileState",
+    "MainPID",
+    "NRestarts",
+    "InvocationID",
+    "KillMode",
+    "Delegate",
+    "PrivateTmp",
+)
 
 
 class ServiceError(Exception):
@@ -107,12 +118,16 @@ class Service:
         return self.properties().get("LoadState") not in ("not-found", None, "")
 
     def status(self):
-        """{"enabled": bool, "active": bool, "pid": int}"""
+        """Whether it starts with the host, runs, has ended by itself; its process; how often systemd restarted it."""
         found = self.properties()
+        ended = found.get("ActiveState") == "failed" or found.get("SubState") == "auto-restart"
         return {
             "enabled": found.get("UnitFileState") not in _NOT_STARTED,
             "active": found.get("ActiveState") in ("active", "activating", "reloading"),
+            "ended": ended,
             "pid": int(found.get("MainPID") or 0),
+            "restarts": int(found.get("NRestarts") or 0),
+            "invocation": found.get("InvocationID", ""),
         }
 
     def reload(self):

@@ -18,7 +18,9 @@ description:
   - Where no agent is asked, where the agent is older, or where it does not let us launch, which is a warning and in
     RV(probe_note), every caller of the launch helper in that version of Mesos is played instead, through the launcher
     directory.
-  - Fails with everything that is still wrong after O(timeout).
+  - Fails with everything that is still wrong after O(timeout); before that where waiting cannot help, because the agent
+    came back under another id, ends again as soon as it has started, or refuses its flags. RV(problems) then has the
+    last fatal line of its journal.
 extends_documentation_fragment:
   - mesos.containerizer.attributes
   - mesos.containerizer.agent
@@ -141,33 +143,16 @@ from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _probe_container as probe_container,
     _probe_launch as probe_launch,
 )
-from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api import (
-    Api,
-    ApiError,
-    MasterError,
-    access,
-    agent,
-    alive,
-)
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api import ApiError, agent
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_health import wait
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import SecretiveModule
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import Service
 from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import ENDPOINTS, PREFIX, SERVICE
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_change import known_flags
-from ansible_collections.mesos.containerizer.plugins.module_utils._flag_effective import differences
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import FLAGS
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import effective
 from ansible_collections.mesos.containerizer.plugins.module_utils._problems import look as look_for_problems
 from ansible_collections.mesos.containerizer.plugins.module_utils._shim_configuration import config_path, expected
-
-_INTERVAL = 0.5  # an agent answers /metrics/snapshot twice a second and no more often
-
-
-class Seen(NamedTuple):
-    """What an agent says of itself, everything that is wrong with it, and whether waiting cannot help."""
-
-    facts: dict
-    problems: list
-    final: bool = False
 
 
 class Probed(NamedTuple):
@@ -176,57 +161,6 @@ class Probed(NamedTuple):
     problems: list
     how: str
     note: str | None = None
-
-
-def look(params, settings, api, service):
-    """The agent as it is now."""
-    facts, problems = {}, []
-    if service is not None and not service.status()["active"]:
-        return Seen(facts, ["the unit %s is not running" % service.unit])
-    try:
-        api.health()
-        problems += differences(settings, api.flags(), params["ignore_flags"])
-        state = api.state()
-        facts["agent_id"], facts["version"] = state.get("id") or None, state.get("version")
-        if params["registered"] and not is_registered(params, api, facts["agent_id"]):
-            problems.append("the agent is not registered with a master")
-        elif params["agent_id"] and facts["agent_id"] != params["agent_id"]:
-            problems.append("the agent came back as %s, it was %s" % (facts["agent_id"], params["agent_id"]))
-            return Seen(facts, problems, final=True)
-        running = api.containers()
-        facts["containers"] = len(running)
-        gone = sorted(set(alive(params["containers"])) - set(running))
-        if gone:
-            problems.append("the agent has not got back its containers %s" % ", ".join(gone))
-    except MasterError as error:
-        problems.append(str(error))
-    except ApiError as error:
-        problems.append("the agent does not answer: %s" % error)
-    return Seen(facts, problems)
-
-
-def is_registered(params, api, agent_id):
-    """By the master's word where it is known, else by the agent's."""
-    if not agent_id:
-        return False
-    if not params["master"]:
-        return api.registered()
-    master = Api(params["master"], access(params))
-    try:
-        known = master.get("/master/slaves").get("slaves") or []
-    except ApiError as error:
-        raise MasterError(error) from error
-    return any(agent.get("id") == agent_id and agent.get("active") for agent in known)
-
-
-def wait(params, settings, api, service):
-    """Looks again until nothing is wrong or time is up."""
-    deadline = time.monotonic() + params["timeout"]
-    while True:
-        seen = look(params, settings, api, service)
-        if not seen.problems or seen.final or time.monotonic() >= deadline:
-            return seen
-        time.sleep(_INTERVAL)
 
 
 def configured(prefix):
