@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.protocol.drive import Agent
+from tests.lib.played_agent import Agent
 
 from . import measure
 from .bench import Bench, Row

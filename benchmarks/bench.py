@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.conftest import CHECKOUT, PYTHON, Shim, install
+from tests.lib.shim import CHECKOUT, PYTHON, Shim, install
 
 from . import measure
 

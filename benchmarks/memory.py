@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.protocol.drive import Agent
+from tests.lib.played_agent import Agent
 
 from . import bench as benches
 from .agent import DEFAULT

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.collection.conftest import Host, clone_to
+from tests.lib.collection import Host, clone_to
 
 from .bench import Bench, Row
 

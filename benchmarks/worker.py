@@ -7,7 +7,7 @@ import subprocess
 import sys
 from contextlib import suppress
 
-from tests.conftest import CHECKOUT
+from tests.lib.shim import CHECKOUT
 
 from .measure import ENVIRONMENT, Command, Sample
 

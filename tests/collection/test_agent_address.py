@@ -15,9 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import needs_linux, needs_root
-
-from .conftest import PLUGINS, run_module, tree
+from tests.lib.collection import PLUGINS, run_module, tree
+from tests.lib.shim import needs_linux, needs_root
 
 api = import_module(f"{PLUGINS}.module_utils._agent_api")
 baseline = import_module(f"{PLUGINS}.module_utils._agent_baseline")

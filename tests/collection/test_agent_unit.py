@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import PLUGINS, run_module
+from tests.lib.collection import PLUGINS, run_module
 
 unit = import_module(f"{PLUGINS}.module_utils._agent_unit")
 service = import_module(f"{PLUGINS}.module_utils._agent_service")
