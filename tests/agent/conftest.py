@@ -23,7 +23,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     outcome = yield
     report = outcome.get_result()
     agent = getattr(item, "funcargs", {}).get("agent")
-    if report.failed and isinstance(agent, local.Agent) and agent.log_path.exists():
+    if report.failed and isinstance(agent, local.LocalAgent) and agent.log_path.exists():
         # glog's informational lines tell of each step; their end is enough to see the last ones.
         lines = agent.log.splitlines()
         unusual = [line for line in lines[:-40] if not re.match(r"I\d{4} ", line)]

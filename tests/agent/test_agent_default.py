@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from ..lib.agent.local import WAIT_FOR_RELEASE, Agent
+from ..lib.agent.local import LocalAgent
+from ..lib.agent.tasks import WAIT_FOR_RELEASE
 
 pytestmark = pytest.mark.agent
 
@@ -18,7 +19,7 @@ FLAG_DEFAULT = {"type": "MESOS", "volumes": [{"host_path": "from flag", "contain
 
 
 @pytest.fixture(scope="module")
-def agent(start_agent: Callable[..., Agent]) -> Agent:
+def agent(start_agent: Callable[..., LocalAgent]) -> LocalAgent:
     return start_agent(
         mesos_agent_default_container_info=FLAG_DEFAULT,
         mesos_agent_default_container_info_flag=True,
@@ -27,7 +28,7 @@ def agent(start_agent: Callable[..., Agent]) -> Agent:
 
 
 @pytest.fixture(autouse=True)
-def host_mounts_stay_as_they_are(agent: Agent) -> Iterator[None]:
+def host_mounts_stay_as_they_are(agent: LocalAgent) -> Iterator[None]:
     before = agent.mounts()
     yield
     assert not agent.leaked(before)
@@ -46,11 +47,11 @@ def as_text(message: dict[str, object], indent: str = "") -> str:
     return "".join(lines)
 
 
-def test_the_agent_has_the_default_that_the_role_wrote(agent: Agent) -> None:
+def test_the_agent_has_the_default_that_the_role_wrote(agent: LocalAgent) -> None:
     assert agent.get("/flags")["flags"]["default_container_info"] == as_text(FLAG_DEFAULT)
 
 
-def test_default_of_the_flag(agent: Agent) -> None:
+def test_default_of_the_flag(agent: LocalAgent) -> None:
     task = agent.run(f"echo mine > /opt/made-by-task; ls -A /opt > listing; touch ready; {WAIT_FOR_RELEASE}")
     task.wait_file("ready")
     assert not os.path.exists("/opt/made-by-task")
@@ -61,7 +62,7 @@ def test_default_of_the_flag(agent: Agent) -> None:
     assert (task.sandbox / "from flag/made-by-task").read_text() == "mine\n"
 
 
-def test_container_info_of_the_framework_wins(agent: Agent) -> None:
+def test_container_info_of_the_framework_wins(agent: LocalAgent) -> None:
     own = {"type": "MESOS", "volumes": [{"host_path": "own", "container_path": "/srv", "mode": "RW"}]}
     task = agent.run("touch /srv/made-by-task; ls -A /opt > opt", container=own)
     assert task.wait_end()["state"] == "TASK_FINISHED"
@@ -70,7 +71,7 @@ def test_container_info_of_the_framework_wins(agent: Agent) -> None:
     assert not (task.sandbox / "from flag").exists()
 
 
-def test_read_only_is_enforced(agent: Agent) -> None:
+def test_read_only_is_enforced(agent: LocalAgent) -> None:
     """As root, whom nothing but the mount itself keeps from writing."""
     own = {
         "type": "MESOS",
@@ -86,7 +87,7 @@ def test_read_only_is_enforced(agent: Agent) -> None:
     assert os.listdir(task.sandbox / "locked") == []
 
 
-def test_volume_that_policy_forbids_refuses_the_launch(agent: Agent) -> None:
+def test_volume_that_policy_forbids_refuses_the_launch(agent: LocalAgent) -> None:
     """The agent would have mounted it; the shim's policy lets frameworks name relative paths only."""
     own = {"type": "MESOS", "volumes": [{"host_path": "/etc", "container_path": "/srv", "mode": "RO"}]}
     task = agent.run(command="touch started", container=own)
@@ -96,7 +97,7 @@ def test_volume_that_policy_forbids_refuses_the_launch(agent: Agent) -> None:
     assert any("/etc" in line for line in agent.said_by_helper())
 
 
-def test_nested_container_has_the_default_not_its_parents_volumes(agent: Agent) -> None:
+def test_nested_container_has_the_default_not_its_parents_volumes(agent: LocalAgent) -> None:
     """The agent tells the helper of a nested container its parent's ContainerInfo too."""
     own = {"type": "MESOS", "volumes": [{"host_path": "own", "container_path": "/srv", "mode": "RW"}]}
     parent = agent.run(f"touch /srv/made-by-parent ready; {WAIT_FOR_RELEASE}", container=own)
@@ -110,7 +111,7 @@ def test_nested_container_has_the_default_not_its_parents_volumes(agent: Agent) 
     assert parent.wait_end()["state"] == "TASK_FINISHED"
 
 
-def test_command_task_with_a_container_info_of_its_own(agent: Agent) -> None:
+def test_command_task_with_a_container_info_of_its_own(agent: LocalAgent) -> None:
     """The common case: no executor but the packaged one, found beside our launch helper."""
     own = {"type": "MESOS", "volumes": [{"host_path": "own", "container_path": "/srv", "mode": "RW"}]}
     task = agent.command_task("touch /srv/made-by-task; exit 4", container=own)
@@ -119,7 +120,7 @@ def test_command_task_with_a_container_info_of_its_own(agent: Agent) -> None:
     assert (task.sandbox / "own/made-by-task").exists()
 
 
-def test_command_task_has_the_default_of_the_flag(agent: Agent) -> None:
+def test_command_task_has_the_default_of_the_flag(agent: LocalAgent) -> None:
     task = agent.command_task("touch /opt/made-by-task")
     agent.launch(task)
     assert task.wait_end()["state"] == "TASK_FINISHED"

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from ..lib.agent import fetch
-from ..lib.agent.local import WAIT_FOR_RELEASE, Agent, Task
+from ..lib.agent.local import LocalAgent, Task
+from ..lib.agent.tasks import WAIT_FOR_RELEASE
 
 pytestmark = pytest.mark.agent
 
@@ -18,7 +19,7 @@ PRIVATE_TMP = {"type": "MESOS", "volumes": [{"host_path": "tmp", "container_path
 
 
 @pytest.fixture(scope="module")
-def agent(start_agent: Callable[..., Agent]) -> Agent:
+def agent(start_agent: Callable[..., LocalAgent]) -> LocalAgent:
     return start_agent(
         mesos_agent_default_container_info=PRIVATE_TMP,
         flags={"isolation": "posix/cpu,posix/mem,filesystem/linux,namespaces/pid", "switch_user": True},
@@ -40,7 +41,7 @@ def of_sandbox(kind: str, path: str, container_path: str) -> dict[str, object]:
 
 
 @pytest.fixture
-def data(agent: Agent) -> Path:
+def data(agent: LocalAgent) -> Path:
     path = agent.public / f"data-{agent.counter}"
     path.mkdir()
     (path / "file").write_text("of the host\n")
@@ -53,7 +54,7 @@ def ended(task: Task) -> Task:
     return task
 
 
-def test_host_paths(agent: Agent, data: Path) -> None:
+def test_host_paths(agent: LocalAgent, data: Path) -> None:
     """Read-write, read-only, and with a mount point in the sandbox, whatever framework_volumes says."""
     task = agent.run(
         "cat /opt/file mnt/file /srv/file > seen; touch /opt/new; touch /srv/new mnt/new || true",
@@ -63,7 +64,7 @@ def test_host_paths(agent: Agent, data: Path) -> None:
     assert sorted(os.listdir(data)) == ["file", "new"]
 
 
-def test_legacy_host_paths(agent: Agent, data: Path) -> None:
+def test_legacy_host_paths(agent: LocalAgent, data: Path) -> None:
     """Their launch info is the one that filesystem/shared makes: the agent's flags tell."""
     legacy = [
         {"host_path": str(data), "container_path": "/opt", "mode": "RW"},
@@ -73,7 +74,7 @@ def test_legacy_host_paths(agent: Agent, data: Path) -> None:
     assert ended(task).read("own/seen") == "of the host\n"
 
 
-def test_a_users_own_directory(agent: Agent, task_user: pwd.struct_passwd) -> None:
+def test_a_users_own_directory(agent: LocalAgent, task_user: pwd.struct_passwd) -> None:
     task = agent.run(
         "touch /opt/mine; stat -c %U /opt > owner",
         container=container(of_sandbox("SELF", "own", "/opt")),
@@ -83,14 +84,14 @@ def test_a_users_own_directory(agent: Agent, task_user: pwd.struct_passwd) -> No
     assert (task.sandbox / "own/mine").exists()
 
 
-def test_the_operators_default_beside_the_agents_proc(agent: Agent) -> None:
+def test_the_operators_default_beside_the_agents_proc(agent: LocalAgent) -> None:
     task = agent.run("touch /tmp/made-by-task; ls /proc | grep -cE '^[0-9]+$' > processes")
     assert int(ended(task).read("processes")) < 20
     assert (task.sandbox / "tmp/made-by-task").exists()
     assert not Path("/tmp/made-by-task").exists()
 
 
-def test_the_tasks_of_a_pod_share_files(agent: Agent) -> None:
+def test_the_tasks_of_a_pod_share_files(agent: LocalAgent) -> None:
     parent = agent.run(f"mkdir shared; touch ready; {WAIT_FOR_RELEASE}")
     parent.wait_file("ready")
     own = container(of_sandbox("PARENT", "shared", "given"))
@@ -101,7 +102,7 @@ def test_the_tasks_of_a_pod_share_files(agent: Agent) -> None:
     ended(parent)
 
 
-def test_a_debug_container_joins_the_view_of_its_parent(agent: Agent, data: Path) -> None:
+def test_a_debug_container_joins_the_view_of_its_parent(agent: LocalAgent, data: Path) -> None:
     """Named by NAMESPACE_MNT_TARGET, in a pid namespace of the agent's."""
     volumes = container(of_host(data, "/opt", "RO"))
     parent = agent.run(f"readlink /proc/self/ns/mnt > namespace; touch ready; {WAIT_FOR_RELEASE}", container=volumes)
@@ -116,7 +117,7 @@ def test_a_debug_container_joins_the_view_of_its_parent(agent: Agent, data: Path
     ended(parent)
 
 
-def test_a_debug_container_sees_the_operators_private_directory(agent: Agent) -> None:
+def test_a_debug_container_sees_the_operators_private_directory(agent: LocalAgent) -> None:
     parent = agent.run(f"echo secret > /tmp/made-by-parent; touch ready; {WAIT_FOR_RELEASE}")
     parent.wait_file("ready")
     try:

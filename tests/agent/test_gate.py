@@ -11,7 +11,7 @@ import pytest
 
 from tests.lib.collection import run_module
 
-from ..lib.agent.local import Agent
+from ..lib.agent.local import LocalAgent
 
 pytestmark = pytest.mark.agent
 
@@ -20,12 +20,12 @@ USER, SECRET = "operator", "a-secret"
 
 
 @pytest.fixture(scope="module")
-def agent(start_agent: Callable[..., Agent]) -> Agent:
+def agent(start_agent: Callable[..., LocalAgent]) -> LocalAgent:
     return start_agent(mesos_agent_default_container_info=TMP, flags={"switch_user": True})
 
 
 @pytest.fixture(scope="module")
-def guarded(start_agent: Callable[..., Agent], public: Path) -> Agent:
+def guarded(start_agent: Callable[..., LocalAgent], public: Path) -> LocalAgent:
     """An agent that wants to know who asks, and lets nobody launch standalone containers."""
     credentials = public / "credentials.json"
     credentials.write_text(json.dumps({"credentials": [{"principal": USER, "secret": SECRET}]}))
@@ -53,7 +53,7 @@ def nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
             assert not list(Path(agent.flags["work_dir"]).glob("mesos-shim-probe-*"))
 
 
-def gate(agent: Agent, **given: object) -> dict[str, object]:
+def gate(agent: LocalAgent, **given: object) -> dict[str, object]:
     return run_module(
         "agent_gate",
         path=str(agent.flags_dir),
@@ -67,11 +67,11 @@ def gate(agent: Agent, **given: object) -> dict[str, object]:
     )
 
 
-def launched(agent: Agent) -> int:
+def launched(agent: LocalAgent) -> int:
     return agent.log.count("Processing LAUNCH_CONTAINER call")
 
 
-def test_the_agent_launches_a_probe_for_root_and_for_an_ordinary_user(agent: Agent) -> None:
+def test_the_agent_launches_a_probe_for_root_and_for_an_ordinary_user(agent: LocalAgent) -> None:
     result = gate(agent)
     assert (result["problems"], result["probe"], result["_warnings"]) == ([], "agent", ""), result
     assert launched(agent) == 2
@@ -102,7 +102,7 @@ BY_EXECUTOR = '[ "$2" = --help=false ]'
     ],
     ids=["agent", "mesos-executor", "fork", "ordinary user", "signal"],
 )
-def test_a_helper_that_fails_one_caller_fails_the_gate(agent: Agent, when: str, then: str, says: str) -> None:
+def test_a_helper_that_fails_one_caller_fails_the_gate(agent: LocalAgent, when: str, then: str, says: str) -> None:
     helper = Path(agent.flags["launcher_dir"]) / "mesos-containerizer"
     real, target = helper.resolve(), helper.readlink()
     helper.unlink()
@@ -116,7 +116,7 @@ def test_a_helper_that_fails_one_caller_fails_the_gate(agent: Agent, when: str, 
     assert result["failed"] and re.search(says, result["msg"]), result
 
 
-def test_an_agent_that_does_not_let_us_launch_is_said(guarded: Agent) -> None:
+def test_an_agent_that_does_not_let_us_launch_is_said(guarded: LocalAgent) -> None:
     for given, said in (({}, "Unauthorized"), ({"url_username": USER, "url_password": SECRET}, "Forbidden")):
         result = gate(guarded, **given)
         assert (result["problems"], result["probe"]) == ([], "played"), result

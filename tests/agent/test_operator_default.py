@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from ..lib.agent import fetch
-from ..lib.agent.local import WAIT_FOR_RELEASE, Agent, Task, scalars
+from ..lib.agent.local import LocalAgent, Task
+from ..lib.agent.tasks import WAIT_FOR_RELEASE, scalars
 from ..lib.waiting import wait_until
 
 pytestmark = pytest.mark.agent
@@ -30,7 +31,7 @@ DEFAULT = {
 
 
 @pytest.fixture(scope="module")
-def agent(start_agent: Callable[..., Agent]) -> Agent:
+def agent(start_agent: Callable[..., LocalAgent]) -> LocalAgent:
     return start_agent(
         mesos_agent_default_container_info=DEFAULT,
         mesos_agent_attributes={"rack": "r1", "zone": "b"},
@@ -46,7 +47,7 @@ def host_marker() -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def host_stays_as_it_is(agent: Agent) -> Iterator[None]:
+def host_stays_as_it_is(agent: LocalAgent) -> Iterator[None]:
     """No test here may change what the host sees: its mount table and its /tmp."""
     before = agent.mounts()
     yield
@@ -54,7 +55,7 @@ def host_stays_as_it_is(agent: Agent) -> Iterator[None]:
     assert not [name for name in os.listdir("/tmp") if name.startswith("made-by-")]
 
 
-def test_flags_in_effect_are_those_the_role_wrote(agent: Agent) -> None:
+def test_flags_in_effect_are_those_the_role_wrote(agent: LocalAgent) -> None:
     effective = agent.get("/flags")["flags"]
     wanted = dict(agent.flags)
     assert wanted.keys() >= {
@@ -74,7 +75,7 @@ def test_flags_in_effect_are_those_the_role_wrote(agent: Agent) -> None:
     assert agent.healthy()
 
 
-def test_private_tmp_above_the_work_dir(agent: Agent) -> None:
+def test_private_tmp_above_the_work_dir(agent: LocalAgent) -> None:
     task = agent.run(
         """
         stat -c '%a %u' /tmp > seen
@@ -96,7 +97,7 @@ def test_private_tmp_above_the_work_dir(agent: Agent) -> None:
     assert (task.sandbox / "tmp/made-by-task").exists()
 
 
-def test_read_only_volume_of_the_default(agent: Agent) -> None:
+def test_read_only_volume_of_the_default(agent: LocalAgent) -> None:
     task = agent.run(
         """
         ls /mnt > listing
@@ -111,7 +112,7 @@ def test_read_only_volume_of_the_default(agent: Agent) -> None:
     assert not os.path.exists("/usr/share/made-by-task")
 
 
-def test_task_of_an_ordinary_user(agent: Agent, task_user: pwd.struct_passwd) -> None:
+def test_task_of_an_ordinary_user(agent: LocalAgent, task_user: pwd.struct_passwd) -> None:
     task = agent.run(
         """
         id -u > id; id -g >> id; id -G >> id
@@ -129,7 +130,7 @@ def test_task_of_an_ordinary_user(agent: Agent, task_user: pwd.struct_passwd) ->
 
 
 @pytest.mark.parametrize("user", [None, "nobody"])
-def test_command_task(agent: Agent, user: str | None, task_user: pwd.struct_passwd) -> None:
+def test_command_task(agent: LocalAgent, user: str | None, task_user: pwd.struct_passwd) -> None:
     """mesos-executor's own call of the helper, from inside of its container: the task has the container's /tmp."""
     task = agent.command_task("id -u > id; stat -c %a /tmp >> id; touch /tmp/made-by-task; exit 4", user=user)
     agent.launch(task)
@@ -139,7 +140,7 @@ def test_command_task(agent: Agent, user: str | None, task_user: pwd.struct_pass
     assert (task.sandbox / "tmp/made-by-task").exists()
 
 
-def test_end_of_a_command_task_by_a_signal(agent: Agent) -> None:
+def test_end_of_a_command_task_by_a_signal(agent: LocalAgent) -> None:
     """The helper has become the command: the executor sees how that ended."""
     task = agent.command_task("kill -TERM $$")
     agent.launch(task)
@@ -158,14 +159,14 @@ def test_end_of_a_command_task_by_a_signal(agent: Agent) -> None:
         ("ulimit -c 0; kill -SEGV $$", signal.SIGSEGV),
     ],
 )
-def test_end_of_an_executor_is_reported(agent: Agent, command: str, status: int) -> None:
+def test_end_of_an_executor_is_reported(agent: LocalAgent, command: str, status: int) -> None:
     task = agent.run(command=command)
     assert task.wait_executor() == status
     lost = task.wait_end()
     assert (lost["state"], lost["reason"]) == ("TASK_FAILED", "REASON_EXECUTOR_TERMINATED")
 
 
-def test_signal_to_the_helper_reaches_the_executor(agent: Agent) -> None:
+def test_signal_to_the_helper_reaches_the_executor(agent: LocalAgent) -> None:
     task = agent.run(command="trap 'exit 5' TERM; touch ready; while :; do sleep 0.05; done")
     task.wait_file("ready")
     (container,) = [c for c in agent.get("/containers") if c["executor_id"] == task.executor]
@@ -173,7 +174,7 @@ def test_signal_to_the_helper_reaches_the_executor(agent: Agent) -> None:
     assert task.wait_executor() == 5 << 8
 
 
-def test_environment_is_what_the_agent_gives(agent: Agent) -> None:
+def test_environment_is_what_the_agent_gives(agent: LocalAgent) -> None:
     task = agent.run("env -0 > env", environment={"FROM_FRAMEWORK": "yes: a 'quoted' value"})
     assert task.wait_end()["state"] == "TASK_FINISHED"
     seen = dict(pair.split("=", 1) for pair in task.read("env").split("\0") if pair)
@@ -185,7 +186,7 @@ def test_environment_is_what_the_agent_gives(agent: Agent) -> None:
     assert not leaked | ({"LD_LIBRARY_PATH", "PYTHONPATH", "MESOS_LAUNCHER_DIR"} & seen.keys())
 
 
-def test_twenty_executors_at_once(agent: Agent) -> None:
+def test_twenty_executors_at_once(agent: LocalAgent) -> None:
     before = agent.mounts()
     host = os.readlink(f"/proc/{agent.process.pid}/ns/mnt")
     script = f"""
@@ -221,7 +222,7 @@ def test_twenty_executors_at_once(agent: Agent) -> None:
     assert host not in namespaces
 
 
-def test_nested_container_has_the_default_in_its_own_sandbox(agent: Agent) -> None:
+def test_nested_container_has_the_default_in_its_own_sandbox(agent: LocalAgent) -> None:
     parent = agent.run(f"echo parent > /tmp/made-by-parent; touch ready; {WAIT_FOR_RELEASE}")
     parent.wait_file("ready")
     agent.launch_nested(parent, "child", command="ls -A /tmp > listing; echo child > /tmp/made-by-child; exit 7")
@@ -234,7 +235,7 @@ def test_nested_container_has_the_default_in_its_own_sandbox(agent: Agent) -> No
     assert parent.wait_end()["state"] == "TASK_FINISHED"
 
 
-def test_nested_container_keeps_a_container_info_of_its_own(agent: Agent, host_marker: str) -> None:
+def test_nested_container_keeps_a_container_info_of_its_own(agent: LocalAgent, host_marker: str) -> None:
     parent = agent.run(f"touch ready; {WAIT_FOR_RELEASE}")
     parent.wait_file("ready")
     own = {"type": "MESOS", "volumes": [{"host_path": "data", "container_path": "/opt", "mode": "RW"}]}
@@ -249,7 +250,7 @@ def test_nested_container_keeps_a_container_info_of_its_own(agent: Agent, host_m
     assert parent.wait_end()["state"] == "TASK_FINISHED"
 
 
-def test_nested_container_with_a_volume_that_policy_forbids_does_not_start(agent: Agent) -> None:
+def test_nested_container_with_a_volume_that_policy_forbids_does_not_start(agent: LocalAgent) -> None:
     parent = agent.run(f"touch ready; {WAIT_FOR_RELEASE}")
     parent.wait_file("ready")
     own = {"type": "MESOS", "volumes": [{"host_path": "/etc", "container_path": "/opt", "mode": "RW"}]}
@@ -261,14 +262,14 @@ def test_nested_container_with_a_volume_that_policy_forbids_does_not_start(agent
     assert parent.wait_end()["state"] == "TASK_FINISHED"
 
 
-def debug(agent: Agent, parent: Task, *path: str, command: str) -> int:
+def debug(agent: LocalAgent, parent: Task, *path: str, command: str) -> int:
     try:
         return agent.debug(parent, *path, command=command)
     except fetch.Unavailable as reason:
         pytest.skip(str(reason))
 
 
-def test_debug_container_joins_the_view_of_its_parent(agent: Agent, task_user: pwd.struct_passwd) -> None:
+def test_debug_container_joins_the_view_of_its_parent(agent: LocalAgent, task_user: pwd.struct_passwd) -> None:
     parent = agent.run(
         f"""
         echo secret > /tmp/made-by-parent
@@ -290,7 +291,7 @@ def test_debug_container_joins_the_view_of_its_parent(agent: Agent, task_user: p
     assert parent.wait_end()["state"] == "TASK_FINISHED"
 
 
-def test_debug_container_of_a_nested_container_joins_that_one(agent: Agent) -> None:
+def test_debug_container_of_a_nested_container_joins_that_one(agent: LocalAgent) -> None:
     parent = agent.run(f"touch ready; {WAIT_FOR_RELEASE}")
     parent.wait_file("ready")
     sandbox = parent.sandbox / "containers/child"
@@ -306,7 +307,7 @@ def test_debug_container_of_a_nested_container_joins_that_one(agent: Agent) -> N
     assert parent.wait_end()["state"] == "TASK_FINISHED"
 
 
-def test_standalone_container_has_the_default(agent: Agent) -> None:
+def test_standalone_container_has_the_default(agent: LocalAgent) -> None:
     """One without framework, executor or user."""
     name = {"value": "standalone"}
     command = {"value": "id -u > id; ls -A /tmp > listing; touch /tmp/made-by-standalone; exit 6"}
@@ -318,7 +319,7 @@ def test_standalone_container_has_the_default(agent: Agent) -> None:
     assert (sandbox / "tmp/made-by-standalone").exists()
 
 
-def test_broken_configuration_refuses_the_launch_by_its_name(agent: Agent) -> None:
+def test_broken_configuration_refuses_the_launch_by_its_name(agent: LocalAgent) -> None:
     path = agent.flags_dir.parent / "shim/etc/mesos-shim/config.json"
     old = path.read_text()
     path.write_text(old.replace("{", "{,", 1))
@@ -331,7 +332,7 @@ def test_broken_configuration_refuses_the_launch_by_its_name(agent: Agent) -> No
     assert any(str(path) in line for line in agent.said_by_helper())
 
 
-def test_configuration_is_read_at_each_launch(agent: Agent, host_marker: str) -> None:
+def test_configuration_is_read_at_each_launch(agent: LocalAgent, host_marker: str) -> None:
     """An operator's change of the default holds for the next executor; the agent need not know."""
     path = agent.flags_dir.parent / "shim/etc/mesos-shim/config.json"
     old = path.read_text()

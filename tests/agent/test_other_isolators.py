@@ -9,17 +9,17 @@ from collections.abc import Callable
 
 import pytest
 
-from ..lib.agent.local import Agent
+from ..lib.agent.local import LocalAgent
 
 pytestmark = pytest.mark.agent
 
 
 @pytest.fixture(scope="module")
-def agent(start_agent: Callable[..., Agent]) -> Agent:
+def agent(start_agent: Callable[..., LocalAgent]) -> LocalAgent:
     return start_agent(flags={"isolation": "posix/cpu,posix/mem,posix/rlimits,linux/nnp"})
 
 
-def test_limits_of_the_container_info(agent: Agent) -> None:
+def test_limits_of_the_container_info(agent: LocalAgent) -> None:
     limits = [
         {"type": "RLMT_NOFILE", "soft": "100", "hard": "200"},
         {"type": "RLMT_FSIZE", "soft": "1048576", "hard": "1048576"},
@@ -33,7 +33,7 @@ def test_limits_of_the_container_info(agent: Agent) -> None:
     assert seen["Max core file size"] == ["unlimited", "unlimited"]
 
 
-def test_no_new_privileges(agent: Agent) -> None:
+def test_no_new_privileges(agent: LocalAgent) -> None:
     task = agent.run("grep NoNewPrivs /proc/self/status > status")
     assert task.wait_end()["state"] == "TASK_FINISHED"
     assert task.read("status").split() == ["NoNewPrivs:", "1"]

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ..lib.agent.local import WAIT_FOR_RELEASE, Agent
+from ..lib.agent.local import LocalAgent
+from ..lib.agent.tasks import WAIT_FOR_RELEASE
 from ..lib.waiting import wait_until
 
 pytestmark = pytest.mark.agent
@@ -28,7 +29,7 @@ def base() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def agent(start_agent: Callable[..., Agent], base: Path) -> Agent:
+def agent(start_agent: Callable[..., LocalAgent], base: Path) -> LocalAgent:
     return start_agent(
         mesos_shim_config={"private_directories": {"/tmp": {}, "/opt": {"base": str(base)}}},
         flags={"isolation": "posix/cpu,posix/mem,posix/rlimits"},
@@ -36,7 +37,7 @@ def agent(start_agent: Callable[..., Agent], base: Path) -> Agent:
 
 
 @pytest.mark.parametrize("container", [None, LIMITED], ids=["no ContainerInfo", "one for a limit"])
-def test_an_executor(agent: Agent, base: Path, container: dict[str, object] | None) -> None:
+def test_an_executor(agent: LocalAgent, base: Path, container: dict[str, object] | None) -> None:
     options = {} if container is None else {"container": container}
     before = agent.mounts()
     task = agent.run(
@@ -66,7 +67,7 @@ def test_an_executor(agent: Agent, base: Path, container: dict[str, object] | No
     assert "is not enforced by mesos-shim" not in agent.log
 
 
-def test_a_nested_container_has_its_own(agent: Agent, base: Path) -> None:
+def test_a_nested_container_has_its_own(agent: LocalAgent, base: Path) -> None:
     parent = agent.run(f"echo parent > /tmp/made-by-parent; touch ready; {WAIT_FOR_RELEASE}")
     parent.wait_file("ready")
     command = "ls -A /tmp /opt > listing; touch /tmp/made-by-child /opt/made-by-child"

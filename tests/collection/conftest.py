@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lib.collection import Fleet, run_module
+from tests.lib.collection import LocalFleet, run_module
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def public_dir():
 
 @pytest.fixture
 def fleet(public_dir, clone):
-    return Fleet(public_dir, clone)
+    return LocalFleet(public_dir, clone)
 
 
 @pytest.fixture

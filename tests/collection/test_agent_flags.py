@@ -10,8 +10,8 @@ from importlib import import_module
 
 import pytest
 
-from ..lib.collection import PLUGINS, run_module, tree
-from ..lib.waiting import wait_until
+from tests.lib.collection import PLUGINS, run_module, tree
+from tests.lib.waiting import wait_until
 
 directory = import_module(f"{PLUGINS}.module_utils._flag_directory")
 service = import_module(f"{PLUGINS}.module_utils._agent_service")

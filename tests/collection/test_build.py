@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ..lib.shim import CHECKOUT
+from tests.lib.shim import CHECKOUT
 
 BIN = CHECKOUT / ".venv/bin"
 

@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from ..lib.shim import CHECKOUT
+from tests.lib.shim import CHECKOUT
 
 COLLECTION = CHECKOUT / "collection"
 ROLES = COLLECTION / "roles"

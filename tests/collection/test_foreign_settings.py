@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ..lib.collection import Fleet, Host, clone_to, play, tree
+from tests.lib.collection import LocalFleet, LocalHost, clone_to, play, tree
+
 from .test_gate import played  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.timeout(600)
@@ -19,16 +20,16 @@ pytestmark = pytest.mark.timeout(600)
 @pytest.fixture
 def own(public_dir):
     """A fleet whose checkout may be changed."""
-    return Fleet(public_dir, clone_to(public_dir / "clone"))
+    return LocalFleet(public_dir, clone_to(public_dir / "clone"))
 
 
-def configure(fleet: Fleet, line: str) -> None:
+def configure(fleet: LocalFleet, line: str) -> None:
     """A line of the user's own ansible.cfg."""
     path = fleet.checkout / "ansible.cfg"
     path.write_text(path.read_text().replace("[defaults]\n", f"[defaults]\n{line}\n"))
 
 
-def state(host: Host) -> dict[str, object]:
+def state(host: LocalHost) -> dict[str, object]:
     return json.loads((host.prefix / "generations/state.json").read_text())
 
 

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.lib.collection import PLUGINS, run_module
 from tests.lib.shim import Shim, needs_linux, needs_root
-
-from ..lib.collection import PLUGINS, run_module
 
 container = import_module(f"{PLUGINS}.module_utils._probe_container")
 probe = import_module(f"{PLUGINS}.module_utils._probe_launch")

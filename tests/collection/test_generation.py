@@ -9,7 +9,7 @@ from importlib import import_module
 
 import pytest
 
-from ..lib.collection import PLUGINS, run_module, tree
+from tests.lib.collection import PLUGINS, run_module, tree
 
 change = import_module(f"{PLUGINS}.module_utils._flag_change")
 generations = import_module(f"{PLUGINS}.module_utils._generations")
@@ -26,7 +26,7 @@ JOBS = {
 }
 
 
-class Host:
+class Generations:
     def __init__(self, root):
         self.flags_dir, self.prefix = root / "etc/mesos-slave", root / "opt"
 
@@ -42,7 +42,7 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path):
-    return Host(tmp_path)
+    return Generations(tmp_path)
 
 
 def test_forward_and_back(host, tmp_path):
@@ -384,7 +384,7 @@ def test_a_kill_at_any_step_is_finished_or_taken_back(tmp_path, way):
     for step in range(100):
         root = tmp_path / str(step)
         root.mkdir()
-        host = Host(root)
+        host = Generations(root)
         host(**old)
         before = tree(host.flags_dir)
         pid = os.fork()

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ..lib.collection import PLUGINS, Host, clone_to, tree
-from ..lib.shim import CHECKOUT
+from tests.lib.collection import PLUGINS, LocalHost, clone_to, tree
+from tests.lib.shim import CHECKOUT
+
 from .test_matrix import MATRIX, environment, runner
 
 PLAYBOOKS = ("site", "rollout", "verify", "usage", "report", "rollback", "uninstall")
@@ -25,7 +26,7 @@ OLDEST_AND_NEWEST = pytest.mark.parametrize(("core", "python"), [MATRIX[0], MATR
 pytestmark = pytest.mark.timeout(900)
 
 
-class Fleet:
+class LyingFleet:
     """The first host lies, the other one does not, by any ansible-core."""
 
     def __init__(self, root: Path, programs: Path) -> None:
@@ -33,7 +34,7 @@ class Fleet:
         # What a host has planted under a variable's name is what 2.20 and later warn of: no fault of ours.
         self.run_program = runner(programs, self.clone, ANSIBLE_DEPRECATION_WARNINGS="0")
         self.programs = programs
-        self.liar, self.honest = Host(root / "a-liar"), Host(root / "honest")
+        self.liar, self.honest = LocalHost(root / "a-liar"), LocalHost(root / "honest")
         self.told = shutil.copy(Path(__file__).with_name("liar.py"), root)
         self.liar.variables["ansible_python_interpreter"] = self.told
         self.ran = root / "ran-on-the-controller"
@@ -83,7 +84,7 @@ class Fleet:
 
 @pytest.fixture
 def fleet(public_dir, core, python):
-    return Fleet(public_dir, environment(core, python))
+    return LyingFleet(public_dir, environment(core, python))
 
 
 def failures(said: str, host: str) -> str:
@@ -210,7 +211,7 @@ def test_the_answers_of_a_module_are_those_that_it_documents(module):
 
 
 def test_a_module_that_is_called_by_its_old_name_is_checked_as_the_one_it_became(public_dir):
-    fleet = Fleet(public_dir, CHECKOUT / ".venv/bin")
+    fleet = LyingFleet(public_dir, CHECKOUT / ".venv/bin")
     flags = {"work_dir": str(public_dir)}
     tasks = [{"mesos.containerizer.agent_preflight": {"flags": flags, "path": str(public_dir / "flags")}}]
     playbook = [{"hosts": "mesos_agents", "gather_facts": False, "tasks": tasks}]
@@ -222,7 +223,7 @@ def test_a_module_that_is_called_by_its_old_name_is_checked_as_the_one_it_became
 
 
 def test_a_strange_answer_ends_the_report_of_no_other_host(public_dir):
-    fleet = Fleet(public_dir, CHECKOUT / ".venv/bin")
+    fleet = LyingFleet(public_dir, CHECKOUT / ".venv/bin")
     fleet.play("site")
     lies = [{"container_usage_info": {"containers": strange}} for strange in (STRANGE["no id"], STRANGE["a text"])]
     for lie in [*lies, {"agent_flags_info": 5}, {"shim_host_info": {"cpus": "many"}}]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ..lib.collection import Host, clone_to, tree
+from tests.lib.collection import LocalHost, clone_to, tree
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mesos-shim-tests/ansible-core"
 PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
@@ -61,7 +61,7 @@ def test_every_playbook(public_dir, core, python, native):
     """Oldest and newest: foreseen, converged, read back, launched by, refused, reported, taken back, gone."""
     programs = environment(core, python)
     run = runner(programs, clone_to(public_dir / "clone"), **({"ANSIBLE_JINJA2_NATIVE": "1"} if native else {}))
-    host = Host(public_dir / "host")
+    host = LocalHost(public_dir / "host")
     host.variables["mesos_shim_config"] = {"default_limits": {"cpus": 0.5}, "pass_through": [], "hide_work_dir": True}
     host.variables["mesos_shim_config"]["work_dir"] = str(host.root / "work")
     inventory = public_dir / "inventory.json"

@@ -10,9 +10,8 @@ from importlib import import_module
 import pytest
 
 from mesos_shim.commands.doctor import installation
-
-from ..lib.collection import PLUGINS, run_module, tree
-from ..lib.shim import CHECKOUT
+from tests.lib.collection import PLUGINS, run_module, tree
+from tests.lib.shim import CHECKOUT
 
 service = import_module(f"{PLUGINS}.module_utils._agent_service")
 module = import_module(f"{PLUGINS}.modules.agent_preflight_info")

@@ -7,9 +7,8 @@ import os
 
 import pytest
 
+from tests.lib.collection import LocalFleet, LocalHost, clone_to
 from tests.lib.shim import needs_linux, needs_root
-
-from ..lib.collection import Fleet, Host, clone_to
 
 pytestmark = [needs_linux, needs_root]
 
@@ -23,13 +22,13 @@ EXECUTOR = 'any(word.startswith("--launch_info=") for word in arguments)'
 def broken(public_dir):
     """broken(condition): a fleet whose checkout has a helper that refuses the calls for which it holds."""
 
-    def make(condition: str) -> Fleet:
+    def make(condition: str) -> LocalFleet:
         checkout = clone_to(public_dir / "clone")
         helper = checkout / "shim/mesos_shim/agent/helper.py"
         good = helper.read_text()
         assert ENTRY in good
         helper.write_text(good.replace(ENTRY, f'{ENTRY}    if {condition}:\n        raise SystemExit("on purpose")\n'))
-        return Fleet(public_dir, checkout)
+        return LocalFleet(public_dir, checkout)
 
     return make
 
@@ -47,11 +46,11 @@ def installed(tmp_path, monkeypatch):
     return say
 
 
-def releases(host: Host) -> list[str]:
+def releases(host: LocalHost) -> list[str]:
     return os.listdir(host.prefix / "releases")
 
 
-def refused(fleet: Fleet, host: Host) -> str:
+def refused(fleet: LocalFleet, host: LocalHost) -> str:
     """Why a host refused to stage a release, of which nothing is left."""
     done = fleet.site(host)
     assert done.code != 0, done.text

@@ -12,7 +12,7 @@ from importlib import import_module
 import pytest
 from ansible.errors import AnsibleError
 
-from ..lib.collection import PLUGINS
+from tests.lib.collection import PLUGINS
 
 archive = import_module(f"{PLUGINS}.plugin_utils._release_archive")
 host_python = import_module(f"{PLUGINS}.module_utils._host_python")

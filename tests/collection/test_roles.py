@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ..lib.collection import clone_to, play, tree
-from ..lib.shim import CHECKOUT
+from tests.lib.collection import clone_to, play, tree
+from tests.lib.shim import CHECKOUT
 
 
 def installed(host):

@@ -18,11 +18,11 @@ from pathlib import Path
 import pytest
 
 from tests.lib.agent import on_host as agents
+from tests.lib.agent.tasks import WAIT_FOR_RELEASE
+from tests.lib.collection import Playbook, clone_to
 from tests.lib.hosts import machines
+from tests.lib.shim import CHECKOUT
 from tests.lib.waiting import wait_until
-
-from ..lib.collection import Playbook, clone_to
-from ..lib.shim import CHECKOUT
 
 pytestmark = [pytest.mark.hosts, pytest.mark.agent, pytest.mark.timeout(300)]
 
@@ -40,20 +40,19 @@ BASE = {
         "volumes": [{"host_path": "tmp", "container_path": "/tmp", "mode": "RW"}],
     },
 }
-WAIT = 'n=0; while [ ! -e "$MESOS_SANDBOX/go" ] && [ $n -lt 900 ]; do n=$((n+1)); sleep 0.1; done'
 
 
 def with_flags(**flags: object) -> dict[str, object]:
     return {**BASE, "mesos_agent_flags": {**BASE["mesos_agent_flags"], **flags}}
 
 
-class Fleet:
+class AgentFleet:
     """Three hosts with an agent each, and the controller's checkout."""
 
     def __init__(self, machines_: machines.Fleet, checkout: Path, scratch: Path) -> None:
         self.machines, self.checkout, self.scratch = machines_, checkout, scratch
         self.current = BASE  # what the last rollout that went through was given
-        self.agents = {host.name: agents.Agent(host) for host in machines_}
+        self.agents = {host.name: agents.HostAgent(host) for host in machines_}
 
     def begin(self, playbook: str, *arguments: str, variables: dict[str, object]) -> subprocess.Popen[str]:
         # Whatever hangs is noticed at once: a host whose cable was pulled, for one.
@@ -123,7 +122,7 @@ def up(hosts, tmp_path_factory):
         pytest.skip(str(reason))
     scratch = tmp_path_factory.mktemp("rollout")
     with hosts(3, layer=layer) as found:
-        yield Fleet(found, clone_to(scratch / "clone"), scratch)
+        yield AgentFleet(found, clone_to(scratch / "clone"), scratch)
 
 
 @pytest.fixture
@@ -171,7 +170,7 @@ def test_a_first_rollout_installs_and_a_second_changes_nothing(up):
 
 
 def test_a_good_change_goes_everywhere_while_executors_run(fleet):
-    tasks = {name: agent.launch(f"touch /tmp/mine ready; {WAIT}") for name, agent in fleet.agents.items()}
+    tasks = {name: agent.launch(f"touch /tmp/mine ready; {WAIT_FOR_RELEASE}") for name, agent in fleet.agents.items()}
     for task in tasks.values():
         task.wait_file("ready")
         task.wait_state("TASK_RUNNING")
@@ -215,7 +214,7 @@ ACTIVATED = 'config_path.startswith("/etc/")'
 
 
 @contextlib.contextmanager
-def broken(fleet: Fleet, condition: str) -> Iterator[None]:
+def broken(fleet: AgentFleet, condition: str) -> Iterator[None]:
     """The checkout's helper refuses the calls for which a condition holds."""
     source = fleet.checkout / "shim/mesos_shim/agent/helper.py"
     good = source.read_text()
@@ -227,7 +226,7 @@ def broken(fleet: Fleet, condition: str) -> Iterator[None]:
         source.write_text(good)
 
 
-def releases(fleet: Fleet) -> dict[str, str]:
+def releases(fleet: AgentFleet) -> dict[str, str]:
     return {name: os.readlink(fleet.machines[name].root / "opt/mesos-shim/current") for name in NAMES}
 
 
@@ -324,7 +323,7 @@ def test_an_unreachable_host_in_the_first_wave_stops_the_second(fleet):
     assert fleet.goods() and fleet.running("gc_delay") == ["3days"] * 3
 
 
-def kill_in_the_middle(fleet: Fleet, variables: dict[str, object]) -> None:
+def kill_in_the_middle(fleet: AgentFleet, variables: dict[str, object]) -> None:
     """A rollout whose controller dies once the canary has been switched, before it was found good."""
     process = fleet.begin("rollout", variables=variables)
     wait_until(lambda: fleet.state("host-1")["pending"], "a pending generation on host-1")
@@ -409,7 +408,7 @@ def test_verify_names_what_differs_and_changes_nothing(fleet):
 def test_a_restart_that_would_end_executors_is_refused_before_it(fleet):
     """Without the drop-in the older packages' unit ends them with the agent; another's that comes later does too."""
     before, started = fleet.goods(), fleet.started("host-1")
-    task = fleet.agents["host-1"].launch(f"touch ready; {WAIT}")
+    task = fleet.agents["host-1"].launch(f"touch ready; {WAIT_FOR_RELEASE}")
     task.wait_file("ready")
     task.wait_state("TASK_RUNNING")
     done = fleet.play("rollout", variables={**fleet.current, "mesos_agent_drop_in": False})
@@ -431,7 +430,7 @@ def test_a_restart_that_would_end_executors_is_refused_before_it(fleet):
 def test_a_host_is_drained_before_its_agent_is_restarted(fleet):
     agent = fleet.agents["host-3"]
     drained = {**with_flags(gc_delay="10days"), "mesos_agent_drain": True, "mesos_agent_drain_timeout": 2}
-    task = agent.launch(f"touch ready; {WAIT}")
+    task = agent.launch(f"touch ready; {WAIT_FOR_RELEASE}")
     task.wait_file("ready")
     before, started = fleet.goods(), fleet.started("host-3")
     done = fleet.play("rollout", "--limit", "host-3", variables=drained)
@@ -474,7 +473,7 @@ def test_a_rollout_that_was_killed_leaves_no_host_in_maintenance_after_the_next(
         assert done.code == 0 and done.ended() == {"host-3": "done"}, done.text
 
     drained = {**with_flags(gc_delay="12days"), "mesos_agent_drain": True, "mesos_agent_drain_timeout": 100}
-    task = agent.launch(f"touch ready; {WAIT}")
+    task = agent.launch(f"touch ready; {WAIT_FOR_RELEASE}")
     task.wait_file("ready")
     kill_once(schedule, "the host in the schedule")
     (task.sandbox / "go").touch()
@@ -503,7 +502,7 @@ def post(host, path, data):
 
 
 def test_usage_of_the_fleet(fleet):
-    task = fleet.agents["host-3"].launch(f"touch ready; {WAIT}")
+    task = fleet.agents["host-3"].launch(f"touch ready; {WAIT_FOR_RELEASE}")
     task.wait_file("ready")
     done = fleet.play("usage")
     (task.sandbox / "go").touch()
@@ -529,7 +528,7 @@ def tree(root: Path, *tops: str) -> dict[str, tuple[object, ...]]:
 def test_uninstall_leaves_the_host_as_it_was(hosts, up):
     """One host had an agent that ran by hand-made flags, one had flags and litter and no running agent."""
     with hosts(2, layer=agents.layer()) as machines_:
-        fleet = Fleet(machines_, up.checkout, up.scratch)
+        fleet = AgentFleet(machines_, up.checkout, up.scratch)
         running, stopped = machines_
         resources = "mkdir -p /etc/mesos-slave/resources; cd /etc/mesos-slave/resources;"
         resources += "echo 4 > cpus; echo 4096 > mem; echo 1000 > disk; cd ..;"
@@ -549,7 +548,7 @@ def test_uninstall_leaves_the_host_as_it_was(hosts, up):
         assert done.code == 0, done.text
         assert fleet.agents["host-1"].wait_registered()
         assert tree(running.root, *tops) != before["host-1"]
-        task = fleet.agents["host-2"].launch(f"touch ready; {WAIT}")
+        task = fleet.agents["host-2"].launch(f"touch ready; {WAIT_FOR_RELEASE}")
         task.wait_file("ready")
         refused = fleet.play("uninstall")
         assert refused.code != 0 and "1 containers that the shim started still run" in refused.text, refused.text

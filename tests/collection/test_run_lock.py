@@ -11,8 +11,8 @@ from importlib import import_module
 import pytest
 import yaml
 
-from ..lib.collection import PLUGINS, run_module
-from ..lib.shim import CHECKOUT
+from tests.lib.collection import PLUGINS, run_module
+from tests.lib.shim import CHECKOUT
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: another user locks what it changes")
 

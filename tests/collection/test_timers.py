@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from ..lib.collection import run_module
+from tests.lib.collection import run_module
 
 
 @pytest.fixture

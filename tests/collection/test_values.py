@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ..lib.collection import play, tree
+from tests.lib.collection import play, tree
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -16,7 +16,7 @@ EXPECTED = Path(__file__).parent / "expected"
 AS_NOBODY = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
 
 
-class Host:
+class GoldenHost:
     """What a launch finds below the directory `root`, its options, and what is started before the shim."""
 
     def __init__(self, shim: Shim, root: Path) -> None:
@@ -59,14 +59,14 @@ class Host:
 
 
 @contextmanager
-def fresh(prefix: Path) -> Iterator[Host]:
+def fresh(prefix: Path) -> Iterator[GoldenHost]:
     """A host on which the shim of `prefix` has launched nothing yet."""
     root = Path(tempfile.mkdtemp(prefix="mesos-shim-test-", dir="/var/tmp"))
     root.chmod(0o755)
     umask = os.umask(0o022)
     try:
         shutil.rmtree(prefix / "state", ignore_errors=True)
-        yield Host(Shim(prefix), root)
+        yield GoldenHost(Shim(prefix), root)
     finally:
         os.umask(umask)
         shutil.rmtree(root, ignore_errors=True)

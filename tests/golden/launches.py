@@ -7,21 +7,21 @@ from pathlib import Path
 
 from ..lib import wire
 from ..lib.callers import Asked, words_of_executor
-from ..lib.played_agent import PIPE, Agent, with_byte
+from ..lib.played_agent import PIPE, PlayedAgent, with_byte
 from ..lib.shim import NOBODY
 from .calls import trace
-from .host import AS_NOBODY, Host
+from .host import AS_NOBODY, GoldenHost
 
 # What came with Linux 5.2 to 5.12.
 _NEW_CALLS = ("open_tree", "move_mount", "mount_setattr", "openat2", "fsopen", "close_range")
 
 
-def run(host: Host) -> list[str]:
+def run(host: GoldenHost) -> list[str]:
     host.volumes("tmp:/tmp")
     return host.words("run")
 
 
-def run_with_everything(host: Host) -> list[str]:
+def run_with_everything(host: GoldenHost) -> list[str]:
     """Nested, mirrored and absolute volumes, all that a configuration can add, another user."""
     host.cwd = host.directory("place/work/sandbox", uid=NOBODY)
     inner = host.directory("place/inner")
@@ -41,62 +41,62 @@ def run_with_everything(host: Host) -> list[str]:
     return host.words("run")
 
 
-def run_on_an_old_kernel(host: Host) -> list[str]:
+def run_on_an_old_kernel(host: GoldenHost) -> list[str]:
     host.shim.configure(tmpfs={str(host.directory("shm", mode=0o1777)): "64k"})
     host.volumes("tmp:/tmp", f"{host.directory('data')}:{host.directory('opt')}:RO")
     host.inject = [f"inject={','.join(_NEW_CALLS)}:error=ENOSYS"]
     return host.words("run")
 
 
-def run_as_an_ordinary_user(host: Host) -> list[str]:
+def run_as_an_ordinary_user(host: GoldenHost) -> list[str]:
     host.ordinary_user()
     host.volumes("tmp:/tmp")
     return host.words("run")
 
 
-def run_supervise(host: Host) -> list[str]:
+def run_supervise(host: GoldenHost) -> list[str]:
     host.volumes("tmp:/tmp")
     return host.words("run", "--supervise")
 
 
-def run_rm(host: Host) -> list[str]:
+def run_rm(host: GoldenHost) -> list[str]:
     host.volumes("tmp:/tmp")
     return host.words("run", "--rm", "--user", "nobody")
 
 
-def run_in_a_pid_namespace(host: Host) -> list[str]:
+def run_in_a_pid_namespace(host: GoldenHost) -> list[str]:
     host.volumes("tmp:/tmp")
     return host.words("run", "--isolation", "filesystem/shared,namespaces/pid", "--user", "nobody")
 
 
-def helper_1x_for_root(host: Host) -> list[str]:
+def helper_1x_for_root(host: GoldenHost) -> list[str]:
     return _agent(host, uid=0).words("true", user="root")
 
 
-def helper_1x_for_nobody(host: Host) -> list[str]:
+def helper_1x_for_nobody(host: GoldenHost) -> list[str]:
     return _agent(host).words("true", user="nobody")
 
 
-def helper_021(host: Host) -> list[str]:
+def helper_021(host: GoldenHost) -> list[str]:
     agent = _agent(host)
     words = ['--command={"value":"true"}', f"--directory={agent.sandbox}", "--user=nobody"]
     words += [f"--pipe_read={PIPE[0]}", f"--pipe_write={PIPE[1]}"]
     return with_byte(host.root, str(agent.shim.helper), "launch", *words)
 
 
-def hand_over(host: Host) -> list[str]:
+def hand_over(host: GoldenHost) -> list[str]:
     """What the packaged helper does better it does in our mount namespace; a script plays it."""
     _packaged(host)
     return _agent(host).words("true", user="nobody", masked_paths=["/proc/x"])
 
 
-def hand_over_untouched(host: Host) -> list[str]:
+def hand_over_untouched(host: GoldenHost) -> list[str]:
     """An image's root file system: the packaged helper has the call as it came."""
     _packaged(host)
     return _agent(host).words("true", rootfs="/srv")
 
 
-def executors_call(host: Host) -> list[str]:
+def executors_call(host: GoldenHost) -> list[str]:
     """mesos-executor's, which is the task's user already."""
     agent = _agent(host)
     host.cwd = agent.sandbox
@@ -123,16 +123,16 @@ LAUNCHES = {
 }
 
 
-def traced(name: str, host: Host) -> list[str]:
+def traced(name: str, host: GoldenHost) -> list[str]:
     """The calls of the launch `name` on `host`."""
     words = LAUNCHES[name](host)
     programs = (str(host.shim.program), str(host.shim.helper))
     return trace(words, programs, host.cwd, host.root / "calls", host.inject)
 
 
-def _agent(host: Host, uid: int = NOBODY) -> Agent:
+def _agent(host: GoldenHost, uid: int = NOBODY) -> PlayedAgent:
     """An agent that has told a ContainerInfo in the way of every release, and the user's sandbox."""
-    agent = Agent(host.root, host.shim)
+    agent = PlayedAgent(host.root, host.shim)
     os.chown(agent.sandbox, uid, uid)
     told = wire.container_info(wire.volume("/tmp", "tmp"), wire.volume(str(host.place), "x"))
     agent.hold(told)
@@ -141,7 +141,7 @@ def _agent(host: Host, uid: int = NOBODY) -> Agent:
     return agent
 
 
-def _packaged(host: Host) -> None:
+def _packaged(host: GoldenHost) -> None:
     packaged = host.file("packaged")
     packaged.write_text("#!/bin/sh\n")
     packaged.chmod(0o755)

@@ -14,17 +14,17 @@ from typing import Any
 
 from ..lib.launching import info, volume
 from ..lib.shim import NOBODY
-from .host import Host
+from .host import GoldenHost
 
 # Who made a private directory: pid, start time, boot, pid namespace.
 _MAKER = re.compile(r"@\d+-\d+@[0-9a-f]+-\d+")
 
 
-def private_tmp(host: Host) -> None:
+def private_tmp(host: GoldenHost) -> None:
     host.volumes("tmp:/tmp")
 
 
-def nested_and_mirrored(host: Host) -> None:
+def nested_and_mirrored(host: GoldenHost) -> None:
     """A volume in a volume, and one whose host_path is the path that it covers: each level looks like the target's."""
     inner = host.directory("place/inner", mode=0o2750, uid=NOBODY)
     deep = host.directory("deep/er", mode=0o1777)
@@ -32,18 +32,18 @@ def nested_and_mirrored(host: Host) -> None:
     host.volumes(f"inner:{inner}", f"outer:{host.place}", f"{str(deep)[1:]}:{deep}")
 
 
-def read_only_absolute(host: Host) -> None:
+def read_only_absolute(host: GoldenHost) -> None:
     """A directory over a directory, a file over a file; the sandbox below what is covered stays."""
     host.cwd = host.directory("place/sandbox")
     host.volumes(f"{host.directory('data')}:{host.place}:RO", f"{host.file('one')}:{host.file('two')}:RO")
 
 
-def tmpfs(host: Host) -> None:
+def tmpfs(host: GoldenHost) -> None:
     sizes = {"shm": "64k", "run": {"size": "1m", "noexec": True}}
     host.shim.configure(tmpfs={str(host.directory(name, mode=0o1777)): size for name, size in sizes.items()})
 
 
-def private_directories_in_the_sandbox(host: Host) -> None:
+def private_directories_in_the_sandbox(host: GoldenHost) -> None:
     """One of them with a size, which is counted; a volume for the same path wins."""
     names: dict[str, object] = {"place": {"noexec": True}, "place/inner": {"size": "1m"}, "other": {}}
     settings = {str(host.directory(name, mode=0o1777)): more for name, more in names.items()}
@@ -52,21 +52,21 @@ def private_directories_in_the_sandbox(host: Host) -> None:
     host.options += ["--isolation", "filesystem/shared,posix/cpu,disk/du"]
 
 
-def private_directories_in_a_base(host: Host) -> None:
+def private_directories_in_a_base(host: GoldenHost) -> None:
     base = {"base": str(host.directory("base"))}
     names = ("place", "place/inner")
     host.shim.configure(private_directories={str(host.directory(name, mode=0o1777)): base for name in names})
     host.options += ["--supervise"]
 
 
-def hide_work_dir(host: Host) -> None:
+def hide_work_dir(host: GoldenHost) -> None:
     """The agent's own directory, below what a volume covers; of it the sandbox alone is seen."""
     host.cwd = host.directory("place/work/slaves/S/frameworks/F/executors/E/runs/R")
     host.shim.configure(hide_work_dir=True, work_dir=str(host.root / "place/work"))
     host.volumes(f"x:{host.place}")
 
 
-def pass_through(host: Host) -> None:
+def pass_through(host: GoldenHost) -> None:
     """Only what is below a covered path is passed through."""
     for name in ("place/socket", "place/files.a", "place/files.b", "elsewhere"):
         host.file(name)
@@ -75,37 +75,37 @@ def pass_through(host: Host) -> None:
     host.volumes(f"x:{host.place}")
 
 
-def namespaces_pid_and_ipc(host: Host) -> None:
+def namespaces_pid_and_ipc(host: GoldenHost) -> None:
     host.volumes("tmp:/tmp")
     host.options += ["--isolation", "filesystem/shared,namespaces/pid,namespaces/ipc"]
 
 
-def user_nobody(host: Host) -> None:
+def user_nobody(host: GoldenHost) -> None:
     """Covers what that user could not have changed: no_new_privs."""
     host.directory("sandbox", uid=NOBODY)
     host.volumes("tmp:/tmp", f"x:{host.place}")
     host.options += ["--user", "nobody"]
 
 
-def ordinary_user(host: Host) -> None:
+def ordinary_user(host: GoldenHost) -> None:
     host.ordinary_user()
     host.volumes("tmp:/tmp", f"x:{host.place}", f"{host.directory('data')}:{host.directory('opt')}:RO")
 
 
-def rm(host: Host) -> None:
+def rm(host: GoldenHost) -> None:
     """In a sandbox that the launch would make."""
     host.volumes(f"x:{host.place}")
     host.options += ["--rm", "--user", "nobody"]
 
 
-def operators_default(host: Host) -> None:
+def operators_default(host: GoldenHost) -> None:
     """The operator's ContainerInfo, limits that nothing enforces, and a parent that stays for --status-fd."""
     default = json.loads(info(volume("x", host.place), volume(host.directory("data"), host.directory("opt"), "RO")))
     host.shim.configure(default_container_info=default, default_limits={"cpus": 1, "mem": 64})
     host.options += ["--cpus", "2", "--status-fd", "1"]
 
 
-def usage_only(host: Host) -> None:
+def usage_only(host: GoldenHost) -> None:
     """What cannot be had, where the operator would rather have the command without."""
     host.volumes("tmp:/tmp")
     host.options += ["--isolation", "posix/cpu", "--on-unenforceable", "usage-only"]
@@ -132,7 +132,7 @@ PLANS = {
 }
 
 
-def explained(name: str, host: Host) -> dict[str, Any]:
+def explained(name: str, host: GoldenHost) -> dict[str, Any]:
     """The plan `name` as `explain` shows it on `host`, with placeholders for what differs from host to host."""
     PLANS[name](host)
     words = host.words("explain", "--json")

@@ -11,7 +11,7 @@ import pytest
 
 from ..lib.shim import PYTHON, Shim, needs_root
 from .calls import Lacking
-from .host import AS_NOBODY, EXPECTED, Host, fresh
+from .host import AS_NOBODY, EXPECTED, GoldenHost, fresh
 from .launches import LAUNCHES, traced
 from .plans import PLANS, explained
 
@@ -22,7 +22,7 @@ ORDINARY = ("ordinary_user", "run_as_an_ordinary_user")
 
 
 @pytest.fixture
-def host(shim: Shim) -> Iterator[Host]:
+def host(shim: Shim) -> Iterator[GoldenHost]:
     with fresh(shim.prefix) as found:
         yield found
 
@@ -34,14 +34,14 @@ def skip_without_user_namespaces(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PLANS)
-def test_a_plan_is_as_it_was(host: Host, name: str) -> None:
+def test_a_plan_is_as_it_was(host: GoldenHost, name: str) -> None:
     skip_without_user_namespaces(name)
     assert explained(name, host) == json.loads((EXPECTED / f"plans/{name}.json").read_text()), REMEDY
 
 
 @needs_strace
 @pytest.mark.parametrize("name", LAUNCHES)
-def test_the_calls_of_a_launch_are_as_they_were(host: Host, name: str) -> None:
+def test_the_calls_of_a_launch_are_as_they_were(host: GoldenHost, name: str) -> None:
     skip_without_user_namespaces(name)
     try:
         found = traced(name, host)
@@ -107,7 +107,7 @@ _RUNS = [name for name in LAUNCHES if name.startswith("run") and name != "run_on
 
 @needs_strace
 @pytest.mark.parametrize("name", _RUNS)
-def test_explain_has_the_order_of_the_launch(host: Host, name: str) -> None:
+def test_explain_has_the_order_of_the_launch(host: GoldenHost, name: str) -> None:
     skip_without_user_namespaces(name)
     words = ["explain" if word == "run" else word for word in LAUNCHES[name](host)]
     words.insert(words.index("explain") + 1, "--json")
@@ -148,7 +148,7 @@ main({config!r}, agent=True)
 @pytest.mark.parametrize(
     "name", ["helper_1x_for_root", "helper_1x_for_nobody", "helper_021", "hand_over", "executors_call"]
 )
-def test_the_steps_of_the_helper_have_the_order_of_the_launch(host: Host, name: str) -> None:
+def test_the_steps_of_the_helper_have_the_order_of_the_launch(host: GoldenHost, name: str) -> None:
     """Nobody can ask `explain` for an agent's launch: its steps are asked themselves."""
     told = host.root / "helper"
     lib = str(host.shim.prefix / "current/lib")

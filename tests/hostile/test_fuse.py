@@ -15,7 +15,7 @@ from mesos_shim.system import guarded_walk, syscalls
 
 from ..lib import wire
 from ..lib.launching import launch, refused, said, volume
-from ..lib.played_agent import Agent, end
+from ..lib.played_agent import PlayedAgent, end
 from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = [needs_root, pytest.mark.skipif(not Path("/dev/fuse").exists(), reason="needs /dev/fuse")]
@@ -56,14 +56,14 @@ def closed(open_tmp: Path) -> Path:
 
 
 @pytest.fixture
-def agent(open_tmp: Path, shim: Shim, closed: Path) -> Agent:
+def agent(open_tmp: Path, shim: Shim, closed: Path) -> PlayedAgent:
     """An agent's container with a volume from the sandbox over root's directory."""
-    found = Agent(open_tmp, shim)
+    found = PlayedAgent(open_tmp, shim)
     found.hold(wire.container_info(wire.volume(str(closed), "mine")))
     return found
 
 
-def test_root_runs_nothing_of_a_sandbox_that_lies(agent: Agent, closed: Path, lying: Mounter) -> None:
+def test_root_runs_nothing_of_a_sandbox_that_lies(agent: PlayedAgent, closed: Path, lying: Mounter) -> None:
     """It says that the directory is root's and empty, and lets no one see the program in it who does not know it."""
     lying(agent.sandbox)
     first = {"shell": False, "value": f"{closed}/tool"}
@@ -74,7 +74,7 @@ def test_root_runs_nothing_of_a_sandbox_that_lies(agent: Agent, closed: Path, ly
     assert (out.split("\n")[:2], err) == ([f"PLANTED as {NOBODY}", "no_new_privs"], "")
 
 
-def test_the_ground_of_it(agent: Agent, closed: Path, lying: Mounter) -> None:
+def test_the_ground_of_it(agent: PlayedAgent, closed: Path, lying: Mounter) -> None:
     """What root has mounted is as good as any other file system: there root runs it."""
     lying(agent.sandbox, user=0)
     first = {"shell": False, "value": f"{closed}/tool"}

@@ -18,7 +18,7 @@ import pytest
 
 from ..lib import wire
 from ..lib.launching import SHIM_FAILED, host_mounts, info, tree, volume
-from ..lib.played_agent import PIPE, Agent, with_byte
+from ..lib.played_agent import PIPE, PlayedAgent, with_byte
 from ..lib.shim import NOBODY, Shim, needs_root
 from .injection import MEMORY, NEVER_FAIL, Call, run, trace
 
@@ -136,7 +136,7 @@ class Scene:
 
     def _modern_helper(self, shim: Shim) -> list[str]:
         """The same by the 1.x protocol, in which the helper stays: what it starts is no copy of it (beside.py)."""
-        agent = Agent(self.root, shim, container=self.root.name)
+        agent = PlayedAgent(self.root, shim, container=self.root.name)
         agent.runtime = self.runtime
         agent.hold(wire.container_info(wire.volume("/tmp", "tmp"), wire.volume("/opt", str(self.root / "place"), 2)))
         self.sandbox = agent.sandbox

@@ -16,7 +16,7 @@ from mesos_shim.spec import config as configuration
 from ..lib import wire
 from ..lib.containers import Starter
 from ..lib.launching import volume
-from ..lib.played_agent import Agent, end
+from ..lib.played_agent import PlayedAgent, end
 from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = needs_root
@@ -42,12 +42,12 @@ def secret(open_tmp: Path) -> Path:
 
 
 @pytest.fixture
-def agent(shim: Shim, open_tmp: Path) -> Agent:
+def agent(shim: Shim, open_tmp: Path) -> PlayedAgent:
     """A stand-in for an agent; what frameworks may name is up to each test."""
-    return Agent(open_tmp / "agent", shim)
+    return PlayedAgent(open_tmp / "agent", shim)
 
 
-def told(agent: Agent, *volumes: tuple[object, object], protocol: str = "1.x") -> str:
+def told(agent: PlayedAgent, *volumes: tuple[object, object], protocol: str = "1.x") -> str:
     """What a framework's task with such volumes (source, target) is told; it must be refused."""
     os.chown(agent.sandbox, NOBODY, NOBODY)
     info = wire.container_info(*(wire.volume(str(target), str(source)) for source, target in volumes))
@@ -76,7 +76,7 @@ def check_alike(lines: dict[str, str], secret: Path) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["1.x", "0.21"])
-def test_of_targets(agent: Agent, secret: Path, protocol: str) -> None:
+def test_of_targets(agent: PlayedAgent, secret: Path, protocol: str) -> None:
     """Under the default policy, which lets a framework name every target."""
     (agent.sandbox / "tmp").mkdir()
     source = "tmp" if protocol == "1.x" else agent.sandbox / "tmp"
@@ -85,14 +85,14 @@ def test_of_targets(agent: Agent, secret: Path, protocol: str) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["1.x", "0.21"])
-def test_of_sources(agent: Agent, secret: Path, protocol: str) -> None:
+def test_of_sources(agent: PlayedAgent, secret: Path, protocol: str) -> None:
     """Where the operator lets frameworks name some."""
     agent.shim.configure(framework_volumes="all")
     lines = {form: told(agent, (f"{secret}/{form}", "/opt"), protocol=protocol) for form in FORMS}
     check_alike(lines, secret)
 
 
-def test_of_what_lies_in_a_source(agent: Agent, open_tmp: Path) -> None:
+def test_of_what_lies_in_a_source(agent: PlayedAgent, open_tmp: Path) -> None:
     """The place of one volume inside another's source is looked for as the task's user, too."""
     agent.shim.configure(framework_volumes="all")
     for name in ("absent", "present"):
@@ -109,7 +109,7 @@ def test_of_what_lies_in_a_source(agent: Agent, open_tmp: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["default_container_info", "source", "tmpfs", "work_dir"])
-def test_of_the_operators_own_paths(agent: Agent, secret: Path, sandbox: Path, key: str) -> None:
+def test_of_the_operators_own_paths(agent: PlayedAgent, secret: Path, sandbox: Path, key: str) -> None:
     """They are root's to find; where one fails, the task is told less of it than root is."""
     path = str(secret / "link")
     volumes = [volume("tmp", path)] if key == "default_container_info" else [volume(path, "/opt")]
@@ -134,7 +134,7 @@ def test_of_the_operators_own_paths(agent: Agent, secret: Path, sandbox: Path, k
     assert "Permission denied" not in done.stderr
 
 
-def test_a_group_of_the_users_is_not_roots(agent: Agent, open_tmp: Path) -> None:
+def test_a_group_of_the_users_is_not_roots(agent: PlayedAgent, open_tmp: Path) -> None:
     """Looked at as the user, judged as root: what the user's group may write is no safe way."""
     agent.shim.configure(framework_volumes="all")
     (open_tmp / "shared/data").mkdir(parents=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ..lib.launching import give, host_mounts, info, launch, own_namespace, refused, said, tree, volume
-from ..lib.played_agent import Agent, end
+from ..lib.played_agent import PlayedAgent, end
 from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = needs_root
@@ -238,7 +238,7 @@ def test_a_frameworks_variables_do_not_steer_the_legacy_helper(
     shim: Shim, open_tmp: Path, hostile: dict[str, str]
 ) -> None:
     """0.21 hands the framework's variables to its helper. LD_PRELOAD acts before us: the threat model says so."""
-    agent = Agent(open_tmp, shim)
+    agent = PlayedAgent(open_tmp, shim)
     agent.checkpoint()
     code, out, err = end(
         agent.start_021({"shell": False, "value": "/bin/echo", "arguments": ["echo", "ran"]}, environment=hostile)

@@ -18,7 +18,7 @@ from mesos_shim.isolators import disk_du
 
 from ..lib import wire
 from ..lib.launching import give, host_mounts, info, volume
-from ..lib.played_agent import Agent, end
+from ..lib.played_agent import PlayedAgent, end
 from ..lib.shim import NOBODY, SOAK, Shim, needs_root
 
 pytestmark = [needs_root, pytest.mark.scaled, pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")]
@@ -327,7 +327,7 @@ def signals() -> Iterator[Callable[[str], None]]:
 def test_signals_at_the_helper(shim: Shim, open_tmp: Path, signals: Callable[[str], None]) -> None:
     """The task's user may end the task, by the signal of its choice, and never the helper (threat 23)."""
     user = "games"  # who has no other process on a test host
-    agent = Agent(open_tmp, shim)
+    agent = PlayedAgent(open_tmp, shim)
     agent.hold(wire.container_info(wire.volume("/tmp", "tmp")))
     shutil.chown(agent.sandbox, user)
     signals(user)
@@ -418,7 +418,7 @@ def test_the_directory_of_a_debug_container(shim: Shim, open_tmp: Path, race: Ra
     (open_tmp / "roots/inner").mkdir(parents=True)
     (open_tmp / "roots/inner/canary").write_text(CANARY)
     (open_tmp / "roots").chmod(0o700)
-    agent = Agent(open_tmp, shim)
+    agent = PlayedAgent(open_tmp, shim)
     agent.hold(wire.container_info(wire.volume("/tmp", "tmp")))
     give(agent.sandbox)
     work = his(agent.sandbox / "work")
@@ -427,7 +427,7 @@ def test_the_directory_of_a_debug_container(shim: Shim, open_tmp: Path, race: Ra
     try:
         assert parent.stdout is not None
         assert parent.stdout.readline() == "ready\n"
-        debug = Agent(open_tmp, shim, container="c1/debug")
+        debug = PlayedAgent(open_tmp, shim, container="c1/debug")
         debug.hold(None, container_class=2)
         race(work, agent.sandbox / "link")
         ran = 0

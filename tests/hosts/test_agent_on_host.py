@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from tests.lib.agent import on_host as agents
+from tests.lib.agent.tasks import WAIT_FOR_RELEASE
 from tests.lib.collection import play
+from tests.lib.hosts import machines
 from tests.lib.waiting import wait_until
-
-from ..lib.agent import on_host as agents
-from ..lib.hosts import machines
 
 pytestmark = [pytest.mark.hosts, pytest.mark.agent]
 
@@ -24,7 +24,6 @@ VARIABLES = {
     },
 }
 # Keeps a task until the test lets it go on, in any case until the test's own patience has ended.
-WAIT = 'n=0; while [ ! -e "$MESOS_SANDBOX/go" ] && [ $n -lt 600 ]; do n=$((n+1)); sleep 0.1; done'
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +37,7 @@ def agent(hosts, clone, tmp_path_factory):
         inventory = fleet.inventory(tmp_path_factory.mktemp("site") / "hosts.json", **VARIABLES)
         done = play("site", "-i", str(inventory), cwd=clone)
         assert done.code == 0, done.text
-        yield agents.Agent(fleet["host-1"])
+        yield agents.HostAgent(fleet["host-1"])
 
 
 def drop_in(host: machines.Host, text: str) -> None:
@@ -63,7 +62,7 @@ def test_a_restarted_agent_keeps_its_id_and_its_executors(agent):
     first = agent.wait_registered()
     assert agent.get("/health") is not None
     assert agent.get("/flags")["flags"]["isolation"] == "posix/cpu,posix/mem"
-    task = agent.launch(f"ls -A /tmp > seen; touch /tmp/mine; echo $$ > pid; touch ready; {WAIT}; exit 0")
+    task = agent.launch(f"ls -A /tmp > seen; touch /tmp/mine; echo $$ > pid; touch ready; {WAIT_FOR_RELEASE}; exit 0")
     assert task.wait_state("TASK_RUNNING")
     task.wait_file("ready")
     assert (task.sandbox / "seen").read_text() == ""
@@ -82,7 +81,7 @@ def test_a_restarted_agent_keeps_its_id_and_its_executors(agent):
 def test_a_unit_that_kills_its_group_ends_the_executors(agent):
     drop_in(agent.host, "[Service]\nKillMode=control-group\n")
     first = agent.wait_registered()
-    task = agent.launch(f"touch ready; {WAIT}")
+    task = agent.launch(f"touch ready; {WAIT_FOR_RELEASE}")
     task.wait_file("ready")
     task.wait_state("TASK_RUNNING")
     agent.host.ssh("systemctl restart mesos-slave")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ..lib.hosts import machines
+from tests.lib.hosts import machines
 
 pytestmark = pytest.mark.hosts
 CHECKOUT = Path(__file__).resolve().parents[2]

@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.lib.agent import on_host as agents
 from tests.lib.collection import clone_to
+from tests.lib.hosts import machines
 from tests.lib.shim import CHECKOUT
-
-from ..lib.agent import on_host as agents
-from ..lib.hosts import machines
 
 SCENARIOS = ["default", "hostile-files", "rootless", "upgrade", "cluster"]
 pytestmark = [pytest.mark.hosts, pytest.mark.agent, pytest.mark.timeout(900)]

@@ -19,7 +19,7 @@ from mesos_shim.bundle import pack
 from ..lib import wire
 from ..lib.containers import alive
 from ..lib.launching import give, info, launch, said, volume
-from ..lib.played_agent import Agent, end
+from ..lib.played_agent import PlayedAgent, end
 from ..lib.shim import NOBODY, PYTHON, Shim, install, needs_root
 from ..lib.waiting import wait_until
 
@@ -229,7 +229,7 @@ def test_a_script_without_an_interpreters_line_runs_as_env_runs_it(shim: Shim, s
 
 def test_an_agents_command_may_be_such_a_script(shim: Shim, open_tmp: Path) -> None:
     """As with Mesos' own helper, which ends in execvp(3); the helper starts it without a copy of itself."""
-    agent = Agent(open_tmp / "agent", shim)
+    agent = PlayedAgent(open_tmp / "agent", shim)
     agent.hold(None)
     script = agent.sandbox / "job"
     script.write_text('echo "$1"\n')
@@ -344,7 +344,7 @@ def test_every_python_of_hosts(open_tmp: Path, sandbox: Path, version: str) -> N
         assert (failed.returncode, failed.stderr.count("\n"), (sandbox / "new").exists()) == (127, 1, False)
         assert said(shim.run("explain", "--volume", f"x:{open_tmp}/place", "--", "/bin/true", cwd=sandbox))
         # And by a 1.x agent's helper, whose command is no copy of it, for another user.
-        agent = Agent(open_tmp / "agent", shim)
+        agent = PlayedAgent(open_tmp / "agent", shim)
         agent.hold(wire.container_info(wire.volume("/tmp", "tmp")))
         give(agent.sandbox)
         words = "stat -c %a /tmp; grep -E '^(Uid|CapPrm|SigBlk)' /proc/self/status"

@@ -9,7 +9,7 @@ import pytest
 
 from ..lib import wire
 from ..lib.launching import launch, said, volume
-from ..lib.played_agent import Agent, end
+from ..lib.played_agent import PlayedAgent, end
 from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = needs_root
@@ -97,7 +97,7 @@ def test_it_is_looked_at_with_the_users_rights(shim: Shim, sandbox: Path, place:
 
 
 def test_an_agents_command_is_told_as_well(shim: Shim, open_tmp: Path, place: Path) -> None:
-    agent = Agent(open_tmp / "agent", shim)
+    agent = PlayedAgent(open_tmp / "agent", shim)
     agent.hold(wire.container_info(wire.volume(str(place), "a")))
     given = [{"name": "TMPDIR", "value": f"{place}/deep/tmp"}]
     status, out, err = end(agent.start(PRINTS, environment={"variables": given}))

@@ -15,7 +15,7 @@ from mesos_shim.system import cgroups
 from ..isolators.test_cgroups import needs_cgroups
 from ..lib.containers import Starter
 from ..lib.launching import give, refused
-from ..lib.played_agent import Agent
+from ..lib.played_agent import PlayedAgent
 from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = needs_root
@@ -112,7 +112,7 @@ def test_at_a_terminal(shim: Shim, terminal: Callable[..., Any], limited: Limite
 )
 def test_under_an_agent(shim: Shim, open_tmp: Path, limited: Limited, room: int, fields: dict[str, object]) -> None:
     """Where the command is spawned, where it is forked, and where root runs something in a child of that."""
-    agent = Agent(open_tmp, shim)
+    agent = PlayedAgent(open_tmp, shim)
     agent.hold(None)
     done = run(limited(room, *agent.words("echo ran", **fields)), open_tmp)
     assert (done.returncode, done.stdout) == (1, ""), done

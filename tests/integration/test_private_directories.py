@@ -364,10 +364,10 @@ def test_an_ordinary_user(shim: Shim, sandbox: Path, covered: Path, open_tmp: Pa
 
 def test_no_frameworks_source_reaches_a_base(shim: Shim, base: Path, covered: Path, open_tmp: Path) -> None:
     from ..lib import wire
-    from ..lib.played_agent import Agent, end
+    from ..lib.played_agent import PlayedAgent, end
 
     shim.configure(private_directories={str(covered): {"base": str(base)}}, framework_volumes="all")
-    agent = Agent(open_tmp, shim)
+    agent = PlayedAgent(open_tmp, shim)
     for source in (base, base.parent):
         agent.hold(wire.container_info(wire.volume("/opt", str(source))))
         status, _, err = end(agent.start("true"))
@@ -452,16 +452,16 @@ def test_a_size_that_nobody_counts_is_said(shim: Shim, sandbox: Path, covered: P
 
 
 def test_a_debug_container_joins_its_parents(shim: Shim, covered: Path, open_tmp: Path, base: Path) -> None:
-    from ..lib.played_agent import Agent, end
+    from ..lib.played_agent import PlayedAgent, end
 
     shim.configure(private_directories={str(covered): {"base": str(base)}})
-    parent = Agent(open_tmp, shim)
+    parent = PlayedAgent(open_tmp, shim)
     parent.hold(None)
     running = parent.start(f"touch {covered}/parents; echo ready; read x < {open_tmp}/fifo")
     os.mkfifo(open_tmp / "fifo")
     assert running.stdout is not None
     assert running.stdout.readline() == "ready\n"
-    child = Agent(open_tmp, shim, "c1/check")
+    child = PlayedAgent(open_tmp, shim, "c1/check")
     child.hold(None, container_class=2)
     status, out, err = end(child.start(f"ls {covered}"))
     assert (status, out, err) == (0, "parents\n", "")

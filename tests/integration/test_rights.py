@@ -14,7 +14,7 @@ import pytest
 
 from ..lib import wire
 from ..lib.launching import ACCESS, acl_for, launch, refused, said, volume
-from ..lib.played_agent import PIPE, Agent, end, wait_until_named, with_byte
+from ..lib.played_agent import PIPE, PlayedAgent, end, wait_until_named, with_byte
 from ..lib.shim import NOBODY, Shim, needs_root
 from ..lib.waiting import wait_until
 
@@ -113,13 +113,13 @@ def test_root_has_nothing_to_gain(shim: Shim, sandbox: Path, closed: Path) -> No
 
 
 @pytest.fixture
-def agent(shim: Shim, open_tmp: Path) -> Agent:
+def agent(shim: Shim, open_tmp: Path) -> PlayedAgent:
     """The agent's side of the 1.x protocol."""
-    return Agent(open_tmp, shim)
+    return PlayedAgent(open_tmp, shim)
 
 
 def framework(
-    agent: Agent, host_path: object, target: object, user: str = "nobody", **fields: object
+    agent: PlayedAgent, host_path: object, target: object, user: str = "nobody", **fields: object
 ) -> tuple[str, str, str]:
     """Launch with a framework's volume: stdout, stderr, the status file."""
     os.chown(agent.sandbox, NOBODY, NOBODY)
@@ -137,7 +137,7 @@ def shared(open_tmp: Path) -> Path:
     return path
 
 
-def test_frameworks_may_name_relative_paths_only(agent: Agent, closed: Path, shared: Path) -> None:
+def test_frameworks_may_name_relative_paths_only(agent: PlayedAgent, closed: Path, shared: Path) -> None:
     out, err, status = framework(agent, shared, closed)
     assert (out, status) == ("", "256")
     assert "framework_volumes is 'relative'" in err
@@ -159,7 +159,7 @@ def test_frameworks_may_name_relative_paths_only(agent: Agent, closed: Path, sha
         ([], False),
     ],
 )
-def test_the_operators_policy(agent: Agent, closed: Path, shared: Path, policy: object, allowed: bool) -> None:
+def test_the_operators_policy(agent: PlayedAgent, closed: Path, shared: Path, policy: object, allowed: bool) -> None:
     if isinstance(policy, list):
         policy = [glob.format(shared.parent) for glob in policy]
     agent.shim.configure(framework_volumes=policy)
@@ -169,13 +169,13 @@ def test_the_operators_policy(agent: Agent, closed: Path, shared: Path, policy: 
     assert status == ("0" if allowed else "256")
 
 
-def test_none_forbids_relative_ones_too(agent: Agent, closed: Path) -> None:
+def test_none_forbids_relative_ones_too(agent: PlayedAgent, closed: Path) -> None:
     agent.shim.configure(framework_volumes="none")
     out, err, _ = framework(agent, "mine", closed)
     assert (out, "may not bring volumes" in err) == ("", True)
 
 
-def test_a_frameworks_source_is_opened_as_the_tasks_user(agent: Agent, closed: Path, open_tmp: Path) -> None:
+def test_a_frameworks_source_is_opened_as_the_tasks_user(agent: PlayedAgent, closed: Path, open_tmp: Path) -> None:
     """Threat 19: what the parents' 0700 kept from him stays kept; root's own launch reaches it."""
     kept = open_tmp / "kept/inner"
     kept.mkdir(parents=True)
@@ -198,7 +198,7 @@ def test_a_frameworks_source_is_opened_as_the_tasks_user(agent: Agent, closed: P
     ids=["root's", "the agent's", "his"],
 )
 def test_a_frameworks_source_is_opened_with_the_tasks_groups_alone(
-    agent: Agent, closed: Path, open_tmp: Path, group: int, agents: list[int], his: list[int], opened: bool
+    agent: PlayedAgent, closed: Path, open_tmp: Path, group: int, agents: list[int], his: list[int], opened: bool
 ) -> None:
     """Threat 19: what lets a group of ours in keeps him out, and what lets a group of his in does not."""
     kept = open_tmp / "kept/inner"
@@ -219,7 +219,7 @@ def test_a_frameworks_source_is_opened_with_the_tasks_groups_alone(
 
 @pytest.mark.parametrize("what", ["work", "work/slaves", "run", "state", ".", "link-to-work"])
 def test_no_framework_reaches_the_agents_or_our_directories(
-    agent: Agent, closed: Path, open_tmp: Path, what: str
+    agent: PlayedAgent, closed: Path, open_tmp: Path, what: str
 ) -> None:
     """Nor what contains one of them, nor one of them by another name."""
     (open_tmp / "link-to-work").symlink_to("work")
@@ -232,7 +232,7 @@ def test_no_framework_reaches_the_agents_or_our_directories(
     assert "belongs to the agent or the shim" in err
 
 
-def test_no_framework_mounts_a_part_of_the_kernels_file_systems(agent: Agent, open_tmp: Path) -> None:
+def test_no_framework_mounts_a_part_of_the_kernels_file_systems(agent: PlayedAgent, open_tmp: Path) -> None:
     """Whatever the policy says: /proc/1 at another place tells of the host as /proc does."""
     (open_tmp / "target").mkdir()
     agent.shim.configure(framework_volumes="all")
@@ -242,7 +242,7 @@ def test_no_framework_mounts_a_part_of_the_kernels_file_systems(agent: Agent, op
         assert f"'{source}' is on {kind}, which belongs to the kernel" in err
 
 
-def test_the_legacy_protocol_has_the_same_policy(agent: Agent, closed: Path, shared: Path) -> None:
+def test_the_legacy_protocol_has_the_same_policy(agent: PlayedAgent, closed: Path, shared: Path) -> None:
     os.chown(agent.sandbox, NOBODY, NOBODY)
     agent.checkpoint(wire.container_info(wire.volume(str(closed), str(shared))))
     code, out, err = end(agent.start_021(f"cat {closed}/file", user="nobody"))
@@ -264,7 +264,7 @@ def trap(open_tmp: Path) -> dict[str, str]:
     return {"PATH": f"{directory}:/usr/bin:/bin", "ENV": f"{directory}/sh", "BASH_ENV": f"{directory}/sh"}
 
 
-def test_roots_commands_get_nothing_of_the_frameworks(agent: Agent, open_tmp: Path, trap: dict[str, str]) -> None:
+def test_roots_commands_get_nothing_of_the_frameworks(agent: PlayedAgent, open_tmp: Path, trap: dict[str, str]) -> None:
     agent.hold(None)
     variables = {"variables": [{"name": key, "value": value} for key, value in trap.items()]}
     first = {
@@ -278,7 +278,7 @@ def test_roots_commands_get_nothing_of_the_frameworks(agent: Agent, open_tmp: Pa
     assert ((open_tmp / "ran").exists(), (open_tmp / "SPRUNG").exists()) == (True, False)
 
 
-def test_roots_commands_of_the_legacy_protocol_too(agent: Agent, open_tmp: Path, trap: dict[str, str]) -> None:
+def test_roots_commands_of_the_legacy_protocol_too(agent: PlayedAgent, open_tmp: Path, trap: dict[str, str]) -> None:
     agent.checkpoint()
     commands = json.dumps({"commands": [{"value": f"touch {open_tmp}/ran; id -u > {open_tmp}/roots"}]})
     code, out, err = end(agent.start_021("echo $PATH", user="nobody", environment=trap, commands=commands))
@@ -287,7 +287,7 @@ def test_roots_commands_of_the_legacy_protocol_too(agent: Agent, open_tmp: Path,
 
 
 @pytest.fixture
-def his_over_roots(agent: Agent, open_tmp: Path, closed: Path) -> Path:
+def his_over_roots(agent: PlayedAgent, open_tmp: Path, closed: Path) -> Path:
     """A framework's volume by which the task's user provides what lies over root's directory."""
     path = open_tmp / "his"
     path.mkdir()
@@ -297,7 +297,9 @@ def his_over_roots(agent: Agent, open_tmp: Path, closed: Path) -> Path:
     return path
 
 
-def test_root_runs_nothing_over_which_the_user_lays_his_own(agent: Agent, his_over_roots: Path, open_tmp: Path) -> None:
+def test_root_runs_nothing_over_which_the_user_lays_his_own(
+    agent: PlayedAgent, his_over_roots: Path, open_tmp: Path
+) -> None:
     """A loader, a library, a configuration: his over root's would make root run what he likes."""
     first = {"shell": True, "value": f"touch {open_tmp}/ran"}
     _, out, err = end(agent.start("echo started", pre_exec_commands=[first], user="nobody"))
@@ -308,7 +310,7 @@ def test_root_runs_nothing_over_which_the_user_lays_his_own(agent: Agent, his_ov
 
 
 def test_what_he_could_write_anyway_keeps_nobody_from_running_there(
-    agent: Agent, his_over_roots: Path, open_tmp: Path, closed: Path
+    agent: PlayedAgent, his_over_roots: Path, open_tmp: Path, closed: Path
 ) -> None:
     """His source over a directory of everybody's, and a fresh one over root's: nothing of his lies over root's."""
     (open_tmp / "wide").mkdir()
@@ -329,14 +331,14 @@ def packaged(open_tmp: Path) -> Path:
     return path
 
 
-def test_the_packaged_helper_is_not_run_there_either(agent: Agent, his_over_roots: Path, packaged: Path) -> None:
+def test_the_packaged_helper_is_not_run_there_either(agent: PlayedAgent, his_over_roots: Path, packaged: Path) -> None:
     agent.shim.configure(framework_volumes="all", packaged_helper=str(packaged))
     _, out, err = end(agent.start("true", masked_paths=["/x"], user="nobody"))
     assert (out, "root runs nothing in this container's view" in err) == ("", True)
 
 
 def test_the_packaged_helper_has_the_users_reach_and_no_new_privs(
-    agent: Agent, packaged: Path, closed: Path, open_tmp: Path
+    agent: PlayedAgent, packaged: Path, closed: Path, open_tmp: Path
 ) -> None:
     """What we attach for it is judged as for ourselves (threats 8, 19)."""
     agent.shim.configure(framework_volumes="all", packaged_helper=str(packaged))
@@ -358,14 +360,14 @@ def test_the_packaged_helper_has_the_users_reach_and_no_new_privs(
 
 
 @contextlib.contextmanager
-def running(agent: Agent, user: str = "nobody", **fields: object) -> Iterator[Agent]:
+def running(agent: PlayedAgent, user: str = "nobody", **fields: object) -> Iterator[PlayedAgent]:
     """`agent`'s container, running; and the DEBUG container that joins it."""
     parent = agent.start("echo ready; exec sleep 1000", user=user, **fields)
     try:
         assert parent.stdout is not None
         assert parent.stdout.readline() == "ready\n"
         wait_until_named(agent)
-        debug = Agent(agent.root, agent.shim, container="c1/debug")
+        debug = PlayedAgent(agent.root, agent.shim, container="c1/debug")
         debug.hold(None, container_class=2)
         yield debug
     finally:
@@ -373,7 +375,7 @@ def running(agent: Agent, user: str = "nobody", **fields: object) -> Iterator[Ag
         end(parent)
 
 
-def test_a_debug_container_has_its_parents_no_new_privs(agent: Agent, closed: Path) -> None:
+def test_a_debug_container_has_its_parents_no_new_privs(agent: PlayedAgent, closed: Path) -> None:
     agent.hold(wire.container_info(wire.volume(str(closed), "mine")))
     with running(agent) as debug:
         for user in ("nobody", "root"):
@@ -381,7 +383,7 @@ def test_a_debug_container_has_its_parents_no_new_privs(agent: Agent, closed: Pa
             assert (out.split(), err) == (["no_new_privs"], ""), user
 
 
-def test_a_debug_container_of_a_private_tmp_stays_transparent(agent: Agent, open_tmp: Path) -> None:
+def test_a_debug_container_of_a_private_tmp_stays_transparent(agent: PlayedAgent, open_tmp: Path) -> None:
     """Nothing is taken from one whose parent's view lends nothing: root's commands run, rights can be gained."""
     agent.hold(wire.container_info(wire.volume("/tmp", "tmp")))
     first = {"shell": True, "value": f"touch {open_tmp}/ran"}
@@ -390,7 +392,7 @@ def test_a_debug_container_of_a_private_tmp_stays_transparent(agent: Agent, open
         assert (out.split(), err, (open_tmp / "ran").exists()) == (["plain"], "", True)
 
 
-def test_a_debug_container_of_another_user_was_not_judged(agent: Agent, closed: Path) -> None:
+def test_a_debug_container_of_another_user_was_not_judged(agent: PlayedAgent, closed: Path) -> None:
     """Root's task has nothing to gain from what covers what; somebody else who joins its view may have."""
     agent.hold(wire.container_info(wire.volume(str(closed), "mine")))
     with running(agent, user="root") as debug:
@@ -403,7 +405,7 @@ def test_a_debug_container_of_another_user_was_not_judged(agent: Agent, closed: 
 
 
 def test_root_runs_nothing_in_such_a_view_for_a_debug_container(
-    agent: Agent, his_over_roots: Path, open_tmp: Path, packaged: Path
+    agent: PlayedAgent, his_over_roots: Path, open_tmp: Path, packaged: Path
 ) -> None:
     agent.shim.configure(framework_volumes="all", packaged_helper=str(packaged))
     first = {"shell": True, "value": f"touch {open_tmp}/ran"}
@@ -414,12 +416,12 @@ def test_root_runs_nothing_in_such_a_view_for_a_debug_container(
             assert "root runs nothing in this container's view" in err
 
 
-def of_an_older_release(agent: Agent) -> None:
+def of_an_older_release(agent: PlayedAgent) -> None:
     """The container as an older release would have launched it, or Mesos' own helper."""
     (agent.runtime / "mesos-shim.view").unlink()
 
 
-def test_a_view_of_which_nothing_is_recorded(agent: Agent, closed: Path, open_tmp: Path) -> None:
+def test_a_view_of_which_nothing_is_recorded(agent: PlayedAgent, closed: Path, open_tmp: Path) -> None:
     """The parent's process says whether it may gain rights; for root's commands that is not enough."""
     agent.hold(wire.container_info(wire.volume(str(closed), "mine")))
     first = {"shell": True, "value": f"touch {open_tmp}/ran"}
@@ -434,7 +436,7 @@ def test_a_view_of_which_nothing_is_recorded(agent: Agent, closed: Path, open_tm
         assert "nothing is recorded" in err
 
 
-def test_a_pid_that_was_given_anew_is_no_parent(agent: Agent) -> None:
+def test_a_pid_that_was_given_anew_is_no_parent(agent: PlayedAgent) -> None:
     """The record outlives its process where the helper was killed: whoever has that pid now is a stranger."""
     agent.hold(wire.container_info(wire.volume("/tmp", "tmp")))
     with running(agent) as debug:
@@ -449,7 +451,7 @@ def test_a_pid_that_was_given_anew_is_no_parent(agent: Agent) -> None:
         record.write_text(json.dumps(value))
 
 
-def test_a_record_that_is_not_roots_names_no_parent(agent: Agent) -> None:
+def test_a_record_that_is_not_roots_names_no_parent(agent: PlayedAgent) -> None:
     agent.hold(wire.container_info(wire.volume("/tmp", "tmp")))
     with running(agent) as debug:
         of_an_older_release(agent)
@@ -460,7 +462,7 @@ def test_a_record_that_is_not_roots_names_no_parent(agent: Agent) -> None:
         assert f"{record}: belongs to uid" in err
 
 
-def test_a_record_that_others_could_have_put_there_names_no_parent(agent: Agent) -> None:
+def test_a_record_that_others_could_have_put_there_names_no_parent(agent: PlayedAgent) -> None:
     agent.hold(wire.container_info(wire.volume("/tmp", "tmp")))
     with running(agent) as debug:
         of_an_older_release(agent)
@@ -478,7 +480,7 @@ def test_a_record_that_others_could_have_put_there_names_no_parent(agent: Agent)
         record.write_text(json.dumps(value))
 
 
-def test_a_file_above_the_records_is_no_record(agent: Agent) -> None:
+def test_a_file_above_the_records_is_no_record(agent: PlayedAgent) -> None:
     agent.hold(wire.container_info(wire.volume("/tmp", "tmp")))
     with running(agent) as debug:
         of_an_older_release(agent)
@@ -490,7 +492,7 @@ def test_a_file_above_the_records_is_no_record(agent: Agent) -> None:
         assert "has no recorded view" in err
 
 
-def test_an_older_releases_record_does_not_say(agent: Agent, closed: Path) -> None:
+def test_an_older_releases_record_does_not_say(agent: PlayedAgent, closed: Path) -> None:
     """It is read all the same: no_new_privs is in it, whether root may run something is not."""
     agent.hold(wire.container_info(wire.volume(str(closed), "mine")))
     with running(agent) as debug:
@@ -504,7 +506,7 @@ def test_an_older_releases_record_does_not_say(agent: Agent, closed: Path) -> No
         assert (out, "an older release's" in err) == ("", True)
 
 
-def test_a_view_handed_over_is_recorded(agent: Agent, packaged: Path, open_tmp: Path) -> None:
+def test_a_view_handed_over_is_recorded(agent: PlayedAgent, packaged: Path, open_tmp: Path) -> None:
     """Else root could do nothing for a DEBUG container where an agent's every launch is handed over."""
     packaged.write_text("#!/bin/sh\necho ready; exec sleep 1000\n")
     agent.shim.configure(packaged_helper=str(packaged))
@@ -527,7 +529,7 @@ def test_what_its_owner_can_make_writable_counts_as_written(
     assert rights(shim, sandbox, [volume(source, closed)]) == "no_new_privs"
 
 
-def test_the_groups_that_the_agent_adds_count(agent: Agent, shim: Shim, open_tmp: Path, closed: Path) -> None:
+def test_the_groups_that_the_agent_adds_count(agent: PlayedAgent, shim: Shim, open_tmp: Path, closed: Path) -> None:
     source = open_tmp / "source"
     source.mkdir()
     source.chmod(0o775)
@@ -560,7 +562,7 @@ def test_one_directory_may_cover_two_alike_or_lie_as_the_targets_lie(
     assert said(launch(shim, sandbox, volumes, f"touch {closed}/bin/x; ls {open_tmp}/other/bin")) == "x"
 
 
-def test_a_debug_container_joins_no_view_that_the_task_made(agent: Agent, shim: Shim, open_tmp: Path) -> None:
+def test_a_debug_container_joins_no_view_that_the_task_made(agent: PlayedAgent, shim: Shim, open_tmp: Path) -> None:
     """The first process moved into a namespace of its own user namespace: what it mounts there would be root's /etc."""
     (open_tmp / "etc").mkdir()
     os.chown(agent.sandbox, NOBODY, NOBODY)
@@ -569,7 +571,7 @@ def test_a_debug_container_joins_no_view_that_the_task_made(agent: Agent, shim: 
     parent = agent.start(f"exec unshare -Urm sh -c '{inner}'", user="nobody")
     wait_until((agent.sandbox / "ready").exists, "the task's own view")
     (agent.sandbox / "his/here").touch()
-    debug = Agent(open_tmp, shim, container="c1/debug")
+    debug = PlayedAgent(open_tmp, shim, container="c1/debug")
     debug.hold(None, container_class=2)
     # The helper has not moved with it.
     look = f"ls {open_tmp}/etc; ls -d /tmp"
@@ -592,7 +594,7 @@ UIDS = "Uid:" + 4 * f"\t{NOBODY}" + "\n"
 LIMIT = {"rlimits": {"rlimits": [{"type": "RLMT_CORE", "soft": 0, "hard": 0}]}}
 
 
-def ways(agent: Agent) -> dict[str, list[str]]:
+def ways(agent: PlayedAgent) -> dict[str, list[str]]:
     """Every way of ours to become another user, as words that print the command's sets."""
     run = [str(agent.shim.program), "run", "--sandbox", str(agent.sandbox), "--user", "nobody"]
     legacy = {
@@ -616,7 +618,7 @@ WAYS = ("run", "run --supervise", "1.x", "1.x with a limit", "0.21")
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_no_capability_of_the_callers_is_another_users(agent: Agent, way: str) -> None:
+def test_no_capability_of_the_callers_is_another_users(agent: PlayedAgent, way: str) -> None:
     """SecureBits= and AmbientCapabilities= of the caller's unit: the kernel would leave its sets as they are."""
     os.chown(agent.sandbox, NOBODY, NOBODY)
     setpriv = ["setpriv", "--securebits", "+no_setuid_fixup", *LENT, "--reuid", "nobody", "sh", "-c", SETS]
@@ -627,7 +629,7 @@ def test_no_capability_of_the_callers_is_another_users(agent: Agent, way: str) -
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_the_inheritable_set_is_emptied_too(agent: Agent, way: str) -> None:
+def test_the_inheritable_set_is_emptied_too(agent: PlayedAgent, way: str) -> None:
     """No securebit is needed for it: a program with file capabilities would have what is in it."""
     os.chown(agent.sandbox, NOBODY, NOBODY)
     words = ["setpriv", *LENT[:2], *ways(agent)[way]]
@@ -636,7 +638,7 @@ def test_the_inheritable_set_is_emptied_too(agent: Agent, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_securebits_that_are_locked_are_refused(agent: Agent, way: str) -> None:
+def test_securebits_that_are_locked_are_refused(agent: PlayedAgent, way: str) -> None:
     os.chown(agent.sandbox, NOBODY, NOBODY)
     locked = ["setpriv", "--securebits", "+no_setuid_fixup,+no_setuid_fixup_locked", *LENT, *ways(agent)[way]]
     done = subprocess.run(locked, capture_output=True, text=True, check=False, timeout=60)
@@ -644,7 +646,7 @@ def test_securebits_that_are_locked_are_refused(agent: Agent, way: str) -> None:
     assert "securebits 0xc cannot be cleared" in done.stderr
 
 
-def test_the_bounding_set_stays_the_callers(agent: Agent) -> None:
+def test_the_bounding_set_stays_the_callers(agent: PlayedAgent) -> None:
     """It says what set-id programs may gain: sudo and ping work in a private /tmp."""
     os.chown(agent.sandbox, NOBODY, NOBODY)
     before = Path("/proc/self/status").read_text()
@@ -653,7 +655,7 @@ def test_the_bounding_set_stays_the_callers(agent: Agent) -> None:
 
 
 def test_a_frameworks_source_is_opened_without_the_callers_capabilities(
-    agent: Agent, closed: Path, open_tmp: Path
+    agent: PlayedAgent, closed: Path, open_tmp: Path
 ) -> None:
     """With SECBIT_NO_SETUID_FIXUP a change of ids leaves CAP_DAC_OVERRIDE; and nobody may renice us meanwhile."""
     kept = open_tmp / "kept/inner"
@@ -710,7 +712,7 @@ def test_what_covers_a_sticky_directory_keeps_what_it_kept(
 
 
 @pytest.fixture
-def swapped(agent: Agent, open_tmp: Path) -> list[dict[str, object]]:
+def swapped(agent: PlayedAgent, open_tmp: Path) -> list[dict[str, object]]:
     """Two files of root's, such as pam_unix.so and pam_permit.so, and the second over the first, by a framework."""
     modules = open_tmp / "security"
     modules.mkdir()
@@ -724,7 +726,7 @@ def swapped(agent: Agent, open_tmp: Path) -> list[dict[str, object]]:
 
 
 def test_roots_own_file_over_roots_lends_no_rights(
-    agent: Agent, open_tmp: Path, swapped: list[dict[str, object]]
+    agent: PlayedAgent, open_tmp: Path, swapped: list[dict[str, object]]
 ) -> None:
     """The attack itself: a set-uid program that asks what it is told to ask."""
     su = open_tmp / "su"
@@ -739,7 +741,7 @@ def test_roots_own_file_over_roots_lends_no_rights(
 
 
 def test_root_runs_nothing_over_which_a_framework_lays_roots_own(
-    agent: Agent, open_tmp: Path, swapped: list[dict[str, object]]
+    agent: PlayedAgent, open_tmp: Path, swapped: list[dict[str, object]]
 ) -> None:
     first = {"shell": True, "value": f"touch {open_tmp}/ran"}
     _, out, err = end(agent.start("echo started", pre_exec_commands=[first], user="nobody"))
@@ -747,7 +749,7 @@ def test_root_runs_nothing_over_which_a_framework_lays_roots_own(
     assert "root runs nothing in this container's view" in err
 
 
-def test_the_packaged_helper_is_the_one_that_was_judged(agent: Agent, packaged: Path, open_tmp: Path) -> None:
+def test_the_packaged_helper_is_the_one_that_was_judged(agent: PlayedAgent, packaged: Path, open_tmp: Path) -> None:
     """An operator's own volume over its name: what is executed was opened before; and it starts in /."""
     tells = "pwd; grep CapInh /proc/self/status; echo $MESOS_CONTAINERIZER_LAUNCH_INFO"
     packaged.write_text(f"#!/bin/sh\necho judged; {tells}\n")
@@ -766,7 +768,7 @@ def test_the_packaged_helper_is_the_one_that_was_judged(agent: Agent, packaged: 
 
 
 @pytest.mark.parametrize("what", ["directory", "group", "file"])
-def test_a_packaged_helper_that_others_can_replace(agent: Agent, packaged: Path, what: str) -> None:
+def test_a_packaged_helper_that_others_can_replace(agent: PlayedAgent, packaged: Path, what: str) -> None:
     """As runc: nothing on the way to what root executes may be a user's to rename."""
     if what == "directory":
         os.chown(packaged.parent, NOBODY, NOBODY)

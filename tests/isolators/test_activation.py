@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ..lib.launching import said
-from ..lib.played_agent import Agent
+from ..lib.played_agent import PlayedAgent
 from ..lib.shim import PYTHON, Shim, needs_root
 from ..lib.waiting import SECONDS, wait_until
 from .test_cgroups import WHY
@@ -84,7 +84,7 @@ def test_what_is_for_another_process_stays(shim: Shim, sandbox: Path) -> None:
 
 def test_an_agents_command_is_told_its_pid(shim: Shim, open_tmp: Path) -> None:
     """The helper starts most commands without a copy of itself, and then learns their pids too late."""
-    agent = Agent(open_tmp / "agent", shim)
+    agent = PlayedAgent(open_tmp / "agent", shim)
     agent.hold(None)
     words = agent.words(PRINTS, environment=None)
     words[-2:-2] = ["/bin/sh", "-c", NAMES_ITSELF, "sh"]

@@ -16,7 +16,7 @@ from mesos_shim.isolators.groups import leaf
 from mesos_shim.system import cgroups, proc
 
 from ..lib.containers import Container, Starter, alive, children_of, parent_of, running
-from ..lib.played_agent import Agent
+from ..lib.played_agent import PlayedAgent
 from ..lib.shim import PYTHON, Shim, needs_root
 from ..lib.waiting import SECONDS, wait_until
 
@@ -367,7 +367,7 @@ class Groups:
 def test_an_agents_own_groups_are_left_to_it(shim: Shim, open_tmp: Path) -> None:
     """The group that a launch stands in is called by the container's id: the agent has isolated it already."""
     shim.configure(isolation=["cgroups/cpu", "cgroups/mem"], default_limits={"mem": 64})
-    agent = Agent(open_tmp, shim, container="6c1e2d3f-0000-4000-8000-c0ffee000001")
+    agent = PlayedAgent(open_tmp, shim, container="6c1e2d3f-0000-4000-8000-c0ffee000001")
     agent.hold(None)
     groups = Groups(agent.container)
     before = ours()
@@ -395,7 +395,7 @@ def test_an_agents_own_groups_are_left_to_it(shim: Shim, open_tmp: Path) -> None
 def test_under_an_agent_that_does_not_isolate_we_do(shim: Shim, open_tmp: Path) -> None:
     shim.configure(isolation=["cgroups/mem"], default_limits={"mem": 48})
     before = ours()
-    agent = Agent(open_tmp, shim)
+    agent = PlayedAgent(open_tmp, shim)
     agent.hold(None)
     helper = agent.start("cat /proc/self/cgroup > groups; exit 3")
     assert (helper.wait(SECONDS), agent.status) == (0, str(3 << 8))

@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .played_agent import Agent
+from .played_agent import PlayedAgent
 
 # What an agent's own environment holds, and a framework's.
 PLAIN = {"PATH": "/usr/bin:/bin"}
@@ -38,10 +38,10 @@ def _flags(**values: object) -> list[str]:
     return [f"--{name}={value}" for name, value in values.items() if value is not None]
 
 
-def _agent_0x(name: str, helps: bool) -> Callable[[Agent, Asked, int, int], Words]:
+def _agent_0x(name: str, helps: bool) -> Callable[[PlayedAgent, Asked, int, int], Words]:
     """0.21 to 0.28: arguments; the environment is the framework's."""
 
-    def words(agent: Agent, asked: Asked, reading: int, writing: int) -> Words:
+    def words(agent: PlayedAgent, asked: Asked, reading: int, writing: int) -> Words:
         flags = _flags(
             command=json.dumps(asked.command),
             commands='{"commands":[]}',
@@ -56,7 +56,7 @@ def _agent_0x(name: str, helps: bool) -> Callable[[Agent, Asked, int, int], Word
     return words
 
 
-def _agent_10(agent: Agent, asked: Asked, reading: int, writing: int) -> Words:
+def _agent_10(agent: PlayedAgent, asked: Asked, reading: int, writing: int) -> Words:
     flags = _flags(
         command=json.dumps(asked.command),
         help="false",
@@ -70,21 +70,21 @@ def _agent_10(agent: Agent, asked: Asked, reading: int, writing: int) -> Words:
     return flags, {**PLAIN, **dict(asked.variables)}
 
 
-def _agent_11(agent: Agent, asked: Asked, reading: int, writing: int) -> Words:
+def _agent_11(agent: PlayedAgent, asked: Asked, reading: int, writing: int) -> Words:
     """The environment is the agent's; the command's is one variable of it."""
     flags, _ = _agent_10(agent, asked, reading, writing)
     variables = json.dumps(dict(asked.variables))
     return [*flags, f"--runtime_directory={agent.runtime}"], {**PLAIN, "MESOS_CONTAINERIZER_ENVIRONMENT": variables}
 
 
-def _agent_12(agent: Agent, asked: Asked, reading: int, writing: int) -> Words:
+def _agent_12(agent: PlayedAgent, asked: Asked, reading: int, writing: int) -> Words:
     """1.2 to 1.11: variables alone."""
     given = agent.variables(asked.command, reading, writing, user=asked.user, environment=asked.environment())
     return [], given
 
 
 # First release of each kind of an agent's call, and whether the agent reads a status file.
-AGENTS: dict[str, tuple[Callable[[Agent, Asked, int, int], Words], bool]] = {
+AGENTS: dict[str, tuple[Callable[[PlayedAgent, Asked, int, int], Words], bool]] = {
     "0.21": (_agent_0x("directory", False), False),
     "0.23": (_agent_0x("directory", True), False),
     "0.28": (_agent_0x("sandbox", True), False),
@@ -112,7 +112,7 @@ EXECUTORS: dict[str, Callable[[Asked], Words]] = {"1.0": _executor_10, "1.2": _e
 
 
 def call_of_agent(
-    agent: Agent, release: str, asked: Asked, *prefix: str, go: bool = True
+    agent: PlayedAgent, release: str, asked: Asked, *prefix: str, go: bool = True
 ) -> tuple[int, str, str, str | None]:
     """Launch as the agent of `release` does, below the words `prefix`: how it ended, as the agent learns it."""
     words, has_status = AGENTS[release]
@@ -127,13 +127,13 @@ def call_of_agent(
     return -raw if os.WIFSIGNALED(raw) else os.WEXITSTATUS(raw), out, err, agent.status
 
 
-def words_of_executor(agent: Agent, release: str, asked: Asked) -> list[str]:
+def words_of_executor(agent: PlayedAgent, release: str, asked: Asked) -> list[str]:
     """The words of mesos-executor's call, for who makes it himself."""
     flags, _ = EXECUTORS[release](asked)
     return [str(agent.shim.helper), "launch", *flags]
 
 
-def call_of_executor(agent: Agent, release: str, asked: Asked, *prefix: str) -> subprocess.CompletedProcess[str]:
+def call_of_executor(agent: PlayedAgent, release: str, asked: Asked, *prefix: str) -> subprocess.CompletedProcess[str]:
     """Launch as the mesos-executor of `release` does, in the agent's sandbox."""
     return subprocess.run(
         [*prefix, *words_of_executor(agent, release, asked)],

@@ -57,7 +57,7 @@ def tree(path):
     return found
 
 
-class Host:
+class LocalHost:
     """This machine under a name of its own, everything below a directory of its own."""
 
     def __init__(self, root):
@@ -77,18 +77,18 @@ class Host:
         }
 
 
-class Fleet:
+class LocalFleet:
     """Several such hosts, provisioned by one run of the site playbook."""
 
     def __init__(self, root, checkout):
         self.root, self.checkout = root, checkout
 
     def host(self, name):
-        return Host(self.root / name)
+        return LocalHost(self.root / name)
 
     def site(self, hosts, *arguments, playbook="site", **changed):
         """hosts: {Host: variables changed for it}, or one Host."""
-        hosts = {hosts: changed} if isinstance(hosts, Host) else hosts
+        hosts = {hosts: changed} if isinstance(hosts, LocalHost) else hosts
         inventory = self.root / "inventory.json"
         known = {host.root.name: {**host.variables, **own} for host, own in hosts.items()}
         inventory.write_text(json.dumps({"mesos_agents": {"hosts": known}}))

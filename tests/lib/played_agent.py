@@ -18,7 +18,7 @@ PIPE = (7, 8)
 
 
 @dataclass
-class Agent:
+class PlayedAgent:
     """An agent's directories for one container, and what it tells its helper."""
 
     root: Path
@@ -144,13 +144,13 @@ def with_byte(root: Path, *words: str) -> list[str]:
     return ["/bin/sh", "-c", f'exec "$@" {reading}<{byte} {writing}>/dev/null', "sh", *words]
 
 
-def record(agent: Agent) -> dict[str, Any]:
+def record(agent: PlayedAgent) -> dict[str, Any]:
     """The container's."""
     path = agent.shim.state_dir / f"containers/{agent.container.replace('/', '.')}.json"
     return dict(json.loads(path.read_text()))
 
 
-def wait_until_named(agent: Agent) -> None:
+def wait_until_named(agent: PlayedAgent) -> None:
     """Until the helper has put the command in its own place in the record, which it does beside the command."""
     wait_until(lambda: record(agent)["pid"] != record(agent)["supervisor"].get("pid"), "the record names the command")
 

@@ -25,7 +25,7 @@ from ..lib import wire
 from ..lib.containers import alive
 from ..lib.containers import running as in_ps
 from ..lib.pausing import between
-from ..lib.played_agent import Agent, end, record, wait_until_named
+from ..lib.played_agent import PlayedAgent, end, record, wait_until_named
 from ..lib.shim import NOBODY, PYTHON, Shim, needs_root
 from ..lib.waiting import wait_until
 
@@ -35,15 +35,15 @@ STATUS = {"shell": False, "value": "/bin/cat", "arguments": ["cat", "/proc/self/
 
 
 @pytest.fixture
-def agent(open_tmp: Path, shim: Shim) -> Agent:
+def agent(open_tmp: Path, shim: Shim) -> PlayedAgent:
     """An agent whose container has a private /tmp."""
-    found = Agent(open_tmp, shim)
+    found = PlayedAgent(open_tmp, shim)
     found.hold(wire.container_info(wire.volume("/tmp", "tmp")))
     return found
 
 
 @contextmanager
-def running(agent: Agent, **fields: object) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def running(agent: PlayedAgent, **fields: object) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """The helper, once its record names the command, and the command's pid."""
     helper = agent.start("echo $$; exec sleep 1000", **fields)
     try:
@@ -71,7 +71,7 @@ def view(pid: object) -> str:
     return os.readlink(f"/proc/{pid}/ns/mnt")
 
 
-def test_there_is_no_copy_of_the_helper(agent: Agent) -> None:
+def test_there_is_no_copy_of_the_helper(agent: PlayedAgent) -> None:
     """One process is made, and it has the helper's memory until it is the command."""
     words = words_of(agent, STATUS, user="root")
     log = agent.root / "calls"
@@ -83,7 +83,7 @@ def test_there_is_no_copy_of_the_helper(agent: Agent) -> None:
     assert "CLONE_VFORK" in made[0], made
 
 
-def test_the_helper_never_has_another_users_ids(agent: Agent) -> None:
+def test_the_helper_never_has_another_users_ids(agent: PlayedAgent) -> None:
     """Whoever has its real or its effective uid may signal it: the copy, which is to be the command, takes them on.
 
     The ids of file access (setfsuid(2)) let nobody do anything to it.
@@ -96,13 +96,13 @@ def test_the_helper_never_has_another_users_ids(agent: Agent) -> None:
     assert log.read_text() == ""
 
 
-def words_of(agent: Agent, command: dict[str, object], user: str = "nobody", **more: object) -> list[str]:
+def words_of(agent: PlayedAgent, command: dict[str, object], user: str = "nobody", **more: object) -> list[str]:
     """The helper for a task of the user, to whom the sandbox is given."""
     shutil.chown(agent.sandbox, user)
     return agent.words(command, user=user, **more)
 
 
-def test_the_command_is_its_user_with_all_its_ids(agent: Agent) -> None:
+def test_the_command_is_its_user_with_all_its_ids(agent: PlayedAgent) -> None:
     """The saved ids, which nothing else shows, are a way back to root where they are forgotten."""
     os.chown(agent.sandbox, NOBODY, NOBODY)
     _, out, err = end(agent.start(STATUS, user="nobody"))
@@ -116,7 +116,7 @@ def test_the_command_is_its_user_with_all_its_ids(agent: Agent) -> None:
 
 
 @pytest.mark.parametrize("user", ["root", "nobody"])
-def test_the_helper_is_itself(agent: Agent, user: str) -> None:
+def test_the_helper_is_itself(agent: PlayedAgent, user: str) -> None:
     """Its ids and its groups; in the view it stays, and not in the sandbox, where a core of it would lie."""
     shutil.chown(agent.sandbox, user)
     with running(agent, user=user) as (helper, pid):
@@ -128,7 +128,7 @@ def test_the_helper_is_itself(agent: Agent, user: str) -> None:
         assert os.readlink(f"/proc/{pid}/cwd") == str(agent.sandbox)
 
 
-def test_nothing_of_the_view_stays_open_in_the_helper(agent: Agent) -> None:
+def test_nothing_of_the_view_stays_open_in_the_helper(agent: PlayedAgent) -> None:
     """The container's mounts end with it: it keeps its status file, the directory of records, the sandbox's lock."""
     with running(agent) as (helper, _):
 
@@ -140,7 +140,7 @@ def test_nothing_of_the_view_stays_open_in_the_helper(agent: Agent) -> None:
         wait_until(lambda: set(kept()) == expected, f"no more than {expected}")
 
 
-def test_a_signal_before_the_command_calls_the_launch_off(agent: Agent) -> None:
+def test_a_signal_before_the_command_calls_the_launch_off(agent: PlayedAgent) -> None:
     """Also where the agent's byte is there already, so that nobody waits for it, and nothing is interrupted."""
     words = words_of(agent, STATUS)
 
@@ -153,7 +153,7 @@ def test_a_signal_before_the_command_calls_the_launch_off(agent: Agent) -> None:
     assert (done.stdout, agent.status) == ("", str(int(signal.SIGTERM)))
 
 
-def is_helper(process: Path, agent: Agent) -> bool:
+def is_helper(process: Path, agent: PlayedAgent) -> bool:
     """Whether that is the container's helper."""
     try:
         cmdline = (process / "cmdline").read_bytes()
@@ -165,7 +165,9 @@ def is_helper(process: Path, agent: Agent) -> bool:
 @pytest.mark.parametrize(
     "fields_of_a_fork", [{}, {"rlimits": {"rlimits": [{"type": "RLMT_CORE", "soft": 0, "hard": 0}]}}]
 )
-def test_the_command_has_no_signal_that_the_agent_ignores(agent: Agent, fields_of_a_fork: dict[str, object]) -> None:
+def test_the_command_has_no_signal_that_the_agent_ignores(
+    agent: PlayedAgent, fields_of_a_fork: dict[str, object]
+) -> None:
     words = words_of(agent, STATUS, "root", **fields_of_a_fork)
     ignoring = "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); "
     words[4:4] = [PYTHON, "-c", ignoring + "os.execv(sys.argv[1], sys.argv[1:])"]
@@ -173,7 +175,7 @@ def test_the_command_has_no_signal_that_the_agent_ignores(agent: Agent, fields_o
     assert int(fields(done.stdout)["SigIgn"][0], 16) & ~(0b11 << 31) == 0  # 32 and 33: docs/threat-model.md, 21
 
 
-def test_the_record_is_there_before_the_command(agent: Agent) -> None:
+def test_the_record_is_there_before_the_command(agent: PlayedAgent) -> None:
     """The helper stands for it, as a launch that becomes its command does; then the command is named."""
     words = words_of(agent, STATUS, user="root")
     seen: list[dict[str, Any]] = []
@@ -191,7 +193,7 @@ def test_the_record_is_there_before_the_command(agent: Agent) -> None:
     assert not (agent.shim.state_dir / "containers/c1.json").exists()
 
 
-def test_a_record_in_which_the_helper_stands_leads_nobody_to_the_host(agent: Agent) -> None:
+def test_a_record_in_which_the_helper_stands_leads_nobody_to_the_host(agent: PlayedAgent) -> None:
     """Who has read it before the command was named is in the same view."""
     with running(agent) as (_, pid):
         path = agent.shim.state_dir / "containers/c1.json"
@@ -202,14 +204,14 @@ def test_a_record_in_which_the_helper_stands_leads_nobody_to_the_host(agent: Age
         path.write_text(json.dumps(found))
 
 
-def test_the_helper_is_none_of_the_containers_processes(agent: Agent) -> None:
+def test_the_helper_is_none_of_the_containers_processes(agent: PlayedAgent) -> None:
     """It stands in its view, and what it uses is not the task's."""
     with running(agent) as (_, pid):
         (found,) = json.loads(agent.shim.run("usage", "--format", "json").stdout)
         assert (found["pid"], found["statistics"]["processes"]) == (pid, 1)
 
 
-def test_a_command_that_is_not_there_leaves_nothing(agent: Agent) -> None:
+def test_a_command_that_is_not_there_leaves_nothing(agent: PlayedAgent) -> None:
     """Root's rights are not gone, as they are where a launch becomes its command: all of it is taken back."""
     command = {"shell": False, "value": "/does/not/exist"}
     code, out, err = end(agent.start(command, user="root"))
@@ -220,7 +222,7 @@ def test_a_command_that_is_not_there_leaves_nothing(agent: Agent) -> None:
 
 
 @pytest.mark.parametrize(("call", "number"), [("renameat", 2), ("chdir", 1)])
-def test_a_helper_that_is_killed_beside_its_command_hides_nothing(agent: Agent, call: str, number: int) -> None:
+def test_a_helper_that_is_killed_beside_its_command_hides_nothing(agent: PlayedAgent, call: str, number: int) -> None:
     """What it had started is still the container, whomever the record names; then gc clears it."""
     words = words_of(agent, {"shell": True, "value": "echo $$; exec sleep 1000"}, user="root")
     inject = f"inject={call}:signal=SIGKILL:when={number}"
@@ -241,7 +243,7 @@ def test_a_helper_that_is_killed_beside_its_command_hides_nothing(agent: Agent, 
     assert end(agent.start("echo again"))[1] == "again\n"
 
 
-def test_a_record_that_cannot_name_the_command_is_said(agent: Agent) -> None:
+def test_a_record_that_cannot_name_the_command_is_said(agent: PlayedAgent) -> None:
     """Best effort: the command runs, and what is recorded of it still holds."""
     words = words_of(agent, STATUS, user="root")
     strace = ["strace", "-qqq", "-o", os.devnull, "-e", "inject=renameat:error=ENOSPC:when=2", "--", *words]
@@ -263,7 +265,7 @@ def test_a_command_whose_start_nobody_can_tell_is_not_named(open_tmp: Path, monk
     assert "no start time in /proc/4711/stat" in made.warnings[0]
 
 
-def test_a_helper_that_may_not_come_back_stays(agent: Agent) -> None:
+def test_a_helper_that_may_not_come_back_stays(agent: PlayedAgent) -> None:
     """Root of a user namespace in the host's mount namespace, to which nobody of his returns."""
     words = words_of(agent, STATUS, user="root")
     done = subprocess.run(
@@ -279,7 +281,7 @@ def test_a_helper_that_may_not_come_back_stays(agent: Agent) -> None:
     assert list((agent.shim.state_dir / "containers").iterdir()) == []
 
 
-def test_where_the_agent_ignores_its_childrens_end(agent: Agent) -> None:
+def test_where_the_agent_ignores_its_childrens_end(agent: PlayedAgent) -> None:
     """So does the command, which no posix_spawn could have do so: it is forked."""
     words = words_of(agent, STATUS, user="root")
     ignoring = (
@@ -291,7 +293,7 @@ def test_where_the_agent_ignores_its_childrens_end(agent: Agent) -> None:
     assert int(fields(done.stdout)["SigIgn"][0], 16) >> (signal.SIGCHLD - 1) & 1
 
 
-def test_in_a_pid_namespace_of_the_agents_the_record_has_the_hosts_pids(agent: Agent) -> None:
+def test_in_a_pid_namespace_of_the_agents_the_record_has_the_hosts_pids(agent: PlayedAgent) -> None:
     """There the C library knows the command by another pid than the host's /proc, which everybody else reads."""
     words = words_of(agent, {"shell": True, "value": "read -r pid rest < /proc/self/stat; echo $pid; exec sleep 1000"})
     unshare = ["unshare", "--pid", "--fork", "--kill-child", "--", *words]

@@ -17,7 +17,7 @@ from mesos_shim.launch import wait
 from ..lib import wire
 from ..lib.callers import AGENTS, EXECUTORS, Asked, call_of_agent, call_of_executor, words_of_executor
 from ..lib.launching import host_mounts
-from ..lib.played_agent import Agent, end
+from ..lib.played_agent import PlayedAgent, end
 from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = needs_root
@@ -29,16 +29,16 @@ FOO = (("FOO", "bär"), ("PATH", "/usr/bin:/bin"))
 
 
 @pytest.fixture
-def agent(open_tmp: Path, shim: Shim) -> Agent:
+def agent(open_tmp: Path, shim: Shim) -> PlayedAgent:
     """An agent with one container, whose ContainerInfo it tells in the way of every release."""
-    found = Agent(open_tmp, shim)
+    found = PlayedAgent(open_tmp, shim)
     found.shim.configure(default_container_info=PRIVATE_TMP)
     found.checkpoint()
     found.hold(None)
     return found
 
 
-def give_to_nobody(agent: Agent) -> None:
+def give_to_nobody(agent: PlayedAgent) -> None:
     """Let the task's user, or a rootless agent, have the directories that are its own."""
     for path in (agent.sandbox, agent.runtime, *agent.runtime.iterdir()):
         os.chown(path, NOBODY, NOBODY)
@@ -46,7 +46,7 @@ def give_to_nobody(agent: Agent) -> None:
 
 @pytest.mark.parametrize("user", ["root", "nobody"])
 @pytest.mark.parametrize("release", AGENTS)
-def test_an_agents_launch(agent: Agent, release: str, user: str) -> None:
+def test_an_agents_launch(agent: PlayedAgent, release: str, user: str) -> None:
     """A private /tmp of mode 1777, the task's user, sandbox, variables and exit status; nothing on the host."""
     before = host_mounts()
     os.chown(agent.sandbox, NOBODY if user == "nobody" else 0, -1)
@@ -58,7 +58,7 @@ def test_an_agents_launch(agent: Agent, release: str, user: str) -> None:
 
 
 @pytest.mark.parametrize("release", AGENTS)
-def test_a_rootless_agents_launch(agent: Agent, release: str) -> None:
+def test_a_rootless_agents_launch(agent: PlayedAgent, release: str) -> None:
     """An agent that is the task's user: the same in a user namespace."""
     give_to_nobody(agent)
     agent.shim.configure(default_container_info=PRIVATE_TMP, state_dir=str(agent.sandbox / "state"))
@@ -70,13 +70,13 @@ def test_a_rootless_agents_launch(agent: Agent, release: str) -> None:
 
 
 @pytest.mark.parametrize("release", AGENTS)
-def test_death_by_a_signal(agent: Agent, release: str) -> None:
+def test_death_by_a_signal(agent: PlayedAgent, release: str) -> None:
     """The agent learns which one."""
     assert call_of_agent(agent, release, Asked({"value": "kill -ABRT $$"}))[0] == -signal.SIGABRT
 
 
 @pytest.mark.parametrize("release", AGENTS)
-def test_an_agent_that_has_gone(agent: Agent, release: str) -> None:
+def test_an_agent_that_has_gone(agent: PlayedAgent, release: str) -> None:
     """End of file in the place of its byte: nothing starts."""
     status, out, err, _ = call_of_agent(agent, release, Asked({"value": "echo started"}), go=False)
     assert (status, out) == (1, "")
@@ -84,7 +84,7 @@ def test_an_agent_that_has_gone(agent: Agent, release: str) -> None:
 
 
 @pytest.mark.parametrize("release", AGENTS)
-def test_arguments_are_the_whole_argv(agent: Agent, release: str) -> None:
+def test_arguments_are_the_whole_argv(agent: PlayedAgent, release: str) -> None:
     """shell: false."""
     command = {"shell": False, "value": "/usr/bin/printf", "arguments": ["printf", "%s|", "a b", "$HOME"]}
     assert call_of_agent(agent, release, Asked(command))[:3] == (0, "a b|$HOME|", "")
@@ -98,7 +98,7 @@ def program_in(directory: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("release", AGENTS)
-def test_a_program_in_the_working_directory_comes_first_since_1_1(agent: Agent, release: str) -> None:
+def test_a_program_in_the_working_directory_comes_first_since_1_1(agent: PlayedAgent, release: str) -> None:
     """Before, only PATH counts."""
     other = agent.root / "other"
     other.mkdir()
@@ -110,7 +110,7 @@ def test_a_program_in_the_working_directory_comes_first_since_1_1(agent: Agent, 
 
 
 @pytest.mark.parametrize("release", AGENTS)
-def test_what_a_release_cannot_tell_is_said_once(agent: Agent, release: str) -> None:
+def test_what_a_release_cannot_tell_is_said_once(agent: PlayedAgent, release: str) -> None:
     """Without a checkpoint, and before 1.5 without a config: the operator's default holds, with one warning."""
     (agent.runtime / "config").unlink()
     for path in agent.work_dir.rglob("executor.info"):
@@ -122,7 +122,7 @@ def test_what_a_release_cannot_tell_is_said_once(agent: Agent, release: str) -> 
 
 
 @pytest.mark.parametrize("release", AGENTS)
-def test_a_checkpointed_container_info_counts(agent: Agent, release: str) -> None:
+def test_a_checkpointed_container_info_counts(agent: PlayedAgent, release: str) -> None:
     """A framework's own read-only volume, of every release that has a checkpoint."""
     (agent.runtime / "config").unlink()
     agent.checkpoint(wire.container_info(wire.volume("/opt", "data", mode=2)))
@@ -145,7 +145,7 @@ def test_a_checkpointed_container_info_counts(agent: Agent, release: str) -> Non
         (["command"], "is no argument"),
     ],
 )
-def test_a_flag_that_is_none_is_refused(agent: Agent, words: list[str], fault: str) -> None:
+def test_a_flag_that_is_none_is_refused(agent: PlayedAgent, words: list[str], fault: str) -> None:
     """One line, exit 1, nothing started."""
     done = subprocess.run([agent.shim.helper, "launch", *words], capture_output=True, text=True, check=False, env={})
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
@@ -153,13 +153,13 @@ def test_a_flag_that_is_none_is_refused(agent: Agent, words: list[str], fault: s
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--help="], ["--help=true"], ["--HELP=1"], ["--no-help", "--x"]])
-def test_every_form_of_a_boolean(agent: Agent, words: list[str]) -> None:
+def test_every_form_of_a_boolean(agent: PlayedAgent, words: list[str]) -> None:
     """As stout's flags take it; the last of these is no help, and refused for its other word."""
     done = subprocess.run([agent.shim.helper, "launch", *words], capture_output=True, text=True, check=False, env={})
     assert done.stdout.startswith("usage: mesos-containerizer launch") == ("--x" not in words)
 
 
-def test_arguments_win_over_variables(agent: Agent) -> None:
+def test_arguments_win_over_variables(agent: PlayedAgent) -> None:
     """The same flag both ways (stout, flags.hpp: the environment is merged for what is not given yet)."""
     variables = {"MESOS_CONTAINERIZER_HELP": "true", "MESOS_CONTAINERIZER_LAUNCH_INFO": '{"command":{"value":"false"}}'}
     info = json.dumps({"command": {"value": "echo argument"}})
@@ -168,7 +168,7 @@ def test_arguments_win_over_variables(agent: Agent) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "argument\n", "")
 
 
-def test_variables_of_the_framework_steer_no_call_of_arguments(agent: Agent) -> None:
+def test_variables_of_the_framework_steer_no_call_of_arguments(agent: PlayedAgent) -> None:
     """Up to 1.1 the helper's environment is the framework's: no flag is taken from there (threats 15)."""
     pwned = agent.root / "PWNED"
     info = json.dumps({"command": {"value": f"touch {pwned}"}, "user": "root"})
@@ -191,7 +191,7 @@ def test_variables_of_the_framework_steer_no_call_of_arguments(agent: Agent) -> 
 
 @pytest.mark.parametrize("prefix", [(), SET_NOBODY])
 @pytest.mark.parametrize("release", EXECUTORS)
-def test_an_executors_launch_becomes_the_command(agent: Agent, release: str, prefix: tuple[str, ...]) -> None:
+def test_an_executors_launch_becomes_the_command(agent: PlayedAgent, release: str, prefix: tuple[str, ...]) -> None:
     """Its variables, directory, ids and exit status; no volume and no default, no record, no process that stays."""
     os.chmod(agent.sandbox, 0o777)
     command = {"value": f"stat -c %d:%i /tmp; id -u; pwd; echo $FOO; cat /proc/{os.getpid()}/task/*/children; exit 7"}
@@ -215,7 +215,7 @@ def test_an_executors_launch_becomes_the_command(agent: Agent, release: str, pre
 
 
 @pytest.mark.parametrize("release", EXECUTORS)
-def test_an_executors_command_is_the_very_process(agent: Agent, release: str) -> None:
+def test_an_executors_command_is_the_very_process(agent: PlayedAgent, release: str) -> None:
     """The executor kills, and waits for, the pid that it started."""
     done = call_of_executor(agent, release, Asked({"value": "echo $PPID $$; kill -TERM $$"}))
     parent, own = done.stdout.split()
@@ -225,7 +225,7 @@ def test_an_executors_command_is_the_very_process(agent: Agent, release: str) ->
 
 @pytest.mark.parametrize("release", EXECUTORS)
 @pytest.mark.parametrize("user", ["root", "nobody"])
-def test_an_executors_launch_for_a_user(agent: Agent, release: str, user: str) -> None:
+def test_an_executors_launch_for_a_user(agent: PlayedAgent, release: str, user: str) -> None:
     """An executor that is root may name the task's user; who is that user already keeps its groups."""
     show = "id -u; id -g; id -G; grep NoNewPrivs /proc/self/status"
     done = call_of_executor(agent, release, Asked({"value": show}, user))
@@ -236,14 +236,14 @@ def test_an_executors_launch_for_a_user(agent: Agent, release: str, user: str) -
     assert done.stdout == f"{uid}\n{uid}\n{expected if uid else own}NoNewPrivs:\t{1 if uid else 0}\n"
 
 
-def test_an_ordinary_executor_cannot_become_another(agent: Agent) -> None:
+def test_an_ordinary_executor_cannot_become_another(agent: PlayedAgent) -> None:
     """One line, exit 1."""
     done = call_of_executor(agent, "1.2", Asked({"value": "echo started"}, "root"), *SET_NOBODY)
     assert (done.returncode, done.stdout) == (1, "")
     assert "only root can launch as 'root'" in done.stderr
 
 
-def executor_call(agent: Agent, *prefix: str, **info: object) -> subprocess.CompletedProcess[str]:
+def executor_call(agent: PlayedAgent, *prefix: str, **info: object) -> subprocess.CompletedProcess[str]:
     """mesos-executor's call of 1.2 and later with these fields of the launch info."""
     words = [*prefix, str(agent.shim.helper), "launch", "--help=false", f"--launch_info={json.dumps(info)}"]
     return subprocess.run(
@@ -256,7 +256,7 @@ def executor_call(agent: Agent, *prefix: str, **info: object) -> subprocess.Comp
     )
 
 
-def test_an_executors_limits_directory_and_no_new_privileges(agent: Agent) -> None:
+def test_an_executors_limits_directory_and_no_new_privileges(agent: PlayedAgent) -> None:
     """As launch.cpp applies them."""
     limits = {"rlimits": [{"type": "RLMT_NOFILE", "soft": 99, "hard": 100}, {"type": "RLMT_CORE"}]}
     done = executor_call(
@@ -269,7 +269,7 @@ def test_an_executors_limits_directory_and_no_new_privileges(agent: Agent) -> No
     assert done.stdout.split() == ["99", "100", "unlimited", "/usr", "NoNewPrivs:", "1"]
 
 
-def test_an_executors_groups_are_a_switched_users_alone(agent: Agent) -> None:
+def test_an_executors_groups_are_a_switched_users_alone(agent: PlayedAgent) -> None:
     """supplementary_groups count where the user changes; task_supplementary_groups are for the executor itself."""
     show = {"value": "id -G"}
     plain = executor_call(agent, command=show).stdout
@@ -280,7 +280,7 @@ def test_an_executors_groups_are_a_switched_users_alone(agent: Agent) -> None:
     assert "4243" not in task.stdout.split()
 
 
-def test_an_executors_program_in_its_directory_comes_first(agent: Agent) -> None:
+def test_an_executors_program_in_its_directory_comes_first(agent: PlayedAgent) -> None:
     """Where a working directory is named; else PATH alone counts."""
     program_in(agent.sandbox, "sandbox")
     command = {"shell": False, "value": "prog", "arguments": ["prog"]}
@@ -291,7 +291,7 @@ def test_an_executors_program_in_its_directory_comes_first(agent: Agent) -> None
     assert "not found" in done.stderr
 
 
-def test_what_is_the_packaged_helpers_goes_there_untouched(agent: Agent) -> None:
+def test_what_is_the_packaged_helpers_goes_there_untouched(agent: PlayedAgent) -> None:
     """All arguments as they came; without one the field is named, and nothing starts."""
     info = {"command": {"value": "echo started"}, "effective_capabilities": {}}
     done = executor_call(agent, **info)
@@ -313,7 +313,7 @@ def test_what_is_the_packaged_helpers_goes_there_untouched(agent: Agent) -> None
 
 @pytest.mark.parametrize("release", EXECUTORS)
 @pytest.mark.parametrize("target", ["/tmp", "/var/tmp", "/opt"])
-def test_an_executors_call_inside_of_its_container(agent: Agent, release: str, target: str) -> None:
+def test_an_executors_call_inside_of_its_container(agent: PlayedAgent, release: str, target: str) -> None:
     """mesos-executor is launched by an agent's call: its own call finds the helper, and the task the private target.
 
     The tests install below /var/tmp, so a private one covers the launcher directory, as /opt does the default's.
@@ -332,7 +332,7 @@ def test_an_executors_call_inside_of_its_container(agent: Agent, release: str, t
     assert not Path(target, "mine").exists()
 
 
-def test_a_private_launcher_directory_is_read_only_there(agent: Agent) -> None:
+def test_a_private_launcher_directory_is_read_only_there(agent: PlayedAgent) -> None:
     """Root's task, too, reaches the host's release only to read it."""
     volume = {"host_path": "private", "container_path": "/var/tmp", "mode": "RW"}
     agent.shim.configure(default_container_info={"type": "MESOS", "volumes": [volume]})
@@ -344,7 +344,7 @@ def test_a_private_launcher_directory_is_read_only_there(agent: Agent) -> None:
 
 
 @pytest.mark.parametrize("by_executor", [True, False])
-def test_a_terminal(agent: Agent, by_executor: bool) -> None:
+def test_a_terminal(agent: PlayedAgent, by_executor: bool) -> None:
     """tty_slave_path: standard input becomes the session's terminal, whose group the command is in."""
     controller, terminal = pty.openpty()
     path = os.ttyname(terminal)
@@ -374,7 +374,7 @@ def test_a_terminal(agent: Agent, by_executor: bool) -> None:
     os.close(terminal)
 
 
-def test_a_terminal_that_is_none_is_refused(agent: Agent) -> None:
+def test_a_terminal_that_is_none_is_refused(agent: PlayedAgent) -> None:
     """Standard input is the agent's to give."""
     status, out, err = end(agent.start("echo started", tty_slave_path="/dev/pts/0"))
     assert (status, out) == (1, "")
@@ -386,13 +386,13 @@ def test_a_terminal_that_is_none_is_refused(agent: Agent) -> None:
 
 @pytest.mark.parametrize("isolation", [None, ["namespaces/pid"]])
 @pytest.mark.parametrize("number", sorted(wait.FORWARDED_FOR_AGENT - {signal.SIGTTIN, signal.SIGTTOU}))
-def test_every_signal_reaches_the_command(agent: Agent, number: int, isolation: list[str] | None) -> None:
+def test_every_signal_reaches_the_command(agent: PlayedAgent, number: int, isolation: list[str] | None) -> None:
     """4, 5, 6, 7, 8, 11 and 31 did end the helper, 20 did stop it for good."""
     check_signal(agent, number, isolation)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTTIN, signal.SIGTTOU])
-def test_signals_of_the_background_reach_the_command(agent: Agent, number: int) -> None:
+def test_signals_of_the_background_reach_the_command(agent: PlayedAgent, number: int) -> None:
     """A shell sets them aside for itself, Python does not."""
     check_signal(agent, number, None)
 
@@ -406,7 +406,7 @@ sys.stdin.read()
 """
 
 
-def check_signal(agent: Agent, number: int, isolation: list[str] | None) -> None:
+def check_signal(agent: PlayedAgent, number: int, isolation: list[str] | None) -> None:
     """A command that waits for the signal gets it; the helper is still there, and tells how the command ended."""
     if isolation:
         agent.shim.configure(isolation=["filesystem/shared", *isolation])

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ..lib import wire
-from ..lib.played_agent import Agent, end
+from ..lib.played_agent import PlayedAgent, end
 from ..lib.shim import NOBODY, Shim, needs_root
 from .test_filesystem_linux import NEWNS, NEWPID, PROC, bind
 
@@ -25,16 +25,16 @@ SECRET = "echo secret > /tmp/of-parent; echo ready; exec sleep 1000"
 
 
 @pytest.fixture
-def agent(open_tmp: Path, shim: Shim) -> Agent:
+def agent(open_tmp: Path, shim: Shim) -> PlayedAgent:
     """An agent whose container gets a private /tmp, in which it puts a secret."""
     shim.configure(default_container_info=PRIVATE_TMP)
-    found = Agent(open_tmp, shim)
+    found = PlayedAgent(open_tmp, shim)
     found.hold(None)
     return found
 
 
 @contextmanager
-def running(agent: Agent, command: str = SECRET, **fields: object) -> Iterator[subprocess.Popen[str]]:
+def running(agent: PlayedAgent, command: str = SECRET, **fields: object) -> Iterator[subprocess.Popen[str]]:
     """The helper of a container that runs, whose pid the agent has checkpointed."""
     process = agent.start(command, **fields)
     (agent.runtime / "pid").write_text(str(process.pid))
@@ -48,9 +48,9 @@ def running(agent: Agent, command: str = SECRET, **fields: object) -> Iterator[s
         end(process)
 
 
-def debug_of(agent: Agent, name: str = "debug", **more: str) -> Agent:
+def debug_of(agent: PlayedAgent, name: str = "debug", **more: str) -> PlayedAgent:
     """A DEBUG container of the agent's container."""
-    found = Agent(agent.root, agent.shim, container=f"{agent.container}/{name}", more=more)
+    found = PlayedAgent(agent.root, agent.shim, container=f"{agent.container}/{name}", more=more)
     found.sandbox = agent.sandbox
     found.hold(None, container_class=DEBUG)
     return found
@@ -69,7 +69,7 @@ FORK = {"rlimits": {"rlimits": [{"type": "RLMT_CORE", "soft": 0, "hard": 0}]}}
 
 
 @pytest.mark.parametrize("fields", [{}, FORK])
-def test_the_helper_stands_in_the_view_with_the_command(agent: Agent, fields: dict[str, object]) -> None:
+def test_the_helper_stands_in_the_view_with_the_command(agent: PlayedAgent, fields: dict[str, object]) -> None:
     """An agent enters the helper's, and finds a command executor's task by its children's (getMountNamespaceTarget)."""
     with running(agent, "echo ready; exec sleep 1000", **fields) as helper:
         (child,) = Path(f"/proc/{helper.pid}/task/{helper.pid}/children").read_text().split()
@@ -78,7 +78,9 @@ def test_the_helper_stands_in_the_view_with_the_command(agent: Agent, fields: di
 
 @pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize("fields", [{}, FORK])
-def test_a_debug_container_sees_what_its_parent_sees(agent: Agent, fields: dict[str, object], named: bool) -> None:
+def test_a_debug_container_sees_what_its_parent_sees(
+    agent: PlayedAgent, fields: dict[str, object], named: bool
+) -> None:
     """Ours and the agent's volumes; with filesystem/linux the agent names the parent's helper."""
     mounts = [bind("/usr/share", "/opt")]
     with running(agent, clone_namespaces=[NEWNS], mounts=mounts, **fields) as helper:
@@ -87,7 +89,7 @@ def test_a_debug_container_sees_what_its_parent_sees(agent: Agent, fields: dict[
         assert (out.split(), err) == (["secret", "/opt/doc", view(helper.pid)], "")
 
 
-def test_a_debug_container_of_a_debug_container(agent: Agent) -> None:
+def test_a_debug_container_of_a_debug_container(agent: PlayedAgent) -> None:
     with running(agent) as helper:
         middle = debug_of(agent, **targeting(helper.pid))
         with running(middle, "echo ready; exec sleep 1000") as other:
@@ -95,7 +97,7 @@ def test_a_debug_container_of_a_debug_container(agent: Agent) -> None:
             assert end(debug.start("cat /tmp/of-parent"))[1] == "secret\n"
 
 
-def test_no_record_is_needed(agent: Agent) -> None:
+def test_no_record_is_needed(agent: PlayedAgent) -> None:
     """The state directory is for ps and usage: it may be missing."""
     agent.shim.configure(default_container_info=PRIVATE_TMP, state_dir="/proc/none/such")
     with running(agent):
@@ -104,7 +106,7 @@ def test_no_record_is_needed(agent: Agent) -> None:
     assert "no record in /proc/none/such" in err
 
 
-def test_who_leaves_the_view_takes_no_debug_container_along(agent: Agent) -> None:
+def test_who_leaves_the_view_takes_no_debug_container_along(agent: PlayedAgent) -> None:
     """The helper stays in it, whatever namespaces the command makes for itself."""
     command = (
         "echo secret > /tmp/of-parent; exec unshare -m sh -c 'mount -t tmpfs none /tmp; echo ready; exec sleep 1000'"
@@ -113,7 +115,7 @@ def test_who_leaves_the_view_takes_no_debug_container_along(agent: Agent) -> Non
         assert end(debug_of(agent).start("cat /tmp/of-parent"))[1] == "secret\n"
 
 
-def test_in_the_agents_pid_namespace(agent: Agent) -> None:
+def test_in_the_agents_pid_namespace(agent: PlayedAgent) -> None:
     """The parent's /proc shows other pids than that of the agent, who names its helper by its own."""
     words = agent.words(SECRET, clone_namespaces=[NEWNS, NEWPID], mounts=[PROC])
     unshare = ["unshare", "--pid", "--fork", "--kill-child", "--mount", *words]
@@ -137,7 +139,7 @@ def test_in_the_agents_pid_namespace(agent: Agent) -> None:
 @pytest.mark.parametrize(
     "isolation", [["filesystem/shared", "namespaces/pid"], ["filesystem/shared", "namespaces/ipc"]]
 )
-def test_in_namespaces_of_our_making(agent: Agent, isolation: list[str]) -> None:
+def test_in_namespaces_of_our_making(agent: PlayedAgent, isolation: list[str]) -> None:
     agent.shim.configure(default_container_info=PRIVATE_TMP, isolation=isolation, state_dir="/proc/none/such")
     kind = isolation[1].partition("/")[2]
     with running(agent, f"readlink /proc/self/ns/{kind} > /tmp/of-parent; echo ready; exec sleep 1000"):
@@ -146,7 +148,7 @@ def test_in_namespaces_of_our_making(agent: Agent, isolation: list[str]) -> None
     assert out[0] == out[1] != os.readlink(f"/proc/self/ns/{kind}")
 
 
-def test_an_ordinary_users_agent(agent: Agent, open_tmp: Path) -> None:
+def test_an_ordinary_users_agent(agent: PlayedAgent, open_tmp: Path) -> None:
     """The user namespace that its view is of is of our making: it is joined with it."""
     state = open_tmp / "state-of-user"
     state.mkdir()
@@ -169,11 +171,11 @@ def test_an_ordinary_users_agent(agent: Agent, open_tmp: Path) -> None:
             helper.send_signal(signal.SIGTERM)
 
 
-def kept(agent: Agent) -> Path:
+def kept(agent: PlayedAgent) -> Path:
     return agent.runtime / "mesos-shim.view"
 
 
-def test_what_a_join_needs_can_be_kept_or_nothing_is_launched(agent: Agent) -> None:
+def test_what_a_join_needs_can_be_kept_or_nothing_is_launched(agent: PlayedAgent) -> None:
     kept(agent).mkdir()
     _, out, err = end(agent.start("echo started"))
     assert (out, agent.status) == ("", "256")
@@ -199,7 +201,7 @@ def test_what_a_join_needs_can_be_kept_or_nothing_is_launched(agent: Agent) -> N
         ('{"version": 1, "mount_namespace": "1", "helper": [1, 2], "anchor": [1, 5]}', "is no mount namespace"),
     ],
 )
-def test_what_is_kept_of_the_parent_is_damaged(agent: Agent, content: str, words: str) -> None:
+def test_what_is_kept_of_the_parent_is_damaged(agent: PlayedAgent, content: str, words: str) -> None:
     """No join by guess: not into the view that the pid in the agent's file has, either."""
     with running(agent):
         kept(agent).write_text(content)
@@ -211,7 +213,7 @@ def test_what_is_kept_of_the_parent_is_damaged(agent: Agent, content: str, words
 
 
 @pytest.mark.parametrize("what", ["owner", "link", "fifo"])
-def test_what_is_kept_of_the_parent_is_not_the_agents(agent: Agent, what: str) -> None:
+def test_what_is_kept_of_the_parent_is_not_the_agents(agent: PlayedAgent, what: str) -> None:
     with running(agent):
         content = kept(agent).read_text()
         if what == "owner":
@@ -226,7 +228,7 @@ def test_what_is_kept_of_the_parent_is_not_the_agents(agent: Agent, what: str) -
         assert "mesos-shim.view: " in err
 
 
-def test_a_pid_that_is_another_process_by_now(agent: Agent) -> None:
+def test_a_pid_that_is_another_process_by_now(agent: PlayedAgent) -> None:
     with running(agent):
         value = json.loads(kept(agent).read_text())
         value["anchor"][1] -= 1
@@ -236,7 +238,7 @@ def test_a_pid_that_is_another_process_by_now(agent: Agent) -> None:
     assert "has ended" in err
 
 
-def test_a_helper_of_an_older_release_is_not_taken_for_the_view(agent: Agent) -> None:
+def test_a_helper_of_an_older_release_is_not_taken_for_the_view(agent: PlayedAgent) -> None:
     """It is back on the host, and the record that would name the command is best effort."""
     with running(agent) as helper:
         kept(agent).unlink()
@@ -266,7 +268,7 @@ def another(*words: str) -> Iterator[int]:
             process.kill()
 
 
-def test_a_parent_of_the_packaged_helpers_is_where_the_agent_says(agent: Agent) -> None:
+def test_a_parent_of_the_packaged_helpers_is_where_the_agent_says(agent: PlayedAgent) -> None:
     """Launched before this one was installed, or with an image."""
     with another() as pid:
         (agent.runtime / "pid").write_text(str(pid))
@@ -274,13 +276,13 @@ def test_a_parent_of_the_packaged_helpers_is_where_the_agent_says(agent: Agent) 
             assert end(debug_of(agent, **more).start("ls /srv"))[1] == "of-image\n"
 
 
-def test_the_task_of_a_command_executor_with_an_image(agent: Agent) -> None:
+def test_the_task_of_a_command_executor_with_an_image(agent: PlayedAgent) -> None:
     """The agent names another process than the parent's helper: its view is the image's."""
     with running(agent), another() as pid:
         assert end(debug_of(agent, **targeting(pid)).start("ls /srv"))[1] == "of-image\n"
 
 
-def test_a_namespace_of_a_users_own_is_not_joined(agent: Agent) -> None:
+def test_a_namespace_of_a_users_own_is_not_joined(agent: PlayedAgent) -> None:
     """What is mounted there would be root's /etc to us."""
     with running(agent), another("-Ur") as pid:
         debug = debug_of(agent, **targeting(pid))
@@ -289,7 +291,7 @@ def test_a_namespace_of_a_users_own_is_not_joined(agent: Agent) -> None:
         assert "is of a user namespace of its own" in err
 
 
-def test_what_was_judged_of_the_view_holds_for_who_joins_it(agent: Agent) -> None:
+def test_what_was_judged_of_the_view_holds_for_who_joins_it(agent: PlayedAgent) -> None:
     """A set-uid program in it could be fed by the task's user."""
     agent.hold(wire.container_info(wire.volume("/opt", "own")))
     os.chown(agent.sandbox, NOBODY, NOBODY)
@@ -299,7 +301,7 @@ def test_what_was_judged_of_the_view_holds_for_who_joins_it(agent: Agent) -> Non
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_a_hand_over_is_in_the_parents_view(agent: Agent, open_tmp: Path, named: bool) -> None:
+def test_a_hand_over_is_in_the_parents_view(agent: PlayedAgent, open_tmp: Path, named: bool) -> None:
     """Named by the agent, it is joined by the packaged helper: in an image's view that would not be found."""
     packaged = open_tmp / "packaged"
     packaged.write_text(
@@ -315,7 +317,7 @@ def test_a_hand_over_is_in_the_parents_view(agent: Agent, open_tmp: Path, named:
         assert end(debug.start("true", seccomp_profile={"x": 1}))[1:] == ("secret\n", "")
 
 
-def test_a_hand_over_below_a_debug_container(agent: Agent, open_tmp: Path) -> None:
+def test_a_hand_over_below_a_debug_container(agent: PlayedAgent, open_tmp: Path) -> None:
     """The agent names the helper of the one above, which is on the host: the command in the view is named instead."""
     packaged = open_tmp / "packaged"
     packaged.write_text(
@@ -330,7 +332,7 @@ def test_a_hand_over_below_a_debug_container(agent: Agent, open_tmp: Path) -> No
             assert end(debug.start("true", seccomp_profile={"x": 1}))[1:] == ("secret\n", "")
 
 
-def test_whom_to_join_makes_it_a_debug_container(agent: Agent) -> None:
+def test_whom_to_join_makes_it_a_debug_container(agent: PlayedAgent) -> None:
     """Before 1.5 the agent keeps no config that would say so."""
     with running(agent) as helper:
         debug = debug_of(agent, **targeting(helper.pid))
@@ -339,7 +341,7 @@ def test_whom_to_join_makes_it_a_debug_container(agent: Agent) -> None:
 
 
 @pytest.mark.parametrize("value", ["x", "-1", "1" * 20, "\u00b2"])
-def test_a_target_that_is_none(agent: Agent, value: str) -> None:
+def test_a_target_that_is_none(agent: PlayedAgent, value: str) -> None:
     debug = debug_of(agent, MESOS_CONTAINERIZER_NAMESPACE_MNT_TARGET=value)
     _, out, err = end(debug.start("echo started"))
     assert (out, debug.status) == ("", "256")

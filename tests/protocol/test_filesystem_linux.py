@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ..lib import wire
-from ..lib.played_agent import Agent, end
+from ..lib.played_agent import PlayedAgent, end
 from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = needs_root
@@ -25,9 +25,9 @@ PRIVATE_TMP = {"type": "MESOS", "volumes": [{"host_path": "tmp", "container_path
 
 
 @pytest.fixture
-def agent(open_tmp: Path, shim: Shim) -> Agent:
+def agent(open_tmp: Path, shim: Shim) -> PlayedAgent:
     """An agent with one container, whose sandbox is nobody's."""
-    found = Agent(open_tmp, shim, more={"MESOS_ISOLATION": "posix/cpu, filesystem/linux,volume/secret"})
+    found = PlayedAgent(open_tmp, shim, more={"MESOS_ISOLATION": "posix/cpu, filesystem/linux,volume/secret"})
     os.chown(found.sandbox, NOBODY, NOBODY)
     found.sandbox.chmod(0o750)
     return found
@@ -49,7 +49,7 @@ def bind(source: object, target: object, more: int = 0) -> dict[str, object]:
 
 
 def launch(
-    agent: Agent, command: str, *volumes: bytes, mounts: list[dict[str, object]], **fields: object
+    agent: PlayedAgent, command: str, *volumes: bytes, mounts: list[dict[str, object]], **fields: object
 ) -> tuple[str, str]:
     """What the command of a container with these volumes says, where the launch must succeed."""
     agent.hold(wire.container_info(*volumes) if volumes else None)
@@ -59,7 +59,7 @@ def launch(
 
 
 @pytest.mark.parametrize("volume", [wire.volume, wire.from_host])
-def test_a_host_path(agent: Agent, data: Path, volume: object) -> None:
+def test_a_host_path(agent: PlayedAgent, data: Path, volume: object) -> None:
     """Read-write, in both forms of a Volume; framework_volumes is for volumes that we do."""
     out, err = launch(agent, "cat /opt/file; touch /opt/new", volume("/opt", str(data)), mounts=[bind(data, "/opt")])
     assert (out, err) == ("of the host\n", "")
@@ -68,7 +68,7 @@ def test_a_host_path(agent: Agent, data: Path, volume: object) -> None:
 
 
 @pytest.mark.parametrize("volume", [wire.volume, wire.from_host])
-def test_a_read_only_host_path(agent: Agent, data: Path, volume: object) -> None:
+def test_a_read_only_host_path(agent: PlayedAgent, data: Path, volume: object) -> None:
     out, err = launch(
         agent,
         "cat /opt/file; touch /opt/new || echo refused",
@@ -80,7 +80,7 @@ def test_a_read_only_host_path(agent: Agent, data: Path, volume: object) -> None
     assert not (data / "new").exists()
 
 
-def test_a_read_only_remount_keeps_what_the_source_forbids(agent: Agent, open_tmp: Path) -> None:
+def test_a_read_only_remount_keeps_what_the_source_forbids(agent: PlayedAgent, open_tmp: Path) -> None:
     """A remount sets the flags anew: without them programs of a nosuid file system would be set-uid again."""
     source = open_tmp / "safe"
     source.mkdir()
@@ -97,7 +97,7 @@ def test_a_read_only_remount_keeps_what_the_source_forbids(agent: Agent, open_tm
     assert set(out.split()[5].split(",")) >= {"ro", "nosuid", "nodev", "noexec"}
 
 
-def test_a_file_over_a_file(agent: Agent, data: Path) -> None:
+def test_a_file_over_a_file(agent: PlayedAgent, data: Path) -> None:
     out, _ = launch(
         agent,
         "cat /etc/hostname",
@@ -108,7 +108,7 @@ def test_a_file_over_a_file(agent: Agent, data: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [1, 2])
-def test_a_relative_container_path(agent: Agent, data: Path, mode: int) -> None:
+def test_a_relative_container_path(agent: PlayedAgent, data: Path, mode: int) -> None:
     """Its mount point is in the sandbox, where the agent has made it."""
     point = agent.sandbox / "mnt/inner"
     point.mkdir(parents=True)
@@ -130,7 +130,7 @@ def test_a_relative_container_path(agent: Agent, data: Path, mode: int) -> None:
         (wire.volume("/opt", "own"), "filesystem/linux"),
     ],
 )
-def test_a_sandbox_path_of_its_own_is_the_users(agent: Agent, volume: bytes, isolation: str) -> None:
+def test_a_sandbox_path_of_its_own_is_the_users(agent: PlayedAgent, volume: bytes, isolation: str) -> None:
     """The agent has given it to whom the sandbox belongs: nothing of it is changed."""
     agent.more["MESOS_ISOLATION"] = isolation
     own = agent.sandbox / "own"
@@ -143,7 +143,7 @@ def test_a_sandbox_path_of_its_own_is_the_users(agent: Agent, volume: bytes, iso
 
 @pytest.mark.parametrize("isolation", ["filesystem/shared", "posix/cpu", "xfilesystem/linux", ""])
 def test_plain_volumes_are_the_policys_where_the_agent_does_not_say_filesystem_linux(
-    agent: Agent, data: Path, isolation: str
+    agent: PlayedAgent, data: Path, isolation: str
 ) -> None:
     """A framework of an agent with filesystem/shared has no way to have its volumes taken for judged ones."""
     agent.more["MESOS_ISOLATION"] = isolation
@@ -158,12 +158,12 @@ def test_plain_volumes_are_the_policys_where_the_agent_does_not_say_filesystem_l
 
 
 @pytest.mark.parametrize("path", ["/opt", "given"])
-def test_the_parents_sandbox_path(agent: Agent, open_tmp: Path, shim: Shim, path: str) -> None:
+def test_the_parents_sandbox_path(agent: PlayedAgent, open_tmp: Path, shim: Shim, path: str) -> None:
     """How the tasks of a pod share files: nested containers, with a directory of the parent's."""
     shared = agent.sandbox / "shared"
     shared.mkdir()
     os.chown(shared, NOBODY, NOBODY)
-    nested = Agent(open_tmp, shim, container="c1/n1", more=dict(agent.more))
+    nested = PlayedAgent(open_tmp, shim, container="c1/n1", more=dict(agent.more))
     nested.sandbox = agent.sandbox / "containers/n1"
     nested.sandbox.mkdir(parents=True)
     os.chown(nested.sandbox, NOBODY, NOBODY)
@@ -182,11 +182,11 @@ def test_the_parents_sandbox_path(agent: Agent, open_tmp: Path, shim: Shim, path
 
 
 @pytest.mark.parametrize("what", ["source", "target"])
-def test_no_link_in_a_sandbox_is_followed(agent: Agent, open_tmp: Path, shim: Shim, what: str) -> None:
+def test_no_link_in_a_sandbox_is_followed(agent: PlayedAgent, open_tmp: Path, shim: Shim, what: str) -> None:
     """The parent's tasks run while the nested one is launched, and may exchange what the agent has made."""
     shared = agent.sandbox / "shared"
     shared.mkdir()
-    nested = Agent(open_tmp, shim, container="c1/n1", more=dict(agent.more))
+    nested = PlayedAgent(open_tmp, shim, container="c1/n1", more=dict(agent.more))
     nested.sandbox = agent.sandbox / "containers/n1"
     point = nested.sandbox / "given"
     point.mkdir(parents=True)
@@ -201,7 +201,7 @@ def test_no_link_in_a_sandbox_is_followed(agent: Agent, open_tmp: Path, shim: Sh
     assert "is a symbolic link, or one is on the way" in err
 
 
-def secrets(agent: Agent, path: str, target: Path) -> tuple[list[dict[str, object]], Path]:
+def secrets(agent: PlayedAgent, path: str, target: Path) -> tuple[list[dict[str, object]], Path]:
     """The file operations of volume/secret for one secret, and where its value lies before them."""
     host = agent.root / "run/.secret/c1/uuid-of-value"
     host.parent.mkdir(parents=True)
@@ -218,7 +218,7 @@ def secrets(agent: Agent, path: str, target: Path) -> tuple[list[dict[str, objec
 
 
 @pytest.mark.parametrize("path", ["/etc/hostname", "deep/key"])
-def test_a_secret(agent: Agent, path: str) -> None:
+def test_a_secret(agent: PlayedAgent, path: str) -> None:
     """It is moved into memory of the container's own: on the host nothing of it is left."""
     target = Path(path) if path.startswith("/") else agent.sandbox / path
     if not path.startswith("/"):
@@ -231,7 +231,7 @@ def test_a_secret(agent: Agent, path: str) -> None:
     assert list((agent.sandbox / ".secret-uuid").rglob("key")) == []
 
 
-def test_a_volume_from_an_image(agent: Agent, open_tmp: Path) -> None:
+def test_a_volume_from_an_image(agent: PlayedAgent, open_tmp: Path) -> None:
     """The container's root is the host's; a provisioned image is mounted in it."""
     image = open_tmp / "work/provisioner/containers/c1/backends/copy/rootfses/r1"
     (image / "etc").mkdir(parents=True)
@@ -241,7 +241,7 @@ def test_a_volume_from_an_image(agent: Agent, open_tmp: Path) -> None:
     assert out == "of the image\n"
 
 
-def test_what_is_where_it_was_needs_no_mount(agent: Agent) -> None:
+def test_what_is_where_it_was_needs_no_mount(agent: PlayedAgent) -> None:
     """The agent asks for none where host path and container path are one."""
     out, err = launch(agent, "ls -d /usr/share/doc", wire.from_host("/usr/share", "/usr/share"), mounts=[])
     assert (out, err) == ("/usr/share/doc\n", "")
@@ -259,7 +259,7 @@ def run(words: list[str]) -> subprocess.CompletedProcess[str]:
 PROC = {"flags": NOSUID | NODEV | NOEXEC, "source": "proc", "target": "/proc", "type": "proc"}
 
 
-def test_the_agents_pid_namespace_has_its_proc(agent: Agent) -> None:
+def test_the_agents_pid_namespace_has_its_proc(agent: PlayedAgent) -> None:
     agent.hold(None)
     words = agent.words("ls /proc | grep -cE '^[0-9]+$'", clone_namespaces=[NEWNS, NEWPID], mounts=[PROC])
     done = run(in_pid_namespace(words))
@@ -267,7 +267,7 @@ def test_the_agents_pid_namespace_has_its_proc(agent: Agent) -> None:
     assert int(done.stdout) < 10
 
 
-def test_a_nested_container_in_its_parents_pid_namespace_has_its_proc(agent: Agent) -> None:
+def test_a_nested_container_in_its_parents_pid_namespace_has_its_proc(agent: PlayedAgent) -> None:
     """What /proc was is moved out of the way: it cannot be mounted twice on one place (MESOS-9529)."""
     agent.hold(None)
     point = agent.runtime / "mnt/host_proc"
@@ -279,7 +279,7 @@ def test_a_nested_container_in_its_parents_pid_namespace_has_its_proc(agent: Age
     assert int(done.stdout) < 10
 
 
-def test_shared_memory_of_its_own(agent: Agent, open_tmp: Path) -> None:
+def test_shared_memory_of_its_own(agent: PlayedAgent, open_tmp: Path) -> None:
     """namespaces/ipc with ipc_mode PRIVATE: a tmpfs of the agent's on /dev/shm."""
     shm = open_tmp / "shm"
     shm.mkdir()
@@ -301,7 +301,9 @@ def disk(open_tmp: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-R", path], check=True)
 
 
-def test_a_bidirectional_volume_shares_its_mounts_with_the_host_and_nothing_else(agent: Agent, disk: Path) -> None:
+def test_a_bidirectional_volume_shares_its_mounts_with_the_host_and_nothing_else(
+    agent: PlayedAgent, disk: Path
+) -> None:
     """The private /tmp beside it is no mount of the host's."""
     agent.shim.configure(tmpfs={"/srv": {"size": "1m"}})
     shared = {"flags": SHARED, "target": str(disk)}
@@ -316,7 +318,7 @@ def test_a_bidirectional_volume_shares_its_mounts_with_the_host_and_nothing_else
     assert "/srv " not in Path("/proc/self/mounts").read_text()
 
 
-def test_a_persistent_volume_that_comes_later(agent: Agent) -> None:
+def test_a_persistent_volume_that_comes_later(agent: PlayedAgent) -> None:
     """The agent mounts it in the sandbox while the container runs, which here is kept below a private directory."""
     work = str(agent.work_dir)
     (agent.sandbox / "later").mkdir()
@@ -338,7 +340,7 @@ def test_a_persistent_volume_that_comes_later(agent: Agent) -> None:
         subprocess.run(["umount", "-R", work], check=True)
 
 
-def test_nothing_of_ours_or_of_the_agents_is_mounted_below_what_is_shared(agent: Agent, disk: Path) -> None:
+def test_nothing_of_ours_or_of_the_agents_is_mounted_below_what_is_shared(agent: PlayedAgent, disk: Path) -> None:
     shared = {"flags": SHARED, "target": str(disk)}
     agent.hold(wire.container_info(wire.from_host("/opt", str(disk), 1, 2)))
     mounts = [shared, bind("/usr/share", disk / "inner")]
@@ -352,7 +354,7 @@ def test_nothing_of_ours_or_of_the_agents_is_mounted_below_what_is_shared(agent:
     assert str(disk / "inner") not in Path("/proc/self/mounts").read_text()
 
 
-def test_what_is_the_operators_stands_beside_what_is_the_agents(agent: Agent, data: Path, open_tmp: Path) -> None:
+def test_what_is_the_operators_stands_beside_what_is_the_agents(agent: PlayedAgent, data: Path, open_tmp: Path) -> None:
     """A private /tmp above the sandbox and above a volume of the agent's, which both stay visible."""
     with_tmp = Path("/tmp") / f"mesos-shim-test-{os.getpid()}"
     with_tmp.mkdir()
@@ -371,7 +373,7 @@ def test_what_is_the_operators_stands_beside_what_is_the_agents(agent: Agent, da
 
 @pytest.mark.parametrize(("ours", "theirs"), [("/opt", "/opt"), ("/srv", "/srv/"), ("/usr/share/doc", "/usr/share")])
 def test_where_the_agent_has_mounted_something_nothing_of_the_operators_is(
-    agent: Agent, data: Path, ours: str, theirs: str
+    agent: PlayedAgent, data: Path, ours: str, theirs: str
 ) -> None:
     (data / "doc").mkdir()
     default = {"type": "MESOS", "volumes": [{"host_path": "x", "container_path": ours, "mode": "RW"}]}
@@ -386,7 +388,7 @@ def test_where_the_agent_has_mounted_something_nothing_of_the_operators_is(
         assert "is left to the agent" in err
 
 
-def test_a_private_directory_is_there_beside_a_frameworks_volumes(agent: Agent, data: Path) -> None:
+def test_a_private_directory_is_there_beside_a_frameworks_volumes(agent: PlayedAgent, data: Path) -> None:
     """That is the operator's for every container, and the agent's volume below it stays visible."""
     point = Path("/var/tmp") / f"mesos-shim-test-point-{os.getpid()}"
     point.mkdir()
@@ -401,7 +403,7 @@ def test_a_private_directory_is_there_beside_a_frameworks_volumes(agent: Agent, 
     assert (agent.sandbox / ".private/var/tmp/mine").exists()
 
 
-def test_a_framework_that_brings_volumes_has_none_of_the_default(agent: Agent, data: Path) -> None:
+def test_a_framework_that_brings_volumes_has_none_of_the_default(agent: PlayedAgent, data: Path) -> None:
     """Mesos' rule, also where the volumes are the agent's."""
     agent.shim.configure(default_container_info=PRIVATE_TMP)
     out, _ = launch(
@@ -411,7 +413,7 @@ def test_a_framework_that_brings_volumes_has_none_of_the_default(agent: Agent, d
     assert out == f"{host.st_dev}:{host.st_ino}\n"
 
 
-def test_a_volume_of_the_agents_over_what_is_roots_takes_set_uid_away(agent: Agent) -> None:
+def test_a_volume_of_the_agents_over_what_is_roots_takes_set_uid_away(agent: PlayedAgent) -> None:
     """As ours does: a framework could feed a set-uid program its own files (threat 8)."""
     own = agent.sandbox / "own"
     own.mkdir()
@@ -425,14 +427,14 @@ def test_a_volume_of_the_agents_over_what_is_roots_takes_set_uid_away(agent: Age
     assert out.split() == ["NoNewPrivs:", "0"]
 
 
-def test_a_volume_that_the_agent_has_not_mounted_is_ours(agent: Agent) -> None:
+def test_a_volume_that_the_agent_has_not_mounted_is_ours(agent: PlayedAgent) -> None:
     """A mount namespace alone says nothing: network/cni asks for one, too."""
     out, err = launch(agent, "stat -c %a /opt", wire.volume("/opt", "own"), mounts=[])
     assert (out, err) == ("755\n", "")
     assert (agent.sandbox / "own").is_dir()
 
 
-def test_without_our_filesystem_shared_the_agents_volumes_are_there(agent: Agent, data: Path) -> None:
+def test_without_our_filesystem_shared_the_agents_volumes_are_there(agent: PlayedAgent, data: Path) -> None:
     agent.shim.configure(isolation=["posix/cpu"])
     out, _ = launch(agent, "cat /opt/file", wire.from_host("/opt", str(data)), mounts=[bind(data, "/opt")])
     assert out == "of the host\n"
@@ -452,7 +454,7 @@ def test_without_our_filesystem_shared_the_agents_volumes_are_there(agent: Agent
         ({"file_operations": [{"operation": "MKDIR", "mkdir": {}}]}, "file_operations[0].target: required"),
     ],
 )
-def test_what_cannot_be_done_is_refused_by_its_name(agent: Agent, fields: dict[str, object], words: str) -> None:
+def test_what_cannot_be_done_is_refused_by_its_name(agent: PlayedAgent, fields: dict[str, object], words: str) -> None:
     agent.hold(None)
     _, out, err = end(agent.start("echo started", clone_namespaces=[NEWNS], **fields))
     assert (out, agent.status) == ("", "256")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ..lib import wire
-from ..lib.played_agent import Agent, end
+from ..lib.played_agent import PlayedAgent, end
 from ..lib.shim import Shim, needs_root
 
 pytestmark = needs_root
@@ -43,11 +43,11 @@ def packaged(open_tmp: Path, shim: Shim) -> Path:
 
 
 @pytest.fixture
-def agent(open_tmp: Path, shim: Shim) -> Agent:
-    return Agent(open_tmp, shim)
+def agent(open_tmp: Path, shim: Shim) -> PlayedAgent:
+    return PlayedAgent(open_tmp, shim)
 
 
-def of_task(agent: Agent) -> None:
+def of_task(agent: PlayedAgent) -> None:
     """A ContainerConfig whose command executor launches a task with an image."""
     (agent.runtime / "config").write_bytes(
         wire.checkpoint(wire.data(3, str(agent.sandbox)) + wire.data(5, "/images/x"))
@@ -56,7 +56,7 @@ def of_task(agent: Agent) -> None:
 
 @pytest.mark.usefixtures("packaged")
 @pytest.mark.parametrize("whose", ["the container's", "the task's"])
-def test_the_packaged_helper_gets_the_call_untouched(agent: Agent, whose: str) -> None:
+def test_the_packaged_helper_gets_the_call_untouched(agent: PlayedAgent, whose: str) -> None:
     """Its environment, its arguments, and the pipe with the byte still to come."""
     agent.hold(None)
     fields: dict[str, object] = {"rootfs": "/images/x"}
@@ -90,7 +90,7 @@ def test_the_packaged_helper_gets_the_call_untouched(agent: Agent, whose: str) -
     assert list(agent.sandbox.iterdir()) == []
 
 
-def test_without_a_packaged_helper_it_is_refused_by_its_name(agent: Agent) -> None:
+def test_without_a_packaged_helper_it_is_refused_by_its_name(agent: PlayedAgent) -> None:
     agent.hold(None)
     status, out, err = end(agent.start("echo started", rootfs="/images/x"))
     assert (status, out, agent.status) == (1, "", str(1 << 8))
@@ -98,7 +98,7 @@ def test_without_a_packaged_helper_it_is_refused_by_its_name(agent: Agent) -> No
 
 
 @pytest.mark.usefixtures("packaged")
-def test_what_needs_a_parent_of_ours_is_refused_beside_an_image(agent: Agent) -> None:
+def test_what_needs_a_parent_of_ours_is_refused_beside_an_image(agent: PlayedAgent) -> None:
     """No limit is lost in silence."""
     config = json.loads(agent.shim.config_path.read_text())
     agent.shim.configure(**{**config, "isolation": ["filesystem/shared", "cgroups/mem"]})

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ..lib import wire
-from ..lib.played_agent import PIPE, Agent, end, with_byte
+from ..lib.played_agent import PIPE, PlayedAgent, end, with_byte
 from ..lib.shim import Shim, needs_root
 
 pytestmark = needs_root
@@ -23,9 +23,9 @@ PID = (
 
 
 @pytest.fixture
-def agent(open_tmp: Path, shim: Shim) -> Agent:
+def agent(open_tmp: Path, shim: Shim) -> PlayedAgent:
     """An agent with one container."""
-    return Agent(open_tmp, shim)
+    return PlayedAgent(open_tmp, shim)
 
 
 def shell(*values: str) -> list[dict[str, object]]:
@@ -33,7 +33,7 @@ def shell(*values: str) -> list[dict[str, object]]:
     return [{"shell": True, "value": value} for value in values]
 
 
-def launch(agent: Agent, release: str, command: str, commands: list[dict[str, object]]) -> tuple[int, str, str]:
+def launch(agent: PlayedAgent, release: str, command: str, commands: list[dict[str, object]]) -> tuple[int, str, str]:
     """Launch `command` after the isolators' `commands`: exit status of the helper, stdout, stderr."""
     if release == "0.21":
         return end(agent.start_021(command, commands=json.dumps({"commands": commands})))
@@ -44,7 +44,7 @@ RELEASES = pytest.mark.parametrize("release", ["0.21", "1.2"])
 
 
 @RELEASES
-def test_the_very_text_of_the_volumes_is_replaced(agent: Agent, release: str) -> None:
+def test_the_very_text_of_the_volumes_is_replaced(agent: PlayedAgent, release: str) -> None:
     """Joined as 0.21 has it, and one after the other as later releases: both volumes are ours, one read-only."""
     agent.checkpoint(wire.container_info(wire.volume("/opt", "data", mode=2), wire.volume("/srv", "more")))
     texts = [f"mount -n --bind {agent.sandbox}/data /opt", f"mount -n --bind {agent.sandbox}/more /srv"]
@@ -64,7 +64,7 @@ def test_the_very_text_of_the_volumes_is_replaced(agent: Agent, release: str) ->
         "touch {root}/PWNED # data",
     ],
 )
-def test_another_text_with_a_frameworks_words_is_refused(agent: Agent, release: str, text: str) -> None:
+def test_another_text_with_a_frameworks_words_is_refused(agent: PlayedAgent, release: str, text: str) -> None:
     """Not for how it begins: 0.21's shell ran what stood behind a ';' as root (threats 2)."""
     agent.checkpoint(wire.container_info(wire.volume("/opt", "data")))
     (agent.sandbox / "other").mkdir()
@@ -76,7 +76,7 @@ def test_another_text_with_a_frameworks_words_is_refused(agent: Agent, release: 
     assert list(agent.sandbox.iterdir()) == [agent.sandbox / "other"]
 
 
-def test_a_volume_in_the_script_of_filesystem_linux_is_refused(agent: Agent) -> None:
+def test_a_volume_in_the_script_of_filesystem_linux_is_refused(agent: PlayedAgent) -> None:
     """As 0.28.3 writes it (filesystem/linux.cpp); the role's preflight refuses that isolation for 0.24 to 0.28."""
     agent.checkpoint(wire.container_info(wire.volume("/opt", "data")))
     script = "#!/bin/sh\nset -x -e\n/usr/libexec/mesos/mesos-containerizer mount --operation=make-rslave --path=/\n"
@@ -87,7 +87,7 @@ def test_a_volume_in_the_script_of_filesystem_linux_is_refused(agent: Agent) -> 
 
 
 @RELEASES
-def test_a_text_is_refused_where_no_container_info_is_known(agent: Agent, release: str) -> None:
+def test_a_text_is_refused_where_no_container_info_is_known(agent: PlayedAgent, release: str) -> None:
     """Before 1.5 and without a checkpoint nobody knows whose words it holds."""
     status, out, err = launch(agent, release, "echo started", shell(f"touch {agent.root}/PWNED"))
     assert (status, out) == (1, "")
@@ -96,7 +96,9 @@ def test_a_text_is_refused_where_no_container_info_is_known(agent: Agent, releas
 
 
 @RELEASES
-def test_a_text_of_another_isolator_is_run_where_it_holds_no_path_of_a_framework(agent: Agent, release: str) -> None:
+def test_a_text_of_another_isolator_is_run_where_it_holds_no_path_of_a_framework(
+    agent: PlayedAgent, release: str
+) -> None:
     """network/port_mapping's script, for one: as root, in the agent's directory, before the command."""
     agent.checkpoint(wire.container_info(wire.volume("/opt", "data")))
     place = agent.root / "place"
@@ -104,7 +106,7 @@ def test_a_text_of_another_isolator_is_run_where_it_holds_no_path_of_a_framework
     assert (out, err) == ("0\n/\n\n", "")
 
 
-def test_words_without_a_shell_are_run_as_they_are(agent: Agent) -> None:
+def test_words_without_a_shell_are_run_as_they_are(agent: PlayedAgent) -> None:
     """An argument is nobody's shell text."""
     agent.hold(None)
     command = {"shell": False, "value": "touch", "arguments": ["touch", f"{agent.root}/a;b"]}
@@ -140,7 +142,7 @@ def in_pid_namespace(*words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("commands", [[" && ".join(PID)], list(PID)])
-def test_namespaces_pid_is_done_natively(agent: Agent, known: bool, commands: list[str]) -> None:
+def test_namespaces_pid_is_done_natively(agent: PlayedAgent, known: bool, commands: list[str]) -> None:
     """It was dropped without a word where the ContainerInfo was known: a neighbour's files and variables were read."""
     if known:
         agent.checkpoint(wire.container_info(wire.volume("/opt", "data")))
@@ -161,7 +163,7 @@ def test_namespaces_pid_is_done_natively(agent: Agent, known: bool, commands: li
     assert ("tells no ContainerInfo" in done.stderr) == (not known)
 
 
-def test_namespaces_pid_leaves_the_host_alone(agent: Agent) -> None:
+def test_namespaces_pid_leaves_the_host_alone(agent: PlayedAgent) -> None:
     """0.21 had the container's mounts on the host: a /proc of a namespace that has ended shows nothing.
 
     Without filesystem/shared, so that nothing else asks for a mount namespace of the container's own.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ..lib import wire
-from ..lib.played_agent import Agent, end
+from ..lib.played_agent import PlayedAgent, end
 from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = needs_root
@@ -17,9 +17,9 @@ PRIVATE_TMP = {"type": "MESOS", "volumes": [{"host_path": "tmp", "container_path
 
 
 @pytest.fixture
-def agent(open_tmp: Path, shim: Shim) -> Agent:
+def agent(open_tmp: Path, shim: Shim) -> PlayedAgent:
     """An agent with one container."""
-    return Agent(open_tmp, shim)
+    return PlayedAgent(open_tmp, shim)
 
 
 def commands(*values: str) -> str:
@@ -27,7 +27,7 @@ def commands(*values: str) -> str:
     return json.dumps({"commands": [{"shell": True, "value": value} for value in values]})
 
 
-def test_default_applies_and_the_helper_becomes_the_command(agent: Agent) -> None:
+def test_default_applies_and_the_helper_becomes_the_command(agent: PlayedAgent) -> None:
     """Same pid, the command's own exit status, cwd in the sandbox, the framework's variables passed on."""
     agent.shim.configure(default_container_info=PRIVATE_TMP)
     agent.checkpoint()
@@ -37,7 +37,7 @@ def test_default_applies_and_the_helper_becomes_the_command(agent: Agent) -> Non
     assert out.split() == [str(process.pid), "bar", str(agent.sandbox), "1777"]
 
 
-def test_checkpointed_container_info_takes_the_place_of_the_shell_command(agent: Agent) -> None:
+def test_checkpointed_container_info_takes_the_place_of_the_shell_command(agent: PlayedAgent) -> None:
     """Read-only holds, though the agent's own command would have mounted it writable."""
     agent.checkpoint(wire.container_info(wire.volume("/opt", "data", mode=2)))
     status, out, err = end(
@@ -51,7 +51,7 @@ def test_checkpointed_container_info_takes_the_place_of_the_shell_command(agent:
     assert not (agent.sandbox / "data/x").exists()
 
 
-def test_injected_shell_command_never_runs(agent: Agent) -> None:
+def test_injected_shell_command_never_runs(agent: PlayedAgent) -> None:
     """Seen live on 0.21.2: a host_path of 'x;touch PWNED;y' ran touch as root (threats 2)."""
     evil = f"x;touch {agent.root}/PWNED;y"
     line = f"mount -n --bind {agent.sandbox}/{evil} /opt"
@@ -65,7 +65,7 @@ def test_injected_shell_command_never_runs(agent: Agent) -> None:
     assert (status, out) == (0, "started\n")
 
 
-def test_plain_bind_is_done_natively_where_nothing_is_checkpointed(agent: Agent) -> None:
+def test_plain_bind_is_done_natively_where_nothing_is_checkpointed(agent: PlayedAgent) -> None:
     """Two existing paths are unmistakable; a source that does not exist is refused."""
     (agent.sandbox / "data").mkdir()
     line = f"mount -n --bind {agent.sandbox}/data /opt"
@@ -78,7 +78,7 @@ def test_plain_bind_is_done_natively_where_nothing_is_checkpointed(agent: Agent)
     assert "does not exist" in err
 
 
-def test_other_isolators_commands_run_as_root_before_the_user_changes(agent: Agent) -> None:
+def test_other_isolators_commands_run_as_root_before_the_user_changes(agent: PlayedAgent) -> None:
     """As the original does; one that fails ends the launch."""
     agent.sandbox.chmod(0o777)
     agent.checkpoint()
@@ -90,7 +90,7 @@ def test_other_isolators_commands_run_as_root_before_the_user_changes(agent: Age
     assert "--commands[0]" in err
 
 
-def test_environment_of_the_framework_steers_nothing(agent: Agent) -> None:
+def test_environment_of_the_framework_steers_nothing(agent: PlayedAgent) -> None:
     """The helper's environment is the framework's: PYTHON* and our own names change nothing (threats 15)."""
     (agent.root / "sitecustomize.py").write_text(f"open({str(agent.root / 'PWNED')!r}, 'w')\n")
     agent.shim.configure(default_container_info=PRIVATE_TMP)
@@ -109,14 +109,14 @@ def test_environment_of_the_framework_steers_nothing(agent: Agent) -> None:
     assert not (agent.root / "xdg").exists()
 
 
-def test_agent_gone(agent: Agent) -> None:
+def test_agent_gone(agent: PlayedAgent) -> None:
     """Nothing starts."""
     status, out, err = end(agent.start_021("echo started", go=False))
     assert (status, out) == (1, "")
     assert "the agent has gone" in err
 
 
-def test_pipe_ends_and_other_descriptors_do_not_reach_the_command(agent: Agent) -> None:
+def test_pipe_ends_and_other_descriptors_do_not_reach_the_command(agent: PlayedAgent) -> None:
     """A 0.21 agent leaves descriptors open; the task gets 0, 1 and 2 only (threats 9)."""
     status, out, _ = end(agent.start_021({"shell": False, "value": "/bin/ls", "arguments": ["ls", "/proc/self/fd"]}))
     assert status == 0
@@ -135,7 +135,7 @@ def test_pipe_ends_and_other_descriptors_do_not_reach_the_command(agent: Agent) 
         ["launch", "command"],
     ],
 )
-def test_bad_arguments_are_one_line(agent: Agent, arguments: list[str]) -> None:
+def test_bad_arguments_are_one_line(agent: PlayedAgent, arguments: list[str]) -> None:
     """Exit 1, as the original's failures; nothing run."""
     import subprocess
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ..lib import wire
-from ..lib.played_agent import Agent, end
+from ..lib.played_agent import PlayedAgent, end
 from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = needs_root
@@ -28,16 +28,16 @@ COVERS = {
 
 
 @pytest.fixture(params=sorted(COVERS))
-def agent(open_tmp: Path, shim: Shim, request: pytest.FixtureRequest) -> Agent:
+def agent(open_tmp: Path, shim: Shim, request: pytest.FixtureRequest) -> PlayedAgent:
     """An agent whose work_dir a container does not see, but for its own sandbox."""
     shim.configure(**COVERS[request.param])
-    found = Agent(open_tmp, shim)
+    found = PlayedAgent(open_tmp, shim)
     os.chown(found.sandbox, NOBODY, NOBODY)
     found.hold(None)
     return found
 
 
-def volume(agent: Agent, name: str) -> Path:
+def volume(agent: PlayedAgent, name: str) -> Path:
     """A persistent volume, where the agent makes it (slave/paths.cpp, getPersistentVolumePath), its user's."""
     path = agent.work_dir / "volumes/roles/ads" / name
     path.mkdir(parents=True)
@@ -45,7 +45,7 @@ def volume(agent: Agent, name: str) -> Path:
     return path
 
 
-def test_a_persistent_volume(agent: Agent) -> None:
+def test_a_persistent_volume(agent: PlayedAgent) -> None:
     mine, other = volume(agent, "mine"), volume(agent, "other")
     (mine / "kept").write_text("of before\n")
     (agent.sandbox / "path").symlink_to(mine)
@@ -56,7 +56,7 @@ def test_a_persistent_volume(agent: Agent) -> None:
     assert mine.stat().st_uid == NOBODY
 
 
-def test_a_link_of_the_users_shows_nothing(agent: Agent) -> None:
+def test_a_link_of_the_users_shows_nothing(agent: PlayedAgent) -> None:
     """Who is nobody could have any volume shown so."""
     mine = volume(agent, "mine")
     (agent.sandbox / "path").symlink_to(mine)
@@ -66,7 +66,7 @@ def test_a_link_of_the_users_shows_nothing(agent: Agent) -> None:
 
 
 @pytest.mark.parametrize("target", ["WORK", "WORK/slaves", "OTHER", "TOP/../..", "TOP", "OTHER/../c2"])
-def test_a_link_to_something_else_shows_nothing(agent: Agent, target: str) -> None:
+def test_a_link_to_something_else_shows_nothing(agent: PlayedAgent, target: str) -> None:
     """Root's links, too, may come out of an archive."""
     other = agent.work_dir / "slaves/S1/frameworks/F1/executors/E2/runs/c2"
     (other / "secret").mkdir(parents=True)
@@ -76,7 +76,7 @@ def test_a_link_to_something_else_shows_nothing(agent: Agent, target: str) -> No
     assert (status, out, err, agent.status) == (0, "", "", "0")
 
 
-def test_a_link_that_would_dangle_is_said(agent: Agent) -> None:
+def test_a_link_that_would_dangle_is_said(agent: PlayedAgent) -> None:
     """What anybody could have put there is not shown."""
     mine = volume(agent, "mine")
     mine.parent.chmod(0o777)
@@ -88,12 +88,12 @@ def test_a_link_that_would_dangle_is_said(agent: Agent) -> None:
 
 
 @pytest.mark.parametrize("name", ["given", "deep/given"])
-def test_the_parents_files_of_a_nested_container(agent: Agent, name: str) -> None:
+def test_the_parents_files_of_a_nested_container(agent: PlayedAgent, name: str) -> None:
     """The volume is the agent's, which has linked it, so that it is neither judged nor refused."""
     shared = agent.sandbox / "shared"
     shared.mkdir()
     os.chown(shared, NOBODY, NOBODY)
-    nested = Agent(agent.root, agent.shim, container="c1/n1")
+    nested = PlayedAgent(agent.root, agent.shim, container="c1/n1")
     nested.sandbox = agent.sandbox / "containers/n1"
     (nested.sandbox / name).parent.mkdir(parents=True)
     (nested.sandbox / name).symlink_to(shared)
@@ -107,7 +107,7 @@ def test_the_parents_files_of_a_nested_container(agent: Agent, name: str) -> Non
         assert out.split() == ["containers", "shared"]
 
 
-def test_no_end_of_links_ends_a_launch(agent: Agent) -> None:
+def test_no_end_of_links_ends_a_launch(agent: PlayedAgent) -> None:
     """A user can make as many as there are inodes, before the agent's are looked for."""
     for number in range(300):
         (agent.sandbox / f"l{number}").symlink_to(agent.work_dir / f"volumes/roles/ads/none{number}")
@@ -120,7 +120,7 @@ def test_no_end_of_links_ends_a_launch(agent: Agent) -> None:
 
 
 @pytest.fixture
-def through_a_link(open_tmp: Path, shim: Shim) -> Agent:
+def through_a_link(open_tmp: Path, shim: Shim) -> PlayedAgent:
     """An agent whose work_dir is reached through root's link in a covered directory, such as /tmp/mesos."""
     covered = open_tmp / "covered"
     covered.mkdir()
@@ -128,14 +128,14 @@ def through_a_link(open_tmp: Path, shim: Shim) -> Agent:
     (open_tmp / "disk").mkdir()
     (covered / "mesos").symlink_to(open_tmp / "disk")
     shim.configure()
-    found = Agent(covered / "mesos", shim)
+    found = PlayedAgent(covered / "mesos", shim)
     os.chown(found.sandbox, NOBODY, NOBODY)
     found.hold(wire.container_info(wire.volume(str(covered), "private")))
     return found
 
 
 @pytest.mark.parametrize("hides", [False, True])
-def test_a_work_dir_through_a_covered_link(through_a_link: Agent, hides: bool) -> None:
+def test_a_work_dir_through_a_covered_link(through_a_link: PlayedAgent, hides: bool) -> None:
     """Agent and task go by its name: in the working directory, and in links to persistent volumes."""
     agent = through_a_link
     agent.shim.configure(hide_work_dir=hides)
@@ -149,7 +149,7 @@ def test_a_work_dir_through_a_covered_link(through_a_link: Agent, hides: bool) -
     assert other.exists()
 
 
-def test_a_work_dir_through_a_covered_link_for_an_older_agent(through_a_link: Agent) -> None:
+def test_a_work_dir_through_a_covered_link_for_an_older_agent(through_a_link: PlayedAgent) -> None:
     agent = through_a_link
     info = {"type": "MESOS", "volumes": [{"host_path": "p", "container_path": str(agent.root.parent), "mode": "RW"}]}
     agent.shim.configure(default_container_info=info)
@@ -158,10 +158,10 @@ def test_a_work_dir_through_a_covered_link_for_an_older_agent(through_a_link: Ag
     assert (agent.sandbox / "written").exists()
 
 
-def test_a_nested_container_of_a_work_dir_through_a_covered_link(through_a_link: Agent) -> None:
+def test_a_nested_container_of_a_work_dir_through_a_covered_link(through_a_link: PlayedAgent) -> None:
     """Root's directories lie in the user's on the way to it."""
     agent = through_a_link
-    nested = Agent(agent.root, agent.shim, container="c1/n1")
+    nested = PlayedAgent(agent.root, agent.shim, container="c1/n1")
     nested.sandbox = agent.sandbox / "containers/n1"
     nested.sandbox.mkdir(parents=True)
     os.chown(nested.sandbox, NOBODY, NOBODY)

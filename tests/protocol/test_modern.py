@@ -13,7 +13,7 @@ import pytest
 from mesos_shim.launch import wait
 
 from ..lib import wire
-from ..lib.played_agent import Agent, end
+from ..lib.played_agent import PlayedAgent, end
 from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = needs_root
@@ -21,12 +21,12 @@ PRIVATE_TMP = {"type": "MESOS", "volumes": [{"host_path": "tmp", "container_path
 
 
 @pytest.fixture
-def agent(open_tmp: Path, shim: Shim) -> Agent:
+def agent(open_tmp: Path, shim: Shim) -> PlayedAgent:
     """An agent with one container."""
-    return Agent(open_tmp, shim)
+    return PlayedAgent(open_tmp, shim)
 
 
-def test_operators_default_applies_where_the_agent_holds_none(agent: Agent) -> None:
+def test_operators_default_applies_where_the_agent_holds_none(agent: PlayedAgent) -> None:
     """A private /tmp of mode 1777; the status file says how the command ended, the helper itself ends 0."""
     agent.shim.configure(default_container_info=PRIVATE_TMP)
     agent.hold(None)
@@ -38,7 +38,7 @@ def test_operators_default_applies_where_the_agent_holds_none(agent: Agent) -> N
     assert not Path("/tmp/mine").exists()
 
 
-def test_frameworks_own_wins_and_read_only_is_enforced(agent: Agent) -> None:
+def test_frameworks_own_wins_and_read_only_is_enforced(agent: PlayedAgent) -> None:
     """Its volume is there read-only, the operator's default is not."""
     agent.shim.configure(default_container_info=PRIVATE_TMP)
     agent.hold(wire.container_info(wire.volume("/opt", "data", mode=2)))
@@ -52,7 +52,7 @@ def test_frameworks_own_wins_and_read_only_is_enforced(agent: Agent) -> None:
     assert not (agent.sandbox / "data/x").exists()
 
 
-def test_frameworks_absolute_source_is_refused_by_default(agent: Agent) -> None:
+def test_frameworks_absolute_source_is_refused_by_default(agent: PlayedAgent) -> None:
     """framework_volumes is 'relative' unless the operator says more (threats 19)."""
     agent.hold(wire.container_info(wire.volume("/opt", "/etc")))
     status, out, err = end(agent.start("echo started"))
@@ -61,7 +61,7 @@ def test_frameworks_absolute_source_is_refused_by_default(agent: Agent) -> None:
     assert err.count("\n") == 1
 
 
-def test_operators_words_stay_the_operators_when_the_agent_merged_them(agent: Agent) -> None:
+def test_operators_words_stay_the_operators_when_the_agent_merged_them(agent: PlayedAgent) -> None:
     """The default that also stands in the agent's flag may have absolute sources."""
     agent.shim.configure(
         default_container_info={
@@ -74,7 +74,7 @@ def test_operators_words_stay_the_operators_when_the_agent_merged_them(agent: Ag
     assert (status, out, err) == (0, "/opt/doc\n", "")
 
 
-def test_mounts_without_a_container_info_are_applied_as_given_and_said(agent: Agent) -> None:
+def test_mounts_without_a_container_info_are_applied_as_given_and_said(agent: PlayedAgent) -> None:
     """An agent that checkpoints no config: what it asks for is done, with a warning that the mode is not known."""
     (agent.sandbox / "data").mkdir()
     plain = {"flags": 20480, "source": str(agent.sandbox / "data"), "target": "/opt"}
@@ -84,14 +84,14 @@ def test_mounts_without_a_container_info_are_applied_as_given_and_said(agent: Ag
     assert (agent.sandbox / "data/x").exists()
 
 
-def test_signal_death_reaches_the_agent(agent: Agent) -> None:
+def test_signal_death_reaches_the_agent(agent: PlayedAgent) -> None:
     """The raw wait status of a command killed by SIGKILL is 9."""
     agent.hold(None)
     assert end(agent.start("kill -9 $$"))[0] == 0
     assert agent.status == "9"
 
 
-def test_signals_are_forwarded(agent: Agent) -> None:
+def test_signals_are_forwarded(agent: PlayedAgent) -> None:
     """SIGTERM to the helper reaches the command, whose own end is what counts."""
     agent.hold(None)
     process = agent.start("trap 'echo got; exit 7' TERM; echo ready; while :; do read -t 1 x < /dev/zero; done")
@@ -102,7 +102,7 @@ def test_signals_are_forwarded(agent: Agent) -> None:
     assert (status, out, agent.status) == (0, "got\n", str(7 << 8))
 
 
-def test_agent_gone_before_the_launch(agent: Agent) -> None:
+def test_agent_gone_before_the_launch(agent: PlayedAgent) -> None:
     """End of file instead of the byte: nothing starts, exit 1, and the status says so."""
     agent.hold(None)
     status, out, err = end(agent.start("echo started", go=False))
@@ -110,7 +110,7 @@ def test_agent_gone_before_the_launch(agent: Agent) -> None:
     assert "the agent has gone" in err
 
 
-def test_the_command_ignores_no_signal(agent: Agent) -> None:
+def test_the_command_ignores_no_signal(agent: PlayedAgent) -> None:
     """Neither those that CPython ignores, nor what the helper caught before."""
     agent.hold(None)
     out = end(agent.start("grep -E 'Sig(Blk|Ign)' /proc/self/status"))[1]
@@ -122,7 +122,7 @@ def test_the_command_ignores_no_signal(agent: Agent) -> None:
 @pytest.mark.parametrize("number", sorted(wait.FORWARDED_FOR_AGENT))
 def test_early_signal_is_written_as_such(open_tmp: Path, shim: Shim, number: int) -> None:
     """A signal while the helper waits for the agent: nothing starts, and the status is that signal's."""
-    agent = Agent(open_tmp, shim)
+    agent = PlayedAgent(open_tmp, shim)
     agent.hold(None)
     reading, writing = os.pipe()
     environment = {
@@ -148,7 +148,7 @@ def test_early_signal_is_written_as_such(open_tmp: Path, shim: Shim, number: int
     assert agent.status == str(number)
 
 
-def test_user_groups_environment_and_directory(agent: Agent) -> None:
+def test_user_groups_environment_and_directory(agent: PlayedAgent) -> None:
     """The task gets the launch info's variables and nothing else, its user's ids and the supplementary groups."""
     agent.hold(None)
     agent.sandbox.chmod(0o755)
@@ -169,14 +169,14 @@ def test_user_groups_environment_and_directory(agent: Agent) -> None:
     assert lines[3:] == ["bär", "0", "/usr"]
 
 
-def test_arguments_without_a_shell(agent: Agent) -> None:
+def test_arguments_without_a_shell(agent: PlayedAgent) -> None:
     """shell: false: `value` is executed with `arguments` as its whole argv."""
     agent.hold(None)
     command = {"shell": False, "value": "/usr/bin/printf", "arguments": ["printf", "%s|", "a b", "$HOME"]}
     assert end(agent.start(command))[1] == "a b|$HOME|"
 
 
-def test_limits_and_no_new_privileges(agent: Agent) -> None:
+def test_limits_and_no_new_privileges(agent: PlayedAgent) -> None:
     """rlimits are set while still root; no_new_privileges as the kernel shows it."""
     agent.hold(None)
     limits = {"rlimits": [{"type": "RLMT_NOFILE", "soft": "100", "hard": 200}, {"type": "RLMT_CORE"}]}
@@ -192,7 +192,7 @@ def test_limits_and_no_new_privileges(agent: Agent) -> None:
 
 
 @pytest.mark.parametrize("most", [2**63 - 1, 2**64 - 1, str(2**64 - 1)])
-def test_a_limit_beyond_what_the_kernel_counts_is_none(agent: Agent, most: object) -> None:
+def test_a_limit_beyond_what_the_kernel_counts_is_none(agent: PlayedAgent, most: object) -> None:
     """An agent says 'unlimited' by RLIM_INFINITY, 2^64-1, as well as by leaving the values out."""
     agent.hold(None)
     limits = {
@@ -218,7 +218,7 @@ def test_a_limit_beyond_what_the_kernel_counts_is_none(agent: Agent, most: objec
         ({"soft": True, "hard": True}, "RLMT_NOFILE.soft: True is not a number"),
     ],
 )
-def test_a_limit_that_is_none_is_refused_by_its_name(agent: Agent, values: dict[str, object], words: str) -> None:
+def test_a_limit_that_is_none_is_refused_by_its_name(agent: PlayedAgent, values: dict[str, object], words: str) -> None:
     agent.hold(None)
     limits = {"rlimits": [{"type": "RLMT_NOFILE", **values}]}
     status, out, err = end(agent.start("echo started", rlimits=limits))
@@ -227,7 +227,7 @@ def test_a_limit_that_is_none_is_refused_by_its_name(agent: Agent, values: dict[
     assert "internal error" not in err
 
 
-def test_pre_exec_commands_run_as_root_and_stop_the_launch(agent: Agent) -> None:
+def test_pre_exec_commands_run_as_root_and_stop_the_launch(agent: PlayedAgent) -> None:
     """They run inside the view before the user changes; one that fails ends the launch."""
     agent.shim.configure(default_container_info=PRIVATE_TMP)
     agent.hold(None)
@@ -239,10 +239,10 @@ def test_pre_exec_commands_run_as_root_and_stop_the_launch(agent: Agent) -> None
     assert "pre_exec_commands[0]" in err
 
 
-def test_nested_container_has_its_own_or_the_default(agent: Agent, open_tmp: Path, shim: Shim) -> None:
+def test_nested_container_has_its_own_or_the_default(agent: PlayedAgent, open_tmp: Path, shim: Shim) -> None:
     """Never its parent's, though the agent holds that in the same file."""
     shim.configure(default_container_info=PRIVATE_TMP)
-    nested = Agent(open_tmp, shim, container="c1/n1")
+    nested = PlayedAgent(open_tmp, shim, container="c1/n1")
     nested.hold(wire.container_info(wire.volume("/opt", "own")))
     status, out, _ = end(nested.start("stat -c %d:%i /tmp /opt"))
     assert status == 0
@@ -251,14 +251,14 @@ def test_nested_container_has_its_own_or_the_default(agent: Agent, open_tmp: Pat
     assert out.split()[1] == "{0.st_dev}:{0.st_ino}".format(os.stat(nested.sandbox / "own"))
 
 
-def test_debug_container_joins_its_parents_recorded_view(agent: Agent, open_tmp: Path, shim: Shim) -> None:
+def test_debug_container_joins_its_parents_recorded_view(agent: PlayedAgent, open_tmp: Path, shim: Shim) -> None:
     """What the parent wrote into its private /tmp is what the DEBUG container sees."""
     shim.configure(default_container_info=PRIVATE_TMP)
     agent.hold(None)
     parent = agent.start("echo secret > /tmp/of-parent; echo ready; exec sleep 1000")
     assert parent.stdout is not None
     assert parent.stdout.readline() == "ready\n"
-    debug = Agent(open_tmp, shim, container="c1/debug")
+    debug = PlayedAgent(open_tmp, shim, container="c1/debug")
     debug.hold(None, container_class=2)
     try:
         status, out, err = end(debug.start("cat /tmp/of-parent; pwd"))
@@ -272,7 +272,7 @@ def test_debug_container_joins_its_parents_recorded_view(agent: Agent, open_tmp:
     assert "has ended" in err
 
 
-def test_what_we_do_not_do_is_refused_by_its_name_without_a_packaged_helper(agent: Agent) -> None:
+def test_what_we_do_not_do_is_refused_by_its_name_without_a_packaged_helper(agent: PlayedAgent) -> None:
     """No field is dropped in silence."""
     agent.hold(None)
     for name, value in (("seccomp_profile", {"x": 1}), ("capabilities", {}), ("masked_paths", ["/proc/x"])):
@@ -283,7 +283,7 @@ def test_what_we_do_not_do_is_refused_by_its_name_without_a_packaged_helper(agen
 
 
 @pytest.mark.parametrize("name", ["effective_capabilities", "bounding_capabilities", "what_comes_next"])
-def test_an_empty_message_is_a_present_one(agent: Agent, name: str) -> None:
+def test_an_empty_message_is_a_present_one(agent: PlayedAgent, name: str) -> None:
     """No capabilities at all is not the same as nothing said of them; an empty list or null says nothing."""
     agent.hold(None)
     status, out, err = end(agent.start("echo started", **{name: {}}))
@@ -292,7 +292,7 @@ def test_an_empty_message_is_a_present_one(agent: Agent, name: str) -> None:
     assert end(agent.start("echo started", masked_paths=[], task_environment={}))[1] == "started\n"
 
 
-def test_hand_over_to_a_packaged_helper_played_by_a_script(agent: Agent, open_tmp: Path) -> None:
+def test_hand_over_to_a_packaged_helper_played_by_a_script(agent: PlayedAgent, open_tmp: Path) -> None:
     """What the agent asks to be mounted is, our volumes instead of its plain ones, and the byte is there again."""
     packaged = open_tmp / "packaged"
     packaged.write_text(
@@ -327,7 +327,7 @@ def test_hand_over_to_a_packaged_helper_played_by_a_script(agent: Agent, open_tm
         {"target": "/tmp", "flags": 1 << 18},
     ],
 )
-def test_another_isolators_mount_on_a_volumes_target_is_refused(agent: Agent, mount: dict[str, object]) -> None:
+def test_another_isolators_mount_on_a_volumes_target_is_refused(agent: PlayedAgent, mount: dict[str, object]) -> None:
     """Only the very bind that filesystem/shared asks for is ours to leave out."""
     agent.hold(wire.container_info(wire.volume("/tmp", "tmp")))
     mount = {key: str(agent.sandbox) + value[7:] if value == "SANDBOX/tmp" else value for key, value in mount.items()}
@@ -338,7 +338,7 @@ def test_another_isolators_mount_on_a_volumes_target_is_refused(agent: Agent, mo
     assert not (agent.sandbox / "tmp").exists()
 
 
-def test_other_subcommands_are_the_packaged_helpers(agent: Agent, open_tmp: Path) -> None:
+def test_other_subcommands_are_the_packaged_helpers(agent: PlayedAgent, open_tmp: Path) -> None:
     """`mount` and the like are handed on unchanged, or refused where there is none."""
     done = subprocess.run([agent.shim.helper, "mount", "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -366,7 +366,9 @@ def test_other_subcommands_are_the_packaged_helpers(agent: Agent, open_tmp: Path
         ({"clone_namespaces": [True]}, "clone_namespaces: not a list of numbers"),
     ],
 )
-def test_a_value_of_another_type_is_refused_by_its_name(agent: Agent, fields: dict[str, object], words: str) -> None:
+def test_a_value_of_another_type_is_refused_by_its_name(
+    agent: PlayedAgent, fields: dict[str, object], words: str
+) -> None:
     """What reads as true, or as 1, without being it was not what anybody meant."""
     agent.hold(None)
     command = fields.pop("command", "echo started")
@@ -375,7 +377,7 @@ def test_a_value_of_another_type_is_refused_by_its_name(agent: Agent, fields: di
     assert words in err
 
 
-def test_what_is_wrong_is_named_as_the_agent_names_it(agent: Agent, open_tmp: Path) -> None:
+def test_what_is_wrong_is_named_as_the_agent_names_it(agent: PlayedAgent, open_tmp: Path) -> None:
     """No option of ours: an agent gave none."""
     agent.hold(None)
     agent.shim.configure(default_container_info=PRIVATE_TMP)
@@ -399,7 +401,7 @@ LIMITS = {
 
 
 @pytest.mark.parametrize("name", LIMITS)
-def test_every_limit_that_mesos_knows(agent: Agent, name: str) -> None:
+def test_every_limit_that_mesos_knows(agent: PlayedAgent, name: str) -> None:
     """As the kernel tells them back: RLIMIT_LOCKS has no name in Python's own module."""
 
     def told(text: str) -> list[str]:
@@ -416,7 +418,7 @@ def test_every_limit_that_mesos_knows(agent: Agent, name: str) -> None:
     assert told(out) == [str(value), str(value)]
 
 
-def test_a_limit_of_locks_has_its_values(agent: Agent) -> None:
+def test_a_limit_of_locks_has_its_values(agent: PlayedAgent) -> None:
     agent.hold(None)
     limits = {"rlimits": [{"type": "RLMT_LOCKS", "soft": 3, "hard": 7}]}
     out = end(agent.start("grep locks /proc/self/limits", rlimits=limits))[1]
@@ -426,7 +428,7 @@ def test_a_limit_of_locks_has_its_values(agent: Agent) -> None:
 OTHERS = {"linux_info": 8, "rlimit_info": 9, "tty_info": 10}
 
 
-def test_what_the_agent_has_asked_for_is_not_said_to_be_left_out(agent: Agent, open_tmp: Path) -> None:
+def test_what_the_agent_has_asked_for_is_not_said_to_be_left_out(agent: PlayedAgent, open_tmp: Path) -> None:
     """Neither here nor by the packaged helper; what nobody was asked for is said."""
     packaged = open_tmp / "packaged"
     packaged.write_text("#!/bin/sh\n")
@@ -443,7 +445,7 @@ def test_what_the_agent_has_asked_for_is_not_said_to_be_left_out(agent: Agent, o
 
 
 @pytest.mark.parametrize("raw", ["", "[]", "{", '{"command": {"value": 3}}', '{"command": {}}', '{"user": "no-such"}'])
-def test_bad_launch_info_is_one_line_and_a_status(agent: Agent, raw: str) -> None:
+def test_bad_launch_info_is_one_line_and_a_status(agent: PlayedAgent, raw: str) -> None:
     """Whatever the agent says, it can read how it ended."""
     agent.hold(None)
     reading, writing = os.pipe()
@@ -472,7 +474,7 @@ def test_bad_launch_info_is_one_line_and_a_status(agent: Agent, raw: str) -> Non
     assert "internal error" not in done.stderr
 
 
-def test_a_link_in_the_place_of_the_status_is_not_followed(agent: Agent, open_tmp: Path) -> None:
+def test_a_link_in_the_place_of_the_status_is_not_followed(agent: PlayedAgent, open_tmp: Path) -> None:
     """It is emptied when it is opened: that must be no other file than the agent's."""
     agent.hold(None)
     other = open_tmp / "other"
@@ -484,7 +486,7 @@ def test_a_link_in_the_place_of_the_status_is_not_followed(agent: Agent, open_tm
 
 
 def called(
-    agent: Agent, *arguments: str, without: tuple[str, ...] = (), **variables: str
+    agent: PlayedAgent, *arguments: str, without: tuple[str, ...] = (), **variables: str
 ) -> tuple[int, str, str, str | None]:
     """The helper as it is called in `variables`, all that an agent sets less those of `without`: how it ended."""
     reading, writing = os.pipe()
@@ -512,7 +514,7 @@ def called(
 
 
 @pytest.mark.parametrize("name", ["LAUNCH_INFO", "PIPE_READ", "PIPE_WRITE"])
-def test_what_is_missing_is_named_and_the_status_written(agent: Agent, name: str) -> None:
+def test_what_is_missing_is_named_and_the_status_written(agent: PlayedAgent, name: str) -> None:
     """Not taken for a call of 0.21's, whose agent reads no status."""
     agent.hold(None)
     code, out, err, status = called(agent, without=(name,))
@@ -521,7 +523,7 @@ def test_what_is_missing_is_named_and_the_status_written(agent: Agent, name: str
     assert called(agent, without=tuple({"LAUNCH_INFO", "PIPE_READ", "PIPE_WRITE"}))[3] == "256"
 
 
-def test_an_argument_is_refused_and_the_status_written(agent: Agent) -> None:
+def test_an_argument_is_refused_and_the_status_written(agent: PlayedAgent) -> None:
     """0.21's arguments make it a call of 0.21's, whatever the framework has put into the environment."""
     agent.hold(None)
     code, out, err, status = called(agent, "--no-such=1")
@@ -533,7 +535,7 @@ def test_an_argument_is_refused_and_the_status_written(agent: Agent) -> None:
     assert "--pipe_read: missing" in err
 
 
-def test_help_launches_nothing(agent: Agent) -> None:
+def test_help_launches_nothing(agent: PlayedAgent) -> None:
     """By argument and by the environment, as the original has it."""
     for arguments, variables in ((["--help"], {}), ([], {"HELP": "true"})):
         code, out, err, status = called(agent, *arguments, **variables)
@@ -546,11 +548,11 @@ def test_help_launches_nothing(agent: Agent) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: another user's sandbox")
 @pytest.mark.parametrize(("owner", "starts"), [(NOBODY, True), (0, False), (1, False)])
 def test_a_nested_container_of_a_user_has_its_sandbox_in_his(
-    agent: Agent, open_tmp: Path, shim: Shim, owner: int, starts: bool
+    agent: PlayedAgent, open_tmp: Path, shim: Shim, owner: int, starts: bool
 ) -> None:
     """The agent makes `.containers` in it as root, and gives away the sandbox itself alone."""
     os.chown(agent.sandbox, NOBODY, NOBODY)
-    nested = Agent(open_tmp, shim, container="c1/child")
+    nested = PlayedAgent(open_tmp, shim, container="c1/child")
     nested.sandbox = agent.sandbox / ".containers/child"
     nested.sandbox.mkdir(parents=True)
     os.chown(nested.sandbox, owner, owner)
@@ -560,7 +562,7 @@ def test_a_nested_container_of_a_user_has_its_sandbox_in_his(
     assert starts or f"belongs to uid {owner}" in err
 
 
-def test_no_other_container_of_the_id_refuses_an_agents(agent: Agent) -> None:
+def test_no_other_container_of_the_id_refuses_an_agents(agent: PlayedAgent) -> None:
     """An agent's ids are its own and never used twice; what somebody else calls his container is no reason to fail."""
     words = [str(agent.shim.program), "run", "--container-id", agent.container, "--", "/bin/sh", "-c", "echo; read x"]
     pipe = subprocess.PIPE

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ..lib import wire
-from ..lib.played_agent import Agent, end, wait_until_named
+from ..lib.played_agent import PlayedAgent, end, wait_until_named
 from ..lib.shim import NOBODY, Shim, needs_root
 from ..lib.waiting import wait_until
 
@@ -28,17 +28,17 @@ def covered(open_tmp: Path) -> Path:
 
 
 @pytest.fixture(params=["sandbox", "base"])
-def agent(request: pytest.FixtureRequest, shim: Shim, open_tmp: Path, covered: Path) -> Agent:
+def agent(request: pytest.FixtureRequest, shim: Shim, open_tmp: Path, covered: Path) -> PlayedAgent:
     """An agent whose containers have one over `covered`: in the sandbox, or in a base."""
     (open_tmp / "base").mkdir()
     base = "sandbox" if request.param == "sandbox" else str(open_tmp / "base")
     settings: dict[str, object] = {str(covered): {"base": base}}
     default = {"type": "MESOS", "volumes": [{"host_path": "d", "container_path": "/opt", "mode": "RW"}]}
     shim.configure(private_directories=settings, default_container_info=default)
-    return Agent(open_tmp, shim)
+    return PlayedAgent(open_tmp, shim)
 
 
-def places(agent: Agent, covered: Path) -> list[Path]:
+def places(agent: PlayedAgent, covered: Path) -> list[Path]:
     """Where the containers' files are that they saw as `covered`/mine."""
     below = str(covered)[1:]
     return [*agent.root.glob(f"base/*@*/{below}/mine"), *agent.sandbox.rglob(f".private/{below}/mine")]
@@ -54,7 +54,7 @@ CONTAINER_INFOS = {
 
 
 @pytest.mark.parametrize("info", CONTAINER_INFOS)
-def test_whatever_the_container_info(agent: Agent, covered: Path, info: str) -> None:
+def test_whatever_the_container_info(agent: PlayedAgent, covered: Path, info: str) -> None:
     agent.hold(CONTAINER_INFOS[info])
     status, out, _ = end(agent.start(LOOK.format(covered) + f"; ls -A {agent.root}/base | wc -l"))
     assert (status, agent.status) == (0, "0")
@@ -65,21 +65,21 @@ def test_whatever_the_container_info(agent: Agent, covered: Path, info: str) -> 
     assert len(places(agent, covered)) == 1 - in_base
 
 
-def test_one_of_the_containers_own_for_the_same_path_wins(agent: Agent, covered: Path) -> None:
+def test_one_of_the_containers_own_for_the_same_path_wins(agent: PlayedAgent, covered: Path) -> None:
     agent.hold(wire.container_info(wire.volume(str(covered), "own")))
     assert end(agent.start(LOOK.format(covered)))[0] == 0
     assert (agent.sandbox / "own/mine").exists()
     assert places(agent, covered) == []
 
 
-def test_a_nested_container_has_its_own(agent: Agent, covered: Path) -> None:
+def test_a_nested_container_has_its_own(agent: PlayedAgent, covered: Path) -> None:
     """A pod's task is no DEBUG container: it does not see its executor's."""
     agent.hold(TTY)
     os.mkfifo(agent.root / "fifo")
     outer = agent.start(LOOK.format(covered) + f"; echo ready; read x < {agent.root}/fifo")
     assert outer.stdout is not None
     assert [outer.stdout.readline() for _ in range(2)] == ["1777\n", "ready\n"]
-    nested = Agent(agent.root, agent.shim, container="c1/n1")
+    nested = PlayedAgent(agent.root, agent.shim, container="c1/n1")
     nested.sandbox = agent.sandbox / ".containers/n1"
     nested.sandbox.mkdir(parents=True)
     nested.hold(None)
@@ -89,7 +89,7 @@ def test_a_nested_container_has_its_own(agent: Agent, covered: Path) -> None:
     assert end(outer)[0] == 0
 
 
-def test_another_user_and_a_limit_take_the_other_way_to_the_command(agent: Agent, covered: Path) -> None:
+def test_another_user_and_a_limit_take_the_other_way_to_the_command(agent: PlayedAgent, covered: Path) -> None:
     os.chown(agent.sandbox, NOBODY, NOBODY)
     agent.hold(TTY)
     limits = {"rlimits": [{"type": "RLMT_NOFILE", "soft": 64, "hard": 64}]}
@@ -99,7 +99,7 @@ def test_another_user_and_a_limit_take_the_other_way_to_the_command(agent: Agent
     assert list((agent.root / "base").iterdir()) == []
 
 
-def test_a_helper_that_was_killed_leaves_it_to_gc(agent: Agent, covered: Path) -> None:
+def test_a_helper_that_was_killed_leaves_it_to_gc(agent: PlayedAgent, covered: Path) -> None:
     agent.hold(None)
     process = agent.start(f"touch {covered}/mine; echo ready; exec sleep 600")
     assert process.stdout is not None
@@ -116,7 +116,7 @@ def test_a_helper_that_was_killed_leaves_it_to_gc(agent: Agent, covered: Path) -
     assert list((agent.root / "base").iterdir()) == []
 
 
-def test_handed_over_to_the_packaged_helper(agent: Agent, covered: Path) -> None:
+def test_handed_over_to_the_packaged_helper(agent: PlayedAgent, covered: Path) -> None:
     packaged = agent.root / "packaged"
     packaged.write_text(f"#!/bin/sh\n{LOOK.format(covered)}\n")
     packaged.chmod(0o755)
@@ -131,7 +131,7 @@ def test_handed_over_to_the_packaged_helper(agent: Agent, covered: Path) -> None
 
 
 @pytest.mark.parametrize("held", [False, True])
-def test_by_the_protocol_of_0_21(agent: Agent, covered: Path, held: bool) -> None:
+def test_by_the_protocol_of_0_21(agent: PlayedAgent, covered: Path, held: bool) -> None:
     if held:
         agent.checkpoint(wire.container_info(wire.volume("/srv", "x")))
     status, out, err = end(agent.start_021(LOOK.format(covered)))
@@ -145,7 +145,7 @@ def test_by_the_protocol_of_0_21(agent: Agent, covered: Path, held: bool) -> Non
 def test_mesos_own_example_of_a_host_path(shim: Shim, open_tmp: Path) -> None:
     """`./.private/tmp`: as the agent holds it, and as its filesystem/shared writes it into mounts and commands."""
     shim.configure()
-    agent = Agent(open_tmp, shim)
+    agent = PlayedAgent(open_tmp, shim)
     (agent.sandbox / ".private/tmp").mkdir(parents=True)
     source = f"{agent.sandbox}/./.private/tmp"
     mount = {"flags": 20480, "source": source, "target": "/opt"}

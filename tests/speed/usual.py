@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ..lib import wire
-from ..lib.played_agent import Agent, end
+from ..lib.played_agent import PlayedAgent, end
 from ..lib.shim import CHECKOUT, NOBODY, PYTHON, Shim
 
 PACKAGE = CHECKOUT / "shim/mesos_shim"
@@ -49,11 +49,11 @@ def launch_all(shim: Shim, root: Path) -> None:
     _succeeds(done.returncode, done.stdout, done.stderr)
     for user in ("root", "nobody"):
         for held in (None, wire.container_info(wire.volume("/tmp", "tmp"))):
-            agent = Agent(root / f"agent-{user}-{held is not None}", shim)
+            agent = PlayedAgent(root / f"agent-{user}-{held is not None}", shim)
             os.chown(agent.sandbox, NOBODY if user == "nobody" else 0, -1)
             agent.hold(held)
             _succeeds(*end(agent.start("true", user=user)))
-        agent = Agent(root / f"agent-{user}-021", shim)
+        agent = PlayedAgent(root / f"agent-{user}-021", shim)
         agent.checkpoint()
         os.chown(agent.sandbox, NOBODY if user == "nobody" else 0, -1)
         _succeeds(*end(agent.start_021("true", user=user)))

@@ -12,32 +12,33 @@ from typing import Any
 import pytest
 
 from ..isolators.test_cgroups import WHY, needs_cgroups, ours
-from ..lib.agent.local import WAIT_FOR_RELEASE, Agent, Task
+from ..lib.agent.local import LocalAgent, Task
+from ..lib.agent.tasks import WAIT_FOR_RELEASE
 from ..lib.waiting import SECONDS, wait_until
 
 pytestmark = pytest.mark.agent
 
 
-def program(agent: Agent, *words: str) -> subprocess.CompletedProcess[str]:
+def program(agent: LocalAgent, *words: str) -> subprocess.CompletedProcess[str]:
     """The installed program beside this agent."""
     shim = Path(agent.flags["launcher_dir"]).parent / "bin/mesos-shim"
     return subprocess.run([str(shim), *words], capture_output=True, text=True, check=False, timeout=SECONDS)
 
 
-def used(agent: Agent, task: Task) -> dict[str, Any]:
+def used(agent: LocalAgent, task: Task) -> dict[str, Any]:
     done = program(agent, "usage", "--format", "json", task.container)
     assert done.returncode == 0, done.stderr
     (found,) = json.loads(done.stdout)
     return found
 
 
-def agents(agent: Agent, task: Task) -> dict[str, Any]:
+def agents(agent: LocalAgent, task: Task) -> dict[str, Any]:
     (found,) = [item for item in agent.get("/containers") if item["container_id"] == task.container]
     return found
 
 
 @pytest.fixture(scope="module")
-def agent(start_agent: Callable[..., Agent]) -> Agent:
+def agent(start_agent: Callable[..., LocalAgent]) -> LocalAgent:
     return start_agent(
         mesos_agent_default_container_info={
             "type": "MESOS",
@@ -46,7 +47,7 @@ def agent(start_agent: Callable[..., Agent]) -> Agent:
     )
 
 
-def test_the_same_container_the_same_numbers(agent: Agent) -> None:
+def test_the_same_container_the_same_numbers(agent: LocalAgent) -> None:
     script = """python3 -c '
 import os, time
 block = bytearray(b"x") * (64 << 20)
@@ -73,7 +74,7 @@ while not os.path.exists("release"): time.sleep(0.01)
     assert 64 << 20 <= ours_["mem_rss_bytes"] <= them["mem_rss_bytes"] <= ours_["mem_rss_bytes"] + (24 << 20)
 
 
-def test_ps_names_the_agents_containers(agent: Agent) -> None:
+def test_ps_names_the_agents_containers(agent: LocalAgent) -> None:
     task = agent.run("touch ready; " + WAIT_FOR_RELEASE)
     task.wait_file("ready")
     (found,) = [
@@ -88,14 +89,14 @@ def test_ps_names_the_agents_containers(agent: Agent) -> None:
 
 
 @pytest.fixture(scope="module")
-def isolating(start_agent: Callable[..., Agent]) -> Agent:
+def isolating(start_agent: Callable[..., LocalAgent]) -> LocalAgent:
     """An agent that isolates nothing, whose shim does."""
     isolation = ["filesystem/shared", "namespaces/pid", "namespaces/ipc"]
     limits = {} if WHY else {"isolation": [*isolation, "cgroups/mem"], "default_limits": {"mem": 200}}
     return start_agent(mesos_shim_config={"isolation": isolation, **limits})
 
 
-def test_our_namespaces_under_an_agent(isolating: Agent) -> None:
+def test_our_namespaces_under_an_agent(isolating: LocalAgent) -> None:
     task = isolating.run("echo $PPID > parent; ls /proc | grep -c '^[0-9]' > count; ls /dev/shm | wc -l > shm")
     assert task.wait_end()["state"] == "TASK_FINISHED"
     assert int(task.read("count")) < 10
@@ -104,7 +105,7 @@ def test_our_namespaces_under_an_agent(isolating: Agent) -> None:
     assert task.wait_executor() == 0
 
 
-def test_a_debug_container_joins_its_parents_namespaces(isolating: Agent) -> None:
+def test_a_debug_container_joins_its_parents_namespaces(isolating: LocalAgent) -> None:
     task = isolating.run("readlink /proc/self/ns/pid /proc/self/ns/ipc > theirs; touch ready; " + WAIT_FOR_RELEASE)
     task.wait_file("ready")
     script = "readlink /proc/self/ns/pid /proc/self/ns/ipc > own; readlink /proc/self > self"
@@ -116,7 +117,7 @@ def test_a_debug_container_joins_its_parents_namespaces(isolating: Agent) -> Non
 
 
 @needs_cgroups
-def test_our_memory_limit_where_the_agent_has_none(isolating: Agent) -> None:
+def test_our_memory_limit_where_the_agent_has_none(isolating: LocalAgent) -> None:
     before = ours()
     task = isolating.run("grep memory /proc/self/cgroup > groups; touch ready; " + WAIT_FOR_RELEASE)
     task.wait_file("ready")
@@ -129,7 +130,7 @@ def test_our_memory_limit_where_the_agent_has_none(isolating: Agent) -> None:
 
 
 @needs_cgroups
-def test_the_agents_own_memory_isolation_is_left_to_it(start_agent: Callable[..., Agent]) -> None:
+def test_the_agents_own_memory_isolation_is_left_to_it(start_agent: Callable[..., LocalAgent]) -> None:
     if not os.path.exists("/sys/fs/cgroup/memory/cgroup.procs"):
         pytest.skip("the agent's own cgroups isolators know version 1 only")
     before = ours()

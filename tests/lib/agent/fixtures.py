@@ -38,16 +38,16 @@ def agent_build(public: Path) -> fetch.AgentBuild:
 
 
 @pytest.fixture(scope="module")
-def start_agent(agent_build: fetch.AgentBuild, public: Path) -> Iterator[Callable[..., local.Agent]]:
+def start_agent(agent_build: fetch.AgentBuild, public: Path) -> Iterator[Callable[..., local.LocalAgent]]:
     """Provisions this machine through the site play and starts an agent with the flags that it wrote.
 
     Arguments are variables of the roles, but for `flags`, which adds to flags that every agent here has. Unless
     told otherwise its work_dir is a fresh directory right below /tmp.
     """
-    agents: list[local.Agent] = []
+    agents: list[local.LocalAgent] = []
     directories: list[Path] = []
 
-    def start(flags: dict[str, object] | None = None, **variables: object) -> local.Agent:
+    def start(flags: dict[str, object] | None = None, **variables: object) -> local.LocalAgent:
         work_dir = Path(tempfile.mkdtemp(prefix="mesos-", dir="/tmp"))
         directories.append(work_dir)
         work_dir.chmod(0o755)
@@ -71,7 +71,7 @@ def start_agent(agent_build: fetch.AgentBuild, public: Path) -> Iterator[Callabl
         variables["mesos_shim_helpers_dir"] = str(public / "helpers")
         variables["mesos_shim_config"] = {"state_dir": str(root / "state"), **variables.get("mesos_shim_config", {})}
         site = local.provision(root, variables)
-        agent = local.Agent(agent_build, site.flags_dir, public, freezer)
+        agent = local.LocalAgent(agent_build, site.flags_dir, public, freezer)
         agents.append(agent)
         return agent.start()
 

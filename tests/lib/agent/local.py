@@ -6,7 +6,6 @@ with systemd, so a mount that leaks out of a container is seen here wherever the
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import errno
 import json
@@ -26,6 +25,7 @@ from pathlib import Path
 
 from ..shim import CHECKOUT
 from ..waiting import SECONDS, wait_until
+from . import tasks
 from .fetch import AgentBuild, Unavailable
 
 HERE = Path(__file__).resolve().parent
@@ -128,16 +128,11 @@ def container_id(parent: Task, *path: str) -> dict[str, object]:
     return found
 
 
-def scalars(cpus: float, mem: int) -> list[dict[str, object]]:
-    pairs = {"cpus": cpus, "mem": mem}
-    return [{"name": name, "type": "SCALAR", "scalar": {"value": value}} for name, value in pairs.items()]
-
-
 @dataclass
 class Task:
     """One task with an executor of its own, and where to look for what it left."""
 
-    agent: Agent
+    agent: LocalAgent
     name: str
     executor: str
     description: dict[str, object]
@@ -200,12 +195,8 @@ class Task:
         (self.sandbox / "go").touch()
 
 
-# For a task's script: go on when the test says so, in any case before the test's own patience ends.
-WAIT_FOR_RELEASE = 'n=0; while [ ! -e "$MESOS_SANDBOX/go" ] && [ $n -lt 600 ]; do n=$((n+1)); sleep 0.05; done'
-
-
 @dataclass
-class Agent:
+class LocalAgent:
     """A running agent. Its flags come from a directory and from nowhere else."""
 
     build: AgentBuild
@@ -240,7 +231,7 @@ class Agent:
         """The launch helper's own messages; in local mode a container's stderr is the agent's."""
         return [line for line in self.log.splitlines() if line.startswith("mesos-containerizer: ")]
 
-    def start(self) -> Agent:
+    def start(self) -> LocalAgent:
         environment = {f"MESOS_{name.upper()}": value for name, value in self.flags.items()}
         environment.update(
             PATH="/usr/sbin:/usr/bin:/sbin:/bin",
@@ -311,26 +302,14 @@ class Agent:
     ) -> Task:
         """Describes a task with an executor of its own: ours, which runs the script, or a bare command."""
         name = self._next_name()
-        variables = [{"name": key, "value": value} for key, value in (environment or {}).items()]
-        executor: dict[str, object] = {
-            "executor_id": {"value": f"ex-{name}"},
-            "command": {
-                "value": command or f"exec {self.public / EXECUTOR}",
-                "environment": {"variables": variables},
-            },
-            "resources": scalars(0.1, 32),
-        }
-        if user is not None:
-            executor["command"]["user"] = user
-        if container is not None:
-            executor["container"] = container
-        description = {
-            "name": name,
-            "task_id": {"value": name},
-            "resources": scalars(0.1, 32),
-            "executor": executor,
-            "data": base64.b64encode(script.encode()).decode(),
-        }
+        description = tasks.with_executor(
+            name,
+            command or f"exec {self.public / EXECUTOR}",
+            script,
+            user=user,
+            container=container,
+            environment=environment,
+        )
         return Task(self, name, f"ex-{name}", description)
 
     def command_task(
@@ -338,14 +317,7 @@ class Agent:
     ) -> Task:
         """Describes a task without an executor: the agent makes one of its launcher directory's `mesos-executor`."""
         name = self._next_name()
-        description: dict[str, object] = {
-            "name": name,
-            "task_id": {"value": name},
-            "resources": scalars(0.1, 32),
-            "command": {"value": command, **({"user": user} if user is not None else {})},
-        }
-        if container is not None:
-            description["container"] = container
+        description = tasks.without_executor(name, command, user=user, container=container)
         return Task(self, name, name, description)
 
     def _next_name(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import fcntl
 import hashlib
 import json
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from ..hosts import machines
 from ..waiting import SECONDS, wait_until
-from . import fetch
+from . import fetch, tasks
 
 HOME = Path("opt/mesos-agent")
 HERE = Path(__file__).resolve().parent
@@ -97,7 +96,7 @@ def _fill(root: Path, build: fetch.AgentBuild) -> None:
             directory.chmod(0o755)
 
 
-class Agent:
+class HostAgent:
     """The agent of one host that was started with `layer()`; `systemctl start mesos-slave` starts it."""
 
     state_dir = "/var/lib/mesos-tasks"
@@ -144,30 +143,16 @@ class Agent:
         assert not [event for event in found if event["event"] in ("bad_input", "error")], found
         return [event for event in found if kind in ("", event["event"])]
 
-    def launch(self, script: str, *, user: str | None = None, container: dict[str, object] | None = None) -> Task:
+    def launch(self, script: str, *, user: str | None = None, container: dict[str, object] | None = None) -> HostTask:
         """Launches a task whose executor runs a shell script in its sandbox."""
         self.count += 1
         name = f"t{self.count}"
-        resources = [
-            {"name": key, "type": "SCALAR", "scalar": {"value": value}} for key, value in (("cpus", 0.1), ("mem", 32))
-        ]
-        executor = {
-            "executor_id": {"value": f"ex-{name}"},
-            "command": {"value": "exec /usr/libexec/mesos/mesos-executor", **({"user": user} if user else {})},
-            "resources": resources,
-            **({"container": container} if container else {}),
-        }
-        description = {
-            "name": name,
-            "task_id": {"value": name},
-            "resources": resources,
-            "executor": executor,
-            "data": base64.b64encode(script.encode()).decode(),
-        }
+        command = "exec /usr/libexec/mesos/mesos-executor"
+        description = tasks.with_executor(name, command, script, user=user, container=container)
         self._say(name, {"launch": [description]})
-        return Task(self, name)
+        return HostTask(self, name)
 
-    def kill(self, task: Task) -> None:
+    def kill(self, task: HostTask) -> None:
         self._say(f"kill-{task.name}", {"kill": task.name})
 
     def _say(self, name: str, command: dict[str, object]) -> None:
@@ -177,10 +162,10 @@ class Agent:
         (new / name).rename(new / f"{name}.json")
 
 
-class Task:
+class HostTask:
     """A task that was given to an agent on a host."""
 
-    def __init__(self, agent: Agent, name: str) -> None:
+    def __init__(self, agent: HostAgent, name: str) -> None:
         self.agent, self.name = agent, name
 
     @property
