@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -117,3 +118,70 @@ def test_a_run_cannot_stop_at_its_first_failure(tmp_path: Path) -> None:
     status, named, output = second_try(tmp_path, suite, "-x", "-k", "passes or last")
     assert status == 1, output
     assert named["FAILED TWICE"] == ["test_fake.py::test_last"]
+
+
+# Each of the two waits for the other one: by themselves both would fail.
+MEET = """
+import pathlib, time
+
+def test_meets():
+    here = pathlib.Path({here!r})
+    assert (here / "alone").exists()
+    (here / "there-{own}").touch()
+    end = time.monotonic() + 30
+    while not (here / "there-{other}").exists():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+def test_{own}():
+    try:
+        (pathlib.Path({here!r}) / "first-{own}").touch(exist_ok=False)
+    except FileExistsError:
+        return
+    assert False
+"""
+ALONE = """
+import pathlib
+
+def test_alone():
+    assert not list(pathlib.Path({here!r}).glob("there-*"))
+    (pathlib.Path({here!r}) / "alone").touch()
+"""
+
+
+def beside(directory: Path) -> None:
+    """A whole suite: two folders that run at the same time, and a test before them."""
+    for folder, own, other in (("collection", "one", "two"), ("hosts", "two", "one")):
+        (directory / "tests" / folder).mkdir(parents=True)
+        text = MEET.format(here=str(directory), own=own, other=other)
+        (directory / "tests" / folder / f"test_{own}.py").write_text(text)
+
+
+def test_two_groups_run_at_the_same_time_after_all_others(tmp_path: Path) -> None:
+    beside(tmp_path)
+    status, named, output = second_try(tmp_path, ALONE.format(here=str(tmp_path)))
+    assert status == 0, output
+    assert named == {
+        "PASSED ONLY ON THE SECOND TRY": ["tests/collection/test_one.py::test_one", "tests/hosts/test_two.py::test_two"]
+    }
+
+
+@pytest.mark.parametrize("suite", ["import nothing_of_this_name", ""], ids=["not collected", "empty"])
+def test_nothing_runs_beside_after_a_run_that_did_not_reach_every_test(tmp_path: Path, suite: str) -> None:
+    beside(tmp_path)
+    status, named, output = second_try(tmp_path, suite)
+    assert (status > 1, named, output.count("test session starts")) == (True, {}, 1), output
+
+
+def test_a_group_that_did_not_reach_every_test_fails_the_run(tmp_path: Path) -> None:
+    beside(tmp_path)
+    (tmp_path / "tests/hosts/test_broken.py").write_text("import nothing_of_this_name")
+    (tmp_path / "there-two").touch()  # nobody comes to meet the other one
+    status, named, output = second_try(tmp_path, "def test_good(): pass")
+    assert (status, named) == (2, {}), output
+
+
+def test_the_folders_that_run_beside_exist() -> None:
+    """One that has another name would run with all others, by itself."""
+    namespace = runpy.run_path(str(CHECKOUT / ".ci/test"))
+    assert [folder for folders in namespace["BESIDE"] for folder in folders if not (CHECKOUT / folder).is_dir()] == []
