@@ -1,5 +1,7 @@
 """Modules run in this process, as Ansible would run them; playbooks run for real."""
 
+from __future__ import annotations
+
 import io
 import json
 import os
@@ -8,9 +10,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +25,7 @@ PLUGINS = "ansible_collections.mesos.containerizer.plugins"
 sys.path.insert(0, str(CHECKOUT / ".venv/collections"))
 
 
-def run_module(name, check=False, **args):
+def run_module(name: str, check: bool = False, **args: Any) -> dict[str, Any]:
     """The result of one module, with the raw text that it printed as `_raw` and its warnings as `_warnings`."""
     from ansible.module_utils import basic
     from ansible.module_utils.testing import patch_module_args
@@ -29,7 +33,7 @@ def run_module(name, check=False, **args):
     # no_log as Ansible itself sends it: it takes the place of what a module has said.
     args = {**args, "_ansible_check_mode": check, "_ansible_diff": True, "_ansible_no_log": False}
     out = io.StringIO()
-    warnings = []
+    warnings: list[str] = []
     with patch_module_args(args), redirect_stdout(out), pytest.raises(
         SystemExit
     ), pytest.MonkeyPatch.context() as patch:
@@ -37,12 +41,12 @@ def run_module(name, check=False, **args):
         patch.setattr(basic.AnsibleModule, "warn", lambda self, text: warnings.append(text))
         import_module(f"{PLUGINS}.modules.{name}").main()
     basic._ANSIBLE_ARGS = None
-    result = json.loads(out.getvalue())
+    result: dict[str, Any] = json.loads(out.getvalue())
     result.update(_raw=out.getvalue(), _warnings=" ".join(warnings))
     return result
 
 
-def tree(path):
+def tree(path: Path) -> dict[str, str | None]:
     """{relative name: text | None for a directory | the target of a link} of all that lies below a directory."""
     found = {}
     for item in sorted(Path(path).rglob("*")):
@@ -60,11 +64,11 @@ def tree(path):
 class LocalHost:
     """This machine under a name of its own, everything below a directory of its own."""
 
-    def __init__(self, root):
+    def __init__(self, root: Path) -> None:
         root.mkdir()
         self.root = root
         self.prefix = root / "opt"
-        self.variables = {
+        self.variables: dict[str, Any] = {
             "ansible_connection": "local",
             "ansible_python_interpreter": "/usr/bin/python3",
             "mesos_shim_prefix": str(self.prefix),
@@ -80,21 +84,29 @@ class LocalHost:
 class LocalFleet:
     """Several such hosts, provisioned by one run of the site playbook."""
 
-    def __init__(self, root, checkout):
+    def __init__(self, root: Path, checkout: Path) -> None:
         self.root, self.checkout = root, checkout
 
-    def host(self, name):
+    def host(self, name: str) -> LocalHost:
         return LocalHost(self.root / name)
 
-    def site(self, hosts, *arguments, playbook="site", **changed):
-        """hosts: {Host: variables changed for it}, or one Host."""
+    def site(
+        self,
+        hosts: LocalHost | dict[LocalHost, dict[str, Any]],
+        *arguments: str,
+        playbook: str = "site",
+        **changed: Any,
+    ) -> Playbook:
+        """hosts: {LocalHost: variables changed for it}, or one LocalHost."""
         hosts = {hosts: changed} if isinstance(hosts, LocalHost) else hosts
         inventory = self.root / "inventory.json"
         known = {host.root.name: {**host.variables, **own} for host, own in hosts.items()}
         inventory.write_text(json.dumps({"mesos_agents": {"hosts": known}}))
         return play(playbook, "-i", str(inventory), *arguments, cwd=self.checkout)
 
-    def rollout(self, hosts, *arguments, playbook="rollout"):
+    def rollout(
+        self, hosts: dict[LocalHost, dict[str, Any]], *arguments: str, playbook: str = "rollout"
+    ) -> tuple[Playbook, dict[str, tuple[str, str]]]:
         """(the run, {host name: [state, why]} of its summary); more than one playbook in one run where given."""
         done = self.site(hosts, *arguments, playbook=playbook)
         names = "|".join(host.root.name for host in hosts)
@@ -104,7 +116,7 @@ class LocalFleet:
 
 
 @pytest.fixture(scope="session")
-def clone():
+def clone() -> Iterator[Path]:
     """The checkout as these tests find it: nobody's editing meanwhile makes another release of it."""
     root = Path(tempfile.mkdtemp(prefix="mesos-clone-"))
     root.chmod(0o755)
@@ -112,7 +124,7 @@ def clone():
     shutil.rmtree(root)
 
 
-def clone_to(path):
+def clone_to(path: Path) -> Path:
     """A copy of what a clone has of the collection and the shim, prepared as the bootstrap does."""
     for part in ("collection", "playbooks", "shim"):
         shutil.copytree(CHECKOUT / part, path / part, ignore=shutil.ignore_patterns("__pycache__"))
@@ -126,24 +138,24 @@ def clone_to(path):
 class Playbook:
     """What a run of ansible-playbook said."""
 
-    def __init__(self, done):
+    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
         self.text = done.stdout + done.stderr
         self.code = done.returncode
 
-    def recap(self, what):
+    def recap(self, what: str) -> int:
         """A number of the recap's only host."""
         return int(self.text.rsplit(f"{what}=", 1)[1].split()[0])
 
-    def failure(self, host):
+    def failure(self, host: LocalHost) -> str:
         """Why a host failed; empty where it did not."""
         return "".join(line for line in self.text.splitlines() if line.startswith(f"fatal: [{host.root.name}]"))
 
-    def transport_calls(self):
+    def transport_calls(self) -> int:
         """How often the host was asked for anything (of a run with -vvv)."""
         return sum(f"> {verb} " in line for line in self.text.splitlines() for verb in ("EXEC", "PUT", "FETCH"))
 
 
-def play(playbook, *arguments, cwd, as_user=None):
+def play(playbook: str, *arguments: str, cwd: Path, as_user: int | None = None) -> Playbook:
     """Runs a playbook of a checkout, as another user where told so."""
     command = [str(CHECKOUT / ".venv/bin/ansible-playbook")]
     env = {k: v for k, v in os.environ.items() if not k.startswith(("ANSIBLE_", "MESOS_"))}

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from .shim import PYTHON, Shim
+from .streams import piped
 from .waiting import SECONDS
 
 # Says "ready", then obeys: each line is a Python statement, answered by "done"; the end of the input ends it.
@@ -42,9 +43,9 @@ class Container:
 
     def line(self) -> str:
         """The next line that the command prints; at its end, an error with what was said."""
-        ready, _, _ = select.select([self.process.stdout], [], [], SECONDS)
+        ready, _, _ = select.select([piped(self.process.stdout)], [], [], SECONDS)
         assert ready, f"{self.name}: silent for {SECONDS} s"
-        text = self.process.stdout.readline()
+        text = piped(self.process.stdout).readline()
         if not text:
             self.process.wait(SECONDS)
             said = self.process.stderr.read() if self.process.stderr else ""
@@ -53,21 +54,22 @@ class Container:
 
     def do(self, statement: str) -> str:
         """Let a SERVANT execute a statement; its answer."""
-        self.process.stdin.write(statement + "\n")
-        self.process.stdin.flush()
+        stream = piped(self.process.stdin)
+        stream.write(statement + "\n")
+        stream.flush()
         return self.line()
 
     def end(self) -> int:
         """Close the command's input and wait for its end."""
-        self.process.stdin.close()
+        piped(self.process.stdin).close()
         status = self.process.wait(SECONDS)
-        self.process.stdout.close()
+        piped(self.process.stdout).close()
         return status
 
     @property
     def record(self) -> dict[str, Any]:
         """The record as it lies on disk."""
-        return json.loads((self.shim.state_dir / f"containers/{self.name}.json").read_text())
+        return dict(json.loads((self.shim.state_dir / f"containers/{self.name}.json").read_text()))
 
     @property
     def used(self) -> dict[str, Any]:
@@ -80,7 +82,7 @@ def usage(shim: Shim, *ids: str) -> list[dict[str, Any]]:
     """What `usage --format json` prints; nothing may be said beside it."""
     done = shim.run("usage", "--format", "json", *ids)
     assert (done.returncode, done.stderr) == (0, ""), done
-    return json.loads(done.stdout)
+    return list(json.loads(done.stdout))
 
 
 def running(shim: Shim) -> list[str]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,12 +40,13 @@ class Shim:
         self.config_path.write_text(json.dumps({"state_dir": str(self.state_dir), **keys}))
         self.config_path.chmod(0o644)
 
-    def run(self, *arguments: object, **keywords: object) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: object, **keywords: Any) -> subprocess.CompletedProcess[str]:
         """`mesos-shim ARGUMENTS`, its output as text."""
         keywords.setdefault("timeout", 60)
-        return subprocess.run(
+        done: subprocess.CompletedProcess[str] = subprocess.run(
             [str(self.program), *map(str, arguments)], capture_output=True, text=True, check=False, **keywords
         )
+        return done
 
 
 def install(

@@ -15,10 +15,11 @@ import subprocess
 import sys
 import threading
 import uuid
+from typing import Any, Dict, Iterator, List, Mapping, Set
 
 
 class Executor:
-    def __init__(self, environment):
+    def __init__(self, environment: Mapping[str, str]) -> None:
         self.ids = {
             "framework_id": {"value": environment["MESOS_FRAMEWORK_ID"]},
             "executor_id": {"value": environment["MESOS_EXECUTOR_ID"]},
@@ -27,20 +28,20 @@ class Executor:
         # "slave(1)@127.0.0.1:5051" names the process that serves the API
         self.path = "/" + environment["MESOS_SLAVE_PID"].partition("@")[0] + "/api/v1/executor"
         self.lock = threading.Lock()
-        self.running = {}
-        self.unacknowledged = set()
+        self.running: Dict[str, subprocess.Popen[bytes]] = {}
+        self.unacknowledged: Set[str] = set()
 
-    def call(self, kind, **body):
+    def call(self, kind: str, **body: Any) -> http.client.HTTPResponse:
         """Sends one call and returns the response, unread."""
         connection = http.client.HTTPConnection(self.address)
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         connection.request("POST", self.path, json.dumps(dict(self.ids, type=kind, **body)), headers)
         response = connection.getresponse()
         if response.status not in (200, 202):
-            raise SystemExit(f"{kind}: {response.status} {response.read()}")
+            raise SystemExit(f"{kind}: {response.status} {response.read()!r}")
         return response
 
-    def update(self, task_id, state, message=""):
+    def update(self, task_id: Dict[str, Any], state: str, message: str = "") -> None:
         """Reports a state; with the last one the task stops counting as running, in the same moment."""
         name = base64.b64encode(uuid.uuid4().bytes).decode()
         status = {
@@ -57,7 +58,7 @@ class Executor:
                 del self.running[task_id["value"]]
         self.call("UPDATE", update={"status": status}).read()
 
-    def words(self, task):
+    def words(self, task: Dict[str, Any]) -> List[str]:
         """The words of a task; those of a command task are mesos-executor's (executor.cpp, launchTaskSubprocess)."""
         if "command" not in task:
             return ["/bin/sh", "-c", base64.b64decode(task.get("data", "")).decode()]
@@ -74,7 +75,7 @@ class Executor:
         flags = ["--help=false", f"--launch_info={json.dumps(launch_info)}", "--unshare_namespace_mnt=false"]
         return [f"{directory}/mesos-containerizer", "launch", *flags]
 
-    def run(self, task):
+    def run(self, task: Dict[str, Any]) -> None:
         child = subprocess.Popen(self.words(task), stdin=subprocess.DEVNULL, start_new_session=True)
         with self.lock:
             self.running[task["task_id"]["value"]] = child
@@ -83,7 +84,7 @@ class Executor:
         message = f"signal {-code}" if code < 0 else f"exit {code}"
         self.update(task["task_id"], "TASK_FINISHED" if code == 0 else "TASK_FAILED", message)
 
-    def events(self, stream):
+    def events(self, stream: http.client.HTTPResponse) -> Iterator[Dict[str, Any]]:
         """Yields each event of a RecordIO stream: its length in decimal, a line feed, its JSON."""
         while True:
             length = stream.readline()
@@ -91,7 +92,7 @@ class Executor:
                 return
             yield json.loads(stream.read(int(length)).decode())
 
-    def main(self):
+    def main(self) -> None:
         started = False
         for event in self.events(self.call("SUBSCRIBE", subscribe={})):
             if event["type"] == "LAUNCH":

@@ -200,7 +200,9 @@ def _unpack(downloads: Path, into: Path) -> None:
                     if found and member.isfile() and not inside.endswith(".pyc"):
                         target = site / "mesos" / inside
                         target.parent.mkdir(parents=True, exist_ok=True)
-                        with archive.extractfile(member) as source, target.open("wb") as sink:
+                        source = archive.extractfile(member)
+                        assert source is not None  # a file's
+                        with source, target.open("wb") as sink:
                             shutil.copyfileobj(source, sink)
         else:
             with zipfile.ZipFile(downloads / name) as wheel:

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ def start_agent(agent_build: fetch.AgentBuild, public: Path) -> Iterator[Callabl
     agents: list[local.LocalAgent] = []
     directories: list[Path] = []
 
-    def start(flags: dict[str, object] | None = None, **variables: object) -> local.LocalAgent:
+    def start(flags: dict[str, object] | None = None, **variables: Any) -> local.LocalAgent:
         work_dir = Path(tempfile.mkdtemp(prefix="mesos-", dir="/tmp"))
         directories.append(work_dir)
         work_dir.chmod(0o755)

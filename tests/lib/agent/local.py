@@ -22,8 +22,10 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..shim import CHECKOUT
+from ..streams import piped
 from ..waiting import SECONDS, wait_until
 from . import tasks
 from .fetch import AgentBuild, Unavailable
@@ -50,7 +52,7 @@ class Site:
     flags_dir: Path
 
 
-def provision(root: Path, variables: dict[str, object]) -> Site:
+def provision(root: Path, variables: dict[str, Any]) -> Site:
     """Runs the site play as an operator does: the release, its configuration and the agent's flags below `root`."""
     site = Site(root / "shim", root / "mesos-slave")
     given = {
@@ -102,7 +104,7 @@ def read_flags(directory: Path) -> dict[str, str]:
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
 def host_command(freezer: Path, *command: str) -> list[str]:
@@ -120,9 +122,9 @@ def require_host(freezer: Path) -> None:
         raise Unavailable(f"no mount namespace with the v1 freezer cgroup for the real agent: {what}")
 
 
-def container_id(parent: Task, *path: str) -> dict[str, object]:
+def container_id(parent: Task, *path: str) -> dict[str, Any]:
     """The id of a container nested in the task's, as the API has it."""
-    found: dict[str, object] = {"value": parent.container}
+    found: dict[str, Any] = {"value": parent.container}
     for name in path:
         found = {"parent": found, "value": name}
     return found
@@ -135,7 +137,7 @@ class Task:
     agent: LocalAgent
     name: str
     executor: str
-    description: dict[str, object]
+    description: dict[str, Any]
 
     @property
     def _sandbox_glob(self) -> str:
@@ -168,7 +170,7 @@ class Task:
         wait_until(there, f"{name} in the sandbox of {self.name}", seconds)
         return self.read(name)
 
-    def wait_state(self, *states: str, seconds: float = SECONDS) -> dict[str, object]:
+    def wait_state(self, *states: str, seconds: float = SECONDS) -> dict[str, Any]:
         """The first status update with one of the states."""
         return self.agent.wait_event(
             lambda e: e["event"] == "status" and e["task_id"] == self.name and e["state"] in states,
@@ -176,7 +178,7 @@ class Task:
             seconds,
         )
 
-    def wait_end(self, seconds: float = SECONDS) -> dict[str, object]:
+    def wait_end(self, seconds: float = SECONDS) -> dict[str, Any]:
         return self.wait_state(
             "TASK_FINISHED", "TASK_FAILED", "TASK_ERROR", "TASK_LOST", "TASK_KILLED", seconds=seconds
         )
@@ -204,8 +206,8 @@ class LocalAgent:
     public: Path  # readable by every user, and by tasks with a private /tmp
     freezer: Path  # hierarchy of its cgroups, as it sees it
     port: int = field(default_factory=free_port)
-    events: list[dict[str, object]] = field(default_factory=list)
-    process: subprocess.Popen[str] | None = None
+    events: list[dict[str, Any]] = field(default_factory=list)
+    started: subprocess.Popen[str] | None = None
 
     def __post_init__(self) -> None:
         self.changed = threading.Condition()
@@ -213,6 +215,11 @@ class LocalAgent:
         self.log_path = self.public / f"agent-{self.port}.log"
         self.counter = 0
         self.cgroups: int | None = None
+
+    @property
+    def process(self) -> subprocess.Popen[str]:
+        assert self.started is not None, "the agent was not started"
+        return self.started
 
     # A local agent keeps its state below a directory of its number.
     @property
@@ -245,7 +252,7 @@ class LocalAgent:
         if "http_credentials" in self.flags:  # the master in the same process has another name for them
             environment["MESOS_CREDENTIALS"] = self.flags["http_credentials"]
         with self.log_path.open("w") as log:
-            self.process = subprocess.Popen(
+            self.started = subprocess.Popen(
                 host_command(self.freezer, self.build.python, "-B", str(HERE / "driver.py")),
                 env=environment,
                 cwd="/",
@@ -262,7 +269,7 @@ class LocalAgent:
         return self
 
     def _listen(self) -> None:
-        for line in self.process.stdout:
+        for line in piped(self.process.stdout):
             with self.changed:
                 self.events.append(json.loads(line))
                 self.changed.notify_all()
@@ -271,8 +278,8 @@ class LocalAgent:
             self.changed.notify_all()
 
     def wait_event(
-        self, wanted: Callable[[dict[str, object]], bool], what: str, seconds: float = SECONDS
-    ) -> dict[str, object]:
+        self, wanted: Callable[[dict[str, Any]], bool], what: str, seconds: float = SECONDS
+    ) -> dict[str, Any]:
         """The first event, past ones included, that is wanted.
 
         Raises: TimeoutError; AssertionError if the driver ended or said that it was misused.
@@ -297,7 +304,7 @@ class LocalAgent:
         *,
         command: str | None = None,
         user: str | None = None,
-        container: dict[str, object] | None = None,
+        container: dict[str, Any] | None = None,
         environment: dict[str, str] | None = None,
     ) -> Task:
         """Describes a task with an executor of its own: ours, which runs the script, or a bare command."""
@@ -312,9 +319,7 @@ class LocalAgent:
         )
         return Task(self, name, f"ex-{name}", description)
 
-    def command_task(
-        self, command: str, *, container: dict[str, object] | None = None, user: str | None = None
-    ) -> Task:
+    def command_task(self, command: str, *, container: dict[str, Any] | None = None, user: str | None = None) -> Task:
         """Describes a task without an executor: the agent makes one of its launcher directory's `mesos-executor`."""
         name = self._next_name()
         description = tasks.without_executor(name, command, user=user, container=container)
@@ -325,38 +330,39 @@ class LocalAgent:
         return f"t{self.counter}"
 
     def launch(self, *tasks: Task) -> None:
-        self.process.stdin.write(json.dumps({"launch": [task.description for task in tasks]}) + "\n")
-        self.process.stdin.flush()
+        stream = piped(self.process.stdin)
+        stream.write(json.dumps({"launch": [task.description for task in tasks]}) + "\n")
+        stream.flush()
 
-    def run(self, *arguments: object, **options: object) -> Task:
+    def run(self, *arguments: Any, **options: Any) -> Task:
         """Describes and launches one task."""
         task = self.task(*arguments, **options)
         self.launch(task)
         return task
 
-    def get(self, path: str) -> object:
+    def get(self, path: str) -> Any:
         """An endpoint's answer as JSON; `/slave(1)` may be left out."""
         return json.loads(self._http(path if path.startswith("/master") else "/slave(1)" + path, None, SECONDS))
 
-    def call(self, kind: str, seconds: float = SECONDS, **body: object) -> dict[str, object]:
+    def call(self, kind: str, seconds: float = SECONDS, **body: Any) -> dict[str, Any]:
         """A call of the v1 operator API: `call("WAIT_CONTAINER", container_id=…)`."""
         request = json.dumps({"type": kind, kind.lower(): body}).encode()
         answer = self._http("/slave(1)/api/v1", request, seconds)
-        return json.loads(answer).get(kind.lower(), {}) if answer else {}
+        return dict(json.loads(answer).get(kind.lower(), {})) if answer else {}
 
     def _http(self, path: str, data: bytes | None, seconds: float) -> bytes:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, headers)
         try:
             with urllib.request.urlopen(request, timeout=seconds) as response:
-                return response.read()
+                return bytes(response.read())
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{path}: {error.code} {error.read().decode(errors='replace')}") from error
 
     def healthy(self) -> bool:
         url = f"http://127.0.0.1:{self.port}/slave(1)/health"
         with urllib.request.urlopen(url, timeout=SECONDS) as response:
-            return response.status == 200
+            return bool(response.status == 200)
 
     def mounts(self) -> set[str]:
         """The mount table of what the agent believes to be the host."""
@@ -371,7 +377,7 @@ class LocalAgent:
         """
         return self.mounts() - before
 
-    def launch_nested(self, parent: Task, *path: str, command: str, **options: object) -> None:
+    def launch_nested(self, parent: Task, *path: str, command: str, **options: Any) -> None:
         """Starts a container nested in the task's: `path` is its name, after those of the ones between."""
         self.call("LAUNCH_CONTAINER", container_id=container_id(parent, *path), command={"value": command}, **options)
 
@@ -415,8 +421,8 @@ class LocalAgent:
         )
         try:
             for _ in range(len(threads) // 2):
-                line = tracer.stderr.readline()
-                assert "attached" in line, f"strace: {line}{tracer.stderr.read()}"
+                line = piped(tracer.stderr).readline()
+                assert "attached" in line, f"strace: {line}{piped(tracer.stderr).read()}"
             yield
         finally:
             tracer.send_signal(signal.SIGINT)  # detaches, which ends the delay
@@ -424,9 +430,9 @@ class LocalAgent:
 
     def stop(self) -> None:
         """Ends the agent and everything below it, and takes its cgroups away."""
-        if self.process is not None:
+        if self.started is not None:
             with contextlib.suppress(OSError):
-                self.process.stdin.close()
+                piped(self.process.stdin).close()
             try:
                 self.process.wait(5)
             except subprocess.TimeoutExpired:

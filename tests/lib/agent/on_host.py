@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from ..hosts import machines
 from ..waiting import SECONDS, wait_until
@@ -105,7 +106,7 @@ class HostAgent:
         self.host = host
         self.count = 0
 
-    def get(self, path: str) -> object:
+    def get(self, path: str) -> Any:
         """An endpoint's answer as JSON; None where nothing answers. `/slave(1)` goes before all but these.
 
         Asked from inside: the agent listens on the host's own loopback alone.
@@ -136,7 +137,7 @@ class HostAgent:
         except TimeoutError as error:
             raise TimeoutError(f"{error}\n{self.log[-3000:]}") from None
 
-    def events(self, kind: str = "") -> list[dict[str, object]]:
+    def events(self, kind: str = "") -> list[dict[str, Any]]:
         """What the framework was told, over all restarts."""
         path = self.host.root / self.state_dir.lstrip("/") / "events"
         found = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
@@ -190,5 +191,5 @@ class HostTask:
     def wait_state(self, *states: str) -> str:
         """The first of the states that is reported."""
         return wait_until(
-            lambda: next((s for s in self.states() if s in states), None), f"{self.name} in {' or '.join(states)}"
+            lambda: next((s for s in self.states() if s in states), ""), f"{self.name} in {' or '.join(states)}"
         )

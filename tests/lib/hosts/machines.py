@@ -15,8 +15,10 @@ import os
 import shutil
 import subprocess
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..waiting import SECONDS, wait_until
 
@@ -96,13 +98,15 @@ class Host:
         """What the host said while it booted."""
         return (RUN / self.fleet.name / self.name / "console.log").read_text(errors="replace")
 
-    def ssh(self, command: str, *, check: bool = True, **keywords: object) -> subprocess.CompletedProcess[str]:
+    def ssh(self, command: str, *, check: bool = True, **keywords: Any) -> subprocess.CompletedProcess[str]:
         """Runs a shell command as root on the host. Raises: AssertionError unless it ends with 0 or `check` is off."""
         keywords.setdefault("timeout", SECONDS)
         if "input" not in keywords:
             keywords["stdin"] = subprocess.DEVNULL
         argv = ["ssh", "-F", str(self.fleet.ssh_config), self.name, command]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, **keywords)
+        done: subprocess.CompletedProcess[str] = subprocess.run(
+            argv, capture_output=True, text=True, check=False, **keywords
+        )
         assert not check or done.returncode == 0, (
             f"{self.name}: {command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         )
@@ -154,7 +158,7 @@ class Fleet:
     def __getitem__(self, name: str) -> Host:
         return self.hosts[name]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Host]:
         return iter(self.hosts.values())
 
     def __len__(self) -> int:
@@ -247,7 +251,9 @@ class Fleet:
 _count = 0
 
 
-def start(n: int = 1, suite: str = DEFAULT_SUITE, *, names: dict[str, str] | None = None, layer: Path | None = None):
+def start(
+    n: int = 1, suite: str = DEFAULT_SUITE, *, names: dict[str, str] | None = None, layer: Path | None = None
+) -> Fleet:
     """Starts a fleet: `n` hosts of one Debian release, `host-1` and so on, or {name: suite}.
 
     Arguments:
