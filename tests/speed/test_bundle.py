@@ -50,7 +50,7 @@ import sys
 def ask():
     bundle = sys.meta_path[0]
     assert bundle.find_spec("mesos_shim.nowhere") is None
-    for name in sorted(bundle._places):
+    for name in sorted(bundle._locations):
         __import__(name)
         assert sys.modules[name].__spec__.loader is bundle
         print(name)
