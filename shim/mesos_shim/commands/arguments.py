@@ -1,6 +1,7 @@
-"""The arguments of `run` and `explain`: makes a LaunchRequest of them.
+"""The one parser of arguments, and what it makes of those of `run` and `explain`: a LaunchRequest.
 
-They are read by hand: `import argparse` costs more than a whole launch.
+It is written by hand, because `import argparse` costs more than a whole launch. What only the other commands share is
+in options.py, so that no launch loads it.
 """
 
 import errno
@@ -12,7 +13,10 @@ from ..spec import container_info
 from ..spec.request import OPERATOR, LaunchRequest, check_id
 from ..system import strict_json
 
-_FLAGS = {"--supervise": "supervise", "--rm": "remove", "--json": "json"}
+if False:  # for the type checker alone: no launch imports typing
+    from typing import Collection
+
+_FLAGS = ("--supervise", "--rm", "--json")
 _VALUES = (
     "--container-info",
     "--volume",
@@ -39,7 +43,10 @@ def from_arguments(arguments: "list[str]", config_path: str) -> LaunchRequest:
 
 def _from_arguments(arguments: "list[str]", config_path: str) -> LaunchRequest:
     request = LaunchRequest()
-    given, request.command = _scan(arguments, request)
+    given, request.command = scan(arguments, _VALUES, _FLAGS, "run")
+    request.supervise = "--supervise" in given
+    request.remove = "--rm" in given
+    request.json = "--json" in given
     config_given = _last(given, "--config")
     if config_given == "":
         raise ShimError("--config: a value is missing")
@@ -59,32 +66,50 @@ def _sandbox_names() -> "list[str]":
     return [value.decode("utf-8", "surrogateescape") for value in values if value.startswith(b"/")]
 
 
-def _scan(arguments: "list[str]", request: LaunchRequest) -> "tuple[dict[str, list[str]], list[str]]":
+def scan(
+    arguments: "list[str]",
+    values: "Collection[str]",
+    flags: "Collection[str]",
+    command: str,
+    operands: "list[str] | None" = None,
+) -> "tuple[dict[str, list[str]], list[str]]":
+    """The options with their values ("" for a flag), and what comes after `--`.
+
+    `operands` takes the words between the options. Without it only options may come before `--`, and those with a value
+    may be repeated: the grammar of `run`.
+    """
     given: dict[str, list[str]] = {}
+    where = "" if operands is None else f"{command}: "
     index = 0
     while index < len(arguments):
         argument = arguments[index]
         index += 1
         if argument == "--":
             return given, arguments[index:]
+        if operands is not None and (argument == "-" or not argument.startswith("-")):
+            operands.append(argument)
+            continue
         if not argument.startswith("-"):
             raise ShimError(f"{argument!r}: the command goes after '--'")
         name, equals, value = argument.partition("=")
-        if name in _FLAGS:
+        if operands is not None and name in ("-h", "--help"):  # of `run` main.py has looked for it
+            operands.clear()
+            return {"--help": [""]}, []
+        if name in flags:
             if equals:
-                raise ShimError(f"{name}: takes no value")
-            if getattr(request, _FLAGS[name]):
-                raise ShimError(f"{name}: given twice; once is enough")
-            setattr(request, _FLAGS[name], True)
-        elif name in _VALUES:
-            if not equals:
-                if index == len(arguments) or arguments[index] == "--":
-                    raise ShimError(f"{name}: a value is missing")
+                raise ShimError(f"{where}{name}: takes no value")
+        elif name not in values:
+            raise ShimError(f"{where}{argument!r}: unknown option; 'mesos-shim {command} --help' lists them")
+        if name in given and (operands is not None or name in flags):
+            raise ShimError(f"{where}{name}: given twice; once is enough")
+        if name in values:
+            missing = not equals and (index == len(arguments) or arguments[index] == "--")
+            if not equals and not missing:
                 value = arguments[index]
                 index += 1
-            given.setdefault(name, []).append(value)
-        else:
-            raise ShimError(f"{argument!r}: unknown option; 'mesos-shim run --help' lists them")
+            if missing or (operands is not None and not value):
+                raise ShimError(f"{where}{name}: a value is missing")
+        given.setdefault(name, []).append(value)
     return given, []
 
 

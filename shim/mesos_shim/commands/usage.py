@@ -36,7 +36,7 @@ def main(arguments: "list[str]", config_path: str) -> int:
         raise ShimError(f"--format: {form!r} is not one of {', '.join(_FORMATS)}")
     state = options.state_dir(values, config_path)
     if "--watch" in values:
-        return _watch(state, ids, form, options.seconds(values["--watch"], "--watch"))
+        return _watch(state, ids, form, _seconds(values["--watch"], "--watch"))
     used, missing = _sample(state, ids, set())
     if form == "table":
         text = "\n".join(formats.table(used)) + "\n"
@@ -103,3 +103,14 @@ def _fit(lines: "list[str]", room: int) -> "list[str]":
 def _rate(item: Used, earlier: "dict[str, dict[str, object]]") -> float:
     text = formats.share(item.statistics, earlier.get(item.entry.container_id))
     return float(text) if text else 0.0
+
+
+def _seconds(text: str, name: str) -> float:
+    """A positive number of seconds."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.05 <= value < 1e7:  # also refuses nan
+        raise ShimError(f"{name}: {text!r} is not a number of seconds from 0.05 on")
+    return value
