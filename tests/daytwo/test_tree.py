@@ -238,22 +238,23 @@ def test_the_way_up_is_not_believed_blindly(top: Path, tmp_path: Path, monkeypat
     (top / "a/b").mkdir(parents=True)
     (tmp_path / "elsewhere/b").mkdir(parents=True)
     (tmp_path / "elsewhere/precious").touch()
-    real = remove_tree._empty
+    real = remove_tree._Removal.visit
     moved = []
 
-    def empty(fd: int, *rest: object) -> list[str]:
-        if (top / "a/b").exists() and os.path.samestat(os.fstat(fd), os.stat(top / "a/b")):
+    def visit(removal: remove_tree._Removal) -> list[str]:
+        if (top / "a/b").exists() and os.path.samestat(os.fstat(removal.fd), os.stat(top / "a/b")):
             (tmp_path / "elsewhere/b").rmdir()
             os.rename(top / "a/b", tmp_path / "elsewhere/b")
-            moved.append(fd)
-        return real(fd, *rest)  # type: ignore[arg-type]
+            moved.append(removal.fd)
+        return real(removal)
 
-    monkeypatch.setattr(remove_tree, "_empty", empty)
+    monkeypatch.setattr(remove_tree._Removal, "visit", visit)
     problem = remove(top)
     assert moved
     assert problem is not None and "moved away" in problem
     assert (tmp_path / "elsewhere/precious").exists()
     assert (tmp_path / "elsewhere/b").exists()
+    assert list(top.iterdir()) == []  # what is still in its place goes all the same
 
 
 GROWING = """

@@ -99,7 +99,7 @@ def test_beyond_a_bound_there_is_no_figure(tmp_path: Path, monkeypatch: pytest.M
     """Whoever makes files faster than they are counted does not keep everybody's figures."""
     (tmp_path / "a/b/c/d").mkdir(parents=True)
     monkeypatch.setattr(disk_du, bound, {"MAX_ENTRIES": 2, "MAX_SECONDS": -1.0, "MAX_DEPTH": 2}[bound])
-    with pytest.raises(OSError, match=r"more than 2|not counted within"):
+    with pytest.raises(OSError, match="stopped "):
         disk_du.used(str(tmp_path))
 
 

@@ -3,9 +3,6 @@
 Counted as du(1) counts: allocated blocks, each inode once. No other mount is entered; a mount may have files of several
 devices, as an overlay has whose layers are on different file systems, or btrfs with its subvolumes.
 
-The walk has three descriptors open, however wide or deep the tree is. The way up is `..`, believed only if it leads to
-the directory that we came from; else the way is walked again from the top.
-
 It is a user's tree, looked at for all: it has a bound, beyond which there is no figure, and nothing in it is asked that
 may never answer: an attribute of what is mounted there is taken as the kernel has it at hand.
 """
@@ -15,13 +12,12 @@ import os
 import stat
 import struct
 import sys
-import time
 from typing import NamedTuple, Optional
 
 from ..errors import ShimError
 from ..system import guarded_walk, paths, syscalls, walk
 from ..system.files import trusted_uids
-from ..system.levels import Level, inode
+from ..system.tree_walk import TreeWalk, inode
 from ..system.walk import resolve
 
 if False:  # for the type checker alone
@@ -81,75 +77,45 @@ def used(path: str, pin: "tuple[str, tuple[int, int] | None] | None" = None) -> 
     if top is None:
         return None
     try:
-        walk = _Walk(top)
-    except OSError:
-        os.close(top)
-        raise
-    try:
-        return walk.total()
+        count = _Count(top)
+        count.run()
+        return count.total
     finally:
-        walk.close()
+        os.close(top)
 
 
-class _Walk:
-    """A walk over everything below the directory `top`, which it closes at the end."""
-
+class _Count(TreeWalk):
     def __init__(self, top: int) -> None:
-        self._top = top
-        self._here = os.dup(top)
+        super().__init__(top, "", MAX_SECONDS, MAX_ENTRIES, MAX_DEPTH)
         self._root = _status(top, "")
         # Before Linux 5.8 only the device tells of a mount, and a file's may be that of an overlay's layer.
         self._overlay = self._root.mount is None and _is_overlay(top)
         self._seen: set[tuple[int, int]] = set()
-        self._total = self._root.blocks * 512
-        self._levels: list[Level] = []
-        self._end = time.monotonic() + MAX_SECONDS
-        self._entries = 0
+        self.total = self._root.blocks * 512
 
-    def _count(self) -> None:
-        self._entries += 1
-        if self._entries > MAX_ENTRIES:
-            raise OSError(errno.E2BIG, f"more than {MAX_ENTRIES} files")
-        if len(self._levels) > MAX_DEPTH:
-            raise OSError(errno.E2BIG, f"more than {MAX_DEPTH} directories deep")
-        if time.monotonic() > self._end:
-            raise OSError(errno.E2BIG, f"not counted within {MAX_SECONDS:g} s")
-
-    def close(self) -> None:
-        os.close(self._here)
-        os.close(self._top)
-
-    def total(self) -> int:
-        self._visit("", self._here)
-        while self._levels:
-            level = self._levels[-1]
-            if not level.pending:
-                self._levels.pop()
-                if self._levels:
-                    self._up()
-                continue
-            name = level.pending.pop()
-            child = _open(name, self._here)
-            if child is not None:
-                self._visit(name, child)
-        return self._total
-
-    def _visit(self, name: str, fd: int) -> None:
-        """Stand in the directory `fd`, and count what is in it."""
-        self._move_to(fd)
-        self._levels.append(Level(name, fd))
-        pending = self._levels[-1].pending
+    def visit(self) -> "list[str]":
+        """Count what is in the directory."""
+        pending: list[str] = []
         try:
-            with os.scandir(fd) as entries:
+            with os.scandir(self.fd) as entries:
                 for entry in entries:
-                    self._count()
-                    self._add(fd, entry.name, pending)
+                    self.count()
+                    self._add(entry.name, pending)
         except OSError as error:
             _gone(error)
+        return pending
 
-    def _add(self, fd: int, name: str, pending: "list[str]") -> None:
+    def open(self, name: str) -> "int | None":
+        """None where it is gone, is none or a mount, or is not ours to look into."""
         try:
-            found = _status(fd, name)
+            return os.open(name, _OPEN, dir_fd=self.fd) if sys.platform != "linux" else walk.step(self.fd, name, _OPEN)
+        except OSError as error:
+            _gone(error)
+            return None
+
+    def _add(self, name: str, pending: "list[str]") -> None:
+        try:
+            found = _status(self.fd, name)
         except OSError as error:
             _gone(error)
             return
@@ -162,7 +128,7 @@ class _Walk:
             if number in self._seen:
                 return
             self._seen.add(number)
-        self._total += found.blocks * 512
+        self.total += found.blocks * 512
 
     def _is_mounted(self, found: "_Status") -> bool:
         """Whether something is mounted on the entry."""
@@ -171,30 +137,6 @@ class _Walk:
         if self._overlay and not stat.S_ISDIR(found.mode):
             return False
         return found.device != self._root.device
-
-    def _move_to(self, fd: int) -> None:
-        if fd != self._here:
-            os.close(self._here)
-            self._here = fd
-
-    def _up(self) -> None:
-        """Back in the innermost level that is left; where that was moved, in the innermost that was not."""
-        above = _open("..", self._here)
-        if above is not None and inode(above) == self._levels[-1].inode:
-            self._move_to(above)
-            return
-        if above is not None:
-            os.close(above)
-        self._move_to(os.dup(self._top))
-        for depth, level in enumerate(self._levels[1:], 1):
-            child = _open(level.name, self._here)
-            if child is not None and inode(child) == level.inode:
-                self._move_to(child)
-                continue
-            if child is not None:
-                os.close(child)
-            del self._levels[depth:]
-            return
 
 
 class _Status(NamedTuple):
@@ -273,17 +215,6 @@ def _resolved(path: str) -> "int | None":
         return None
     finally:
         os.close(found.fd)
-
-
-def _open(name: str, directory: int) -> "int | None":
-    """The directory `name` of another, None where it is gone, is none or a mount, or is not ours to look into."""
-    try:
-        if sys.platform != "linux" or name == "..":
-            return os.open(name, _OPEN, dir_fd=directory)
-        return walk.step(directory, name, _OPEN)
-    except OSError as error:
-        _gone(error)
-        return None
 
 
 def _gone(error: OSError) -> None:
