@@ -8,6 +8,8 @@ from . import covered
 
 # Tickets in a file or a directory; other kinds are not in the file system (krb5.conf(5), default_ccache_name).
 _PREFIXES = (b"FILE:", b"DIR:")
+# What shows something else in the place of the host's own.
+COVERING = (BIND, TMPFS, MASK_WORK_DIR)
 
 
 def check(names: "tuple[bytes, ...]", variables: "dict[bytes, bytes]", plan: Plan) -> None:
@@ -26,19 +28,25 @@ def check(names: "tuple[bytes, ...]", variables: "dict[bytes, bytes]", plan: Pla
     warn([f"{shown}: not there for the command, because a mount covers the path; pass_through can show it"])
 
 
-def _is_gone(value: bytes, plan: Plan) -> bool:
-    """Whether `value` leads to nothing, below what we have covered."""
+def path_in(value: bytes) -> "str | None":
+    """The absolute path that such a variable names, None where it names none."""
     for prefix in _PREFIXES:
         if value.startswith(prefix):
             value = value[len(prefix) :]
-    if not value.startswith(b"/"):
+    return _text(value) if value.startswith(b"/") else None
+
+
+def _is_gone(value: bytes, plan: Plan) -> bool:
+    """Whether `value` leads to nothing, below what we have covered."""
+    path = path_in(value)
+    if path is None:
         return False
     try:
-        posix.stat(value)
+        posix.stat(path)
         return False
     except (FileNotFoundError, NotADirectoryError):
-        mount = covered.innermost(covered.leads_to(_text(value)), plan.mounts)
-        return mount is not None and mount.action in (BIND, TMPFS, MASK_WORK_DIR)
+        mount = covered.innermost(covered.leads_to(path), plan.mounts)
+        return mount is not None and mount.action in COVERING
     except OSError:
         return False  # whatever it is, it is there
 

@@ -57,8 +57,9 @@ def examine(config_path: str, required: bool) -> "list[Finding]":
         config = Config()
     findings += checked("configuration", lambda: installation.configuration_directory(config_path))
     if processes.LINUX:
-        from . import host
+        from . import host, planned
 
         findings += host.examine(config)
+        findings += planned.examine(config)
     findings += installation.examine(config)
     return findings
