@@ -16,6 +16,7 @@ from mesos_shim.system import walk
 
 from ..lib import fuse
 from ..lib.launching import info, launch, refused, said, volume
+from ..lib.launching import words as launch_words
 from ..lib.shim import CHECKOUT, NOBODY, PYTHON, Shim, needs_root
 
 pytestmark = needs_root
@@ -131,6 +132,26 @@ def test_a_socket_that_is_passed_through_can_be_reached(shim: Shim, sandbox: Pat
         client = f"import socket; socket.socket(socket.AF_UNIX).connect('{covered}/socket'); print('reached')"
         done = launch(shim, sandbox, [volume("tmp", covered)], "/usr/bin/python3", "-c", client)
     assert said(done) == "reached"
+
+
+def test_a_file_stays_the_one_that_was_passed_and_a_directory_follows(shim: Shim, sandbox: Path, covered: Path) -> None:
+    """kinit(1) replaces a ticket cache by another file (docs/schedulers.md)."""
+    (covered / "krb5cc_dir").mkdir()
+    caches = [covered / "krb5cc_mine", covered / "krb5cc_dir/tkt"]
+    shim.configure(pass_through=[f"{covered}/krb5cc_mine", f"{covered}/krb5cc_dir"])
+
+    def kinit(content: str) -> None:
+        for path in caches:
+            (covered / "new").write_text(content)
+            (covered / "new").rename(path)
+
+    kinit("old ")
+    reads = "cat {} {}".format(*caches)
+    words = launch_words(shim, [volume("tmp", covered)], f"{reads}; echo; read go; {reads}")
+    with subprocess.Popen(words, cwd=sandbox, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "old old \n"
+        kinit("new ")
+        assert process.communicate("go\n", timeout=60)[0] == "old new "
 
 
 # Anybody may put a name where the operator's globs look: no name there may refuse a launch.

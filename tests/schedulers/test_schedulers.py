@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.lib import commands
+from tests.lib.autofs import Automount, needs_autofs
 from tests.lib.hosts import machines
 from tests.lib.shim import CHECKOUT, NOBODY, Shim, add_psutil, needs_linux, needs_root
 from tests.lib.waiting import wait_until
@@ -138,6 +139,49 @@ def test_steps_of_one_job_share_a_tmp_and_jobs_do_not(runner: Callable[..., subp
 def test_a_step_that_fails_fails_with_its_own_status(runner: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     assert runner("3", "set -e\nfalse\necho not reached").returncode == 1
     assert runner("3", "exit 42").returncode == 42
+
+
+# --- a step inside a job, an automounted project directory, a hardened /tmp
+
+
+@needs_root
+@pytest.mark.parametrize("user", [NOBODY, 0])
+def test_a_step_inside_a_job(shim: Shim, open_tmp: Path, following: commands.Following, user: int) -> None:
+    """For an ordinary user the steps find root's installation where root is not mapped."""
+    need("xargs")
+    job, block = following("docs/schedulers.md", "file=job-with-steps", "test step")
+    (open_tmp / "job-with-steps").write_text(job.use())
+    os.chown(open_tmp, user, user)
+    shim.configure(state_dir=str(open_tmp / "state"))
+    as_user: dict[str, object] = {} if user == 0 else {"user": user, "group": user, "extra_groups": []}
+    done = sh(block.use(), open_tmp, environment(shim), **as_user)
+    assert (done.stdout.splitlines(), done.stderr) == (["step 1", "step 2", "job"], "")
+    assert (open_tmp / "tmp/mine").read_text() == "job\n"
+
+
+@needs_root
+@needs_autofs
+def test_an_automounted_project(shim: Shim, open_tmp: Path, following: commands.Following) -> None:
+    (block,) = following("docs/schedulers.md", "test automount")
+    projects = open_tmp / "projects"
+    projects.mkdir()
+    point = Automount(projects, "alpha/data")
+    try:
+        assert not point.mounted()
+        done = sh(block.use().replace("/projects", str(projects)), open_tmp, environment(shim))
+        assert (done.stdout.splitlines(), done.stderr) == ([f"{projects}/alpha", "data"], "")
+        assert point.mounted()
+    finally:
+        point.close()
+
+
+@needs_root
+def test_a_hardened_tmp(shim: Shim, open_tmp: Path, following: commands.Following) -> None:
+    (block,) = following("docs/schedulers.md", "test hardened")
+    harden = "mount --make-rprivate / && mount -t tmpfs -o noexec,nosuid,nodev,mode=1777 none /tmp"
+    (open_tmp / "block").write_text(block.use())
+    done = sh(f"unshare -m bash -ec '{harden} && . {open_tmp}/block'", open_tmp, environment(shim))
+    assert done.stdout.splitlines() == ["refused", "runs"]
 
 
 # --- Slurm
