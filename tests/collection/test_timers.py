@@ -39,6 +39,29 @@ def test_root_writes_metrics_only_where_nobody_else_may(units, tmp_path, mode, o
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: others have no timers")
+def test_each_installation_of_a_host_has_timers_of_its_own(units, tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/systemctl").write_text("#!/bin/sh\necho UnitFileState=enabled; echo ActiveState=active\n")
+    (tmp_path / "bin/systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    gc = {"": "/opt/mesos-shim", "@srv-a": "/srv/a", "@srv-a_2db": "/srv/a-b"}
+    # As an earlier release named that of /srv/a.
+    for kind in ("service", "timer"):
+        text = "# Written by mesos.containerizer for /srv/a; do not edit.\n"
+        (units / f"mesos-shim-gc.{kind}").write_text(text)
+    for prefix in ("/srv/a", "/srv/a-b", "/opt/mesos-shim"):
+        assert run_module("shim_timers", prefix=prefix)["changed"]
+        assert (units / "mesos-shim-gc.timer").exists() == (prefix == "/opt/mesos-shim")
+    wanted = sorted(f"mesos-shim-gc{name}.{kind}" for name in gc for kind in ("service", "timer"))
+    assert sorted(path.name for path in units.glob("mesos-shim*")) == wanted
+    for name, prefix in gc.items():
+        assert f"ExecStart={prefix}/bin/mesos-shim gc\n" in (units / f"mesos-shim-gc{name}.service").read_text()
+        assert not run_module("shim_timers", prefix=prefix)["changed"]
+    assert run_module("shim_timers", prefix="/srv/a", gc=False)["changed"]
+    assert sorted(path.name for path in units.glob("mesos-shim*")) == [n for n in wanted if "@srv-a." not in n]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: others have no timers")
 @pytest.mark.parametrize("path", ["/srv/a b", "/srv/$(id)", "/srv/'x", "/srv/%n", "/srv/a\nb"])
 def test_a_path_that_a_shell_or_systemd_would_read_is_refused(units, path):
     for words in ({"prefix": path}, {"metrics_dir": path}):

@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 from ansible_collections.mesos.containerizer.plugins.module_utils import _generations as generations
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import Service
+from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import DEFAULT_PREFIX
 
 UNITS = "/etc/systemd/system"
 # There only where systemd is what runs the host (sd_booted(3)).
 BOOTED = "/run/systemd/system"
 NAMES = ("mesos-shim-gc", "mesos-shim-metrics")
-METRICS_FILE = "mesos-shim.prom"
 
 # What systemd and a shell take for themselves in a path (systemd.syntax(7), systemd.unit(5)) is not for a unit.
 _PLAIN = re.compile(r"/[A-Za-z0-9/._+@:,=-]*\Z")
@@ -72,15 +72,17 @@ def wanted(prefix, gc, metrics_dir):
     for name, path in (("prefix", prefix), ("metrics_dir", metrics_dir or "/")):
         if not _PLAIN.match(path):
             raise TimerError("%s %r: a path in a unit may have letters, digits and /._+@:,=- only" % (name, path))
-    texts = dict.fromkeys(file for name in NAMES for file in (name + ".service", name + ".timer"))
+    gc_name, metrics_name = names = instances(prefix)
+    # Of this installation by other names: an earlier release's.
+    texts = dict.fromkeys(_files(names) + ours(prefix))
     if gc:
         # Seldom: what waits there is small, and a launch minds none of it.
         timer = "OnBootSec=1min\nOnUnitInactiveSec=10min\nRandomizedDelaySec=1min"
-        texts.update(_units(NAMES[0], prefix, _GC, "ExecStart=%s/bin/mesos-shim gc" % prefix, timer, 900))
+        texts.update(_units(gc_name, prefix, _GC, "ExecStart=%s/bin/mesos-shim gc" % prefix, timer, 900))
     if metrics_dir:
-        service = _WRITE.format(directory=metrics_dir, prefix=prefix, name=METRICS_FILE)
+        service = _WRITE.format(directory=metrics_dir, prefix=prefix, name="mesos-shim%s.prom" % instance(prefix))
         timer = "OnBootSec=15\nOnUnitActiveSec=15\nAccuracySec=1"
-        texts.update(_units(NAMES[1], prefix, _METRICS, service, timer, 300))
+        texts.update(_units(metrics_name, prefix, _METRICS, service, timer, 300))
     return texts
 
 
@@ -91,10 +93,26 @@ def _units(name, prefix, description, service, timer, seconds):
     }
 
 
+def instance(prefix):
+    """What tells names of one installation from those of another on this host; empty for the default prefix."""
+    if prefix == DEFAULT_PREFIX:
+        return ""
+    return "@" + re.sub("[^A-Za-z0-9]", lambda c: "-" if c.group() == "/" else "_%02x" % ord(c.group()), prefix[1:])
+
+
+def instances(prefix):
+    """The timers' names."""
+    return [name + instance(prefix) for name in NAMES]
+
+
+def _files(names):
+    return [file for name in names for file in (name + ".service", name + ".timer")]
+
+
 def ours(prefix):
     """The files of timers on this host that were written for the installation in `prefix`."""
     line = "# Written by mesos.containerizer for %s; do not edit.\n" % prefix
-    names = [file for name in NAMES for file in (name + ".service", name + ".timer")]
+    names = dict.fromkeys(_files(NAMES) + _files(instances(prefix)))
     return [name for name in names if (generations.read_text(os.path.join(UNITS, name)) or "").startswith(line)]
 
 

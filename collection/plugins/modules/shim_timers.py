@@ -12,6 +12,8 @@ author: The mesos-shim authors (@mesos-shim)
 description:
   - C(mesos-shim-gc.timer) runs C(mesos-shim gc), which clears away what ended containers left behind.
   - C(mesos-shim-metrics.timer) writes C(mesos-shim.prom) every 15 seconds for node_exporter's textfile collector.
+  - For another prefix than the default one, names have the prefix as their instance, for example
+    C(mesos-shim-gc@srv-shim.timer) and C(mesos-shim@srv-shim.prom), so that installations of one host have their own.
   - A host that systemd does not run, and a user who is not root, have no timers; O(metrics_dir) is refused there.
 extends_documentation_fragment:
   - mesos.containerizer.attributes
