@@ -178,6 +178,23 @@ def test_what_systemd_says_after_the_drop_in_counts():
     assert len(unit.overruled("a.service", {**found, "Delegate": "no", "PrivateTmp": "yes"})) == 3
 
 
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        ({"ActiveState": "activating", "SubState": "start-pre"}, "the unit a.service is still starting"),
+        ({"ActiveState": "failed", "SubState": "failed"}, "the unit a.service "),
+        ({"ActiveState": "active", "SubState": "running"}, "the agent does not answer"),
+        ({"ActiveState": "reloading", "SubState": "reload"}, "the agent does not answer"),
+    ],
+)
+def test_a_unit_that_only_starts_is_not_well(systemctl, tmp_path, state, says):
+    """Whoever answers meanwhile: a unit may start for ever."""
+    systemctl("252 crash", **state)
+    given = {"path": str(tmp_path), "prefix": str(tmp_path / "opt"), "url": "http://127.0.0.1:9"}
+    result = run_module("agent_gate", service="a", probe=False, timeout=0, **given)
+    assert result["failed"] and says in result["msg"], result
+
+
 def test_ours_is_the_last_of_the_usual_names():
     names = ["override.conf", "local.conf", "99-limits.conf", "zz-site.conf", "50-mesos-shim.conf"]
     assert sorted([*names, service.DROP_IN])[-1] == service.DROP_IN

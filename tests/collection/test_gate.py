@@ -396,7 +396,8 @@ def test_only_the_units_own_process_is_asked(shim, open_tmp, played, monkeypatch
     """Also where the unit's main process is a shell around the agent."""
     with subprocess.Popen(["sleep", "100"]) as other:
         pid = {"own": os.getpid(), "child": os.getppid(), "other": other.pid, "down": 0}[whose]
-        status = {"active": True, "enabled": True, "ended": False, "pid": pid, "restarts": 3, "invocation": ""}
+        status = {"active": True, "starting": False, "enabled": True, "ended": False, "pid": pid, "restarts": 3}
+        status["invocation"] = ""
         monkeypatch.setattr(service.Service, "status", lambda self: status)
         result = gate(
             shim, open_tmp, url=played.url, service="mesos-slave", probe=False, timeout=0, ignore_flags=["isolation"]

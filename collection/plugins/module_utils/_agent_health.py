@@ -39,6 +39,8 @@ def look(params, settings, api, service, restarts=None):
             return ended
         if not status["active"]:
             return Seen(facts, ["the unit %s is not running" % service.unit])
+        if status["starting"]:
+            return Seen(facts, ["the unit %s is still starting" % service.unit])
     try:
         api.health()
         problems += differences(settings, api.flags(), params["ignore_flags"])

@@ -125,6 +125,8 @@ class Service:
             "enabled": found.get("UnitFileState") not in _NOT_STARTED,
             "active": found.get("ActiveState") in ("active", "activating", "reloading"),
             "ended": ended,
+            # One that never gets any further is activating for ever.
+            "starting": found.get("ActiveState") == "activating",
             "pid": int(found.get("MainPID") or 0),
             "restarts": int(found.get("NRestarts") or 0),
             "invocation": found.get("InvocationID", ""),
