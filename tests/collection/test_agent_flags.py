@@ -166,7 +166,7 @@ def litter(path):
     ):
         (path / name).write_text("x")
     os.symlink(outside, path / "attributes" / "link")
-    os.symlink(outside / "precious", path / "hostname")
+    os.symlink(outside / "missing", path / "hostname")
     os.mkfifo(path / "fifo")
     (path / "dir").mkdir()
     os.symlink(outside, path / "dir" / "inner")
@@ -184,6 +184,75 @@ def litter(path):
 
 WANTED = {"isolation": "posix/cpu", "attributes": {"rack": "a"}}
 WRITTEN = {"isolation": "posix/cpu\n", "attributes": None, "attributes/rack": "a\n"}
+
+
+@pytest.fixture
+def linked(flags):
+    """A directory as operators have it who keep their flags elsewhere: files, a key and a directory are links."""
+    kept = flags.path.parent / "kept"
+    (kept / "resources").mkdir(parents=True)
+    (flags.path / "attributes").mkdir(parents=True)
+    for name, text in {"isolation": "posix/cpu\n", "quiet": "", "rack": "a\n", "resources/cpus": "4\n"}.items():
+        (kept / name).write_text(text)
+    for link, name in {
+        "isolation": "isolation",
+        "?quiet": "quiet",
+        "attributes/rack": "rack",
+        "resources": "resources",
+    }.items():
+        (flags.path / link).symlink_to(kept / name)
+    return kept
+
+
+LINKED = {"isolation": "posix/cpu", "quiet": True, "attributes": {"rack": "a"}, "resources": {"cpus": "4"}}
+
+
+def test_a_link_is_a_flag_as_it_is_to_the_wrapper(flags, linked):
+    """Its change has its effect; what we write in its place is a file, and where it led to nothing changes."""
+    before = tree(linked)
+    found = run_module("agent_flags_info", path=str(flags.path))
+    assert (found["flags"], found["foreign_files"]) == (LINKED, [])
+    assert "posix/cpu  (link to 0644" in flags(LINKED, check=True)["diff"]["before"]
+    (change,) = flags({**LINKED, "isolation": "posix/mem"}, check=True)["changed_flags"]
+    assert (change["before"], change["effect"]) == ("posix/cpu", "restart")
+    written = flags(LINKED)
+    assert written["changed"] and written["changed_flags"] == [] and not written["restart_required"]
+    assert tree(flags.path) == {
+        "?quiet": "",
+        "attributes": None,
+        "attributes/rack": "a\n",
+        "isolation": "posix/cpu\n",
+        "resources": None,
+        "resources/cpus": "4\n",
+    }
+    assert not flags(LINKED)["changed"] and tree(linked) == before
+
+
+def test_without_purge_links_stay_links(flags, linked):
+    before = tree(flags.path)
+    assert flags({"gc_delay": "1days", "quiet": True}, purge=False)["changed"]
+    assert tree(flags.path) == {**before, "?quiet": "", "gc_delay": "1days\n"}
+    assert not flags({"gc_delay": "1days"}, purge=False)["changed"]
+
+
+def test_a_link_that_leads_nowhere_or_to_no_file_is_no_flag(flags):
+    flags.path.mkdir(parents=True)
+    (flags.path / "isolation").symlink_to("/no/such")
+    (flags.path / "gc_delay").symlink_to("/dev/null")
+    (flags.path / "master").symlink_to("master")
+    result = flags({"gc_delay": "1days"})
+    assert result["foreign_files"] == ["gc_delay", "isolation", "master"]
+    assert tree(flags.path) == {"gc_delay": "1days\n"}
+
+
+def test_the_wrappers_own_word_is_known(flags):
+    assert flags({"logger": False, "gc_delay": "1days"})["changed"]
+    assert tree(flags.path) == {"?no-logger": "", "gc_delay": "1days\n"}
+    assert not flags({"logger": "false", "gc_delay": "1days"})["changed"]
+    for wrong in (True, "x", 1):
+        assert "flag logger: it is a word of the init wrapper" in flags({"logger": wrong})["msg"]
+    (change,) = flags({"gc_delay": "1days"})["changed_flags"]
+    assert change == {"name": "logger", "before": False, "after": None, "effect": "restart"}
 
 
 def test_foreign_files_are_named_and_purged_and_links_not_followed(flags):

@@ -502,6 +502,10 @@ def test_effective_flags_are_compared_by_meaning(name, value, runs, same):
     assert effective.differences(settings, running, [name]) == []
 
 
+def test_a_word_of_the_wrapper_is_no_flag_of_the_agent():
+    assert effective.differences({"logger": values.Setting("bool", False)}, {}, []) == []
+
+
 def test_a_flag_from_a_file_is_compared_by_what_is_in_the_file(tmp_path):
     path = tmp_path / "value"
 

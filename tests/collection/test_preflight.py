@@ -136,6 +136,17 @@ def test_everything_is_said_at_once(preflight, tmp_path):
     assert "MESOS_PORT: that flag is not managed here" in result["_warnings"]
 
 
+def test_a_wrapper_that_does_not_know_its_newer_word_is_named(preflight, tmp_path, monkeypatch):
+    wrapper = tmp_path / "mesos-init-wrapper"
+    monkeypatch.setattr(module, "_WRAPPER", str(wrapper))
+    assert not preflight({"logger": False}).get("failed")
+    wrapper.write_text("exec /usr/sbin/mesos-slave\n")
+    assert f"flag logger: {wrapper} knows no --no-logger" in preflight({"logger": False})["msg"]
+    assert not preflight({"quiet": True}).get("failed")
+    wrapper.write_text('if [[ "$i" != "--no-logger" ]]\n')
+    assert not preflight({"logger": False}).get("failed")
+
+
 def test_a_full_file_system_of_the_flags_is_named(preflight, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_FLAGS_BYTES", 1 << 60)
     said = preflight()["msg"]

@@ -133,6 +133,18 @@ def missing_paths(info):
     return problems
 
 
+def of_wrapper(path, settings):
+    """One line for what the init wrapper of this host would hand to the agent instead of taking it for itself."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            knows = "--no-logger" in stream.read()
+    except OSError:  # nothing of the packages', so nobody knows
+        return []
+    if "logger" not in settings or knows:
+        return []
+    return ["flag logger: %s knows no --no-logger, and the agent does not start with it; take it out" % path]
+
+
 def of_environment(files, settings):
     """(problems, warnings) of what the init wrapper reads besides the flags directory."""
     problems, warnings = [], []

@@ -23,7 +23,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._flag_effects 
     NONE,
     changes,
 )
-from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import FLAGS
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import FLAGS, WRAPPER_FLAGS
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import (
     FlagError,
     flags_of_help,
@@ -32,14 +32,16 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values i
 
 
 def known_flags(module):
-    """By the installed agent's --help where there is one, else by the table of both releases."""
+    """(flags by name, whether an installed agent said them in its --help); without one the table of both releases.
+
+    The init wrapper's own words are known besides.
+    """
     program = agent_program.find()
-    if program is None:
-        return FLAGS
-    text = agent_program.said(program, "--help")
+    text = agent_program.said(program, "--help") if program else ""
     if text is None:
         module.warn("%s --help does not end: flags are judged by the table of 0.21.2 and 1.11.0" % program)
-    return flags_of_help(text or "") or FLAGS
+    said = flags_of_help(text or "")
+    return dict(said or FLAGS, **WRAPPER_FLAGS), bool(said)
 
 
 def parse_mode(mode):
@@ -101,7 +103,8 @@ class IncompatibleError(FlagError):
 
 def refuse_mixed(names):
     """No release has flags of both."""
-    old, new = (sorted(n for n in names if FLAGS[n].versions == version) for version in ("0.21", "1.x"))
+    of = {name: FLAGS[name].versions for name in names if name in FLAGS}
+    old, new = (sorted(name for name in of if of[name] == version) for version in ("0.21", "1.x"))
     if old and new:
         raise FlagError(
             "flags %s are of Mesos 0.21 only and %s of 1.x only: no agent knows both, and none is installed here that "
@@ -144,7 +147,7 @@ def shown_changes(changed):
     ]
 
 
-def text_of(entries, foreign):
+def text_of(entries, foreign, links=()):
     """One line a file, for the diff."""
     lines = []
     for relative in sorted(entries):
@@ -153,7 +156,8 @@ def text_of(entries, foreign):
         if entry.content:
             value = entry.content.decode("utf-8", "backslashreplace").rstrip("\n")
             what += " = " + str(masked(relative.split("/")[0], value))
-        lines.append("%s  (%04o %d:%d)\n" % (what, entry.mode, entry.uid, entry.gid))
+        kind = "link to " if relative in links else ""
+        lines.append("%s  (%s%04o %d:%d)\n" % (what, kind, entry.mode, entry.uid, entry.gid))
     lines.extend("%s  (no flag)\n" % flag_directory.printable(name) for name in foreign)
     return "".join(lines)
 
@@ -182,9 +186,9 @@ class FlagChange:
         gid = number_of(params.get("group"), lambda name: grp.getgrnam(name).gr_gid, "group")
         purge = params.get("purge", True)
 
-        known = known_flags(module)
+        known, installed = known_flags(module)
         wanted = wanted_settings(params["flags"], known)
-        if known is FLAGS:  # no installed agent tells its release
+        if not installed:  # none that tells its release
             refuse_mixed([name for name, setting in wanted.items() if setting is not None])
         validate_container_info(module, wanted.get("default_container_info"))
 
@@ -217,10 +221,16 @@ class FlagChange:
         self.drift = bool(
             (state.mode, state.uid, state.gid) != self.owner
             or any(not flag_directory.equal(state.entries.get(name), entry) for name, entry in self.entries.items())
-            or set(state.entries) - set(self.entries) - set(self.kept)
+            or set(state.entries) - set(self.entries) - self._staying()
             or (purge and state.foreign)
+            or state.links & (set(state.entries) - self._staying())
             or flag_directory.leftover(self.path)
         )
+
+    def _staying(self):
+        """The files of flags that stay as they are, also those that a link which stays leads to."""
+        linked = self.state.links & set(self.kept)
+        return {name for name in self.state.entries if name in self.kept or name.split("/")[0] in linked}
 
     def make(self):
         """Write the directory, all of it at once. An OSError names a path."""
@@ -239,11 +249,12 @@ class FlagChange:
     def diff(self):
         """For Ansible's --diff, secrets masked."""
         after = dict(self.entries)
-        after.update({name: entry for name, entry in self.kept.items() if name in self.state.entries})
+        staying = self._staying()
+        after.update({name: self.state.entries[name] for name in staying})
         return file_diff(
             self.path,
-            text_of(self.state.entries, self.state.foreign),
-            text_of(after, [] if self.purge else self.state.foreign),
+            text_of(self.state.entries, self.state.foreign, self.state.links),
+            text_of(after, [] if self.purge else self.state.foreign, staying & self.state.links),
         )
 
     def result(self):

@@ -1,6 +1,6 @@
 # Copyright the mesos-shim authors
 # Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
-"""The flags directory: read without following a link, replaced as a whole.
+"""The flags directory: read as the init wrapper reads it, replaced as a whole.
 
 A new directory is made complete beside the old one and takes its place by one rename, so that neither the agent's
 init wrapper nor a killed run ever sees half of it.
@@ -37,8 +37,11 @@ FOREIGN_DIRECTORY = "directory"
 
 class State:
     """What lies in the directory: flags (name: [Setting, …], more than one where it contradicts itself), foreign
-    (relative names of what is no flag, directories again by themselves) and entries (relative name: Entry) of
-    everything that is a flag."""
+    (relative names of what is no flag, directories again by themselves), entries (relative name: Entry) of
+    everything that is a flag, and links, the relative names of those that are symbolic links.
+
+    The wrapper reads a link as what it leads to, so a link is a flag. We only write files.
+    """
 
     def __init__(self):
         self.exists = False
@@ -47,6 +50,7 @@ class State:
         self.foreign = []
         self.foreign_directories = []
         self.entries = {}
+        self.links = set()
 
 
 def read(path, known):
@@ -79,14 +83,15 @@ def read(path, known):
 
 
 def _read_entry(fd, name, known, state):
-    found = os.stat(name, dir_fd=fd, follow_symlinks=False)
+    found = _found(fd, name, name, state)
     if stat.S_ISDIR(found.st_mode):
         if name in PART_FLAGS:
             state.entries[name] = Entry(None, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid)
             state.flags.setdefault(name, []).append(Setting("directory", _read_parts(fd, name, state)))
         else:
             state.foreign.append(name)
-            state.foreign_directories.append(name)
+            if name not in state.links:
+                state.foreign_directories.append(name)
         return
     flag, setting = _flag_of(name)
     if not stat.S_ISREG(found.st_mode) or flag not in known:
@@ -95,6 +100,16 @@ def _read_entry(fd, name, known, state):
     entry = _read_file(fd, name)
     state.entries[name] = entry
     state.flags.setdefault(flag, []).append(setting or Setting("file", _text(entry.content)))
+
+
+def _found(fd, name, relative, state):
+    """What an entry is to the wrapper; a link that leads nowhere is the link itself."""
+    found = os.stat(name, dir_fd=fd, follow_symlinks=False)
+    if stat.S_ISLNK(found.st_mode):
+        state.links.add(relative)
+        with contextlib.suppress(OSError):
+            return os.stat(name, dir_fd=fd)
+    return found
 
 
 def _flag_of(name):
@@ -107,14 +122,14 @@ def _flag_of(name):
 
 def _read_parts(fd, name, state):
     parts = {}
-    inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
+    inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=fd)
     try:
         for key in sorted(os.listdir(inner)):
-            found = os.stat(key, dir_fd=inner, follow_symlinks=False)
             relative = name + "/" + key
+            found = _found(inner, key, relative, state)
             if not stat.S_ISREG(found.st_mode) or key.startswith(".") or BACKUP_NAME.search(key):
                 state.foreign.append(relative)
-                if stat.S_ISDIR(found.st_mode):
+                if stat.S_ISDIR(found.st_mode) and relative not in state.links:
                     state.foreign_directories.append(relative)
                 continue
             entry = _read_file(inner, key)
@@ -128,7 +143,7 @@ def _read_parts(fd, name, state):
 
 def _read_file(fd, name):
     # O_NONBLOCK: a FIFO put there since must not stop us.
-    inner = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=fd)
+    inner = os.open(name, os.O_RDONLY | os.O_NONBLOCK, dir_fd=fd)
     try:
         found = os.fstat(inner)
         if not stat.S_ISREG(found.st_mode) or found.st_size > _MOST_BYTES:
@@ -168,6 +183,10 @@ def entries_of(settings, mode, uid, gid, secret):
 def kept_entries(state, wanted, entries):
     """Without purge: {relative name: Entry | FOREIGN | FOREIGN_DIRECTORY} of what stays beside the wanted flags."""
     kept = {n: e for n, e in state.entries.items() if _flag_of(n.split("/")[0])[0] not in wanted}
+    for name in [name for name in kept if name in state.links or name.split("/")[0] in state.links]:
+        kept[name] = FOREIGN  # the link stays one
+    for name in [name for name in kept if "/" in name and name.split("/")[0] in state.links]:
+        del kept[name]
     for name in state.foreign:
         top, inner = name.split("/")[0], "/" in name
         foreign_directory = name in state.foreign_directories

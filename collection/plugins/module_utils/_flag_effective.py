@@ -11,14 +11,18 @@ import stat
 from ansible_collections.mesos.containerizer.plugins.module_utils import _flag_text_form as flag_text_form
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import masked
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_grammar import pairs
-from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import FLAGS, SECRET_FLAGS
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import (
+    FLAGS,
+    SECRET_FLAGS,
+    WRAPPER_FLAGS,
+)
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import QUANTITIES, effective, quantity
 
 
 def differences(settings, running, ignored):
     """One line for each flag that the agent does not have as set: {flag: Setting} against {flag: text}."""
     found = []
-    for name in sorted(set(settings) - set(ignored) - SECRET_FLAGS):
+    for name in sorted(set(settings) - set(ignored) - SECRET_FLAGS - set(WRAPPER_FLAGS)):
         want, has = effective(settings[name]), running.get(name)
         if has is None:
             found.append("flag %s is not in effect (wanted %s)" % (name, masked(name, want)))

@@ -177,6 +177,10 @@ xfs_project_range|1.x|string|incompatible|what it does to recovery is unknown
 zk_session_timeout|1.x|duration|incompatible|what it does to recovery is unknown
 """
 
+# Files of the directory that the packages' init wrapper takes for itself: ?no-logger keeps the agent's output from
+# logger(1).
+WRAPPER_FLAGS = {"logger": Flag("logger", "both", "wrapper", "restart", "-")}
+
 FLAGS = {line.split("|")[0]: Flag(*line.split("|")) for line in _TABLE.splitlines()}
 
 # Their values are secret as a whole; passwords inside addresses are found by their form, in every flag.

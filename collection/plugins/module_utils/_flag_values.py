@@ -176,6 +176,15 @@ def _bool(flag, value):
     return Setting("bool", truth)
 
 
+def _wrapper(flag, value):
+    if (value if isinstance(value, bool) else _truth(_scalar(flag, value))) is not False:
+        raise FlagError(
+            "flag %s: it is a word of the init wrapper, which knows only false (?no-%s); null leaves it out"
+            % (flag.name, flag.name)
+        )
+    return Setting("bool", False)
+
+
 def _string(flag, value):
     wants = "a string"
     if isinstance(value, (list, tuple)):
@@ -363,6 +372,7 @@ _RENDER = {
     "path": _path,
     "port": _port,
     "string": _string,
+    "wrapper": _wrapper,
 }
 
 _HELP_LINE = re.compile(r"^\s+--(\[no-\])?([a-z0-9_]+)(?:=VALUE)?(?:\s|$)", re.MULTILINE)

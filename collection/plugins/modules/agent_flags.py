@@ -14,6 +14,10 @@ description:
     or C(/etc/mesos-agent), in one call whatever their number.
   - The wrapper makes an argument of every regular file there that is not hidden, so a backup or a package
     manager's C(.rpmnew) breaks the agent. Such files are named and, unless O(purge=false), removed.
+  - A symbolic link counts as what it leads to, as it does to the wrapper. What is written is a file, and where the link
+    led to nothing changes.
+  - C(logger) is the wrapper's own; V(false) writes C(?no-logger), with which the agent's output does not go through
+    C(logger).
   - A new directory is made complete beside the old one and takes its place by one rename. A killed run leaves
     either all of the old flags or all of the new ones.
   - Every flag must be known, by a table of releases 0.21.2 and 1.11.0 or, where an agent is installed on the host,

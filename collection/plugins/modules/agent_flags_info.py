@@ -67,7 +67,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets
     SecretiveModule,
     masked,
 )
-from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import FLAGS
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import FLAGS, WRAPPER_FLAGS
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import FlagError
 from ansible_collections.mesos.containerizer.plugins.module_utils._system_errors import said
 
@@ -75,7 +75,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._system_errors
 def main():
     module = SecretiveModule(argument_spec={"path": {"type": "path", "required": True}}, supports_check_mode=True)
     try:
-        state = flag_directory.read(os.path.normpath(module.params["path"]), FLAGS)
+        state = flag_directory.read(os.path.normpath(module.params["path"]), dict(FLAGS, **WRAPPER_FLAGS))
     except FlagError as error:
         module.fail_json(msg=str(error))
     except OSError as error:

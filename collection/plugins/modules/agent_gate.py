@@ -201,7 +201,7 @@ def run(module):
     params = module.params
     params["prefix"] = os.path.normpath(params["prefix"])
     begun = time.monotonic()
-    found = flag_directory.read(os.path.normpath(params["path"]), dict(FLAGS, **known_flags(module))).flags
+    found = flag_directory.read(os.path.normpath(params["path"]), dict(FLAGS, **known_flags(module)[0])).flags
     settings = {name: items[-1] for name, items in found.items()}
     facts, problems, api = {}, [], None
     if len(params["lost_containers"]) > params["allowed_losses"]:

@@ -156,6 +156,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._system_errors
 
 _NAMES = ("/etc/mesos-slave", "/etc/mesos-agent")
 _LIBRARIES = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64", "/usr/lib/mesos", "/opt/mesosphere/lib")
+_WRAPPER = "/usr/bin/mesos-init-wrapper"
 _FLAGS_BYTES = 1 << 20  # more than flags ever take
 _SEALING = b"Failed to clone a sealed file"  # what only such a build can say, src/slave/containerizer/mesos
 
@@ -300,6 +301,7 @@ def run(module):
             problems += [found] if found else []
         missing = None if params["shim_follows"] else no_launcher(params["prefix"], change.after)
         problems += [missing] if missing else []
+        problems += agent_refusals.of_wrapper(_WRAPPER, change.after)
         environment, warned = agent_refusals.of_environment(params["environment_files"], change.after)
         problems += environment
         warnings += warned
