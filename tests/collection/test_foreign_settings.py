@@ -51,7 +51,7 @@ def test_names_of_hosts_are_no_patterns(own):
         there = playbook == "rollout"
         assert all((hosts[name].root / "etc/mesos-slave").exists() == there for name in names)
         first = re.search(r'"(.*?) +done ', done.text)
-        assert first and first[1] == "a b"
+        assert first and first[1].split(", ")[0] == "a b"
         assert tree(hosts["outside"].root) == {}
 
 

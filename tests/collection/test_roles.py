@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import zipfile
@@ -135,10 +134,10 @@ def test_a_failed_gate_stops_the_waves_and_takes_its_host_back(fleet):
     hosts = {name: fleet.host(name) for name in "abcd"}
     waves = {"mesos_agent_rollout_waves": [2, "100%"]}
     silent = {**waves, "mesos_agent_url": "http://127.0.0.1:9", "mesos_agent_gate_timeout": 0}
-    done = fleet.site({hosts["a"]: waves, hosts["b"]: silent, hosts["c"]: waves, hosts["d"]: waves}, playbook="rollout")
+    done, ended = fleet.rollout({host: silent if name == "b" else waves for name, host in hosts.items()})
     assert done.code != 0
-    says = [line.strip(' ",').split() for line in done.text.splitlines() if re.match(' *"[abcd]  ', line)]
-    assert [(line[0], line[1]) for line in says] == [("a", "done"), ("b", "failed"), ("c", "not"), ("d", "not")]
+    states = {name: state for name, (state, _) in ended.items()}
+    assert states == {"a": "done", "b": "failed", "c": "not started", "d": "not started"}, done.text
     assert "taken back to generation 0" in done.failure(hosts["b"]) and "does not answer" in done.failure(hosts["b"])
     flags = {name: (host.root / "etc/mesos-slave").exists() for name, host in hosts.items()}
     assert flags == {"a": True, "b": False, "c": False, "d": False}
@@ -194,6 +193,20 @@ def test_an_inventory_may_give_everything_as_text(fleet, host):
         done, ended = fleet.rollout({host: {**given, wrong: "rack=r1"}})
         assert ended["host"][0] == "refused", done.text
         assert f"{wrong}: not a map of names and values" in ended["host"][1]
+
+
+def test_a_rollout_goes_on_without_so_many_hosts_and_waits_between_its_waves(fleet):
+    """One host at a time between switch and gate; the second fails its gate, and one may."""
+    hosts = {name: fleet.host(name) for name in "abcd"}
+    pace = {"max_failures": 1, "in_flight": "1", "bake": 1, "waves": [3, "100%"]}
+    given = {f"mesos_agent_rollout_{name}": value for name, value in pace.items()}
+    silent = {**given, "mesos_agent_url": "http://127.0.0.1:9", "mesos_agent_gate_timeout": 0}
+    done, ended = fleet.rollout({host: silent if name == "b" else given for name, host in hosts.items()})
+    assert {name: state for name, (state, _) in ended.items()} == {"a": "done", "b": "failed", "c": "done", "d": "done"}
+    assert done.code != 0 and "taken back to generation 0" in ended["b"][1], done.text
+    # A part for each host of the first wave, and one for the second.
+    assert done.text.count("Switch flags, release and configuration together]") == 4, done.text
+    assert done.text.count("Let some time pass]") == 1, done.text
 
 
 def test_rollouts_follow_each_other_in_one_run(fleet):

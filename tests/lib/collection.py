@@ -109,10 +109,17 @@ class LocalFleet:
     ) -> tuple[Playbook, dict[str, tuple[str, str]]]:
         """(the run, {host name: [state, why]} of its summary); more than one playbook in one run where given."""
         done = self.site(hosts, *arguments, playbook=playbook)
-        names = "|".join(host.root.name for host in hosts)
-        states = "done|unchanged|failed|refused|not started|would change|died"
-        found = re.findall(rf'^ *"({names}) +({states})\b(.*?)",?$', done.text, re.MULTILINE)
-        return done, {name: (state, rest) for name, state, rest in found}
+        return done, summary(done.text, [host.root.name for host in hosts])
+
+
+STATES = "done|unchanged|failed|refused|unreachable|not started|would change|died"
+
+
+def summary(text, names):
+    """{host: (state, what else is said of it)} of a rollout's summary, where hosts share a line."""
+    any_of = "|".join(map(re.escape, names))
+    found = re.findall(rf'^ *"((?:{any_of})(?:, (?:{any_of}))*) +({STATES})\b(.*?)",?$', text, re.MULTILINE)
+    return {name: (state, rest) for hosts, state, rest in found for name in hosts.split(", ")}
 
 
 @pytest.fixture(scope="session")

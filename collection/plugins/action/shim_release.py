@@ -28,7 +28,7 @@ from ansible_collections.mesos.containerizer.plugins.plugin_utils._checked_actio
     CheckedAction,
     disbelieved,
 )
-from ansible_collections.mesos.containerizer.plugins.plugin_utils._release_archive import archives
+from ansible_collections.mesos.containerizer.plugins.plugin_utils._release_archive import kept
 from ansible_collections.mesos.containerizer.plugins.plugin_utils._without_facts import variables
 
 # They name files of the controller, and what is in them runs there.
@@ -96,18 +96,17 @@ class ActionModule(CheckedAction):
 
     TRANSFERS_FILES = False  # hardly ever: the directory for it is made when it is needed
 
-    def run(self, tmp=None, task_vars=None):
-        result = super(CheckedAction, self).run(tmp, task_vars)
+    def answer(self, task_vars):
         args = dict(self._task.args)
         for name in _MAPS:
             args[name] = _map(name, args.get(name))
         own = self._own({name: args.pop(name, None) or None for name in _OWN_ARGUMENTS}, task_vars)
         try:
-            found = archives(own["archive"], own["archive_sha256"], own["psutil_wheel"])
+            found = kept(C.DEFAULT_LOCAL_TMP, own["archive"], own["archive_sha256"], own["psutil_wheel"])
         except AnsibleError as error:
             raise AnsibleActionFail(str(error)) from error
         args["releases"] = {where: {"name": a.name, "sha256": a.sha256} for where, a in found.items()}
-        result.update(self.ask(args, task_vars, needed=True))
+        result = self.ask(args, task_vars, needed=True)
         wanted = result.pop("archive_needed", None)
         if wanted not in (None, *found):
             raise disbelieved(task_vars, f"asks for a release for {wanted!r}: there is none")

@@ -11,7 +11,8 @@ short_description: What became of each host in a rollout
 version_added: 0.1.0
 author: The mesos-shim authors (@mesos-shim)
 description:
-  - One line for each host; what it was taken from, what to, how long it took, and why it stopped.
+  - What hosts were taken from, what to, how long it took, and why they stopped. Hosts of which the same is to be said
+    share a line, so a reason is there once.
 positional: hostvars, left_out
 options:
   _input:
@@ -20,7 +21,7 @@ options:
     elements: str
     required: true
   hostvars:
-    description: The variables of all hosts.
+    description: C(hostvars).
     type: dict
     required: true
   left_out:
@@ -32,7 +33,7 @@ options:
 EXAMPLES = r"""
 - name: Say what became of each host
   ansible.builtin.debug:
-    msg: "{{ groups.mesos_agents | mesos.containerizer.rollout_summary(hostvars | mesos.containerizer.without_facts) }}"
+    msg: "{{ groups.mesos_agents | mesos.containerizer.rollout_summary(hostvars) }}"
 """
 
 RETURN = r"""
@@ -43,6 +44,10 @@ _value:
   sample:
     - "agent-1  done         1 (0.1.0-0d9be1aa4c07) -> 2 (0.1.0-5f2c9e0b7a41), flags: gc_delay, restarted  4.2 s"
 """
+
+from ansible_collections.mesos.containerizer.plugins.plugin_utils._rollout_records import recorded
+
+_WIDEST = 40
 
 
 def _place(where, unnumbered):
@@ -67,28 +72,48 @@ def _state(done):
     if done is None:
         return "not looked at"
     state = done.get("state") or "not started"
-    return "died" if state == "begun" else state
+    return "died" if state in ("begun", "passed") else state
+
+
+def _took(seconds):
+    """How long hosts took: one time, or from the shortest to the longest."""
+    if not seconds:
+        return ""
+    shortest, longest = "%.1f" % min(seconds), "%.1f" % max(seconds)
+    return shortest + " s" if shortest == longest else "%s to %s s" % (shortest, longest)
+
+
+def _groups(names, hostvars):
+    """{(state, what was done, why): {host: seconds or None}}, in the order in which hosts are taken."""
+    groups = {}
+    for name in names:
+        record = recorded(hostvars, name)
+        done = record or {}
+        why = " ".join(str(done.get("why") or "").split())
+        took = done["ended"] - done["began"] if done.get("ended") and done.get("began") else None
+        groups.setdefault((_state(record), _what(done.get("switched")), why), {})[name] = took
+    return groups
 
 
 def rollout_summary(names, hostvars, left_out=0):
-    """One line a host, and how many of each kind."""
-    rows, counts = [], {}
-    for name in names:
-        done = hostvars[name].get("mesos_agent_rollout")
-        state, done = _state(done), done or {}
-        counts[state] = counts.get(state, 0) + 1
-        took = "%.1f s" % (done["ended"] - done["began"]) if done.get("ended") and done.get("began") else ""
-        why = " ".join(str(done.get("why") or "").split())
-        rows.append((name, state, _what(done.get("switched")), took, why))
-    widths = [max([len(row[column]) for row in rows] or [0]) for column in range(3)]
+    """What became of all hosts, each with the others of its kind, and how many of each kind."""
+    groups, counts = _groups(names, hostvars), {}
+    for (state, _, _), hosts in groups.items():
+        counts[state] = counts.get(state, 0) + len(hosts)
+    rows = [
+        (", ".join(hosts), state, what, _took([s for s in hosts.values() if s is not None]), why)
+        for (state, what, why), hosts in groups.items()
+    ]
+    # A column as wide as the names of a whole wave would push all else out of sight.
+    widths = [max([len(row[column]) for row in rows if len(row[column]) <= _WIDEST] or [0]) for column in range(3)]
     lines = []
-    for name, state, what, took, why in rows:
-        line = "%s  %s  %s  %s" % (name.ljust(widths[0]), state.ljust(widths[1]), what.ljust(widths[2]), took)
+    for hosts, state, what, took, why in rows:
+        line = "%s  %s  %s  %s" % (hosts.ljust(widths[0]), state.ljust(widths[1]), what.ljust(widths[2]), took)
         lines.append(line.rstrip() + (": " + why if why else ""))
-    hosts = "1 host" if len(rows) == 1 else "%d hosts" % len(rows)
+    total = "1 host" if len(names) == 1 else "%d hosts" % len(names)
     left_out = int(left_out)  # before 2.19 a number that was calculated arrives as text
     rest = ", and %d of the group that --limit leaves out" % left_out if left_out else ""
-    return lines + ["%s: %s%s" % (hosts, ", ".join("%d %s" % (counts[s], s) for s in sorted(counts)), rest)]
+    return lines + ["%s: %s%s" % (total, ", ".join("%d %s" % (counts[s], s) for s in sorted(counts)), rest)]
 
 
 class FilterModule:

@@ -32,21 +32,13 @@ _raw:
   elements: bool
 """
 
-from ansible import constants as C
-from ansible.plugins.loader import connection_loader
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.mesos.containerizer.plugins.plugin_utils._without_facts import without_facts
+from ansible_collections.mesos.containerizer.plugins.plugin_utils._connection_options import option
 
 
 class LookupModule(LookupBase):
     """The lookup mesos.containerizer.pipelining."""
 
     def run(self, terms, variables=None, **kwargs):  # noqa: ARG002 (as Ansible calls it)
-        said = without_facts(variables["hostvars"])[variables["inventory_hostname"]]
-        if "ansible_pipelining" in said:
-            return [said["ansible_pipelining"]]
-        connection_loader.get("ansible.builtin.ssh", class_only=True)  # its options are known from then on
-        value, origin = C.config.get_config_value_and_origin(
-            "pipelining", plugin_type="connection", plugin_name="ssh", variables={}
-        )
-        return [origin == "default" or value]
+        value, given = option(variables, "pipelining", "ansible_pipelining")
+        return [value if given else True]

@@ -86,6 +86,22 @@ def wanted(prefix, gc, metrics_dir):
     return texts
 
 
+def asked(run_command, prefix, gc, metrics_dir):
+    """({file name: UnitChange}, timers to be started) of what differs; None where this host has no timers of ours."""
+    if not os.path.isdir(BOOTED) or os.geteuid() != 0:
+        if metrics_dir:
+            why = "you are not root" if os.geteuid() != 0 else "systemd does not run this host"
+            raise TimerError("metrics_dir %s: %s, so no timer can write there" % (metrics_dir, why))
+        return None
+    texts = wanted(prefix, gc, metrics_dir)
+    if metrics_dir:
+        check_metrics_dir(metrics_dir)
+    changes = differing(texts)
+    starting = set(sleeping(run_command, {n: t for n, t in texts.items() if n not in changes}))
+    starting |= {name for name in changes if texts[name] is not None and name.endswith(".timer")}
+    return changes, sorted(starting)
+
+
 def _units(name, prefix, description, service, timer, seconds):
     return {
         name + ".service": _SERVICE.format(prefix=prefix, description=description, service=service, seconds=seconds),

@@ -64,6 +64,12 @@ options:
         hosts of that platform.
       - Hosts of the controller's own platform get the psutil that is installed there unless the wheel is for them.
     type: path
+  timers:
+    description:
+      - What M(mesos.containerizer.shim_timers) is to be given, as C(gc) and C(metrics_dir). With O(state=staged) it is
+        said in RV(timers_differ) whether that module has anything to do, so that an unchanged host is not asked again.
+    type: dict
+    version_added: 0.3.0
   agent_versions:
     description:
       - Versions of the host's Mesos, whose every call of the launch helper the release must serve before it becomes the
@@ -125,6 +131,11 @@ config_path:
   returned: success
   type: str
   sample: /etc/mesos-shim/config.json
+timers_differ:
+  description: Whether the timers are not as O(timers) says.
+  returned: where O(timers) is given, and O(state=staged)
+  type: bool
+  sample: false
 python:
   description: Interpreter that the release runs with.
   returned: success
@@ -137,7 +148,11 @@ import platform
 import sys
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mesos.containerizer.plugins.module_utils import _agent_versions as agent_versions
+from ansible_collections.mesos.containerizer.plugins.module_utils import (
+    _agent_versions as agent_versions,
+    _shim_timers as shim_timers,
+)
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import ServiceError
 from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import PREFIX, TOOLS
 from ansible_collections.mesos.containerizer.plugins.module_utils._host_python import NoPython, choose
 from ansible_collections.mesos.containerizer.plugins.module_utils._shim_installation import (
@@ -145,7 +160,15 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._shim_installa
     InstallError,
     configuration,
 )
+from ansible_collections.mesos.containerizer.plugins.module_utils._shim_timers import TimerError
 from ansible_collections.mesos.containerizer.plugins.module_utils._system_errors import said
+
+
+def _timers_differ(module, timers):
+    """Whether the module shim_timers, which is asked only then, would change something."""
+    gc, metrics_dir = module.boolean(timers.get("gc", True)), timers.get("metrics_dir")
+    found = shim_timers.asked(module.run_command, os.path.normpath(module.params["prefix"]), gc, metrics_dir or None)
+    return bool(found and any(found))
 
 
 def main():
@@ -160,6 +183,7 @@ def main():
             "archive": {"type": "path"},
             "archive_sha256": {"type": "str"},
             "psutil_wheel": {"type": "path"},
+            "timers": {"type": "dict"},
             "agent_versions": {"type": "list", "elements": "str", "default": []},
             "releases": {"type": "dict"},
         },
@@ -187,9 +211,11 @@ def main():
         config = configuration(params["config"], params["default_container_info"])
         if params["state"] == "staged":
             result = installation.stage(release, archive, config)
+            if result is not None and params["timers"] is not None:
+                result["timers_differ"] = _timers_differ(module, params["timers"])
         else:
             result = installation.converge(release, archive, config, params["keep_releases"])
-    except (InstallError, NoPython) as error:
+    except (InstallError, NoPython, ServiceError, TimerError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=said(error, params["prefix"], "mesos_shim_prefix"))

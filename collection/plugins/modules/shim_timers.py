@@ -75,22 +75,14 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._system_errors
 
 def run(module):
     params = module.params
-    prefix, metrics_dir = os.path.normpath(params["prefix"]), params["metrics_dir"]
-    if not os.path.isdir(shim_timers.BOOTED) or os.geteuid() != 0:
-        if metrics_dir:
-            why = "you are not root" if os.geteuid() != 0 else "systemd does not run this host"
-            raise TimerError("metrics_dir %s: %s, so no timer can write there" % (metrics_dir, why))
-        return {"changed": False, "units": [], "started": [], "supported": False}
-    texts = shim_timers.wanted(prefix, params["gc"], metrics_dir)
-    if metrics_dir:
-        shim_timers.check_metrics_dir(metrics_dir)
-    changes = shim_timers.differing(texts)
-    starting = sorted(
-        set(shim_timers.sleeping(module.run_command, {n: t for n, t in texts.items() if n not in changes}))
-        | {name for name in changes if texts[name] is not None and name.endswith(".timer")}
+    found = shim_timers.asked(
+        module.run_command, os.path.normpath(params["prefix"]), params["gc"], params["metrics_dir"]
     )
+    if found is None:
+        return {"changed": False, "units": [], "started": [], "supported": False}
+    changes, starting = found
     if not module.check_mode:
-        shim_timers.apply(module.run_command, {name: texts[name] for name in changes}, starting)
+        shim_timers.apply(module.run_command, {name: change.after for name, change in changes.items()}, starting)
     return {
         "changed": bool(changes or starting),
         "units": sorted(changes),

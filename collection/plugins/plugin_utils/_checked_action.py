@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.unsafe_proxy import wrap_var
 from ansible_collections.mesos.containerizer.plugins.plugin_utils import _host_answers as host_answers
 
+UNREACHABLE = "unreachable: "
 _HUNG_UP = re.compile(r"(Shared c|C)onnection to .* closed")
 
 
@@ -23,8 +24,18 @@ class CheckedAction(ActionBase):
 
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
-        result.update(self.ask(self._task.args, task_vars))
+        try:
+            result.update(self.answer(task_vars))
+        except AnsibleConnectionFailure as error:
+            # Unless the play records it as a failure of the task: an unreachable host goes to no rescue.
+            if not task_vars.get("__mesos_agent_unreachable_fails"):
+                raise
+            result.update(failed=True, msg=wrap_var(UNREACHABLE + " ".join(str(error).split())))
         return result
+
+    def answer(self, task_vars):
+        """What the task returns."""
+        return self.ask(self._task.args, task_vars)
 
     def ask(self, args, task_vars, needed=False):
         """The module's answer. Raises AnsibleActionFail where it is none; `needed`: see host_answers.wrong."""

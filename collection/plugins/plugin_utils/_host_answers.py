@@ -205,7 +205,7 @@ ANSWERS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
     ),
     "shim_release": (
         {"release": text, "previous": maybe(text), "actions": each(text)},
-        {"program": text, "launcher_dir": text, "config_path": text, "python": text},
+        {"program": text, "launcher_dir": text, "config_path": text, "python": text, "timers_differ": flag},
     ),
     "shim_uninstall": ({}, {"actions": each(text), "before": _PLACE, "after": _PLACE}),
     "shim_timers": ({"units": each(text), "started": each(text), "supported": flag}, {}),

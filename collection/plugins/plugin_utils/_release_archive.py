@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import hashlib
 import importlib.util
 import io
+import json
 import platform
 import re
 import sys
@@ -33,6 +35,40 @@ class Archive(NamedTuple):
     name: str  # VERSION-DIGEST12
     sha256: str
     content: bytes
+
+
+class Kept(NamedTuple):
+    """One release that was made for all hosts of a run, in a file."""
+
+    name: str
+    sha256: str
+    path: str
+
+    @property
+    def content(self) -> bytes:
+        """The archive."""
+        return Path(self.path).read_bytes()
+
+
+def kept(directory: str, given: str | None, sha256: str | None, psutil_wheel: str | None) -> dict[str, Kept]:
+    """What `archives` gives, made by the first host of a run and taken from `directory` by all others.
+
+    To pack a checkout takes a quarter of a second, which would be each host's.
+    """
+    asked = hashlib.sha256(json.dumps([given, sha256, psutil_wheel]).encode()).hexdigest()
+    index = Path(directory, f"mesos-shim-{asked}.json")
+    with open(index.with_suffix(".lock"), "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # ends with the worker that holds it
+        if not index.is_file():
+            found = {}
+            for where, archive in archives(given, sha256, psutil_wheel).items():
+                path = index.with_suffix(f".{where}")
+                path.write_bytes(archive.content)
+                found[where] = [archive.name, archive.sha256, str(path)]
+            half = index.with_suffix(".new")
+            half.write_text(json.dumps(found), encoding="utf-8")
+            half.rename(index)
+    return {where: Kept(*one) for where, one in json.loads(index.read_text(encoding="utf-8")).items()}
 
 
 def archives(given: str | None, sha256: str | None, psutil_wheel: str | None) -> dict[str, Archive]:

@@ -1,0 +1,77 @@
+# Copyright the mesos-shim authors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How fast a rollout goes, and what it may lose, by the variables of one host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: rollout_pace
+short_description: How fast a rollout goes, and what it may lose
+version_added: 0.3.0
+author: The mesos-shim authors (@mesos-shim)
+description:
+  - The variables that hold for a whole rollout, those of the first host, as numbers. Each may be text, as a survey or
+    an inventory in INI form gives it.
+options:
+  _input:
+    description: The variables of the first host, without facts.
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Read how fast the rollout goes
+  ansible.builtin.set_fact:
+    pace: >-
+      {{ (hostvars | mesos.containerizer.without_facts)[groups.mesos_agents[0]] | mesos.containerizer.rollout_pace }}
+  run_once: true
+"""
+
+RETURN = r"""
+_value:
+  description:
+    - C(max_failures), C(in_flight), C(bake) and C(confirm), and in C(problems) what is wrong with them and the waves.
+  type: dict
+"""
+
+import json
+import re
+
+_NUMBERS = {
+    "max_failures": "how many hosts may fail or be unreachable",
+    "in_flight": "how many hosts may be between switch and gate, 0 for a whole wave",
+    "bake": "seconds between two waves",
+}
+_WAVE = re.compile(r"[1-9][0-9]*%?")
+_TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def rollout_pace(variables):
+    """{"max_failures", "in_flight", "bake", "confirm", "problems"}."""
+    pace, problems = {}, []
+    for key, meaning in _NUMBERS.items():
+        value = variables.get("mesos_agent_rollout_" + key, 0)
+        text = "" if isinstance(value, bool) else str(value).strip()
+        if not (text.isascii() and text.isdigit()):
+            problems.append("mesos_agent_rollout_%s is %s: give a number, %s" % (key, json.dumps(value), meaning))
+        pace[key] = int(text) if text.isascii() and text.isdigit() else 0
+    confirm = variables.get("mesos_agent_rollout_confirm", False)
+    pace["confirm"] = _TRUTH.get(str(confirm).strip().lower())
+    if pace["confirm"] is None:
+        problems.append("mesos_agent_rollout_confirm is %s: give true or false" % json.dumps(confirm))
+    waves = variables.get("mesos_agent_rollout_waves", [1, "25%", "100%"])
+    sizes = [str(size) for size in (waves if isinstance(waves, (list, tuple)) else [waves])]
+    if not sizes or not all(map(_WAVE.fullmatch, sizes)):
+        problems.append(
+            "mesos_agent_rollout_waves is %s: give a list of numbers and percentages of hosts, for example "
+            '[1, "25%%", "100%%"], also in an inventory in INI form' % json.dumps(waves)
+        )
+    return dict(pace, problems=problems)
+
+
+class FilterModule:
+    """The filter mesos.containerizer.rollout_pace."""
+
+    def filters(self):
+        return {"rollout_pace": rollout_pace}
