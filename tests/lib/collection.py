@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
 from importlib import import_module
 from pathlib import Path
@@ -115,7 +115,7 @@ class LocalFleet:
 STATES = "done|unchanged|failed|refused|unreachable|not started|would change|died"
 
 
-def summary(text, names):
+def summary(text: str, names: Iterable[str]) -> dict[str, tuple[str, str]]:
     """{host: (state, what else is said of it)} of a rollout's summary, where hosts share a line."""
     any_of = "|".join(map(re.escape, names))
     found = re.findall(rf'^ *"((?:{any_of})(?:, (?:{any_of}))*) +({STATES})\b(.*?)",?$', text, re.MULTILINE)
