@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import NOBODY, Shim, needs_root
-from ..launching import own_namespace, refused
+from ..lib.launching import own_namespace, refused
+from ..lib.shim import NOBODY, Shim, needs_root
 from .test_doctor import doctor, findings, in_host
 
 pytestmark = needs_root
