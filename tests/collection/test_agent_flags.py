@@ -456,7 +456,7 @@ def test_incompatible_changes_need_their_name(flags):
         assert "attributes (part of the agent's identity)" in result["msg"] and "resources (" not in result["msg"]
         assert result["changed_flags"][0]["effect"] == "incompatible"
     result = flags(wanted, allow_incompatible=["resources", "atributes"])
-    assert result["msg"] == "allow_incompatible: atributes is no flag; did you mean attributes?"
+    assert result["msg"].startswith("allow_incompatible: atributes is no flag; did you mean attributes?; ")
     assert tree(flags.path) == before
     assert flags(wanted, allow_incompatible=["resources", "attributes"])["changed"]
 
@@ -468,6 +468,53 @@ def test_first_flags_are_incompatible_only_where_an_agent_has_run(flags, tmp_pat
     state.mkdir(parents=True)
     os.symlink("S0", state / "latest")
     assert "attributes" in flags(wanted, check=True)["msg"]
+
+
+@pytest.mark.parametrize("where", ["file", "variable"])
+def test_a_package_that_was_only_installed_has_no_identity(flags, tmp_path, monkeypatch, where):
+    """Its flags are there before any agent has registered; whose work_dir is not known is taken for one that has."""
+    default = tmp_path / "default"
+    monkeypatch.setattr(import_module(f"{PLUGINS}.module_utils._flag_change"), "ENVIRONMENT_FILES", (str(default),))
+    flags.path.mkdir(parents=True)
+    work_dir = {"work_dir": str(tmp_path / "work")}
+    (flags.path / "hostname").write_text("localhost")
+    wanted = {"hostname": "h", "attributes": {"rack": "a"}, "resources": "cpus:4", **work_dir}
+    assert "attributes" in flags(wanted, check=True)["msg"]
+    if where == "file":
+        (flags.path / "work_dir").write_text(work_dir["work_dir"])
+    else:
+        default.write_text(f'export MESOS_WORK_DIR="{work_dir["work_dir"]}"\n')
+        del wanted["work_dir"]
+    foreseen = flags(wanted, check=True)
+    assert {change["effect"] for change in foreseen["changed_flags"]} == {"restart"}
+    state = tmp_path / "work/meta/slaves"
+    state.mkdir(parents=True)
+    assert not flags(wanted, check=True).get("failed")
+    os.symlink("S0", state / "latest")
+    assert "attributes" in flags(wanted, check=True)["msg"]
+
+
+def test_everything_that_is_wrong_is_said_at_once(flags):
+    flags.path.mkdir(parents=True)
+    for name in ("attributes", "hostname", "?quiet", "?no-quiet"):
+        (flags.path / name).write_text("rack:a")
+    before = tree(flags.path)
+    wanted = {"attributes": "rack:b", "hostname": "a\nb", "gc_delay": "soon", "recover": "never", "isolatoin": "x"}
+    refused = flags(wanted, allow_incompatible=["isolatoin"], mode="0777", owner="nobody-at-all", purge=False)
+    says = [
+        "mode: give octal permissions",
+        "owner: the host knows no nobody-at-all",
+        "flag gc_delay: ",
+        "flag hostname: ",
+        "flag isolatoin is unknown",
+        "flag quiet is there more than once",
+        "allow_incompatible: isolatoin is no flag",
+        "a running agent may not recover from changing attributes (part of the agent's identity). Nothing",
+        "flag recover: 'never' is not one of",
+    ]
+    positions = [refused["msg"].find(what) for what in says]
+    assert positions == sorted(positions) and positions[0] == 0, refused["msg"]
+    assert refused["changed_flags"] and tree(flags.path) == before
 
 
 def test_contradictions_on_the_host(flags):

@@ -97,6 +97,11 @@ def test_another_flags_directory_is_refused(host, tmp_path):
         refused = host(check=check, path=str(tmp_path / "etc/mesos-agent"), flags={"gc_delay": "2days"})
         assert f"generations are of {host.flags_dir}: set it to that" in refused["msg"]
         assert "variable mesos_agent_flags_dir" in refused["msg"]
+    other = {"path": str(tmp_path / "etc/mesos-agent"), "prefix": str(host.prefix), "environment_files": []}
+    found = run_module("agent_preflight_info", flags={"gc_delay": "x"}, found_already=["one thing"], **other)[
+        "problems"
+    ]
+    assert found[0] == "one thing" and "generations are of" in found[1] and "flag gc_delay" in found[2]
     assert tree(tmp_path) == before
     assert host("absent")["changed"]
     assert host(path=str(tmp_path / "etc/mesos-agent"), flags={"gc_delay": "2days"})["changed"]
@@ -522,3 +527,69 @@ def test_a_flag_from_a_file_is_compared_by_what_is_in_the_file(tmp_path):
     path.unlink()
     os.mkfifo(path)
     assert len(found("isolation", "posix/cpu")) == 1
+
+
+DEFAULT = 'LOGS=/var/log/mesos\nULIMIT="-n 8192"\nexport MASTER=`cat /etc/mesos/zk`\nIP=\n'
+TAKEN = "".join(
+    f"# taken over by mesos.containerizer: {line}" if line.startswith(("LOGS", "export")) else line
+    for line in DEFAULT.splitlines(keepends=True)
+)
+
+
+@pytest.fixture
+def packaged(host, tmp_path):
+    """A host with the variables that the packages bring, and what a call says of them."""
+    path = tmp_path / "default-mesos"
+    path.write_text(DEFAULT)
+    path.chmod(0o640)
+    os.chown(path, 0, 65534)
+    host.given = {"environment_files": [str(path)], "take_over_environment": True}
+    return path
+
+
+DOUBLED = {"log_dir": "/var/log/agent", "master": "zk://h/m", "gc_delay": "1days"}
+
+
+def test_the_packages_variables_are_taken_over_and_given_back(host, packaged):
+    refused = run_module(
+        "agent_preflight_info", flags=DOUBLED, prefix=str(host.prefix), **{**host.given, "take_over_environment": False}
+    )
+    assert "sets LOGS, of which" in refused["msg"] and "or let mesos_agent_take_over_defaults do it" in refused["msg"]
+    assert not run_module("agent_preflight_info", flags=DOUBLED, prefix=str(host.prefix), **host.given).get("failed")
+
+    host(flags={"gc_delay": "1days"}, **host.given)  # nothing of it is doubled yet
+    assert packaged.read_text() == DEFAULT
+    foreseen = host(check=True, flags=DOUBLED, **host.given)
+    assert foreseen["actions"] == ["flags", "environment"] and packaged.read_text() == DEFAULT
+    assert any(part["after"] == TAKEN for part in foreseen["diff"])
+    assert host(flags=DOUBLED, **host.given)["generation"] == 2
+    assert packaged.read_text() == TAKEN
+    found = packaged.stat()
+    assert (found.st_mode & 0o777, found.st_uid, found.st_gid) == (0o640, 0, 65534)
+    assert not host(flags=DOUBLED, **host.given)["changed"]
+    # One step back, forward again, and away.
+    assert host("restored")["generation"] == 1 and packaged.read_text() == DEFAULT
+    assert host("restored", generation=2)["changed"] and packaged.read_text() == TAKEN
+    assert host("absent")["changed"]
+    found = packaged.stat()
+    assert packaged.read_text() == DEFAULT and (found.st_mode & 0o777, found.st_gid) == (0o640, 65534)
+
+
+def test_a_failed_switch_gives_the_packages_variables_back(host, packaged, monkeypatch):
+    def full(*args, **kwargs):
+        assert packaged.read_text() == TAKEN
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
+
+    monkeypatch.setattr(change.FlagChange, "make", full)
+    assert "were put back" in host(flags=DOUBLED, **host.given)["msg"]
+    assert packaged.read_text() == DEFAULT
+
+
+@pytest.mark.parametrize("value", ['"zk://a,\\\nzk://b"', '"zk://a', "$(cat \\", "`cat"])
+def test_a_variable_over_several_lines_is_left_to_people(host, packaged, value):
+    text = f"LOGS=/x\nMASTER={value}\n"
+    packaged.write_text(text)
+    said = run_module("agent_preflight_info", flags=DOUBLED, prefix=str(host.prefix), **host.given)["problems"]
+    assert [f"sets {name}, of which" in problem for name, problem in zip(("LOGS", "MASTER"), said)] == [True, True]
+    host(flags=DOUBLED, **host.given)
+    assert packaged.read_text() == text

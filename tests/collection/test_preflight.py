@@ -117,13 +117,17 @@ def test_a_comparison_reports_what_a_change_would_be_refused_for(preflight, tmp_
 
 def test_everything_is_said_at_once(preflight, tmp_path):
     (tmp_path / "default").write_text("export LOGS=/var/log/mesos\n#IP=1.2.3.4\nMESOS_NO_STRICT=1\nMESOS_PORT=1\n")
-    flags = {"log_dir": "/x", "strict": True, "recover": "no", "ip": "10.0.0.1"}
+    (tmp_path / "mesos-slave").mkdir()
+    (tmp_path / "mesos-slave/attributes").write_text("rack:a")
+    flags = {"log_dir": "/x", "strict": True, "recover": "no", "ip": "10.0.0.1", "gc_delay": "soon"}
     result = preflight(
         flags, default_container_info=info(("/no/such/path", "tmp")), python="/no/such", free_bytes=1 << 60
     )
     said = result["problems"]
-    assert len(said) == 6, said
+    assert len(said) == 8, said
     for what in (
+        "flag gc_delay: ",
+        "a running agent may not recover from changing attributes",
         "flag recover",
         "default sets LOGS, of which the init wrapper makes another --log_dir",
         "default sets MESOS_NO_STRICT, and mesos_agent_flags sets strict",

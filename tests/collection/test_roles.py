@@ -108,6 +108,7 @@ def test_the_role_alone_writes_no_launcher_directory_that_is_not_there(fleet, ho
 
 def test_a_refused_change_leaves_the_installation_as_it_was(fleet, host):
     assert fleet.site(host, mesos_agent_attributes={"rack": "a"}).code == 0
+    host.has_run()
     before = tree(host.root)
     refused = fleet.site(host, mesos_agent_attributes={"rack": "b"}, mesos_shim_config={"hide_work_dir": True})
     assert "attributes (part of the agent's identity)" in refused.failure(host)
@@ -121,6 +122,7 @@ def test_a_refused_change_leaves_the_installation_as_it_was(fleet, host):
 
 def test_verify_lists_what_an_agent_would_not_recover_from(fleet, host):
     assert fleet.site(host, mesos_agent_attributes={"rack": "a", "zone": "z"}).code == 0
+    host.has_run()
     (host.root / "etc/mesos-slave/attributes/rack").write_text("b\n")
     (host.root / "etc/mesos-slave/gc_delay").write_text("1days\n")
     before = tree(host.root)

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """C(agent.endpoints) is where an agent answers, C(agent.change) is how a change of its flags is judged."""
+    """C(agent.endpoints) is where an agent answers, C(agent.change) is how a change of its flags is judged.
+
+    C(agent.environment) are the variables beside the flags.
+    """
 
     DOCUMENTATION = r"""
 options:
@@ -40,6 +43,22 @@ options:
   client_key:
     description: File on the host with the key of O(client_cert). Default is that O(client_cert) holds it too.
     type: path
+"""
+
+    ENVIRONMENT = r"""
+options:
+  environment_files:
+    description: Files of variables that the init wrapper reads.
+    type: list
+    elements: path
+    default: [/etc/default/mesos, /etc/default/mesos-slave, /etc/default/mesos-agent]
+  take_over_environment:
+    description:
+      - Whether variables in O(environment_files) of which the init wrapper makes flags (C(MASTER), C(IP), C(LOGS),
+        C(ISOLATION)) are commented out there where O(flags) sets the flag. The agent does not start with both.
+      - The files are part of the generation; going back gives them back as they were.
+    type: bool
+    default: false
 """
 
     CHANGE = r"""

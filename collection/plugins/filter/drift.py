@@ -97,6 +97,8 @@ def _units(switched, timers):
 
 
 def _flags(switched):
+    if "environment" in switched["actions"]:
+        yield "variables of the init wrapper that double a flag"
     changed, foreign = switched["changed_flags"], switched["foreign_files"]
     for change in changed:
         yield "flag %s" % change["name"]

@@ -7,9 +7,12 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-import re
 
-from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import FlagError, effective
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_environment import (
+    WRAPPER_VARIABLES,
+    assignments,
+)
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import effective
 from ansible_collections.mesos.containerizer.plugins.module_utils._shim_configuration import volumes
 
 _CHOICES = {
@@ -18,10 +21,6 @@ _CHOICES = {
     "logging_level": ("INFO", "WARNING", "ERROR"),
 }
 _DEFAULT_WORK_DIR = "/tmp/mesos"  # noqa: S108 (0.21's own)
-
-# Variables that the packages' init wrapper makes arguments of. A flag given twice on a command line stops the agent.
-_WRAPPER_VARIABLES = {"MASTER": "master", "IP": "ip", "LOGS": "log_dir", "ISOLATION": "isolation"}
-_ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$")
 
 
 def of_flags(settings):
@@ -54,13 +53,6 @@ def of_choices(settings):
         for name, value in found.items()
         if value is not None and value not in _CHOICES[name]
     ]
-
-
-def refuse_choices(settings):
-    """Raises FlagError for them."""
-    problems = of_choices(settings)
-    if problems:
-        raise FlagError("; ".join(problems))
 
 
 def _is_address(text):
@@ -145,25 +137,23 @@ def of_wrapper(path, settings):
     return ["flag logger: %s knows no --no-logger, and the agent does not start with it; take it out" % path]
 
 
-def of_environment(files, settings):
-    """(problems, warnings) of what the init wrapper reads besides the flags directory."""
+def of_environment(files, settings, taken_over):
+    """(problems, warnings) of what the init wrapper reads besides the flags directory.
+
+    taken_over: {path: [variable, …]} of what is taken away there together with the change.
+    """
     problems, warnings = [], []
     for path in files:
-        try:
-            with open(path, encoding="utf-8", errors="replace") as stream:
-                lines = stream.read().splitlines()
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        for line in lines:
-            match = _ASSIGNMENT.match(line)
-            if not match or match.group(2).strip() in ("", '""', "''"):
+        for variable, value in assignments(path):
+            if not value:
                 continue
-            variable = match.group(1)
-            flag = _WRAPPER_VARIABLES.get(variable)
+            flag = WRAPPER_VARIABLES.get(variable)
             if flag in settings:
-                problems.append(
-                    "%s sets %s, of which the init wrapper makes another --%s: remove it there" % (path, variable, flag)
-                )
+                if variable not in taken_over.get(path, []):
+                    problems.append(
+                        "%s sets %s, of which the init wrapper makes another --%s: remove it there, or let "
+                        "mesos_agent_take_over_defaults do it" % (path, variable, flag)
+                    )
             elif variable.startswith("MESOS_"):
                 name = variable[6:].lower()
                 positive = name[3:] if name.startswith("no_") else name

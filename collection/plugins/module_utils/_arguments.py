@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_environment import ENVIRONMENT_FILES
+
 DEFAULT_PREFIX = "/opt/mesos-shim"
 
 # doc_fragments/shim.py
@@ -25,4 +27,8 @@ CHANGE = {
     "allow_incompatible": {"type": "list", "elements": "str", "default": []},
     "compare": {"type": "bool", "default": False},
     "validator": {"type": "path"},
+}
+ENVIRONMENT = {
+    "environment_files": {"type": "list", "elements": "path", "default": list(ENVIRONMENT_FILES)},
+    "take_over_environment": {"type": "bool", "default": False},
 }

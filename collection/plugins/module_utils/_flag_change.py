@@ -16,6 +16,11 @@ from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _agent_program as agent_program,
     _flag_directory as flag_directory,
 )
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_environment import (
+    ENVIRONMENT_FILES,
+    assignments,
+)
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_refusals import of_choices
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import masked
 from ansible_collections.mesos.containerizer.plugins.module_utils._file_diff import file_diff
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_effects import (
@@ -27,7 +32,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table im
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import (
     FlagError,
     flags_of_help,
-    wanted_settings,
+    judged_settings,
 )
 
 
@@ -124,16 +129,23 @@ def _unknown(name, known):
     return "%s is no flag%s" % (name, "; did you mean %s?" % near[0] if near else "")
 
 
-def refuse_incompatible(module, changed, known):
+def incompatible(module, changed, known):
+    """What to say of changes that the agent may not recover from and that are not allowed; None where there is none."""
     allowed = module.params["allow_incompatible"]
     refused = [c for c in changed if c.effect == INCOMPATIBLE and c.name not in allowed]
-    if refused:
-        named = "; ".join("%s (%s)" % (c.name, known[c.name].reason) for c in refused)
-        raise IncompatibleError(
-            "%s: a running agent may not recover from changing %s. Nothing was changed. Drain the host, then name "
-            "these flags in allow_incompatible" % (module.params["path"], named),
-            shown_changes(changed),
-        )
+    if not refused:
+        return None
+    named = "; ".join("%s (%s)" % (c.name, known[c.name].reason) for c in refused)
+    return (
+        "%s: a running agent may not recover from changing %s. Nothing was changed. Drain the host, then name "
+        "these flags in allow_incompatible" % (module.params["path"], named)
+    )
+
+
+def work_dirs():
+    """Directories that variables give an agent of this host as its work_dir."""
+    found = (value for path in ENVIRONMENT_FILES for name, value in assignments(path) if name == "MESOS_WORK_DIR")
+    return [value for value in found if value]
 
 
 def shown(name, setting):
@@ -172,7 +184,10 @@ def holds_secret(name, value):
 
 
 class FlagChange:
-    """What a call asks for against what lies in the directory. Raises FlagError for what is refused."""
+    """What a call asks for against what lies in the directory.
+
+    Raises FlagError where nothing can be judged at all; else `refuse` does, with everything that is refused.
+    """
 
     def __init__(self, module):
         params = module.params
@@ -181,16 +196,18 @@ class FlagChange:
         self.path = os.path.normpath(params["path"])
         if not os.path.isabs(self.path) or self.path == "/":
             raise FlagError("path %s: give the absolute path of the flags directory" % params["path"])
-        mode = parse_mode(params.get("mode") or "0644")
-        uid = number_of(params.get("owner"), lambda name: pwd.getpwnam(name).pw_uid, "owner")
-        gid = number_of(params.get("group"), lambda name: grp.getgrnam(name).gr_gid, "group")
+        self.problems = []  # one line each, so that all are said together; see refuse
+        mode = self._judged(0o644, parse_mode, params.get("mode") or "0644")
+        uid = self._judged(None, number_of, params.get("owner"), lambda name: pwd.getpwnam(name).pw_uid, "owner")
+        gid = self._judged(None, number_of, params.get("group"), lambda name: grp.getgrnam(name).gr_gid, "group")
         purge = params.get("purge", True)
 
         known, installed = known_flags(module)
-        wanted = wanted_settings(params["flags"], known)
+        wanted, errors = judged_settings(params["flags"], known)
+        self.problems += errors.values()
         if not installed:  # none that tells its release
-            refuse_mixed([name for name, setting in wanted.items() if setting is not None])
-        validate_container_info(module, wanted.get("default_container_info"))
+            self._judged(None, refuse_mixed, [name for name, setting in wanted.items() if setting is not None])
+        self._judged(None, validate_container_info, module, wanted.get("default_container_info"))
 
         # What is there may be a flag of another release: it is a flag all the same, not a foreign file.
         readable = dict(FLAGS)
@@ -200,24 +217,27 @@ class FlagChange:
         uid = uid if uid is not None else state.uid if state.exists else os.geteuid()
         gid = gid if gid is not None else state.gid if state.exists else os.getegid()
 
-        kept_flags = {} if purge else {n: s for n, s in state.flags.items() if n not in wanted}
-        refuse_contradictions(kept_flags)
-        self.after = {name: settings[0] for name, settings in kept_flags.items()}
+        # One whose wanted value is wrong counts as unchanged: it is refused for that alone.
+        kept_flags = {n: s for n, s in state.flags.items() if n in errors or not (purge or n in wanted)}
+        self._judged(None, refuse_contradictions, {} if purge else kept_flags)
+        self.after = {name: settings[-1] for name, settings in kept_flags.items()}
         written = {name: setting for name, setting in wanted.items() if setting is not None}
         self.after.update(written)
         before = {name: _before(settings, self.after.get(name)) for name, settings in state.flags.items()}
         planned = {}
         if params.get("prefix"):  # the launcher directory may not be there yet
             planned[os.path.join(os.path.normpath(params["prefix"]), "launcher")] = params.get("helpers_dir")
-        refuse_unknown_names(params.get("allow_incompatible") or [], readable)
-        self.changed_flags = changes(before, self.after, readable, planned)
-        if not params.get("compare"):
-            refuse_incompatible(module, self.changed_flags, readable)
+        self._judged(None, refuse_unknown_names, params.get("allow_incompatible") or [], readable)
+        self.changed_flags = changes(before, self.after, readable, planned, work_dirs())
+        self.incompatible = None if params.get("compare") else incompatible(module, self.changed_flags, readable)
+        self.problems += [self.incompatible] if self.incompatible else []
 
         self.purge = purge
         self.owner = (flag_directory.directory_mode(mode), uid, gid)
         self.entries = flag_directory.entries_of(written, mode, uid, gid, holds_secret)
-        self.kept = {} if purge else flag_directory.kept_entries(state, wanted, self.entries)
+        self.kept = {}
+        if not purge:
+            self.kept = self._judged({}, flag_directory.kept_entries, state, wanted, self.entries)
         self.drift = bool(
             (state.mode, state.uid, state.gid) != self.owner
             or any(not flag_directory.equal(state.entries.get(name), entry) for name, entry in self.entries.items())
@@ -226,6 +246,22 @@ class FlagChange:
             or state.links & (set(state.entries) - self._staying())
             or flag_directory.leftover(self.path)
         )
+
+    def _judged(self, instead, judge, *given):
+        """What `judge` returns; where it refuses, `instead`, and why is one of the problems."""
+        try:
+            return judge(*given)
+        except FlagError as error:
+            self.problems.append(str(error))
+            return instead
+
+    def refuse(self):
+        """Raises FlagError by all that is wrong; an IncompatibleError where that is one of it."""
+        problems = self.problems + of_choices(self.after)
+        if self.incompatible:
+            raise IncompatibleError("; ".join(problems), shown_changes(self.changed_flags))
+        if problems:
+            raise FlagError("; ".join(problems))
 
     def _staying(self):
         """The files of flags that stay as they are, also those that a link which stays leads to."""

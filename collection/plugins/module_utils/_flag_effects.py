@@ -26,12 +26,13 @@ _PACKAGED_HELPERS = ("/usr/libexec/mesos", "/usr/local/libexec/mesos")
 _USUAL_WORK_DIRS = ("/var/lib/mesos", "/var/lib/mesos/slave", "/var/lib/mesos/agent", "/tmp/mesos")  # noqa: S108
 
 
-def changes(before, after, known, planned=None):
+def changes(before, after, known, planned=None, work_dirs=()):
     """A Change of every flag whose setting is another one, by name.
 
     planned: {launcher directory: directory of helpers that it will link to} of what is not installed yet.
+    work_dirs: what else may be the agent's work_dir.
     """
-    first = not before and not _has_run(before, after)
+    first = not _has_run(before, after, work_dirs)
     found = []
     for name in sorted(set(before) | set(after)):
         old, new = before.get(name), after.get(name)
@@ -50,9 +51,15 @@ def changes(before, after, known, planned=None):
     return found
 
 
-def _has_run(before, after):
-    """Has an agent of this host stored what it is? Where none has, a first set of flags can break no recovery."""
-    dirs = [effective(flags["work_dir"]) for flags in (before, after) if "work_dir" in flags]
+def _has_run(before, after, work_dirs):
+    """Has an agent of this host stored what it is? Where none has, no set of flags can break its recovery.
+
+    It stores that when it registers for the first time, and not when its package is installed. Flags that do not say
+    where it would lie are taken for those of an agent that has.
+    """
+    dirs = [effective(flags["work_dir"]) for flags in (before, after) if "work_dir" in flags] + list(work_dirs)
+    if before and "work_dir" not in before and not work_dirs:
+        return True
     return any(os.path.lexists(os.path.join(d, "meta/slaves/latest")) for d in dirs + list(_USUAL_WORK_DIRS))
 
 

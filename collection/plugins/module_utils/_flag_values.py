@@ -39,15 +39,21 @@ class FlagError(ValueError):
 
 def wanted_settings(flags, known):
     """All flags as settings, None for those that must be absent; raises FlagError naming every wrong one."""
-    settings, errors = {}, []
+    settings, errors = judged_settings(flags, known)
+    if errors:
+        raise FlagError("; ".join(errors.values()))
+    return settings
+
+
+def judged_settings(flags, known):
+    """({flag: its setting, None for one that must be absent}, {flag: why its value is wrong})"""
+    settings, errors = {}, {}
     for name in sorted(flags):
         try:
             settings[name] = _setting(_known(name, flags, known), flags[name])
         except FlagError as error:
-            errors.append(without_passwords(str(error)))
-    if errors:
-        raise FlagError("; ".join(errors))
-    return settings
+            errors[name] = without_passwords(str(error))
+    return settings, errors
 
 
 def effective(setting):

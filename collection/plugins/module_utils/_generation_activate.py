@@ -7,13 +7,14 @@ from __future__ import annotations
 import os
 
 from ansible_collections.mesos.containerizer.plugins.module_utils import (
+    _agent_environment as agent_environment,
     _agent_service as agent_service,
     _agent_unit as agent_unit,
     _generations as generations,
     _public_paths as public_paths,
 )
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api import alive
-from ansible_collections.mesos.containerizer.plugins.module_utils._agent_refusals import refuse_choices
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import without_passwords
 from ansible_collections.mesos.containerizer.plugins.module_utils._file_diff import file_diff
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_change import FlagChange
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_effects import INCOMPATIBLE
@@ -27,11 +28,6 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._host_generati
 from ansible_collections.mesos.containerizer.plugins.module_utils._shim_installation import configuration
 from ansible_collections.mesos.containerizer.plugins.module_utils._system_errors import said
 
-_ANOTHER = (
-    "%s: %s (variable %s), but this host's generations are of %s: set it to that, or take the host back with the "
-    "playbook uninstall first; a second agent of one host needs a mesos_shim_prefix of its own"
-)
-
 
 class Activation(Host):
     """Makes flags, configuration and release what the call says."""
@@ -42,12 +38,15 @@ class Activation(Host):
         # None leaves the one that is there.
         self.config = None if params["config"] is None else self._config_text()
         self.change = FlagChange(module)
-        refuse_choices(self.change.after)
+        self.change.refuse()
         self.service = self.service_of(params["service"])
         self.unit = self.service.unit if self.service else None
         self._refuse_another_agent()
         self.before = self.found(self.unit)
         self.drop_in = agent_service.drop_in_text(self.prefix) if self.unit and params["drop_in"] else None
+        self.environment = {}
+        if params["take_over_environment"]:
+            self.environment = agent_environment.takeover(params["environment_files"], self.change.after).texts
         self.actions = self._switched()
         self.closed = self.planner.closed() if params["release"] is not None else []
         self.status = self.service.status() if self.service else {}
@@ -86,11 +85,11 @@ class Activation(Host):
             if wrong:
                 raise GenerationError(wrong)
         about = self.store.about(0) or {}
-        path, unit = about.get("flags_path"), about.get("service")
-        if path is not None and os.path.normpath(path) != os.path.normpath(self.change.path):
-            raise GenerationError(_ANOTHER % ("path", self.change.path, "mesos_agent_flags_dir", path))
+        moved, unit = self.store.another_directory(self.change.path), about.get("service")
+        if moved:
+            raise GenerationError(moved)
         if unit and self.unit and self.service_of(unit).unit != self.unit:
-            raise GenerationError(_ANOTHER % ("service", self.unit, "mesos_agent_service", unit))
+            raise GenerationError(generations.ANOTHER % ("service", self.unit, "mesos_agent_service", unit))
 
     # What is to be done.
 
@@ -104,6 +103,8 @@ class Activation(Host):
             actions.append("config")
         if self.change.drift:
             actions.append("flags")
+        if self.environment:
+            actions.append("environment")
         return actions
 
     def _waking(self):
@@ -114,7 +115,8 @@ class Activation(Host):
 
     def _needs_restart(self):
         unfinished = self.resumed and not self.store.state.get("restarted")
-        return "start" in self._waking() or self.change.restart_required or "unit" in self.actions or unfinished
+        read = {"unit", "environment"} & set(self.actions)  # what only a start reads
+        return "start" in self._waking() or self.change.restart_required or bool(read) or unfinished
 
     def _all_actions(self):
         return (
@@ -151,6 +153,9 @@ class Activation(Host):
         diff.append(self.change.diff())
         if self.unit:
             diff.append(file_diff(agent_service.drop_in_path(self.unit), before.drop_in, self.drop_in))
+        for path, text in self.environment.items():
+            shown = without_passwords([generations.read_text(path), text])
+            diff.append(file_diff(path, *shown))
         return diff
 
     # Doing it.
@@ -195,6 +200,7 @@ class Activation(Host):
             self.write_drop_in(self.unit, self.drop_in)
             self._refuse_to_end_executors(before)
         self.switch_shim(self.params["release"], self.before.config, self.config)
+        agent_environment.write(self.environment)
         if self.change.drift:
             self.change.make()
 
@@ -225,6 +231,7 @@ class Activation(Host):
         """The generation that a failure goes back to: what lies here now is recorded unless it is already."""
         store = self.store
         self._adopt()
+        self.store.note_environment(agent_environment.found(self.environment))
         if store.state["good"] is None:
             paths = [self.change.path, self.planner.config_path]
             paths += [agent_service.drop_in_path(self.unit)] if self.unit else []
@@ -254,6 +261,7 @@ class Activation(Host):
         found = self.found(self.unit)
         about = dict(more, release=found.release, flags_path=self.change.path, service=self.unit, base=base)
         about["changed_flags"] = list(changed_flags)
+        about["environment"] = agent_environment.found({**self.store.environment(), **self.environment})
         self.store.record(number, self.change.path, found.config, found.drop_in, about)
 
 

@@ -41,7 +41,7 @@ class Restoration(Host):
         if self.left:
             return result
         differing = self.differing(self.target, path, unit)
-        restart = bool(unit) and (bool({"flags", "unit"} & set(differing)) or self.pending is not None)
+        restart = bool(unit) and (bool({"flags", "unit", "environment"} & set(differing)) or self.pending is not None)
         result["actions"] = differing + (["restart"] if restart else [])
         result["changed"] = bool(result["actions"]) or self.pending is not None or self.target != self.good
         if not result["changed"] or self.check_mode:

@@ -34,6 +34,12 @@ FLAGS, CONFIG, DROP_IN, ABOUT = "flags", "config.json", "drop-in.conf", "generat
 _DRAINED = "drained.json"
 PENDING_RESTORE = -1
 
+# What all generations of a host have in common: the option, its value, its variable, and what it was before.
+ANOTHER = (
+    "%s: %s (variable %s), but this host's generations are of %s: set it to that, or take the host back with the "
+    "playbook uninstall first; a second agent of one host needs a mesos_shim_prefix of its own"
+)
+
 
 class Store:
     """The directory of generations. Nothing is created before the first one is recorded."""
@@ -71,6 +77,13 @@ class Store:
     def about(self, number):
         """What a generation was made of."""
         return self._read_json(str(number), ABOUT)
+
+    def another_directory(self, path):
+        """Why `path` cannot be the flags directory: all generations are of one, and another could not be put back."""
+        known = (self.about(0) or {}).get("flags_path")
+        if known is None or os.path.normpath(known) == os.path.normpath(path):
+            return None
+        return ANOTHER % ("path", path, "mesos_agent_flags_dir", known)
 
     def next_number(self):
         """A number that no generation has had."""
@@ -132,6 +145,17 @@ class Store:
             shutil.rmtree(staging, ignore_errors=True)
             raise
 
+    def environment(self):
+        """{path: text} of the wrapper's files in the host as it was, where a later generation has taken from them."""
+        return (self.about(0) or {}).get("environment") or {}
+
+    def note_environment(self, texts):
+        """What generations were recorded without these files had them as they are now."""
+        for number in self.numbers():
+            known = self.about(number).get("environment") or {}
+            if set(texts) - set(known):
+                self.note(number, environment={**texts, **known})
+
     def note(self, number, **changed):
         """Adds to what is known of a generation."""
         about = self.about(number)
@@ -162,13 +186,15 @@ def _has_release(about, releases):
     return about["release"] is None or os.path.isdir(os.path.join(releases, about["release"]))
 
 
-def write_file(path, text, mode):
-    """Puts a file in its place by one rename, durably."""
+def write_file(path, text, mode, owner=None):
+    """Puts a file in its place by one rename, durably; `owner` is (uid, gid), ours where none is given."""
     directory = os.path.dirname(path)
     fd, new = tempfile.mkstemp(prefix=".new-", dir=directory)
     try:
         with os.fdopen(fd, "w", encoding="utf-8") as stream:
             stream.write(text)
+            if owner is not None and owner != (os.geteuid(), os.getegid()):
+                os.fchown(stream.fileno(), *owner)
             os.fchmod(stream.fileno(), mode)
             stream.flush()
             os.fsync(stream.fileno())

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _agent_baseline as agent_baseline,
+    _agent_environment as agent_environment,
     _agent_service as agent_service,
     _flag_directory as flag_directory,
     _generations as generations,
@@ -77,6 +78,9 @@ class Host:
             differing.append("config")
         if about["release"] is not None and about["release"] != found.release:
             differing.append("release")
+        environment = about.get("environment") or {}
+        if environment != agent_environment.found(environment):
+            differing.append("environment")
         if not generations.same_tree(path, self.store.file(number, generations.FLAGS)):
             differing.append("flags")
         return differing
@@ -97,6 +101,7 @@ class Host:
         self.switch_shim(about["release"], self.planner.read_config(), config)
         if config is None:
             self.installation.write_config(None)
+        agent_environment.write(about.get("environment") or {})
         flags = self.store.file(number, generations.FLAGS)
         if not generations.same_tree(path, flags):
             generations.put_flags(path, flags)

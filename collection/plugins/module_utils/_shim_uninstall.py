@@ -66,7 +66,7 @@ class Uninstallation(Host):
         state_dir = self._state_dir()
         if self.origin is not None:
             self.put_back(0, self.origin["flags_path"], self.origin["service"])
-            self._give_back_service("flags" in actions or "unit" in actions)
+            self._give_back_service(bool({"flags", "unit", "environment"} & set(actions)))
         self.installation.write_config(None)
         missing = self.origin["origin"]["missing"] if self.origin is not None else []
         for directory in sorted(missing, key=len, reverse=True) + [os.path.dirname(self.planner.config_path)]:

@@ -148,7 +148,6 @@ foreign_files:
   sample: [".isolation.swp", "attributes/rack.rpmnew", "isolation.4711.2026-01-01@10:00:00~"]
 """
 
-from ansible_collections.mesos.containerizer.plugins.module_utils._agent_refusals import refuse_choices
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import SecretiveModule
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_change import FlagChange, IncompatibleError
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import FlagError
@@ -171,7 +170,7 @@ def main():
     )
     try:
         change = FlagChange(module)
-        refuse_choices(change.after)
+        change.refuse()
         if change.drift and not module.check_mode:
             change.make()
         module.exit_json(**change.result())

@@ -24,6 +24,7 @@ extends_documentation_fragment:
   - mesos.containerizer.agent
   - mesos.containerizer.agent.endpoints
   - mesos.containerizer.agent.change
+  - mesos.containerizer.agent.environment
   - mesos.containerizer.shim
   - mesos.containerizer.shim.tools
   - mesos.containerizer.shim.kept
@@ -163,6 +164,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets
 from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import (
     CHANGE,
     ENDPOINTS,
+    ENVIRONMENT,
     KEPT,
     PREFIX,
     SERVICE,
@@ -178,6 +180,7 @@ def main():
             "path": {"type": "path", "required": True},
             "flags": {"type": "dict", "default": {}},
             **CHANGE,
+            **ENVIRONMENT,
             **PREFIX,
             "release": {"type": "str"},
             "config": {"type": "dict"},

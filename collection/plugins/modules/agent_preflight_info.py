@@ -25,6 +25,7 @@ extends_documentation_fragment:
   - mesos.containerizer.agent
   - mesos.containerizer.agent.endpoints
   - mesos.containerizer.agent.change
+  - mesos.containerizer.agent.environment
   - mesos.containerizer.shim
   - mesos.containerizer.shim.tools
 options:
@@ -58,15 +59,15 @@ options:
     description: Where the shim keeps its records, which the unit must be able to write.
     type: path
     default: /run/mesos-shim
-  environment_files:
-    description: Files of variables that the init wrapper reads.
-    type: list
-    elements: path
-    default: [/etc/default/mesos, /etc/default/mesos-slave, /etc/default/mesos-agent]
   free_bytes:
     description: What must be free where the shim is installed.
     type: int
     default: 33554432
+  found_already:
+    description: Problems that the caller has found, to be said together with these.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -127,6 +128,7 @@ import sys
 
 from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _agent_baseline as agent_baseline,
+    _agent_environment as agent_environment,
     _agent_limits as agent_limits,
     _agent_refusals as agent_refusals,
     _agent_unit as agent_unit,
@@ -143,6 +145,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service
 from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import (
     CHANGE,
     ENDPOINTS,
+    ENVIRONMENT,
     PREFIX,
     SERVICE,
     TOOLS,
@@ -262,18 +265,27 @@ def too_full(variable, path, wanted):
 
 
 def silent(params, service):
-    """Why the agent that runs here may not be restarted: it does not answer. None where it does, or need not."""
+    """Why the agent that runs here may not be restarted: it does not answer. Empty where it does, or need not."""
     try:
-        agent_baseline.look(agent(params, service), service, lambda api: api.state())
+        if service is not None:
+            agent_baseline.look(agent(params, service), service, lambda api: api.state())
     except agent_baseline.MuteError as error:
-        return str(error)
-    return None
+        return [str(error)]
+    return []
+
+
+def environment_here(params, settings):
+    """(problems, warnings) of the init wrapper's variables."""
+    files, taken_over = params["environment_files"], {}
+    if params["take_over_environment"]:
+        taken_over = agent_environment.takeover(files, settings).variables
+    return agent_refusals.of_environment(files, settings, taken_over)
 
 
 def run(module):
     params = module.params
     params["path"] = flags_directory(params["path"])
-    problems, warnings, result, versions, limits = [], [], {}, [], []
+    problems, warnings, result, versions, limits = list(params["found_already"]), [], {}, [], []
     store = Store(os.path.normpath(params["prefix"]))
     service, pid = None, 0
     if params["service"]:
@@ -284,25 +296,28 @@ def run(module):
         else:
             service = service.resolved()
             pid = service.status()["pid"]
-            problems, warnings = of_unit(params, service)
+            wrong, warnings = of_unit(params, service)
+            problems += wrong
     if params["validator"] and not os.path.exists(params["validator"]):
         params["validator"] = None  # judged by the release once it is staged
+    moved = store.another_directory(params["path"])
+    problems += [moved] if moved else []
     try:
         change = FlagChange(module)
         result = change.result()
+        problems += change.problems
         problems += agent_refusals.of_flags(change.after)
         versions = agent_versions.running(params, service) + agent_versions.installed()
         isolation = effective(change.after.get("isolation"))
         problems += agent_limits.refusals(versions, isolation)
         limits = agent_limits.warnings(versions, isolation)
         # A run that was killed has left the agent to the next one, which knows what it was before.
-        if service and change.restart_required and store.state["pending"] is None and not params["compare"]:
-            found = silent(params, service)
-            problems += [found] if found else []
+        if change.restart_required and store.state["pending"] is None and not params["compare"]:
+            problems += silent(params, service)
         missing = None if params["shim_follows"] else no_launcher(params["prefix"], change.after)
         problems += [missing] if missing else []
         problems += agent_refusals.of_wrapper(_WRAPPER, change.after)
-        environment, warned = agent_refusals.of_environment(params["environment_files"], change.after)
+        environment, warned = environment_here(params, change.after)
         problems += environment
         warnings += warned
     except FlagError as error:
@@ -320,14 +335,12 @@ def run(module):
         problems += [found for found in [sealing(pid)] + full if found]
     for warning in warnings + limits:
         module.warn(warning)
-    drained = store.drained() is not None
-    running = pid > 0 or not params["service"]
     return dict(
         result,
         changed=False,
         path=params["path"],
-        drained=drained,
-        running=running,
+        drained=store.drained() is not None,
+        running=pid > 0 or not params["service"],
         agent_versions=agent_versions.text(versions),
         limits=limits,
         problems=problems,
@@ -349,12 +362,9 @@ def main():
             "drop_in": {"type": "bool", "default": True},
             "state_dir": {"type": "path", "default": "/run/mesos-shim"},
             **ENDPOINTS,
-            "environment_files": {
-                "type": "list",
-                "elements": "path",
-                "default": ["/etc/default/mesos", "/etc/default/mesos-slave", "/etc/default/mesos-agent"],
-            },
+            **ENVIRONMENT,
             "free_bytes": {"type": "int", "default": 33554432},
+            "found_already": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
