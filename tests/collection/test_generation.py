@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from importlib import import_module
 
 import pytest
@@ -16,6 +17,7 @@ generations = import_module(f"{PLUGINS}.module_utils._generations")
 effective = import_module(f"{PLUGINS}.module_utils._flag_effective")
 values = import_module(f"{PLUGINS}.module_utils._flag_values")
 service = import_module(f"{PLUGINS}.module_utils._agent_service")
+health = import_module(f"{PLUGINS}.module_utils._agent_health")
 FLAGS = import_module(f"{PLUGINS}.module_utils._flag_table").FLAGS
 
 JOBS = {
@@ -140,8 +142,25 @@ def test_a_rollback_that_is_run_again_goes_no_further_back(host):
     assert host("restored", once=True)["generation"] == 1 and tree(host.flags_dir) == {"gc_delay": "1days\n"}
 
 
-def test_a_unit_that_is_managed_only_later_is_taken_back_too(host, tmp_path, monkeypatch):
-    calls = []
+class Agent:
+    """A unit that is played: what was asked of it, and by which KillMode systemd would have stopped it."""
+
+    def __init__(self, root):
+        self.drop_in = root / "systemd/mesos-slave.service.d/zzz-mesos-shim.conf"
+        self.calls, self.problems, self.loaded = [], [], None
+
+    def kill_mode(self):
+        return "process" if self.loaded and "KillMode=process" in self.loaded else "control-group"
+
+    def wait(self, wanted, settings, api, service):
+        self.calls.append(("well", self.drop_in.exists()))
+        return health.Seen({}, self.problems)
+
+
+@pytest.fixture
+def agent(tmp_path, monkeypatch):
+    """The unit mesos-slave."""
+    agent = Agent(tmp_path)
 
     class Service:
         def __init__(self, run_command, unit):
@@ -154,10 +173,14 @@ def test_a_unit_that_is_managed_only_later_is_taken_back_too(host, tmp_path, mon
             return True
 
         def reload(self):
-            calls.append("reload")
+            agent.calls.append("reload")
+            agent.loaded = agent.drop_in.read_text() if agent.drop_in.exists() else None
 
         def restart(self):
-            calls.append("restart")
+            agent.calls.append(f"restart by {agent.kill_mode()}")
+
+        def stop(self):
+            agent.calls.append(f"stop by {agent.kill_mode()}")
 
         def resolved(self):
             return self
@@ -168,20 +191,85 @@ def test_a_unit_that_is_managed_only_later_is_taken_back_too(host, tmp_path, mon
         def unlink(self, paths):
             assert not paths
 
-    drop_in = tmp_path / "systemd/mesos-slave.service.d/zzz-mesos-shim.conf"
+        def enable(self):
+            return []
+
     monkeypatch.setattr(service, "Service", Service)
-    monkeypatch.setattr(service, "drop_in_path", lambda unit: str(drop_in))
+    monkeypatch.setattr(service, "drop_in_path", lambda unit: str(agent.drop_in).replace("mesos-slave.service", unit))
+    monkeypatch.setattr(health, "wait", agent.wait)
+    return agent
+
+
+MANAGED = {"service": "mesos-slave.service", "url": "http://127.0.0.1:9"}
+BACK = ["restart by process", ("well", True), "reload"]
+
+
+def test_a_unit_that_is_managed_only_later_is_taken_back_too(host, tmp_path, agent):
     host(flags={"gc_delay": "1days"})
-    switched = host(flags={"gc_delay": "2days"}, service="mesos-slave", url="http://127.0.0.1:9")
-    assert switched["restarted"] and drop_in.exists()
-    calls.clear()
-    back = host("restored", url="http://127.0.0.1:9")
-    assert (back["generation"], back["service"], back["restarted"]) == (1, "mesos-slave", True)
-    assert calls == ["reload", "restart"] and not drop_in.exists() and tree(host.flags_dir) == {"gc_delay": "1days\n"}
-    host(flags={"gc_delay": "2days"}, service="mesos-slave", url="http://127.0.0.1:9")
-    calls.clear()
-    assert host("absent")["changed"] and calls == ["reload", "restart"]
+    switched = host(flags={"gc_delay": "2days"}, **MANAGED)
+    assert switched["restarted"] and agent.drop_in.exists()
+    agent.calls.clear()
+    back = host("restored", url=MANAGED["url"])
+    assert (back["generation"], back["service"], back["restarted"]) == (1, "mesos-slave.service", True)
+    assert agent.calls == BACK and not agent.drop_in.exists()
+    assert tree(host.flags_dir) == {"gc_delay": "1days\n"}
+    host(flags={"gc_delay": "2days"}, **MANAGED)
+    agent.calls.clear()
+    gone = host("absent", url=MANAGED["url"])
+    assert gone["changed"] and gone["restarted"] and agent.calls == BACK
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("way", ["take back", "roll back", "uninstall", "uninstall a stopped one"])
+def test_no_way_back_has_systemd_end_the_executors(host, agent, monkeypatch, way):
+    """Without our drop-in the unit of older packages ends them with the agent."""
+    if way == "uninstall a stopped one":
+        status = {"enabled": False, "active": False, "pid": 0}
+        monkeypatch.setattr(service.Service, "status", lambda self: status)
+    host(flags={"gc_delay": "1days"}, confirm=way != "take back", **MANAGED)
+    agent.calls.clear()
+    state, args = ("restored", {"pending_only": True}) if way == "take back" else ("restored", {})
+    done = host("absent" if way.startswith("uninstall") else state, url=MANAGED["url"], **args)
+    assert done["changed"] and not agent.drop_in.exists(), done
+    assert agent.calls == (["stop by process", "reload"] if "stopped" in way else BACK)
+
+
+@pytest.mark.parametrize("state", ["restored", "absent"])
+def test_an_agent_that_is_not_well_keeps_the_drop_in(host, agent, state):
+    """It may end again at any moment, and would take its executors with it."""
+    host(flags={"gc_delay": "1days"}, **MANAGED)
+    agent.calls.clear()
+    agent.problems = ["the unit has ended: no such isolator"]
+    failed = host(state, url=MANAGED["url"])
+    assert failed["failed"] and "not well: the unit has ended: no such isolator;" in failed["msg"]
+    assert agent.drop_in.exists() and host.prefix.exists() and "reload" not in agent.calls
+    agent.problems = []
+    assert host(state, url=MANAGED["url"])["changed"] and not agent.drop_in.exists()
+    assert agent.calls[-3:] == BACK
+
+
+@pytest.mark.parametrize("mark", ["unit", "launcher_dir"])
+def test_what_a_rollout_has_made_is_no_origin(host, agent, mark):
+    """Who has lost the generations has lost what the host was before; ours is not that."""
+    managed = MANAGED if mark == "unit" else {}
+    flags = {"launcher_dir": str(host.prefix / "launcher")}
+    host(flags=flags, **managed)
+    shutil.rmtree(host.prefix / "generations")
+    again = host(flags={**flags, "gc_delay": "1days"}, **managed)
+    assert (again["before"]["generation"], again["generation"]) == (1, 2)
+    assert host("restored", url=MANAGED["url"])["generation"] == 1 and agent.drop_in.exists() == (mark == "unit")
+    assert "no earlier generation" in host("restored", url=MANAGED["url"])["msg"]
+    before = tree(host.prefix.parent)
+    for check in (True, False):
+        refused = host("absent", check=check)
+        assert f"not known, because {host.prefix}/generations/0 is gone" in refused["msg"]
+        assert ("remove " + str(agent.drop_in) in refused["msg"]) == (mark == "unit")
+        assert tree(host.prefix.parent) == before
+    if mark == "unit":
+        shutil.rmtree(host.prefix / "generations")
+        (host.prefix / "releases").mkdir()
+        assert "is gone" in host("absent")["msg"]
+    assert host("absent", force=True)["changed"] and not (host.prefix / "generations").exists()
 
 
 @pytest.fixture
@@ -191,6 +279,7 @@ def systemd(tmp_path, monkeypatch):
     program.parent.mkdir()
     (units / "multi-user.target.wants").mkdir(parents=True)
     monkeypatch.setattr(service, "_UNITS_DIRECTORY", str(units))
+    monkeypatch.setattr(health, "wait", lambda *arguments: health.Seen({}, []))
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
 
     def says(**changed):
@@ -210,9 +299,6 @@ def systemd(tmp_path, monkeypatch):
     says.calls = lambda: (tmp_path / "calls").read_text().split() if (tmp_path / "calls").exists() else []
     says()
     return says
-
-
-MANAGED = {"service": "mesos-slave", "url": "http://127.0.0.1:9"}
 
 
 def test_what_systemd_says_after_the_drop_in_decides_before_any_restart(host, systemd):

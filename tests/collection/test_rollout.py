@@ -529,7 +529,10 @@ def tree(root: Path, *tops: str) -> dict[str, tuple[object, ...]]:
 
 
 def test_uninstall_leaves_the_host_as_it_was(hosts, up):
-    """One host had an agent that ran by hand-made flags, one had flags and litter and no running agent."""
+    """One host had an agent that ran by hand-made flags, one had flags and litter and no running agent.
+
+    The first one's unit ends executors with the agent; one that runs there outlives the uninstallation.
+    """
     with hosts(2, layer=agents.layer()) as machines_:
         fleet = AgentFleet(machines_, up.checkout, up.scratch)
         running, stopped = machines_
@@ -553,20 +556,26 @@ def test_uninstall_leaves_the_host_as_it_was(hosts, up):
         assert tree(running.root, *tops) != before["host-1"]
         task = fleet.agents["host-2"].launch(f"touch ready; {WAIT_FOR_RELEASE}")
         task.wait_file("ready")
+        stays = fleet.agents["host-1"].launch(f"touch ready; {WAIT}")
+        stays.wait_file("ready")
+        stays.wait_state("TASK_RUNNING")
         refused = fleet.play("uninstall")
         assert refused.code != 0 and "1 containers that the shim started still run" in refused.text, refused.text
+        assert (running.root / "opt/mesos-shim/current").exists()  # every host is looked at before any is changed
         (task.sandbox / "go").touch()
         task.wait_state("TASK_FINISHED", "TASK_FAILED")
-        assert fleet.play("uninstall", "--check").code == 0
-        gone = fleet.play("uninstall")
+        gone = fleet.play("uninstall", variables={**fleet.current, "mesos_agent_uninstall_force": True})
         assert gone.code == 0, gone.text
         for host in machines_:
             after = tree(host.root, *tops)
             assert {p: v for p, v in after.items() if before[host.name].get(p) != v} == {}
             assert set(before[host.name]) == set(after)
-            assert not (host.root / "run/mesos-shim").exists()
         assert fleet.agents["host-1"].wait_registered() == first
         assert fleet.agents["host-1"].get("/flags")["flags"]["gc_delay"] == "2days"
+        assert running.says("systemctl show -p KillMode --value mesos-slave") == "control-group"
+        (stays.sandbox / "go").touch()
+        assert stays.wait_state("TASK_FINISHED", "TASK_FAILED", "TASK_LOST") == "TASK_FINISHED"
+        assert not (stopped.root / "run/mesos-shim").exists()
         assert stopped.says("systemctl is-active mesos-slave || true") in ("inactive", "failed")
         again = fleet.play("uninstall")
         assert again.code == 0 and "changed=0" in again.text

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """C(agent.endpoints) is where an agent answers, C(agent.change) is how a change of its flags is judged.
-
-    C(agent.environment) are the variables beside the flags.
+    """C(agent.endpoints) is where an agent answers, C(agent.well) when it is well, C(agent.change) how a
+    change of its flags is judged, C(agent.environment) the variables beside the flags.
     """
 
     DOCUMENTATION = r"""
@@ -59,6 +58,18 @@ options:
       - The files are part of the generation; going back gives them back as they were.
     type: bool
     default: false
+"""
+
+    WELL = r"""
+options:
+  registered:
+    description: Whether the agent must be registered with a master.
+    type: bool
+    default: true
+  timeout:
+    description: Seconds until everything must be as it should.
+    type: int
+    default: 60
 """
 
     CHANGE = r"""

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import re
 
@@ -53,13 +55,41 @@ class ServiceError(Exception):
 
 def drop_in_text(prefix):
     """The drop-in for a host whose shim is installed in `prefix`."""
+    return _DROP_IN % quoted(prefix)
+
+
+def quoted(path):
+    """A path within the quotes of a unit's word."""
     # "%" begins a specifier, "$" a variable, and in quotes a word may hold white space (systemd.syntax(7)).
-    return _DROP_IN % prefix.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return path.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+
+
+def is_ours(text):
+    """Whether a drop-in is one of this collection's, of any of its versions."""
+    return text is not None and text.startswith(_HEAD)
+
+
+def keeps_executors(text):
+    """Whether a drop-in has systemd leave executors alone when it stops the agent."""
+    found = re.findall(r"^\s*KillMode\s*=\s*(\S*)", text or "", re.M)
+    return bool(found) and found[-1] == "process"
 
 
 def drop_in_path(unit):
     """Where the drop-in of a unit lies."""
     return "%s/%s.d/%s" % (_UNITS_DIRECTORY, full_name(unit), DROP_IN)
+
+
+def all_of_ours(prefix):
+    """Paths of the drop-ins that name programs of `prefix`, of all units of this host."""
+    path, found = drop_in_path("*"), []
+    former = os.path.join(os.path.dirname(path), FORMER_DROP_IN)
+    for place in glob.glob(path) + glob.glob(former):
+        with contextlib.suppress(OSError), open(place, encoding="utf-8", errors="replace") as stream:
+            text = stream.read()
+            if is_ours(text) and quoted(prefix) + "/bin/" in text:
+                found.append(place)
+    return found
 
 
 def former_drop_in(unit):

@@ -23,6 +23,7 @@ ENDPOINTS = {
     "client_cert": {"type": "path"},
     "client_key": {"type": "path"},
 }
+WELL = {"registered": {"type": "bool", "default": True}, "timeout": {"type": "int", "default": 60}}
 CHANGE = {
     "allow_incompatible": {"type": "list", "elements": "str", "default": []},
     "compare": {"type": "bool", "default": False},

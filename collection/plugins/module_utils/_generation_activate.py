@@ -18,6 +18,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets
 from ansible_collections.mesos.containerizer.plugins.module_utils._file_diff import file_diff
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_change import FlagChange
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_effects import INCOMPATIBLE
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import effective
 from ansible_collections.mesos.containerizer.plugins.module_utils._host_generations import (
     AgentBefore,
     GenerationError,
@@ -217,6 +218,8 @@ class Activation(Host):
         """Puts back what a failed switch has left, and raises GenerationError by why it failed."""
         try:
             self.put_back(base, self.change.path, self.unit)
+            if self.unit:  # the agent has not been restarted
+                self.put_back_drop_in(base, self.unit)
             self.store.write_state(pending=None)
         except Exception as second:
             message = "%s; and it could not be put back: %s; run the playbook rollback once it can"
@@ -232,7 +235,11 @@ class Activation(Host):
         store = self.store
         self._adopt()
         self.store.note_environment(agent_environment.found(self.environment))
-        if store.state["good"] is None:
+        if store.state["good"] is None and self._ours_already():
+            # What the host was before has been lost with its generations: what lies here is no origin.
+            self._record(1, None, found=True)
+            store.write_state(good=1, last=1)
+        elif store.state["good"] is None:
             paths = [self.change.path, self.planner.config_path]
             paths += [agent_service.drop_in_path(self.unit)] if self.unit else []
             self._record(0, None, origin={"missing": _missing_directories(paths), "status": self.status})
@@ -243,6 +250,12 @@ class Activation(Host):
             self._record(number, store.state["good"], found=True)
             store.write_state(good=number, last=number)
         return store.state["good"]
+
+    def _ours_already(self):
+        """Whether the agent's unit or its flags are what a rollout has made of them."""
+        named = [effective(setting) or "" for setting in self.change.state.flags.get("launcher_dir", [])]
+        launcher = os.path.join(self.prefix, "launcher")
+        return agent_service.is_ours(self.before.drop_in) or launcher in [os.path.normpath(path) for path in named]
 
     def _adopt(self):
         """A unit that is managed only now: what it is belongs to the host as it was before the first generation."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 
 from ansible_collections.mesos.containerizer.plugins.module_utils import (
+    _agent_service as agent_service,
     _generations as generations,
 )
 from ansible_collections.mesos.containerizer.plugins.module_utils._host_generations import (
@@ -54,6 +55,8 @@ class Restoration(Host):
             self._begin(before.agent_id)
             self.put_back(self.target, path, unit)
             result.update(_settled(service, about, restart, before) if service else {})
+            if unit and "unit" in differing:
+                self._give_back_drop_in(service, result)
             self._end(about)
         return result
 
@@ -103,6 +106,15 @@ class Restoration(Host):
     def _begin(self, agent_id):
         pending = self.pending or generations.PENDING_RESTORE
         self.store.write_state(good=self.target, pending=pending, restarted=False, agent_id=agent_id)
+
+    def _give_back_drop_in(self, service, result):
+        """Where ours goes, it keeps the executors until the agent runs again."""
+        text = self.store.text(self.target, generations.DROP_IN)
+        if result["restarted"] and not agent_service.keeps_executors(text):
+            message = "the files are those of generation %s, but its agent is not well: %%s; the drop-in that keeps "
+            message += "executors alive stays until it is: see to the agent, then run the playbook rollback again"
+            self.refuse_unwell(service, result["containers"], message % self.target)
+        self.put_back_drop_in(self.target, result["service"])
 
     def _end(self, about):
         for number in [n for n in self.store.numbers() if n > self.target]:

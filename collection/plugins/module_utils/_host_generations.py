@@ -14,6 +14,7 @@ from typing import NamedTuple
 from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _agent_baseline as agent_baseline,
     _agent_environment as agent_environment,
+    _agent_health as agent_health,
     _agent_service as agent_service,
     _flag_directory as flag_directory,
     _generations as generations,
@@ -93,10 +94,10 @@ class Host:
     # Switching.
 
     def put_back(self, number, path, unit):
-        """Files as a generation has them; the agent is the caller's."""
+        """Files as a generation has them; the agent is the caller's, and after it the drop-in (put_back_drop_in)."""
         about = self.store.about(number)
-        if unit:
-            self.write_drop_in(unit, self.store.text(number, generations.DROP_IN))
+        if unit and agent_service.keeps_executors(self.store.text(number, generations.DROP_IN)):
+            self.put_back_drop_in(number, unit)
         config = self.store.text(number, generations.CONFIG)
         self.switch_shim(about["release"], self.planner.read_config(), config)
         if config is None:
@@ -108,6 +109,18 @@ class Host:
         elif flag_directory.leftover(path):
             with flag_directory.Replacement(path):
                 pass  # it clears what a killed run has left
+
+    def put_back_drop_in(self, number, unit):
+        """The drop-in of a generation. systemd stops a unit by what it has loaded then, so one that lets it end the
+        executors, or none, comes back only when the agent has been restarted."""
+        self.write_drop_in(unit, self.store.text(number, generations.DROP_IN))
+
+    def refuse_unwell(self, service, containers, message):
+        """Waits until the agent of a unit is well after a restart; raises GenerationError by `message` if it is not."""
+        wanted = dict(self.params, ignore_flags=[], agent_id=None, master=None, containers=containers)
+        seen = agent_health.wait(wanted, {}, agent(self.params, service), service)
+        if seen.problems:
+            raise GenerationError(message % "; ".join(seen.problems))
 
     def switch_shim(self, release, old_config, config):
         """Release and configuration, in the order in which every launch in between is understood."""

@@ -10,8 +10,16 @@ import os
 import re
 import shutil
 
-from ansible_collections.mesos.containerizer.plugins.module_utils import _shim_timers as shim_timers
-from ansible_collections.mesos.containerizer.plugins.module_utils._host_generations import GenerationError, Host
+from ansible_collections.mesos.containerizer.plugins.module_utils import (
+    _agent_service as agent_service,
+    _shim_timers as shim_timers,
+)
+from ansible_collections.mesos.containerizer.plugins.module_utils._host_generations import (
+    GenerationError,
+    Host,
+    restarted_agent,
+    untouched_agent,
+)
 
 # What the shim keeps below its state directory.
 _RECORDS = ("containers", "usage.json", "usage.lock")
@@ -20,6 +28,12 @@ _RECORDS = ("containers", "usage.json", "usage.lock")
 _PROGRAMS = ("current", os.path.join("bin", "mesos-shim"), os.path.join("bin", "mesos-containerizer"))
 _TREES = ("launcher", "releases", "generations")
 _INSTALLED = _PROGRAMS + _TREES
+
+_UNWELL = (
+    "flags, configuration and release are as they were before the first generation, but the agent is not well: %s; the "
+    "shim stays installed, and the drop-in that keeps executors alive stays: see to the agent, then run the playbook "
+    "uninstall again"
+)
 
 
 class Uninstallation(Host):
@@ -42,10 +56,26 @@ class Uninstallation(Host):
         if not result["changed"]:
             return result
         self._refuse_running()
+        self._refuse_lost_origin()
         result["actions"] = self._actions()
         if not self.check_mode:
-            self._remove(result["actions"])
+            result.update(self._remove(result["actions"]))
         return result
+
+    def _refuse_lost_origin(self):
+        """Without what the host was before, its agent would be left with flags and a unit that need the shim."""
+        ours = agent_service.all_of_ours(self.prefix)
+        if self.origin is None and (ours or self.store.state["good"] is not None) and not self.params["force"]:
+            raise GenerationError(
+                "what this host was before the shim came is not known, because %s is gone: give the agent the flags "
+                "that it shall have (no launcher_dir below %s) and restart it%s; then force it "
+                "(mesos_agent_uninstall_force)"
+                % (
+                    os.path.join(self.store.path, "0"),
+                    self.prefix,
+                    "".join(", then remove %s and run systemctl daemon-reload" % path for path in ours),
+                )
+            )
 
     def _refuse_running(self):
         self.running = running = self._running_containers()
@@ -62,11 +92,14 @@ class Uninstallation(Host):
         return self.differing(0, self.origin["flags_path"], self.origin["service"]) + actions
 
     def _remove(self, actions):
-        shim_timers.remove(self.module.run_command, self.timers)  # first: what they run goes
-        state_dir = self._state_dir()
+        state_dir, result = self._state_dir(), untouched_agent()
         if self.origin is not None:
-            self.put_back(0, self.origin["flags_path"], self.origin["service"])
-            self._give_back_service(bool({"flags", "unit", "environment"} & set(actions)))
+            unit = self.origin["service"]
+            self.put_back(0, self.origin["flags_path"], unit)
+            if unit:
+                result.update(self._give_back_service(bool({"flags", "unit", "environment"} & set(actions))))
+                self.put_back_drop_in(0, unit)
+        shim_timers.remove(self.module.run_command, self.timers)  # before what they run
         self.installation.write_config(None)
         missing = self.origin["origin"]["missing"] if self.origin is not None else []
         for directory in sorted(missing, key=len, reverse=True) + [os.path.dirname(self.planner.config_path)]:
@@ -75,18 +108,26 @@ class Uninstallation(Host):
         self._remove_installation()
         if not self.running and state_dir:
             _remove_records(state_dir)
+        return {name: result[name] for name in ("restarted", "lost_containers")}
 
     def _give_back_service(self, changed):
-        """The unit as it was before the first generation."""
+        """The unit as it was before the first generation, its agent well; what a result says of it."""
         service, origin = self.service_of(self.origin["service"]), self.origin["origin"]
-        if service is None or not service.known():
-            return
+        if not service.known():
+            return {}
         service.unlink(origin.get("links", ()))
         status = origin["status"]
         if not status["active"]:
             service.stop()
-        elif changed:
-            service.restart()
+            return {}
+        if not changed:
+            return {}
+        result = restarted_agent(service, self.ask(service))
+        self.refuse_unwell(service, result["containers"], _UNWELL)
+        if result["lost_containers"]:
+            lost = ", ".join(result["lost_containers"])
+            self.module.warn("containers ended while the agent was restarted: %s" % lost)
+        return result
 
     def _remove_installation(self):
         """What was installed below the prefix and nothing else: an operator may have given a directory of others."""

@@ -25,6 +25,7 @@ extends_documentation_fragment:
   - mesos.containerizer.attributes
   - mesos.containerizer.agent
   - mesos.containerizer.agent.endpoints
+  - mesos.containerizer.agent.well
   - mesos.containerizer.shim
 attributes:
   check_mode:
@@ -61,10 +62,6 @@ options:
     description: How many containers may have ended while the agent was restarted.
     type: int
     default: 0
-  registered:
-    description: Whether the agent must be registered with a master.
-    type: bool
-    default: true
   master:
     description:
       - Address of a master, for example C(http://10.0.0.1:5050), which is asked whether it has the agent.
@@ -74,10 +71,6 @@ options:
     description: Whether probes are launched.
     type: bool
     default: true
-  timeout:
-    description: Seconds until everything must be as it should.
-    type: int
-    default: 60
 seealso:
   - module: mesos.containerizer.agent_generation
 """
@@ -147,7 +140,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api imp
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_health import wait
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import SecretiveModule
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import Service
-from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import ENDPOINTS, PREFIX, SERVICE
+from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import ENDPOINTS, PREFIX, SERVICE, WELL
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_change import known_flags
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import FLAGS
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import effective
@@ -237,11 +230,10 @@ def main():
             "containers": {"type": "dict", "default": {}},
             "lost_containers": {"type": "list", "elements": "str", "default": []},
             "allowed_losses": {"type": "int", "default": 0},
-            "registered": {"type": "bool", "default": True},
             "master": {"type": "str"},
             "probe": {"type": "bool", "default": True},
             **PREFIX,
-            "timeout": {"type": "int", "default": 60},
+            **WELL,
         },
         supports_check_mode=True,
     )

@@ -13,10 +13,13 @@ description:
   - Takes the host back, from a pending generation to the last good one, else to the one before; flags, release,
     configuration and drop-in together, then the agent.
   - The flags directory and the unit are those that the generation was recorded with.
+  - A drop-in that keeps executors alive stays in force until the agent has been restarted and is well again. If that
+    takes more than O(timeout) seconds, it is a failure, the drop-in stays, and the restoration can be run again.
 extends_documentation_fragment:
   - mesos.containerizer.attributes
   - mesos.containerizer.attributes.changes
   - mesos.containerizer.agent.endpoints
+  - mesos.containerizer.agent.well
   - mesos.containerizer.shim
   - mesos.containerizer.shim.tools
 attributes:

@@ -11,8 +11,12 @@ version_added: 0.3.0
 author: The mesos-shim authors (@mesos-shim)
 description:
   - Takes the host back to what it was before its first generation; flags, configuration and the agent's unit.
+  - The drop-in that keeps executors alive stays in force until the agent has been restarted and is well again. If that
+    takes more than O(timeout) seconds, it is a failure, and the shim stays installed.
   - Removes releases, launcher directory, timers and generations. What else lies below O(prefix) stays.
 extends_documentation_fragment:
+  - mesos.containerizer.agent.endpoints
+  - mesos.containerizer.agent.well
   - mesos.containerizer.attributes
   - mesos.containerizer.attributes.changes
   - mesos.containerizer.shim
@@ -23,7 +27,9 @@ attributes:
     support: none
 options:
   force:
-    description: Whether it goes on although containers that the shim started still run.
+    description:
+      - Whether it goes on although containers that the shim started still run, or although it is not known what the
+        host was before, because its generations were lost.
     type: bool
     default: false
 seealso:
@@ -42,6 +48,17 @@ actions:
   type: list
   elements: str
   sample: [unit, release, config, flags, timers, remove]
+restarted:
+  description: Whether the agent was restarted.
+  returned: when something was done
+  type: bool
+  sample: true
+lost_containers:
+  description: Ids of containers whose process ended during the restart.
+  returned: when something was done
+  type: list
+  elements: str
+  sample: []
 before:
   description: Generation and release before.
   returned: success
@@ -55,14 +72,14 @@ after:
 """
 
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import SecretiveModule
-from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import PREFIX, TOOLS
+from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import ENDPOINTS, PREFIX, TOOLS, WELL
 from ansible_collections.mesos.containerizer.plugins.module_utils._host_generations import answer
 from ansible_collections.mesos.containerizer.plugins.module_utils._shim_uninstall import Uninstallation
 
 
 def main():
     module = SecretiveModule(
-        argument_spec={**PREFIX, **TOOLS, "force": {"type": "bool", "default": False}},
+        argument_spec={**PREFIX, **TOOLS, **ENDPOINTS, **WELL, "force": {"type": "bool", "default": False}},
         supports_check_mode=True,
     )
     answer(module, Uninstallation)

@@ -207,7 +207,10 @@ ANSWERS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
         {"release": text, "previous": maybe(text), "actions": each(text)},
         {"program": text, "launcher_dir": text, "config_path": text, "python": text, "timers_differ": flag},
     ),
-    "shim_uninstall": ({}, {"actions": each(text), "before": _PLACE, "after": _PLACE}),
+    "shim_uninstall": (
+        {},
+        {"actions": each(text), "before": _PLACE, "after": _PLACE, "restarted": flag, "lost_containers": each(text)},
+    ),
     "shim_timers": ({"units": each(text), "started": each(text), "supported": flag}, {}),
 }
 # What a host says that is to be sent a release first.
