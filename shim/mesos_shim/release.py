@@ -2,9 +2,12 @@
 
 Run from an unpacked archive by the installer, so that a release is always staged by its own code and compiled by the
 interpreter that will run it. Prints one JSON object; on failure one line on stderr, exit 1, and nothing is left behind.
-A release directory is written once: root runs with -B, so that no .pyc appears in it later.
+A release directory is written once: root runs with -B, so that no .pyc appears in it later. What lies in it is listed
+in files.json, which the collection compares with the host; one that is damaged is staged again (`--again`).
 """
 
+import ctypes
+import hashlib
 import importlib
 import importlib.util
 import json
@@ -20,6 +23,7 @@ from typing import Any
 
 DEFAULT_PREFIX = Path("/opt/mesos-shim")
 PROGRAMS = ("mesos-shim", "mesos-containerizer")
+LIST = "files.json"  # of a release: the interpreter it was staged by, and each file with its mode and digest
 _MAX_SHEBANG = 127  # older kernels cut it there (BINPRM_BUF_SIZE), execve(2)
 
 
@@ -33,10 +37,14 @@ def config_path(prefix: Path) -> Path:
     return base / "etc/mesos-shim/config.json"
 
 
-def stage(prefix: Path, source: Path, name: str, config: Path, check: bool) -> "dict[str, object]":
-    """Put the unpacked archive `source` in place as release `name`, compiled and tested; not yet in use."""
+def stage(prefix: Path, source: Path, name: str, config: Path, check: bool, again: bool = False) -> "dict[str, object]":
+    """Put the unpacked archive `source` in place as release `name`, compiled and tested; not yet in use.
+
+    again: also where that release is there, in whose place it then comes, in use or not.
+    """
     final = prefix / "releases" / name
-    if final.exists():
+    replaces = final.exists()
+    if replaces and not again:
         return {"changed": False, "release": str(final)}
     if check:
         return {"changed": True, "release": str(final)}
@@ -51,11 +59,19 @@ def stage(prefix: Path, source: Path, name: str, config: Path, check: bool) -> "
         _write_programs(staging, final, config)
         _compile(staging / "lib", final / "lib")
         _set_modes(staging)
-        staging.rename(final)
+        _list_files(staging)
+        if replaces:
+            _keep_activations(final, staging)
+            _exchange(staging, final)
+        else:
+            staging.rename(final)
         try:
             self_test(final)
         except ReleaseError:
-            shutil.rmtree(final)
+            if replaces:
+                _exchange(staging, final)
+            else:
+                shutil.rmtree(final)
             raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -102,6 +118,40 @@ def _set_modes(tree: Path) -> None:
         if path.is_symlink():
             raise ReleaseError(f"{path}: a release holds no links")
         path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
+
+
+def _list_files(tree: Path) -> None:
+    files = {}
+    for path in sorted(tree.rglob("*")):
+        digest = None if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()
+        files[str(path.relative_to(tree))] = [stat.S_IMODE(path.stat().st_mode), digest]
+    # The programs name this interpreter, and their bundles hold bytecode of this version (bundle/pack.py).
+    made = {"python": sys.executable, "version": sys.hexversion >> 16, "files": files}
+    listed = tree / LIST
+    listed.write_text(json.dumps(made, sort_keys=True, indent=1) + "\n", encoding="utf-8")
+    listed.chmod(0o644)
+
+
+def _keep_activations(old: Path, new: Path) -> None:
+    """Of the release that is replaced: when it was the current one, and its place among the others."""
+    found = old.stat()
+    if (old / _ACTIVATIONS).is_file():
+        shutil.copy2(old / _ACTIVATIONS, new / _ACTIVATIONS)
+    os.utime(new, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # openat(2), renameat2(2)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Have two directories take each other's place, at once where the system can: launches go on meanwhile."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    if rename is not None and rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return
+    aside = one.with_name(one.name + "-aside")
+    other.rename(aside)
+    one.rename(other)
+    aside.rename(one)
 
 
 def self_test(release: Path) -> None:
@@ -347,12 +397,12 @@ def _arguments(arguments: "list[str]") -> "dict[str, str]":
     options = {}
     words = iter(arguments)
     for word in words:
-        if word == "--check":
+        if word in ("--check", "--again"):
             options[word] = "yes"
         elif word in names:
             options[word] = next(words, "")
         else:
-            raise ReleaseError(f"{word}: unknown option; known: --check, {', '.join(names)}")
+            raise ReleaseError(f"{word}: unknown option; known: --check, --again, {', '.join(names)}")
     if not options.get("--prefix", "").startswith("/"):
         raise ReleaseError("--prefix: an absolute directory is required")
     return options
@@ -368,7 +418,7 @@ def main(arguments: "list[str]") -> int:
         check = "--check" in options
         if action == "stage":
             config = Path(options.get("--config") or config_path(prefix))
-            result = stage(prefix, Path(options["--source"]), options["--name"], config, check)
+            result = stage(prefix, Path(options["--source"]), options["--name"], config, check, "--again" in options)
         elif action == "activate":
             helpers = Path(options["--helpers"]) if options.get("--helpers") else None
             result = activate(prefix, options["--name"], helpers, check)

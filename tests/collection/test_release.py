@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import json
 import os
 import sys
 import tarfile
@@ -16,6 +17,7 @@ from tests.lib.collection import PLUGINS
 
 archive = import_module(f"{PLUGINS}.plugin_utils._release_archive")
 host_python = import_module(f"{PLUGINS}.module_utils._host_python")
+release_files = import_module(f"{PLUGINS}.module_utils._release_files")
 installation = import_module(f"{PLUGINS}.module_utils._shim_installation")
 
 
@@ -166,3 +168,63 @@ def test_the_choice_of_the_interpreter(public_dir, monkeypatch):
     fake_python(public_dir / "python3", "3.6")
     newer = fake_python(public_dir / "python3.9", "3.9")
     assert host_python.choose(None) == newer
+
+
+@pytest.fixture
+def staged(tmp_path):
+    """A release as release.py leaves it, of one program."""
+    home = tmp_path / "0.1.0-a"
+    (home / "bin").mkdir(parents=True)
+    (home / "bin/mesos-shim").write_text("#!python\n")
+    (home / "bin").chmod(0o755)
+    (home / "bin/mesos-shim").chmod(0o755)
+    digest = hashlib.sha256(b"#!python\n").hexdigest()
+    files = {"bin": [0o755, None], "bin/mesos-shim": [0o755, digest]}
+    made = {"python": sys.executable, "version": sys.hexversion >> 16, "files": files}
+    (home / "files.json").write_text(json.dumps(made))
+    (home / "activations").touch()
+    return home
+
+
+def test_a_release_that_is_whole_has_no_damage(staged):
+    assert release_files.damage(str(staged), sys.executable) == []
+    (staged / "files.json").unlink()  # it was staged by an older release.py
+    (staged / "bin/mesos-shim").unlink()
+    assert release_files.damage(str(staged), sys.executable) == []
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        (lambda home: (home / "bin/mesos-shim").unlink(), "bin/mesos-shim is missing"),
+        (lambda home: (home / "bin/mesos-shim").write_text("junk"), "bin/mesos-shim is another one"),
+        (lambda home: (home / "bin/mesos-shim").chmod(0o700), "bin/mesos-shim has mode 0700, not 0755"),
+        (lambda home: (home / "bin").chmod(0o777), "bin has mode 0777, not 0755"),
+        (lambda home: (home / "bin/evil").touch(), "bin/evil does not belong to it"),
+        (lambda home: (home / "files.json").write_text("{}"), "files.json is no list of its files: 'files'"),
+        (lambda home: (home / "files.json").write_text("["), "files.json is no list of its files: Expecting value"),
+    ],
+)
+def test_each_damage_of_a_release_is_named(staged, harm, says):
+    harm(staged)
+    (said,) = release_files.damage(str(staged), sys.executable)
+    assert said.startswith(says)
+
+
+def test_many_damaged_files_are_counted(staged):
+    for name in "abcdefg":
+        (staged / name).touch()
+    assert release_files.damage(str(staged), sys.executable)[-1] == "2 more files"
+
+
+def test_a_python_that_was_upgraded_under_a_release_is_named(staged, tmp_path):
+    """Its bundles are bytecode of the one before: every launch compiles all modules."""
+    listed = json.loads((staged / "files.json").read_text())
+    (staged / "files.json").write_text(json.dumps({**listed, "version": 0x308}))
+    (said,) = release_files.damage(str(staged), sys.executable)
+    now = ".".join(map(str, sys.version_info[:2]))
+    assert said == f"it was staged by Python 3.8, and {sys.executable} now is {now}: launches are slow"
+    link = tmp_path / "python3"
+    link.symlink_to(sys.executable)
+    (said,) = release_files.damage(str(staged), str(link))
+    assert said == f"it runs by {sys.executable}, not by {link}"

@@ -393,13 +393,19 @@ def test_verify_names_what_differs_and_changes_nothing(fleet):
     (running,) = {*fleet.running("gc_delay")}
     host.ssh(
         "echo 9days > /etc/mesos-slave/gc_delay; touch /etc/mesos-slave/isolation.rpmnew;"
-        "echo '{}' > /etc/mesos-shim/config.json; rm /etc/systemd/system/mesos-slave.service.d/zzz-mesos-shim.conf"
+        "echo '{}' > /etc/mesos-shim/config.json; chmod 666 /etc/mesos-shim/config.json; cd /opt/mesos-shim/current;"
+        "rm bin/mesos-containerizer; echo junk > lib/mesos-shim.bundle; chmod 700 bin/mesos-shim;"
+        "rm /etc/systemd/system/mesos-slave.service.d/zzz-mesos-shim.conf"
     )
     before = tree(host.root, "etc", "opt/mesos-shim")
     done = fleet.play("verify")
     said = done.text[done.text.index("fatal: [host-2]") :]
-    for what in ("flag gc_delay", "foreign file isolation.rpmnew", "configuration", "drop-in of the unit"):
+    for what in ("flag gc_delay", "foreign file isolation.rpmnew", "drop-in of the unit"):
         assert what in said
+    assert "configuration: default_container_info" in said and "config.json can be written by others" in said
+    for what in ("containerizer is missing", "shim.bundle is another one", "mesos-shim has mode 0700, not 0755"):
+        assert what in said
+    assert "a launch through the agent" in said  # by the probe
     # The agent was not restarted since: what runs is not what the directory says.
     assert f"flag gc_delay is {running}, wanted 9days" in said
     assert "fatal: [host-1]" not in done.text and done.code != 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import hashlib
+import importlib.util
 import json
 import os
 import signal
@@ -175,3 +178,50 @@ def test_nothing_is_pruned_where_it_cannot_be_told_what_is_in_use(
     monkeypatch.setattr(Path, "read_bytes", read_bytes)
     assert module.in_use(two) == {"0.1.0-a", "0.1.0-b"}
     assert module.prune(two, 1, check=False)["removed"] == []
+
+
+def contents(home: Path) -> dict[str, list[object]]:
+    """{name: [mode, digest]} of all that lies in a release."""
+    found: dict[str, list[object]] = {}
+    for directory, names, files in os.walk(home):
+        for path in (Path(directory, name) for name in (*names, *files)):
+            digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+            found[str(path.relative_to(home))] = [path.stat().st_mode & 0o7777, digest]
+    return found
+
+
+def test_a_release_lists_its_files_and_comes_again_in_its_own_place(open_tmp: Path) -> None:
+    prefix = install(open_tmp / "opt", name="0.1.0-a")
+    home = prefix / "releases/0.1.0-a"
+    listed = json.loads((home / "files.json").read_text())
+    found = contents(home)
+    assert {"bin/mesos-shim", "lib/mesos-shim.bundle", "lib/mesos_shim/main.py"} <= set(found)
+    assert set(found) - set(listed["files"]) == {"files.json", "activations"}
+    assert listed["files"] == {name: found[name] for name in listed["files"]}
+    assert listed["python"] == PYTHON
+
+    (home / "bin/mesos-containerizer").unlink()
+    (home / "lib/mesos-shim.bundle").write_text("junk")
+    os.utime(home, ns=(1, 1))
+    install(prefix, name="0.1.0-a", activate=False)
+    assert not (home / "bin/mesos-containerizer").exists()  # once staged it stays as it is, unless told otherwise
+    install(prefix, name="0.1.0-a", activate=False, options=("--again",))
+    assert contents(home) == found and os.readlink(prefix / "current") == "releases/0.1.0-a"
+    assert home.stat().st_mtime_ns == 1 and os.listdir(prefix / "releases") == ["0.1.0-a"]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_release_takes_the_place_of_another_with_and_without_the_system_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
+    spec = importlib.util.spec_from_file_location("release_alone", RELEASE)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not at_once:
+        monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "is").write_text(name)
+    module._exchange(tmp_path / "one", tmp_path / "other")
+    assert {path.name: (path / "is").read_text() for path in tmp_path.iterdir()} == {"one": "other", "other": "one"}

@@ -50,15 +50,24 @@ class Shim:
 
 
 def install(
-    prefix: Path, python: str = PYTHON, name: str = "0.1.0-test", *, activate: bool = True, checkout: Path = CHECKOUT
+    prefix: Path,
+    python: str = PYTHON,
+    name: str = "0.1.0-test",
+    *,
+    activate: bool = True,
+    checkout: Path = CHECKOUT,
+    options: tuple[str, ...] = (),
 ) -> Path:
-    """Stage and, unless told otherwise, activate the checkout's shim at `prefix`, by its own release.py."""
+    """Stage and, unless told otherwise, activate the checkout's shim at `prefix`, by its own release.py.
+
+    options: more words for the staging.
+    """
     with tempfile.TemporaryDirectory() as unpacked:
         lib = Path(unpacked) / "lib"
         shutil.copytree(checkout / "shim/mesos_shim", lib / "mesos_shim", ignore=shutil.ignore_patterns("__pycache__"))
         add_psutil(lib)
         release = [python, "-ISB", str(lib / "mesos_shim/release.py")]
-        for action in (["stage", "--source", unpacked], *([["activate"]] if activate else [])):
+        for action in (["stage", "--source", unpacked, *options], *([["activate"]] if activate else [])):
             subprocess.run(
                 [*release, *action, "--prefix", str(prefix), "--name", name], check=True, capture_output=True
             )

@@ -67,7 +67,9 @@ def drift(switched, preflight, staged, timers, gate=None):
 
 def _unfinished(switched, preflight, staged):
     """What a rollout has still to do, or has left behind."""
-    if staged["changed"]:
+    for wrong in staged["damage"]:
+        yield "release %s: %s" % (staged["release"], wrong)
+    if staged["changed"] and not staged["damage"]:
         yield "release %s is not staged" % staged["release"]
     if switched["pending"]:
         yield "an unfinished switch"
@@ -80,8 +82,11 @@ def _installation(switched, staged):
         yield "release %s instead of %s" % (switched["before"]["release"] or "none", staged["release"])
     for path in switched["closed_paths"]:
         yield "%s is closed to other users" % path
+    for path in switched["writable_paths"]:
+        yield "%s can be written by others" % path
     if "config" in switched["actions"]:
-        yield "configuration"
+        keys = ", ".join(switched["changed_config"])
+        yield "configuration" + (": " + keys if keys else "")
 
 
 def _units(switched, timers):

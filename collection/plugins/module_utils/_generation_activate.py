@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 from ansible_collections.mesos.containerizer.plugins.module_utils import (
@@ -50,6 +51,7 @@ class Activation(Host):
             self.environment = agent_environment.takeover(params["environment_files"], self.change.after).texts
         self.actions = self._switched()
         self.closed = self.planner.closed() if params["release"] is not None else []
+        self.writable = self.planner.writable() if params["release"] is not None else []
         self.status = self.service.status() if self.service else {}
         # A run that was killed has begun a switch.
         self.resumed = self.store.state["pending"] is not None
@@ -62,6 +64,7 @@ class Activation(Host):
         # Asked before anything is switched.
         before = self.ask_running(self.service) if self.restart and not self.resumed else self.ask(self.service)
         public_paths.hold(self.closed)
+        public_paths.protect(self.writable)
         if not (self.actions or self.resumed):
             result.update(self._wake(before))
             result["after"]["generation"] = self.store.state["good"]
@@ -122,7 +125,7 @@ class Activation(Host):
     def _all_actions(self):
         return (
             self.actions
-            + (["modes"] if self.closed else [])
+            + (["modes"] if self.closed or self.writable else [])
             + self._waking()
             + (["resume"] if self.resumed else [])
             + (["restart"] if self.restart else [])
@@ -139,12 +142,24 @@ class Activation(Host):
             "changed": bool(actions),
             "actions": actions,
             "closed_paths": self.closed,
+            "writable_paths": self.writable,
+            "changed_config": self._changed_config(),
             "before": dict(before, release=before["release"] or self.before.release),
             "after": {"generation": None if actions else good, "release": release or self.before.release},
             "generation": good,
             "pending": self.resumed,
             "diff": self._diff(),
         }
+
+    def _changed_config(self):
+        """Keys of the configuration that are not what they should be; none where what is there cannot be read."""
+        if "config" not in self.actions or self.before.config is None:
+            return []
+        try:
+            before, after = json.loads(self.before.config), json.loads(self.config)
+            return sorted(key for key in {*before, *after} if before.get(key, ...) != after.get(key, ...))
+        except (ValueError, AttributeError, TypeError):
+            return []
 
     def _diff(self):
         before = self.before

@@ -11,7 +11,7 @@ import contextlib
 import os
 import stat
 
-_ENTER, _READ = 0o055, 0o044
+_ENTER, _READ, _WRITE = 0o055, 0o044, 0o022
 
 
 def make(path):
@@ -38,6 +38,17 @@ def closed(paths):
     return found
 
 
+def writable(paths):
+    """Those of them that group or others may write; what is not there is not."""
+    found = []
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            status = os.lstat(path)
+            if not stat.S_ISLNK(status.st_mode) and status.st_mode & _WRITE:
+                found.append(path)
+    return found
+
+
 def shut_above(path):
     """The first directory above it that others cannot enter, None where they can come to it."""
     parts = os.path.realpath(path).split(os.sep)
@@ -52,9 +63,18 @@ def shut_above(path):
 def hold(paths):
     """Opens them to everybody."""
     for path in paths:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        try:
-            mode = os.fstat(fd).st_mode
-            os.fchmod(fd, stat.S_IMODE(mode) | (_ENTER if stat.S_ISDIR(mode) else _READ))
-        finally:
-            os.close(fd)
+        _change_mode(path, lambda mode: mode | (_ENTER if stat.S_ISDIR(mode) else _READ))
+
+
+def protect(paths):
+    """Leaves writing them to their owner."""
+    for path in paths:
+        _change_mode(path, lambda mode: mode & ~_WRITE)
+
+
+def _change_mode(path, change):
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        os.fchmod(fd, stat.S_IMODE(change(os.fstat(fd).st_mode)))
+    finally:
+        os.close(fd)

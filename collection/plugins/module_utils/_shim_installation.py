@@ -20,6 +20,7 @@ import tempfile
 from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _probe_launch as probe_launch,
     _public_paths as public_paths,
+    _release_files as release_files,
     _run_lock as run_lock,
 )
 from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import DEFAULT_PREFIX
@@ -62,37 +63,37 @@ class Installation:
         """
         name = release["name"]
         home = os.path.join(self.releases, name)
-        staged = os.path.isdir(home)
+        staged, damage = self._looked_at(home)
         if not staged and archive is None and not self.check_mode:
             return None
         with self.lock():
             text = self.config_text(config)
-            with self._new(home, staged):
+            with self._new(home):
                 if not staged and not self.check_mode:
-                    self._stage(archive, release["sha256"], name)
+                    self._stage(archive, release["sha256"], name, damage)
                 if staged or not self.check_mode:
                     self.validate(home, text)
                     self._explain(home, text)
                 if not self.check_mode and (self.current() != name or self.read_config() != text):
                     self._rehearse(home, text)
-        return dict(self._described(name, [] if staged else ["stage"], self.current()), diff=[])
+        return dict(self._described(name, [] if staged else ["stage"], self.current()), diff=[], damage=damage)
 
     def converge(self, release, archive, config, keep):
         """Makes a release and a configuration the current ones. None: the archive is needed first."""
         name, actions = release["name"], []
         home = os.path.join(self.releases, name)
-        staged = os.path.isdir(home)
+        staged, damage = self._looked_at(home)
         if not staged and archive is None and not self.check_mode:
             return None
         previous = self.current()
         with self.lock():
             before, after = self.read_config(), self.config_text(config)
             changes = before != after or previous != name
-            with self._new(home, staged):
+            with self._new(home):
                 if not staged:
                     actions.append("stage")
                     if not self.check_mode:
-                        self._stage(archive, release["sha256"], name)
+                        self._stage(archive, release["sha256"], name, damage)
                 if changes and (staged or not self.check_mode):
                     self.validate(home, after)  # by the release that will read it
                 if changes and not self.check_mode:
@@ -102,14 +103,22 @@ class Installation:
                 self.write_config(after)
             if self.activate(name):
                 actions.append("activate")
-            closed = self.closed()
-            if closed:
+            closed, writable = self.closed(), self.writable()
+            if closed or writable:
                 actions.append("modes")
                 if not self.check_mode:
                     public_paths.hold(closed)
+                    public_paths.protect(writable)
             if (staged or not self.check_mode) and self.prune(name, keep):
                 actions.append("prune")
-        return dict(self._described(name, actions, previous), diff=self.diff(previous, name, before, after))
+        diff = self.diff(previous, name, before, after)
+        return dict(self._described(name, actions, previous), diff=diff, damage=damage)
+
+    def _looked_at(self, home):
+        """Whether a release is staged and whole, and what is wrong with it otherwise."""
+        there = os.path.isdir(home)
+        damage = release_files.damage(home, self.python) if there else []
+        return there and not damage, damage
 
     def _described(self, name, actions, previous):
         return {
@@ -137,6 +146,10 @@ class Installation:
             own.append(os.path.join(self.prefix, "etc"))
         return public_paths.closed(sorted(own) + [self.config_path])
 
+    def writable(self):
+        """What of it others may write, though what root does depends on it; the shim refuses such a configuration."""
+        return public_paths.writable([self.releases, self.config_path])
+
     def current(self):
         """The name of the release in use, None where there is none."""
         try:
@@ -154,13 +167,14 @@ class Installation:
         with run_lock.lock(self.releases):
             yield
 
-    def _stage(self, archive, sha256, name):
+    def _stage(self, archive, sha256, name, damage):
         self._clear_leftovers()
         unpacked = tempfile.mkdtemp(prefix=_UNPACKING, dir=self.releases)
         try:
             unpack(archive, sha256, unpacked)
             os.chmod(unpacked, 0o755)  # noqa: S103 (programs that every task user runs)
-            self._tool(unpacked, "stage", "--source", unpacked, "--name", name, "--config", self.config_path)
+            again = ["--again"] if damage else []
+            self._tool(unpacked, "stage", "--source", unpacked, "--name", name, "--config", self.config_path, *again)
         finally:
             shutil.rmtree(unpacked, ignore_errors=True)
 
@@ -171,12 +185,13 @@ class Installation:
                 shutil.rmtree(os.path.join(self.releases, left))
 
     @contextlib.contextmanager
-    def _new(self, home, staged):
-        """Leaves nothing of a release behind that was staged in here and is not fit."""
+    def _new(self, home):
+        """Leaves nothing of a release behind that was not there before and is not fit."""
+        there = os.path.lexists(home)
         try:
             yield
         except BaseException:
-            if not staged and not self.check_mode:
+            if not there and not self.check_mode:
                 shutil.rmtree(home, ignore_errors=True)
             raise
 

@@ -132,6 +132,18 @@ closed_paths:
   type: list
   elements: str
   sample: [/etc/mesos-shim]
+writable_paths:
+  description: What of the installation others than its owner could write.
+  returned: success
+  type: list
+  elements: str
+  sample: [/etc/mesos-shim/config.json]
+changed_config:
+  description: Keys of the shim's configuration whose value changes; none where it could not be read, or was not there.
+  returned: success
+  type: list
+  elements: str
+  sample: [hide_work_dir]
 restart_required:
   description: As of M(mesos.containerizer.agent_flags).
   returned: success

@@ -116,6 +116,12 @@ actions:
   type: list
   elements: str
   sample: [stage, config, activate, prune]
+damage:
+  description: What of the release was not as it was staged, because of which it is staged again.
+  returned: success
+  type: list
+  elements: str
+  sample: [bin/mesos-containerizer is missing]
 program:
   description: Path of C(mesos-shim).
   returned: success

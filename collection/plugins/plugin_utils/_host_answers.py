@@ -157,7 +157,17 @@ ANSWERS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
         {"problems": each(text), "waited": amount, "probe": text},
         {"agent_id": maybe(text), "version": maybe(text), "containers": whole, "probe_note": text},
     ),
-    "agent_generation": ({}, {**_FLAGS, **_SWITCH, "closed_paths": each(text), "pending": flag}),
+    "agent_generation": (
+        {},
+        {
+            **_FLAGS,
+            **_SWITCH,
+            "closed_paths": each(text),
+            "writable_paths": each(text),
+            "changed_config": each(text),
+            "pending": flag,
+        },
+    ),
     "agent_generation_confirm": ({}, {"generation": maybe(whole)}),
     "agent_generation_restore": (
         {},
@@ -204,7 +214,7 @@ ANSWERS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
         {},
     ),
     "shim_release": (
-        {"release": text, "previous": maybe(text), "actions": each(text)},
+        {"release": text, "previous": maybe(text), "actions": each(text), "damage": each(text)},
         {"program": text, "launcher_dir": text, "config_path": text, "python": text, "timers_differ": flag},
     ),
     "shim_uninstall": (

@@ -13,10 +13,12 @@ SWITCHED = {
     "before": {"generation": 1, "release": "0.1.0-a"},
     "changed_flags": [],
     "closed_paths": [],
+    "writable_paths": [],
+    "changed_config": [],
     "foreign_files": [],
     "pending": False,
 }
-STAGED = {"changed": False, "release": "0.2.0-b"}
+STAGED = {"changed": False, "release": "0.2.0-b", "damage": []}
 TIMERS = {"units": [], "started": []}
 
 
@@ -46,7 +48,10 @@ def test_a_host_as_it_should_be_has_none():
             "release none instead of 0.2.0-b",
         ),
         ({"switched": {"closed_paths": ["/etc/x"]}}, "/etc/x is closed to other users"),
+        ({"staged": {"changed": True, "damage": ["a is missing"]}}, "release 0.2.0-b: a is missing"),
+        ({"switched": {"writable_paths": ["/etc/x"]}}, "/etc/x can be written by others"),
         ({"switched": {"actions": ["config"]}}, "configuration"),
+        ({"switched": {"actions": ["config"], "changed_config": ["a", "b"]}}, "configuration: a, b"),
         ({"switched": {"actions": ["unit"]}}, "drop-in of the unit"),
         ({"switched": {"actions": ["enable"]}}, "the unit is not enabled"),
         ({"timers": {"units": ["a.timer"], "started": ["a.timer"]}}, "unit a.timer"),
