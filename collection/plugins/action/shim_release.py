@@ -146,5 +146,5 @@ class ActionModule(CheckedAction):
             self._transfer_file(local, remote)
         finally:
             os.unlink(local)
-        self._fixup_perms2((self._connection._shell.tmpdir, remote))
+        self._fixup_perms2((self._connection._shell.tmpdir, remote), execute=False)  # else a chmod of its own
         return remote
