@@ -66,8 +66,8 @@ def _loading_remedy() -> str:
     for name in (b"LD_LIBRARY_PATH", b"LD_PRELOAD"):
         if posix.environ.get(name):
             variable = name.decode("ascii")
-            return f"{variable} is set: unset it, and give it to the command alone (-- env {variable}=... COMMAND)"
-    return "stage the release again, with an interpreter that is whole"
+            return f"{variable} is set; unset it, and set it for the command only (-- env {variable}=... COMMAND)"
+    return "stage the release again with an intact interpreter"
 
 
 def warn(warnings: "list[str]") -> None:

@@ -55,7 +55,7 @@ def _run(arguments: "list[str]", config: str) -> int:
 
     request = from_arguments(arguments, config)
     if request.json:
-        raise ShimError("run: --json: the command's output is its own; 'explain --json' prints the plan")
+        raise ShimError("run: --json: the output of run is the command's own; 'explain --json' prints the plan")
     if not request.command:
         raise ShimError("run: no command; it goes after '--'")
     if request.user is not None and sys.platform == "linux" and _at_terminal():
@@ -77,7 +77,7 @@ def _at_terminal() -> bool:
     except OSError as error:
         if error.errno in _NO_TERMINAL:
             return False
-        raise ShimError(f"/dev/tty: {reason(error)}; whether the command could reach it cannot be told") from None
+        raise ShimError(f"/dev/tty: {reason(error)}; it is unknown whether the command could reach it") from None
     return True
 
 
@@ -99,7 +99,7 @@ def _leave(name: str, status: int) -> None:
         _leave_silently()
     except OSError as error:
         # A report that was lost is no success.
-        status = fail(name, f"standard output: {reason(error)}; nothing can rely on what was printed", status or 125)
+        status = fail(name, f"standard output: {reason(error)}; the output is incomplete", status or 125)
     except (ValueError, AttributeError):
         pass  # there was none
     try:

@@ -82,7 +82,7 @@ def _check_safe(directory: Path) -> None:
     status = directory.stat()
     if _ours("system.files").others_write(status):
         raise ReleaseError(
-            f"{directory}: owned by uid {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}: "
+            f"{directory}: owned by uid {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}, so "
             "others could replace what root runs; chown it to yourself and chmod go-w it"
         )
 
@@ -90,7 +90,7 @@ def _check_safe(directory: Path) -> None:
 def _write_programs(staging: Path, final: Path, config: Path) -> None:
     python = sys.executable
     if len(python) + len("#! -ISBXutf8") > _MAX_SHEBANG or " " in python:
-        raise ReleaseError(f"interpreter {python!r}: its path is too long or has a space: no script can name it")
+        raise ReleaseError(f"interpreter {python!r}: its path is too long or has a space, so no script can name it")
     bundle = _loaded("pack", staging / "lib/mesos_shim/bundle/pack.py")  # the archive's own
     (staging / "bin").mkdir()
     for name in PROGRAMS:

@@ -10,9 +10,10 @@ from .system import strict_json
 HELP = """\
 usage: mesos-shim validate FILE|-
 
-Checks a ContainerInfo or a configuration, JSON or (by the name *.yml, *.yaml)
-YAML, and prints every problem with its exact place. What has a key 'volumes' or
-'type' is a ContainerInfo. Exit status: 0 valid, 1 not valid, 125 not readable.
+Checks a ContainerInfo or a configuration, and prints every problem with its
+JSON path. A file named *.yml or *.yaml is read as YAML, any other as JSON. An
+object with a key 'volumes' or 'type' is a ContainerInfo. Exit status: 0 valid,
+1 not valid, 125 not readable.
 
 example: echo '{"type":"MESOS","volumes":[]}' | mesos-shim validate -
 """

@@ -63,8 +63,8 @@ def test_for_people_each_line_says_its_state(shim: Shim) -> None:
     assert done.returncode == 1
     (index,) = [i for i, line in enumerate(lines) if line.startswith("broken")]
     assert lines[index].split()[1:4] == ["packaged", "helper", "packaged_helper"]
-    assert lines[index + 1].strip() == "mend: install Mesos, or correct packaged_helper"
-    assert all(line.split()[0] in ("ok", "degraded", "broken", "mend:") for line in lines)
+    assert lines[index + 1].strip() == "fix: install Mesos, or correct packaged_helper"
+    assert all(line.split()[0] in ("ok", "degraded", "broken", "fix:") for line in lines)
 
 
 def test_it_changes_nothing(shim: Shim) -> None:
@@ -124,7 +124,7 @@ def test_a_launcher_link_that_leads_nowhere(shim: Shim) -> None:
     finally:
         link.unlink()
     assert item["state"] == "broken"
-    assert item["message"] == f"{link} leads nowhere: /usr/libexec/mesos/none"
+    assert item["message"] == f"{link} points to a missing file: /usr/libexec/mesos/none"
 
 
 def test_a_launcher_directory_that_others_can_write(shim: Shim) -> None:
@@ -325,7 +325,7 @@ def test_without_proc_each_check_says_so(shim: Shim) -> None:
     found = in_host(shim, "umount -l /proc")
     item = found["namespace ids"]
     assert (item["state"], item["remedy"]) == ("broken", "mount -t proc proc /proc")
-    assert item["message"] == "cannot be looked at: No such file or directory: /proc/self/ns/mnt"
+    assert item["message"] == "check failed: No such file or directory: /proc/self/ns/mnt"
     assert found["launcher"]["state"] == "ok"
 
 
@@ -351,4 +351,4 @@ def test_root_is_not_told_to_be_root(shim: Shim) -> None:
     if cgroups.find("cpu").version != 1:
         pytest.skip("version 2 says what is not delegated")
     found = in_host(shim, f"mount -o remount,bind,ro {cgroups.find('cpu').mount}")
-    assert "is not ours to divide; mount the cgroup hierarchy writable" in found["cgroups/cpu"]["message"]
+    assert "is not writable; mount the cgroup hierarchy writable" in found["cgroups/cpu"]["message"]

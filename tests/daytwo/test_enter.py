@@ -160,7 +160,7 @@ def test_a_reused_pid_is_not_entered(start: Starter, shim: Shim) -> None:
     forge(shim, "old", start_time=container.record["start_time"] - 1)
     done = shim.run("enter", "old", "--", "echo", "inside")
     assert (done.returncode, done.stdout) == (125, "")
-    assert "container 'old' has ended; 'mesos-shim gc' clears what it left" in done.stderr
+    assert "container 'old' has ended; 'mesos-shim gc' removes what it left behind" in done.stderr
 
 
 def opened(shim: Shim, name: str = "c1", **other: Any) -> dict[str, int]:

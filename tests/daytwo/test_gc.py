@@ -317,19 +317,19 @@ def test_what_cannot_be_seen_from_another_pid_namespace_stays(start: Starter, sh
     (shim.state_dir / "containers/c2.json").write_text(json.dumps({**container.record, "mode": 5}))
     done = from_another_pid_namespace(shim, "gc")
     assert "cleared record" not in done.stdout
-    assert "whose processes are not seen from here" in done.stderr  # of the damaged one
+    assert "whose processes are not visible from here" in done.stderr  # of the damaged one
     (shim.state_dir / "containers/c2.json").unlink()
     for command in ("ps", "usage"):
         done = from_another_pid_namespace(shim, command)
         assert (done.returncode, "c1" in done.stdout) == (0, False)
-        assert "of which nothing is seen from here: 1" in done.stderr
+        assert "which are not visible from here: 1" in done.stderr
     assert "c1" in json.loads((shim.state_dir / "usage.json").read_text())  # its counters are kept too
     done = from_another_pid_namespace(shim, "usage", "c1")
     assert "has ended" not in done.stderr
     done = from_another_pid_namespace(shim, "enter", "c1", "--", "true")
-    assert (done.returncode, "is not seen from here" in done.stderr) == (125, True)
+    assert (done.returncode, "is not visible from here" in done.stderr) == (125, True)
     done = from_another_pid_namespace(shim, "run", "--container-id", "c1", "--sandbox", shim.prefix, "--", "true")
-    assert (done.returncode, "whose end cannot be seen from here" in done.stderr) == (125, True)
+    assert (done.returncode, "whose end is not visible from here" in done.stderr) == (125, True)
     assert running(shim) == ["c1"]
 
 
@@ -354,6 +354,6 @@ def test_two_containers_with_one_first_process_live_both(start: Starter, shim: S
     assert running(shim) == ["a-inner", "c1"]
     assert shim.run("enter", "a-inner", "--", "true").returncode == 0
     # What the process of the outer one has made of its view since is nobody's to vouch for.
-    assert "not in the view that it was launched in" in shim.run("enter", "c1", "--", "true").stderr
+    assert "not in the mount namespace that it was launched in" in shim.run("enter", "c1", "--", "true").stderr
     container.end()
     assert gc(shim) == ["cleared record of a-inner", "cleared record of c1"]

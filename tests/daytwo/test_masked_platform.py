@@ -144,7 +144,7 @@ def test_masked_platform_refuses_where_the_operator_wants_that(elsewhere: Elsewh
 def test_masked_platform_has_nothing_to_enter(elsewhere: Elsewhere) -> None:
     done = elsewhere.run("enter", "c1", "--", "sh")
     assert done.returncode == 125
-    assert done.stderr.startswith("mesos-shim: enter: a container has no view of its own on this system")
+    assert done.stderr.startswith("mesos-shim: enter: containers have no mount namespace on this system")
 
 
 def test_masked_platform_doctor_says_it(elsewhere: Elsewhere) -> None:
@@ -183,7 +183,7 @@ def test_on_linux_usage_only_is_chosen_and_said_everywhere(shim: Shim, sandbox: 
     finally:
         _, said = process.communicate()
     assert process.returncode == 0
-    assert "mesos-shim: warning: usage-only: NOTHING is isolated: an own mount namespace: " in said
+    assert "mesos-shim: warning: usage-only: NOTHING is isolated: a new mount namespace: " in said
 
 
 def test_on_linux_it_is_refused_by_default(shim: Shim, sandbox: Path) -> None:
@@ -191,4 +191,4 @@ def test_on_linux_it_is_refused_by_default(shim: Shim, sandbox: Path) -> None:
     words = ["unshare", "-U", "-r", "sh", "-c", script, "sh", shim.program, "run", *VOLUMES, "--", "echo", "started"]
     done = subprocess.run(list(map(str, words)), cwd=sandbox, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (125, "")
-    assert "an own mount namespace: No space left on device" in done.stderr
+    assert "a new mount namespace: No space left on device" in done.stderr

@@ -190,7 +190,7 @@ def test_what_cannot_be_told_stays(shim: Shim, base: Path) -> None:
         left = leave(base, boot=boot, namespace=12345)
         done = shim.run("gc")
         assert done.returncode == 1
-        assert "of another pid namespace" in done.stderr
+        assert "in another pid namespace" in done.stderr
         assert (left / "srv/covered/data").exists()
 
 

@@ -111,7 +111,7 @@ def test_usage_goes_on_where_its_counters_cannot_be_kept(start: Starter, shim: S
     done = in_host(f"mount --bind {shim.state_dir} {shim.state_dir} && mount -o remount,ro,bind {shim.state_dir}",
                    shim.program, "usage", "--format", "json")  # fmt: skip
     assert [item["container_id"] for item in json.loads(done.stdout)] == ["c1"]
-    assert "Read-only file system: CPU of processes that nobody waited for is forgotten" in done.stderr
+    assert "Read-only file system: the CPU time of processes that nobody waited for is lost" in done.stderr
 
 
 def processes_of(container: Any) -> dict[str, int]:
@@ -342,7 +342,7 @@ def test_of_two_launches_at_once_with_one_name_one_is_refused(shim: Shim, sandbo
         assert winners == [recorded], said
         refused = [text for text in said if text]
         assert len(refused) == 5
-        assert all("is in use by pid" in text or "is just being given to another" in text for text in refused), refused
+        assert all("is in use by pid" in text or "is being assigned to another" in text for text in refused), refused
     assert [path.name for path in (shim.state_dir / "containers").iterdir()] == ["c1.json"]
 
 
@@ -351,7 +351,7 @@ def test_of_two_launches_at_once_with_one_name_one_is_refused(shim: Shim, sandbo
     [
         ({}, "'taken' is in use by pid"),
         ({"start_time": 1}, None),  # the pid was given anew
-        ({"pid": 1, "start_time": 1, "pid_namespace": 7}, "'taken' is that of a container in another pid namespace"),
+        ({"pid": 1, "start_time": 1, "pid_namespace": 7}, "'taken' belongs to a container in another pid namespace"),
         ({"pid": 1, "start_time": 1, "pid_namespace": 7, "boot_id": "another"}, None),
     ],
     ids=["lives", "has ended", "is not seen", "of another boot"],

@@ -57,7 +57,7 @@ SLIPS = {
     "run --supervise --supervise": "--supervise: given twice; once is enough",
     "run --rm --rm": "--rm: given twice; once is enough",
     "explain --json --json": "--json: given twice; once is enough",
-    "run --json": "run: --json: the command's output is its own; 'explain --json' prints the plan",
+    "run --json": "run: --json: the output of run is the command's own; 'explain --json' prints the plan",
     "run --supervise=yes": "--supervise: takes no value",
     "explain --json=": "--json: takes no value",
     "run --config=": "--config: a value is missing",

@@ -82,6 +82,7 @@ def test_the_walk_finds_what_a_reader_finds() -> None:
     assert "has a NUL byte" in texts  # returned as a fault
     assert "…: not a list of isolators" in texts  # returned in a list
     assert "usage-only: NOTHING is isolated: …" in texts  # a warning
-    assert "interpreter …: its path is too long or has a space: no script can name it" in texts  # another error class
+    # Another error class.
+    assert "interpreter …: its path is too long or has a space, so no script can name it" in texts
     assert "--rm: the sandbox is not removed: …" in texts  # in a list that is handed on
     assert len(texts) > 200

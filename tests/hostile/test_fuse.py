@@ -69,7 +69,7 @@ def test_root_runs_nothing_of_a_sandbox_that_lies(agent: PlayedAgent, closed: Pa
     first = {"shell": False, "value": f"{closed}/tool"}
     _, out, err = end(agent.start("echo started", user="nobody", pre_exec_commands=[first]))
     assert (out, agent.status) == ("", "256")
-    assert "root runs nothing in this container's view" in err
+    assert "nothing runs as root in this container's mount namespace" in err
     _, out, err = end(agent.start(f"{closed}/tool; {NNP}", user="nobody"))
     assert (out.split("\n")[:2], err) == ([f"PLANTED as {NOBODY}", "no_new_privs"], "")
 
@@ -109,7 +109,7 @@ def test_nothing_in_it_is_anothers(shim: Shim, sandbox: Path, open_tmp: Path, cl
     lies = lying(open_tmp / "lies")
     refused(
         launch(shim, sandbox, [volume(lies / "inner", closed)], "true"),
-        f"belongs to uid 0, but uid {NOBODY} can put anything in its place",
+        f"belongs to uid 0, but uid {NOBODY} can replace it",
     )
     assert said(launch(shim, sandbox, [volume(lies, closed)], NNP, options=("--user", "nobody"))) == "no_new_privs"
 

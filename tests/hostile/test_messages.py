@@ -126,7 +126,7 @@ def test_of_the_operators_own_paths(agent: PlayedAgent, secret: Path, sandbox: P
     agent.hold(None)
     status, out, err = end(agent.start("echo started", user="nobody"))
     assert (status, out) == (1, "")
-    assert "Permission denied; as root, 'mesos-shim explain' tells more" in err
+    assert "Permission denied; run 'mesos-shim explain' as root for the full reason" in err
     assert "symbolic" not in err
     assert "1234" not in err
     done = agent.shim.run("explain", cwd=sandbox)
@@ -177,7 +177,7 @@ def test_another_user_is_told_that_they_are_not_shown(start: Starter, shim: Shim
     assert (done.returncode, done.stdout) == (125, "")
     assert done.stderr == (
         f"mesos-shim: {shim.state_dir}/containers: Permission denied: these are another user's records; "
-        "ask as that user, or as root\n"
+        "run it as that user or as root\n"
     )
 
 
@@ -193,8 +193,8 @@ def test_an_ordinary_users_list_says_that_it_is_not_the_hosts(
     for command in (ps.main, usage.main):
         assert command([], str(config)) == 0
         assert capsys.readouterr().err == (
-            f"mesos-shim: warning: only the containers of uid {NOBODY} are looked for; root's are in {tmp_path}, "
-            "for root to see\n"
+            f"mesos-shim: warning: only the containers of uid {NOBODY} are shown; root's are in {tmp_path}, "
+            "and only root can read them\n"
         )
 
 

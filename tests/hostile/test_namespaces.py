@@ -25,7 +25,9 @@ from ..lib.shim import NOBODY, SOAK, Shim, needs_root
 pytestmark = needs_root
 
 RACED = 10_000 if SOAK else 60
-REFUSED = re.compile(r"mesos-shim: enter: container 'c\d*', pid \d+, (is not in|has (just )?left) the view that .*\n")
+REFUSED = re.compile(
+    r"mesos-shim: enter: container 'c\d*', pid \d+, (is not in|has (just )?left) the mount namespace that .*\n"
+)
 
 # sched.h
 FLAGS = {"user": 0x10000000, "mnt": 0x20000, "ipc": 0x8000000, "net": 0x40000000, "uts": 0x4000000, "cgroup": 0x2000000}
@@ -67,7 +69,7 @@ def test_at_every_moment(start: Starter, shim: Shim, monkeypatch: pytest.MonkeyP
         try:
             opened = namespaces.open_those_of("it", process.pid, process.start, kinds, entry.namespaces, entry.uid)
         except ShimError as error:
-            assert "the view that it was launched in" in str(error)
+            assert "the mount namespace that it was launched in" in str(error)
         else:
             # What changed after the second look, or what is not joined at all, changes nothing of what is open.
             assert left[0] > 0 or moment == "the end" or kind not in kinds
@@ -106,7 +108,7 @@ def test_an_inode_that_was_given_anew_is_not_the_view(start: Starter, shim: Shim
         pytest.skip("Linux before 6.11 has no unique id")
     pid, started = container.record["pid"], container.record["start_time"]
     inodes(namespaces.open_those_of("it", pid, started, ("mnt",), recorded))
-    with pytest.raises(ShimError, match="is not in the view that it was launched in"):
+    with pytest.raises(ShimError, match="is not in the mount namespace that it was launched in"):
         namespaces.open_those_of("it", pid, started, ("mnt",), {**recorded, "mnt_id": recorded["mnt_id"] - 1})
 
 

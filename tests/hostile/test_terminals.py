@@ -174,7 +174,7 @@ def test_a_kernel_that_gives_no_keyring(shim: Shim, sandbox: Path, code: str, ou
     assert done.returncode == outcome
     if outcome:
         assert done.stdout == ""
-        assert done.stderr.startswith("mesos-shim: giving the command a session keyring of its own: ")
+        assert done.stderr.startswith("mesos-shim: creating a session keyring for the command: ")
         assert done.stderr.count("\n") == 1
     else:
         assert (done.stdout, done.stderr) == (f"{NOBODY}\n", "")

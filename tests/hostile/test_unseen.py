@@ -253,7 +253,7 @@ def test_a_sandbox_in_which_somebody_works_stays(start: Starter, shim: Shim, ope
     kill_supervisor(container)
     done = shim.run("gc")
     assert (done.returncode, done.stdout) == (1, "")
-    assert f"pid {record['pid']} works in it" in done.stderr
+    assert f"pid {record['pid']} has its working directory in it" in done.stderr
     assert Path(record["sandbox"]).is_dir()
     forge(shim, **record)
 

@@ -15,7 +15,7 @@ from ..lib.shim import NOBODY, Shim, needs_root
 pytestmark = needs_root
 
 PRINTS = 'echo "${TMPDIR-unset} ${SSH_AUTH_SOCK-unset} ${KRB5CCNAME-unset} ${XAUTHORITY-unset}"'
-WHY = "not there for the command, because a mount covers the path; pass_through can show it"
+WHY = "not visible to the command, because a mount covers the path; pass_through can show it"
 
 
 @pytest.fixture

@@ -189,7 +189,7 @@ def test_without_the_isolator_it_is_named_as_not_done(shim: Shim, sandbox: Path,
     done = run(shim, sandbox, "echo started")
     assert (done.returncode, done.stdout) == (0, "started\n")
     assert done.stderr == (
-        "mesos-shim: warning: configuration: private_directories: not done, filesystem/shared is not among the "
+        "mesos-shim: warning: configuration: private_directories: ignored, because filesystem/shared is not among the "
         "isolators\n"
     )
 
@@ -237,7 +237,7 @@ def test_content_of_the_users_does_not_pass_for_the_covered_ones(shim: Shim, san
     own = give_all(sandbox, sandbox / ".private" / str(open_tmp)[1:] / "roots")
     (own / "planted").touch()
     shim.configure(private_directories={str(open_tmp / "roots"): {}})
-    refused(run(shim, sandbox, "true", "--user", "nobody"), "is there already and not empty")
+    refused(run(shim, sandbox, "true", "--user", "nobody"), "already exists and is not empty")
 
 
 # In a base.
@@ -335,7 +335,7 @@ def test_a_base_in_a_users_directory_is_refused(shim: Shim, sandbox: Path, cover
     refused(run(shim, sandbox, "true"), "symbolic link that uid 65534 could have made")
     (home / "base").unlink()
     (home / "base").mkdir()
-    refused(run(shim, sandbox, "true"), "belongs to uid 0, but uid 65534 can put anything in its place")
+    refused(run(shim, sandbox, "true"), "belongs to uid 0, but uid 65534 can replace it")
 
 
 def test_an_ordinary_user(shim: Shim, sandbox: Path, covered: Path, open_tmp: Path) -> None:
@@ -448,7 +448,7 @@ def test_a_size_that_nobody_counts_is_said(shim: Shim, sandbox: Path, covered: P
     shim.configure(private_directories={str(covered): {"size": "64k"}})
     done = run(shim, sandbox, "true")
     assert done.returncode == 0
-    assert "no size is counted: disk/du is not among the isolators" in done.stderr
+    assert "sizes are not counted, because disk/du is not among the isolators" in done.stderr
 
 
 def test_a_debug_container_joins_its_parents(shim: Shim, covered: Path, open_tmp: Path, base: Path) -> None:

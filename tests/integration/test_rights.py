@@ -304,7 +304,7 @@ def test_root_runs_nothing_over_which_the_user_lays_his_own(
     first = {"shell": True, "value": f"touch {open_tmp}/ran"}
     _, out, err = end(agent.start("echo started", pre_exec_commands=[first], user="nobody"))
     assert (out, agent.status, (open_tmp / "ran").exists()) == ("", "256", False)
-    assert "root runs nothing in this container's view" in err
+    assert "nothing runs as root in this container's mount namespace" in err
     _, out, err = end(agent.start("echo started", user="nobody"))  # without such commands the volume is his to have
     assert (out, err) == ("started\n", "")
 
@@ -334,7 +334,7 @@ def packaged(open_tmp: Path) -> Path:
 def test_the_packaged_helper_is_not_run_there_either(agent: PlayedAgent, his_over_roots: Path, packaged: Path) -> None:
     agent.shim.configure(framework_volumes="all", packaged_helper=str(packaged))
     _, out, err = end(agent.start("true", masked_paths=["/x"], user="nobody"))
-    assert (out, "root runs nothing in this container's view" in err) == ("", True)
+    assert (out, "nothing runs as root in this container's mount namespace" in err) == ("", True)
 
 
 def test_the_packaged_helper_has_the_users_reach_and_no_new_privs(
@@ -401,7 +401,7 @@ def test_a_debug_container_of_another_user_was_not_judged(agent: PlayedAgent, cl
         first = {"shell": True, "value": "true"}
         _, out, err = end(debug.start("echo started", user="nobody", pre_exec_commands=[first]))
         assert out == ""
-        assert "root runs nothing in this container's view: the view of c1 was judged for root" in err
+        assert "nothing runs as root in this container's mount namespace: the view of c1 was judged for root" in err
 
 
 def test_root_runs_nothing_in_such_a_view_for_a_debug_container(
@@ -413,7 +413,7 @@ def test_root_runs_nothing_in_such_a_view_for_a_debug_container(
         for fields in ({"pre_exec_commands": [first]}, {"masked_paths": ["/x"]}):
             _, out, err = end(debug.start("echo started", user="nobody", **fields))
             assert (out, debug.status, (open_tmp / "ran").exists()) == ("", "256", False)
-            assert "root runs nothing in this container's view" in err
+            assert "nothing runs as root in this container's mount namespace" in err
 
 
 def of_an_older_release(agent: PlayedAgent) -> None:
@@ -579,7 +579,7 @@ def test_a_debug_container_joins_no_view_that_the_task_made(agent: PlayedAgent, 
     of_an_older_release(agent)
     _, out, err = end(debug.start("echo joined", user="nobody"))
     assert "joined" not in out
-    assert "is not in the view that it was launched in" in err
+    assert "is not in the mount namespace that it was launched in" in err
     parent.terminate()
     parent.communicate()
 
@@ -746,7 +746,7 @@ def test_root_runs_nothing_over_which_a_framework_lays_roots_own(
     first = {"shell": True, "value": f"touch {open_tmp}/ran"}
     _, out, err = end(agent.start("echo started", pre_exec_commands=[first], user="nobody"))
     assert (out, agent.status, (open_tmp / "ran").exists()) == ("", "256", False)
-    assert "root runs nothing in this container's view" in err
+    assert "nothing runs as root in this container's mount namespace" in err
 
 
 def test_the_packaged_helper_is_the_one_that_was_judged(agent: PlayedAgent, packaged: Path, open_tmp: Path) -> None:
@@ -780,4 +780,4 @@ def test_a_packaged_helper_that_others_can_replace(agent: PlayedAgent, packaged:
     agent.shim.configure(packaged_helper=str(packaged))
     _, out, err = end(agent.start("true", masked_paths=["/x"]))
     assert (out, agent.status) == ("", "256")
-    assert f"packaged_helper '{packaged}': others than root can write it" in err
+    assert f"packaged_helper '{packaged}': users other than root can write it" in err

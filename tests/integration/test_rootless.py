@@ -121,7 +121,7 @@ def test_the_message_names_the_switch(shim: Shim, his: Path) -> None:
         "ran",
     ]
     done = subprocess.run(words, cwd=his, capture_output=True, text=True, check=False, timeout=60)
-    refused(done, "an own mount namespace", "sysctl user.max_user_namespaces=10000 allows it")
+    refused(done, "a new mount namespace", "sysctl user.max_user_namespaces=10000 allows it")
     assert os.listdir(his) == []
 
 
@@ -170,7 +170,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     ("maximum", "remedy"),
     [
         (0, "sysctl user.max_mnt_namespaces=10000 allows it"),
-        (1, "the limit of namespaces is reached: raise sysctl user.max_mnt_namespaces;"),
+        (1, "the limit of namespaces is reached; raise sysctl user.max_mnt_namespaces, unless"),
     ],
 )
 def test_a_limit_of_namespaces_is_named(shim: Shim, sandbox: Path, maximum: int, remedy: str) -> None:
@@ -179,7 +179,7 @@ def test_a_limit_of_namespaces_is_named(shim: Shim, sandbox: Path, maximum: int,
     for command in ("run", "explain"):
         words = [*program, command, "--volume", "tmp:/tmp", "--", "/bin/echo", "ran"]
         done = subprocess.run(words, cwd=sandbox, capture_output=True, text=True, check=False, timeout=60)
-        assert "seccomp" not in refused(done, "an own mount namespace: No space left on device", remedy)
+        assert "seccomp" not in refused(done, "a new mount namespace: No space left on device", remedy)
     done = subprocess.run([*program, "doctor"], cwd=sandbox, capture_output=True, text=True, check=False, timeout=60)
     assert remedy in done.stdout
 
@@ -189,7 +189,7 @@ def test_root_without_its_capability_is_told_so(shim: Shim, sandbox: Path) -> No
     for isolation, what in (("filesystem/shared", "mount"), ("filesystem/shared,namespaces/pid", "pid")):
         words = [*bounded, "run", "--isolation", isolation, "--volume", "tmp:/tmp", "--", "/bin/echo", "ran"]
         done = subprocess.run(words, cwd=sandbox, capture_output=True, text=True, check=False, timeout=60)
-        refused(done, f"an own {what} namespace: Operation not permitted; root has no CAP_SYS_ADMIN here")
+        refused(done, f"a new {what} namespace: Operation not permitted; root has no CAP_SYS_ADMIN here")
     done = subprocess.run([*bounded, "doctor"], cwd=sandbox, capture_output=True, text=True, check=False, timeout=60)
     assert "root has no CAP_SYS_ADMIN here" in done.stdout
 
@@ -221,7 +221,7 @@ def test_usage_only_where_it_was_chosen(shim: Shim, his: Path) -> None:
         )
         assert (done.stdout == "ran\n", done.returncode == 0) == (ran, ran)
         assert ("warning: usage-only: " in done.stderr) == ran
-        assert "own mount namespace: Operation not permitted" in done.stderr
+        assert "new mount namespace: Operation not permitted" in done.stderr
     assert os.listdir(his) == []
 
 

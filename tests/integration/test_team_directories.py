@@ -153,7 +153,7 @@ def test_a_base_is_judged_for_an_ordinary_user_too(shim: Shim, project: Path, pl
     give(base)
     shim.configure(state_dir=str(state), private_directories={str(place): {"base": str(base)}})
     done = as_member(shim, state, "--", "true")
-    refused(done, "private_directories: base", f"uid {COLLEAGUE} can put anything in its place")
+    refused(done, "private_directories: base", f"uid {COLLEAGUE} can replace it")
 
 
 def local(open_tmp: Path, group: int) -> Path:

@@ -196,7 +196,7 @@ def test_it_stays_hidden_where_nobody_can_tell_whose_it_is(
     done = as_user([*run, "--container-info", info(volume("tmp", covered)), "--", "ls", "-A", covered], his)
     assert (done.returncode, done.stdout) == (0, "")
     assert "stays hidden" in done.stderr
-    assert "cannot be told in this user namespace" in done.stderr
+    assert "this user namespace does not show whether it belongs to root" in done.stderr
     said(as_user([*run, "--", "true"], his))  # nothing is hidden, so nothing is said
 
 
@@ -224,14 +224,14 @@ def test_its_mark_crosses_no_border(shim: Shim, sandbox: Path) -> None:
     run = [shim.program, "run", "--volume", "tmp:/tmp", "--", "true"]
     done = mapped(CONTAINER, [*run[:-1], "touch", "/tmp/x"], sandbox)
     assert done.returncode == 0
-    refused(shim.run(*run[1:], cwd=sandbox), "there already and not empty")
+    refused(shim.run(*run[1:], cwd=sandbox), "already exists and is not empty")
     (sandbox / "tmp/x").unlink()
     (sandbox / "tmp").rmdir()
     (sandbox / "tmp/x").mkdir(parents=True)
     (sandbox / "tmp").chmod(0o1777)
     os.setxattr(sandbox / "tmp", "user.mesos_shim", b"/tmp")
     os.chown(sandbox / "tmp", USER, USER)
-    refused(mapped(CONTAINER, run, sandbox), "of an earlier launch")
+    refused(mapped(CONTAINER, run, sandbox), "from an earlier launch")
 
 
 def test_a_launch_of_its_that_fails_leaves_nothing(shim: Shim, sandbox: Path) -> None:

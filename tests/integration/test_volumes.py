@@ -476,7 +476,7 @@ def test_what_the_host_mounts_later(
     )
     expected = (["later"] if arrives else []) + ["seen"] + (["read-only"] if mode == "RO" else [])
     assert said(own_namespace(script, sandbox, "shared")).splitlines() == expected
-    warned = "not given to a read-only volume" in (open_tmp / "err").read_text()
+    warned = "not applied to a read-only volume" in (open_tmp / "err").read_text()
     assert warned == (mode == "RO" and propagation is not None)
 
 
@@ -499,7 +499,10 @@ def test_sources_that_are_not_ours_are_refused_by_name(
 
 
 def test_images_are_refused_by_name(shim: Shim, sandbox: Path, place: Path) -> None:
-    refused(launch(shim, sandbox, [{**volume("a", place), "image": {}}], "true"), ".image: volumes from images")
+    refused(
+        launch(shim, sandbox, [{**volume("a", place), "image": {}}], "true"),
+        ".image: filesystem/shared does not provide volumes from images",
+    )
 
 
 def test_sandbox_path_self(shim: Shim, sandbox: Path, place: Path) -> None:

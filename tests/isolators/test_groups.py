@@ -41,8 +41,8 @@ def test_the_hierarchy_of_a_controller(controller: str, mounts: str, groups: str
         ("", "0::/\n", "no cgroup hierarchy with cpu is mounted"),
         (V1, "4:memory:/\n", "no cgroup hierarchy with cpu is mounted"),
         (V2, "4:memory:/\n", "names no group"),
-        (V2.replace(" / /sys", " /docker/1 /sys"), "0::/docker/12\n", "lies outside"),
-        (V2.replace(" / /sys", " /docker/1 /sys"), "0::/../x\n", "lies outside"),
+        (V2.replace(" / /sys", " /docker/1 /sys"), "0::/docker/12\n", "is outside the mounted hierarchy"),
+        (V2.replace(" / /sys", " /docker/1 /sys"), "0::/../x\n", "is outside the mounted hierarchy"),
     ],
 )
 def test_no_hierarchy_is_a_reason(mounts: str, groups: str, why: str) -> None:
@@ -162,7 +162,7 @@ def test_the_group_above_may_have_what_our_own_lacks(tree: Tree) -> None:
 def test_a_controller_that_is_nowhere_is_said(tree: Tree) -> None:
     tree.group("", controllers="cpu")
     tree.group("unit", controllers="")
-    with pytest.raises(cgroups.Unavailable, match=r"unit has no io controller: enable it above \('\+io' in"):
+    with pytest.raises(cgroups.Unavailable, match=r"unit has no io controller; enable it above \('\+io' in"):
         tree.place("/unit", "io")
 
 

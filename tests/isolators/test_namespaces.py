@@ -284,7 +284,7 @@ def test_without_filesystem_shared_the_configurations_mounts_are_not_made(shim: 
     shim.configure(tmpfs={"/opt": "1m"}, default_container_info={"type": "MESOS", "volumes": []})
     done = shim.run("run", *IPC, "--", "awk", "{print $2}", "/proc/mounts", cwd=sandbox)
     assert "/opt" not in done.stdout.split()
-    assert "warning: configuration: tmpfs: not done, filesystem/shared is not among the isolators" in done.stderr
+    assert "warning: configuration: tmpfs: ignored, because filesystem/shared is not among the isolators" in done.stderr
 
 
 def test_message_queues_are_the_containers_own(shim: Shim, sandbox: Path) -> None:

@@ -228,7 +228,7 @@ def test_the_configuration_takes_the_new_ones(shim: Shim, sandbox: Path) -> None
 def test_doctor_probes_the_new_one(shim: Shim) -> None:
     shim.configure(isolation=[ISOLATES, REPORTS])
     found = {item["check"]: item for item in json.loads(shim.run("doctor", "--json").stdout)}
-    assert (found[ISOLATES]["state"], found[ISOLATES]["message"]) == ("ok", "can be had")
+    assert (found[ISOLATES]["state"], found[ISOLATES]["message"]) == ("ok", "available")
     assert f"{REPORTS}, {ISOLATES}" in found["configuration"]["message"]
 
 

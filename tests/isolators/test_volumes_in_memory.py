@@ -38,7 +38,7 @@ def test_what_the_configuration_wants_mounted_is_not_even_looked_for_without_fil
     shim.configure(tmpfs={"/no/such/directory": "1m"}, isolation=["posix/cpu"])
     done = shim.run("run", "--", "echo", "ran", cwd=sandbox)
     assert (done.returncode, done.stdout) == (0, "ran\n")
-    assert "configuration: tmpfs: not done, filesystem/shared is not among the isolators" in done.stderr
+    assert "configuration: tmpfs: ignored, because filesystem/shared is not among the isolators" in done.stderr
 
 
 @pytest.mark.parametrize(("names", "size"), [("namespaces/ipc", "50%"), ("filesystem/shared,namespaces/ipc", "3m")])

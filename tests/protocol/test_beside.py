@@ -277,7 +277,7 @@ def test_a_helper_that_may_not_come_back_stays(agent: PlayedAgent) -> None:
     )
     assert (done.returncode, agent.status) == (0, "0"), done
     # Whose `trusted` attributes nobody sets there, either.
-    assert [line for line in done.stderr.splitlines() if "could not be marked as ours" not in line] == []
+    assert [line for line in done.stderr.splitlines() if "could not be marked as the shim's" not in line] == []
     assert list((agent.shim.state_dir / "containers").iterdir()) == []
 
 

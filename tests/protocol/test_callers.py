@@ -80,7 +80,7 @@ def test_an_agent_that_has_gone(agent: PlayedAgent, release: str) -> None:
     """End of file in the place of its byte: nothing starts."""
     status, out, err, _ = call_of_agent(agent, release, Asked({"value": "echo started"}), go=False)
     assert (status, out) == (1, "")
-    assert "the agent has gone" in err
+    assert "the agent closed its end of the pipe" in err
 
 
 @pytest.mark.parametrize("release", AGENTS)
@@ -118,7 +118,7 @@ def test_what_a_release_cannot_tell_is_said_once(agent: PlayedAgent, release: st
     status, out, err, _ = call_of_agent(agent, release, Asked({"value": "stat -c %a /tmp"}))
     assert (status, out) == (0, "1777\n")
     assert err.count("\n") == 1
-    assert "tells no ContainerInfo" in err
+    assert "passes no ContainerInfo" in err
 
 
 @pytest.mark.parametrize("release", AGENTS)
@@ -141,8 +141,8 @@ def test_a_checkpointed_container_info_counts(agent: PlayedAgent, release: str) 
         (["--no-user"], "a value is missing"),
         (["--launch_info"], "a value is missing"),
         (["--user=a", "--user=b"], "given twice"),
-        (["--no-such=1"], "is no argument"),
-        (["command"], "is no argument"),
+        (["--no-such=1"], "is not an argument"),
+        (["command"], "is not an argument"),
     ],
 )
 def test_a_flag_that_is_none_is_refused(agent: PlayedAgent, words: list[str], fault: str) -> None:

@@ -185,7 +185,7 @@ def test_what_a_join_needs_can_be_kept_or_nothing_is_launched(agent: PlayedAgent
     agent.runtime.chmod(0o777)
     _, out, err = end(agent.start("echo started"))
     assert (out, agent.status) == ("", "256")
-    assert "mode 0777: others than the agent can write there" in err
+    assert "mode 0777: users other than the agent can write there" in err
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_what_a_join_needs_can_be_kept_or_nothing_is_launched(agent: PlayedAgent
         ('{"version": 1, "mount_namespace": 1, "helper": [1, 2], "anchor": [1]}', "is not a pid and a start time"),
         ('{"version": 1, "mount_namespace": 1, "helper": [1, 2], "anchor": [-1, 5]}', "is not a pid and a start time"),
         ('{"version": 1, "mount_namespace": 1, "helper": [1, 2], "anchor": ["1", 5]}', "is not a pid and a start time"),
-        ('{"version": 1, "mount_namespace": "1", "helper": [1, 2], "anchor": [1, 5]}', "is no mount namespace"),
+        ('{"version": 1, "mount_namespace": "1", "helper": [1, 2], "anchor": [1, 5]}', "is not a mount namespace"),
     ],
 )
 def test_what_is_kept_of_the_parent_is_damaged(agent: PlayedAgent, content: str, words: str) -> None:
@@ -288,7 +288,7 @@ def test_a_namespace_of_a_users_own_is_not_joined(agent: PlayedAgent) -> None:
         debug = debug_of(agent, **targeting(pid))
         _, out, err = end(debug.start("echo started"))
         assert (out, debug.status) == ("", "256")
-        assert "is of a user namespace of its own" in err
+        assert "belongs to a user namespace of its own" in err
 
 
 def test_what_was_judged_of_the_view_holds_for_who_joins_it(agent: PlayedAgent) -> None:
@@ -345,4 +345,4 @@ def test_a_target_that_is_none(agent: PlayedAgent, value: str) -> None:
     debug = debug_of(agent, MESOS_CONTAINERIZER_NAMESPACE_MNT_TARGET=value)
     _, out, err = end(debug.start("echo started"))
     assert (out, debug.status) == ("", "256")
-    assert "is no pid" in err
+    assert "is not a pid" in err

@@ -449,8 +449,8 @@ def test_without_our_filesystem_shared_the_agents_volumes_are_there(agent: Playe
         ({"mounts": [bind("usr", "/opt")]}, "mounts[0].source: 'usr' is not absolute"),
         ({"mounts": [{"target": "/opt", "flags": "1"}]}, "mounts[0].flags: not a list of numbers"),
         ({"mounts": [bind("/does/not/exist", "/opt")]}, "mounting '/does/not/exist' on '/opt': No such file"),
-        ({"file_operations": [{"operation": "FORMAT"}]}, "file_operations[0]: 'FORMAT' is no operation"),
-        ({"file_operations": [{"operation": "MKDIR"}]}, "file_operations[0]: 'MKDIR' is no operation"),
+        ({"file_operations": [{"operation": "FORMAT"}]}, "file_operations[0]: 'FORMAT' is not an operation"),
+        ({"file_operations": [{"operation": "MKDIR"}]}, "file_operations[0]: 'MKDIR' is not an operation"),
         ({"file_operations": [{"operation": "MKDIR", "mkdir": {}}]}, "file_operations[0].target: required"),
     ],
 )

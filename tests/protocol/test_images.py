@@ -105,4 +105,4 @@ def test_what_needs_a_parent_of_ours_is_refused_beside_an_image(agent: PlayedAge
     agent.hold(None)
     status, out, err = end(agent.start("echo started", rootfs="/images/x"))
     assert (status, out, agent.status) == (1, "", str(1 << 8))
-    assert "leaves no parent of ours for filesystem/shared, cgroups/mem" in err
+    assert "leaves no parent process of the shim for filesystem/shared, cgroups/mem" in err

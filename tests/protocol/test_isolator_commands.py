@@ -71,7 +71,7 @@ def test_another_text_with_a_frameworks_words_is_refused(agent: PlayedAgent, rel
     text = text.format(sandbox=agent.sandbox, root=agent.root)
     status, out, err = launch(agent, release, "echo started", shell(text))
     assert (status, out) == (1, "")
-    assert "is not run: it holds" in err
+    assert "is not run, because it contains" in err
     assert not (agent.root / "PWNED").exists()
     assert list(agent.sandbox.iterdir()) == [agent.sandbox / "other"]
 
@@ -83,7 +83,7 @@ def test_a_volume_in_the_script_of_filesystem_linux_is_refused(agent: PlayedAgen
     script += f"mount -n --rbind '{agent.sandbox}/data' '/opt'\n"
     status, out, err = launch(agent, "0.21", "echo started", shell(script))
     assert (status, out) == (1, "")
-    assert "is not run: it holds 'data'" in err
+    assert "is not run, because it contains 'data'" in err
 
 
 @RELEASES
@@ -160,7 +160,7 @@ def test_namespaces_pid_is_done_natively(agent: PlayedAgent, known: bool, comman
     assert processes.split()[0] == "/proc/1"
     assert len(processes.split()) <= 3  # the shell, what it runs, and an init of ours if there is one
     assert comm in ("sh", "unshare", "python3", "mesos-container")
-    assert ("tells no ContainerInfo" in done.stderr) == (not known)
+    assert ("passes no ContainerInfo" in done.stderr) == (not known)
 
 
 def test_namespaces_pid_leaves_the_host_alone(agent: PlayedAgent) -> None:

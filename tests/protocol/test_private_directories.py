@@ -135,7 +135,7 @@ def test_by_the_protocol_of_0_21(agent: PlayedAgent, covered: Path, held: bool) 
     if held:
         agent.checkpoint(wire.container_info(wire.volume("/srv", "x")))
     status, out, err = end(agent.start_021(LOOK.format(covered)))
-    assert (status, out, "tells no ContainerInfo" in err) == (0, "1777\n", not held)
+    assert (status, out, "passes no ContainerInfo" in err) == (0, "1777\n", not held)
     assert len(places(agent, covered)) == 1
     # It became the command, so that nobody was there to remove anything.
     assert agent.shim.run("gc").returncode == 0

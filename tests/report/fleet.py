@@ -83,7 +83,7 @@ def fleet() -> dict[str, dict[str, object]]:
         {
             "check": "interpreter",
             "state": "degraded",
-            "message": "ordinary users cannot execute it: /root lets them not through",
+            "message": "ordinary users cannot execute it: /root is not searchable by other users",
             "remedy": "stage the release with another interpreter",
         }
     ]

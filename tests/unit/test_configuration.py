@@ -104,4 +104,4 @@ def test_what_is_wrong_with_a_private_directory(value: object, words: str) -> No
 
 def test_one_path_on_disk_and_in_memory() -> None:
     (found,) = problems(private_directories={"/tmp": {}}, tmpfs={"/tmp/": "1m"})
-    assert found == "c: private_directories['/tmp']: tmpfs names it too; take it out of one of them"
+    assert found == "c: private_directories['/tmp']: tmpfs names it too; remove it from one of them"

@@ -39,11 +39,11 @@ def make(mount: model.Mount, state: LaunchState) -> int:
 
 def test_a_name_that_is_taken_is_refused(mount: model.Mount, tmp_path: Path) -> None:
     (tmp_path / "base/c1@1-1").mkdir()
-    with pytest.raises(ShimError, match="is there already; nobody but this launch has that name"):
+    with pytest.raises(ShimError, match="already exists, although only this launch has that name"):
         make(mount, begun())
     (tmp_path / "base/c1@1-1").rmdir()
     (tmp_path / "base/c1@1-1").symlink_to(tmp_path)
-    with pytest.raises(ShimError, match="is there already"):
+    with pytest.raises(ShimError, match="already exists"):
         make(mount, begun())
 
 

@@ -211,6 +211,6 @@ def test_another_launch_may_dress_the_same_directory(tmp_path: Path, monkeypatch
     sources._apply_metadata(fd, None, SimpleNamespace(warnings=[]))
     assert tmp_path.stat().st_mode & 0o7777 == 0o755
     monkeypatch.setattr(posix, "fchmod", lambda fd, mode: real(fd, 0o700))
-    with pytest.raises(errors.ShimError, match="does not keep what a directory was given"):
+    with pytest.raises(errors.ShimError, match="does not keep owner and mode of a directory"):
         sources._apply_metadata(fd, None, SimpleNamespace(warnings=[]))
     os.close(fd)

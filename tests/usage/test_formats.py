@@ -234,7 +234,7 @@ def test_a_container_that_has_ended_is_said_so(start: Starter, shim: Shim) -> No
         (("--watch",), "usage: --watch: a value is missing"),
         (("--watch", "1", "--watch", "2"), "usage: --watch: given twice"),
         (("--bogus",), "usage: '--bogus': unknown option; 'mesos-shim usage --help' lists them"),
-        (("--watch", "1", "--format", "openmetrics"), "--watch: --format openmetrics is one look"),
+        (("--watch", "1", "--format", "openmetrics"), "--watch: cannot be used with --format openmetrics"),
     ],
 )
 def test_wrong_arguments(shim: Shim, words: tuple[str, ...], why: str) -> None:
@@ -345,9 +345,7 @@ def test_watch_on_a_full_disk_ends_with_the_reason(start: Starter, shim: Shim) -
         words = [str(shim.program), "usage", "--watch", "0.1"]
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=30)
     assert done.returncode == 125
-    assert done.stderr == (
-        "mesos-shim: standard output: No space left on device; nothing can rely on what was printed\n"
-    )
+    assert done.stderr == ("mesos-shim: standard output: No space left on device; the output is incomplete\n")
 
 
 def test_watch_says_once_what_is_not_there(start: Starter, shim: Shim) -> None:

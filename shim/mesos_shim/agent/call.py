@@ -173,7 +173,7 @@ def read(arguments: "list[str]") -> Call:
         negated = not equals and name.startswith("--no-")
         name = name[5:] if negated else name[2:] if name.startswith("--") else ""
         if name not in FLAGS:
-            call.fault = call.fault or f"launch: {argument!r} is no argument of mesos-containerizer 0.21 to 1.11"
+            call.fault = call.fault or f"launch: {argument!r} is not an argument of mesos-containerizer 0.21 to 1.11"
         elif name in call.values:
             call.fault = call.fault or f"launch: --{name} is given twice"
         else:

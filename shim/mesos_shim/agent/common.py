@@ -39,7 +39,7 @@ def has_agents_byte(reading: int, wait: bool = True) -> bool:
     except OSError as error:
         raise ShimError(f"the agent's pipe {reading}: {reason(error)}") from None
     if not byte:
-        raise ShimError("the agent has gone before the launch: its end of the pipe is closed")
+        raise ShimError("the agent closed its end of the pipe before the launch")
     return True
 
 
@@ -106,11 +106,14 @@ def as_given(pairs: "list[tuple[str, str]]", sandbox: str) -> ContainerInfo:
         target = paths.normal(target)
         source = paths.normal(source)
         if any(volume.container_path == target for volume in volumes):
-            raise ShimError(f"{where}: there are two; one would hide the other")
+            raise ShimError(f"{where}: there are two, and one would hide the other")
         if paths.is_below(source, sandbox):
             source = "/".join(paths.relative(source, sandbox))
         volumes.append(Volume(target, source, read_only=False, json_path=where))
-    warning = "no ContainerInfo found: the agent's mounts are applied as given, read-write: their mode is not known"
+    warning = (
+        "no ContainerInfo found, so the agent's mounts are applied as they are, and read-write "
+        "because their mode is unknown"
+    )
     return ContainerInfo(volumes, [warning] if volumes else [])
 
 
@@ -221,7 +224,7 @@ def run_as_root(
 def check_view_for_root(plan: model.Plan, what: str) -> None:
     """Refuse to run `what` as root in a view in which the task's user provides files over root's."""
     if plan.not_as_root is not None:
-        raise ShimError(f"{what}: root runs nothing in this container's view: {plan.not_as_root}")
+        raise ShimError(f"{what}: nothing runs as root in this container's mount namespace: {plan.not_as_root}")
 
 
 def _do(call: "Callable[[], None]", where: str) -> None:

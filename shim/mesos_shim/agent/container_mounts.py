@@ -219,7 +219,7 @@ def _open_parent(path: str, sandboxes: Sandboxes, where: str) -> "tuple[int, str
     """The directory that holds the entry `path`, made where it is missing, and the entry's name."""
     parts = paths.split(path)
     if not parts:
-        raise ShimError(f"{where}: '/' is no entry of a directory")
+        raise ShimError(f"{where}: '/' is not an entry of a directory")
     directory = paths.join(parts[:-1])
     make_directories(directory, sandboxes, where)
     return _open(directory, sandboxes, where), parts[-1]
@@ -253,7 +253,7 @@ def operate(operations: "list[dict[str, object]]", sandboxes: Sandboxes, where: 
         do = _OPERATIONS.get(str(kind))
         values = operation.get(str(kind).lower())
         if do is None or not isinstance(values, dict):
-            raise ShimError(f"{here}: {kind!r} is no operation that mesos-shim knows")
+            raise ShimError(f"{here}: {kind!r} is not an operation that mesos-shim knows")
         try:
             do(values, sandboxes, here)
         except OSError as error:

@@ -123,7 +123,7 @@ def replace_plain(setup: Setup, request: LaunchRequest) -> None:
         if not mount.is_plain_bind or mount.source != paths.normal(sandbox + volume.host_path):
             raise ShimError(
                 f"ContainerLaunchInfo.mounts: {mount.source!r} on {volume.container_path!r}: "
-                f"{volume.json_path} is mounted there already; take one of them away"
+                f"{volume.json_path} is mounted there already; remove one of them"
             )
     setup.mounts = others
 

@@ -70,4 +70,4 @@ def write_status(status: int, wait_status: int) -> None:
     try:
         posix.write(status, b"%d" % wait_status)
     except OSError as error:
-        errors.warn([f"status file: {reason(error)}: the agent will take the container as killed"])
+        errors.warn([f"status file: {reason(error)}: the agent will report the container as killed"])

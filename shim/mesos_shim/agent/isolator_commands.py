@@ -81,15 +81,15 @@ def _refuse_a_frameworks(text: str, volumes: "list[tuple[str, str]]", known: boo
     shown = text if len(text) <= 200 else text[:200] + "[...]"
     if not known:
         raise ShimError(
-            f"{where}: {shown!r} is not run: no ContainerInfo is known, so it may hold a framework's words; "
-            "have frameworks checkpoint, take that isolator out of the agent's --isolation, or update the agent to 1.5"
+            f"{where}: {shown!r} is not run, because no ContainerInfo is known and it may contain a framework's text; "
+            "let frameworks checkpoint, remove that isolator from the agent's --isolation, or update the agent to 1.5"
         )
     for volume in volumes:
         for path in volume:
             if path and path in text:
                 raise ShimError(
-                    f"{where}: {shown!r} is not run: it holds {path!r}, which the ContainerInfo says, "
-                    "and root would hand it to a shell; take that isolator out of the agent's --isolation"
+                    f"{where}: {shown!r} is not run, because it contains {path!r} from the ContainerInfo, "
+                    "and root would pass it to a shell; remove that isolator from the agent's --isolation"
                 )
 
 

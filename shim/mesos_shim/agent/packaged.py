@@ -32,10 +32,10 @@ def open_packaged(config: configuration.Config, what: str) -> int:
         fd = posix.open(path, _READ) if found is None else found.fd
         status = posix.fstat(fd)
         if not S_ISREG(status.st_mode):
-            raise ShimError(f"packaged_helper {path!r} is no regular file")
+            raise ShimError(f"packaged_helper {path!r} is not a regular file")
         others = found is not None and (found.controller is not None or found.users_own)
         if others or status.st_uid not in trusted or status.st_mode & 0o022:
-            raise ShimError(f"packaged_helper {path!r}: others than root can write it")
+            raise ShimError(f"packaged_helper {path!r}: users other than root can write it")
         if _same_as_ours(status):
             raise ShimError(f"packaged_helper {path!r} is this program itself; name the packaged one")
         return fd

@@ -98,7 +98,7 @@ def _target(given: "call.Call") -> "int | None":
     if not text:
         return None
     if not text.isascii() or not text.isdigit() or len(text) > 10:
-        raise ShimError(f"{given.called('namespace_mnt_target')}: {text!r} is no pid")
+        raise ShimError(f"{given.called('namespace_mnt_target')}: {text!r} is not a pid")
     return int(text)
 
 
@@ -238,7 +238,7 @@ def _take_as_given(work: Launch) -> None:
     mounts = work.setup.mounts if work.setup is not None else []
     if not mounts and not work.isolators.binds:
         work.warnings.append(
-            "the agent tells no ContainerInfo (Mesos before 1.5 keeps one only where the framework checkpoints): "
+            "the agent passes no ContainerInfo (before Mesos 1.5 it keeps one only if the framework checkpoints), so "
             "a framework's own volumes are not known here"
         )
         return

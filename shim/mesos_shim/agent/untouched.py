@@ -41,6 +41,6 @@ def check_no_parent(request: LaunchRequest, what: str) -> None:
     if request.config.packaged_helper is not None and planning.needs_parent(request):
         names = ", ".join(request.isolation)
         raise ShimError(
-            f"{what}: the packaged helper does it, and leaves no parent of ours for {names}: "
-            "take cgroups and namespaces/pid out of our isolation and give them to the agent's"
+            f"{what}: only the packaged helper does this, and it leaves no parent process of the shim for {names}: "
+            "remove cgroups and namespaces/pid from the shim's isolation and add them to the agent's"
         )

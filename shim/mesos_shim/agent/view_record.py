@@ -29,7 +29,7 @@ class View:
         self.helper = _process(value.get("helper"), where)
         inode = value.get("mount_namespace")
         if type(inode) is not int:
-            raise ShimError(f"{where}: damaged: {inode!r} is no mount namespace")
+            raise ShimError(f"{where}: damaged: {inode!r} is not a mount namespace")
         self.mount_namespace = inode
         uid = value.get("uid")
         self.uid = uid if isinstance(uid, int) else None
@@ -58,8 +58,8 @@ def open_directory(runtime: str) -> int:
     if not files.is_trusted(status) or others:
         posix.close(fd)
         raise ShimError(
-            f"{runtime}: owned by uid {status.st_uid}, mode {S_IMODE(status.st_mode):04o}: others than the agent can "
-            "write there what a DEBUG container joins"
+            f"{runtime}: owned by uid {status.st_uid}, mode {S_IMODE(status.st_mode):04o}: users other "
+            "than the agent can write there, and DEBUG containers trust what is in it"
         )
     return fd
 
@@ -97,7 +97,7 @@ def write(directory: int, plan: Plan, helper: "tuple[int, int]", anchor: "tuple[
     except OSError as error:
         raise ShimError(
             f"{NAME} in the container's runtime directory: {reason(error)}; without it no DEBUG container could "
-            "find this one's view"
+            "join this container"
         ) from None
 
 

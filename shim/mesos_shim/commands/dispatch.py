@@ -10,24 +10,24 @@ from ..errors import ShimError
 HELP = """\
 usage: mesos-shim COMMAND [OPTIONS]
 
-  run       launch a command with its own view of the shared file system
-  explain   the same plan, nothing done
+  run       launch a command with a private view of the host's file system
+  explain   show what run would do, and change nothing
   validate  check a ContainerInfo or a configuration
-  ps        containers on this host
-  usage     what they use
-  enter     a command inside a running container's view
-  gc        clear what ended containers left behind
-  doctor    what this host can enforce, and how to mend what it cannot
+  ps        list the containers that run on this host
+  usage     show what they use: processes, CPU, memory, disk
+  enter     run a command inside a running container
+  gc        remove what ended containers left behind
+  doctor    show what this host can enforce, and how to fix the rest
 
 example: mesos-shim run --volume tmp:/tmp -- ls -la /tmp
-'mesos-shim COMMAND --help' tells more; mesos-shim(1) tells all.
+'mesos-shim COMMAND --help' describes one command; mesos-shim(1) is the manual.
 """
 
 
 def main(arguments: "list[str]", config: str) -> int:
     """Run the command named by the first argument; its exit status."""
     if sys.stdout is None:
-        raise ShimError("standard output is closed: nothing can be printed; '> /dev/null' discards it")
+        raise ShimError("standard output is closed, so nothing can be printed; '> /dev/null' discards it")
     _suit_terminal()
     name = arguments[0] if arguments else "--help"
     if name == "help" and arguments[1:]:

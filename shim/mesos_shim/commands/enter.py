@@ -19,11 +19,11 @@ from . import options
 HELP = """\
 usage: mesos-shim enter ID [--config FILE] -- COMMAND [ARG...]
 
-Runs COMMAND in the namespaces, the cgroups and the sandbox of a running
-container, as its user. At a terminal it gets a terminal of its own. Root's
-environment stays outside, but for TERM, LANG and the like: HOME, USER, SHELL
-and PATH are those of a login. Ends as COMMAND ends. 'mesos-shim ps' lists the
-ids.
+Runs COMMAND in the namespaces, cgroups and sandbox of a running container, as
+the container's user. If you are at a terminal, the command gets its own. From
+root's environment it gets only TERM, LANG and similar variables; HOME, USER,
+SHELL and PATH are set as for a login. The exit status is that of COMMAND.
+'mesos-shim ps' lists the ids.
 
 example: mesos-shim enter run-1a2b3c4d5e6f -- sh
 """
@@ -46,7 +46,7 @@ def main(arguments: "list[str]", config_path: str) -> int:
     if not command:
         raise ShimError("enter: no command; it goes after '--'")
     if not processes.LINUX:
-        raise ShimError("enter: a container has no view of its own on this system; run the command in its sandbox")
+        raise ShimError("enter: containers have no mount namespace on this system; run the command in the sandbox")
     entry, process = _find(options.state_dir(values, config_path), operands[0])
     variables = _environment(entry)
     terminal.separate(entry.uid)
@@ -68,9 +68,9 @@ def _find(state: str, container_id: str) -> "tuple[Entry, Process]":
         raise ShimError(f"enter: no container {container_id!r} in {state}; 'mesos-shim ps' lists them")
     members = membership.find(entries, processes.table(), Counters(state, locked=False).previous_members(entries))
     if container_id in members.hidden:
-        raise ShimError(f"enter: container {container_id!r} is of another pid namespace and is not seen from here")
+        raise ShimError(f"enter: container {container_id!r} is in another pid namespace and is not visible from here")
     if not members.alive(entry):
-        raise ShimError(f"enter: container {container_id!r} has ended; 'mesos-shim gc' clears what it left")
+        raise ShimError(f"enter: container {container_id!r} has ended; 'mesos-shim gc' removes what it left behind")
     return entry, members.one(entry)
 
 

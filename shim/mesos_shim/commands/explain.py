@@ -19,17 +19,17 @@ usage: mesos-shim run|explain [OPTIONS] -- COMMAND [ARG...]
 
   --volume HOST:CONTAINER[:RW|RO]  a volume; a relative HOST is in the sandbox
   --container-info JSON|@FILE      a ContainerInfo as Mesos writes it
-  --sandbox DIR                    the task's directory; default: where you are
-  --user USER                      whom the command runs as (root only)
+  --sandbox DIR                    the task's directory; default: current one
+  --user USER                      the user to run the command as (root only)
   --isolation LIST                 isolators, comma separated
   --cpus N, --mem MB               limits for cgroups/cpu and cgroups/mem
-  --container-id ID                a name of your own for ps, usage and enter
+  --container-id ID                your own name for ps, usage and enter
   --config FILE                    another configuration
   --on-unenforceable CHOICE        refuse, or usage-only (no isolation)
-  --supervise                      stay, forward signals, end as it ends
-  --rm                             fresh sandbox, or --sandbox's; removed at end
-  --status-fd N, --keep-fd N       JSON lines on descriptor N; let N through
-  --json                           (explain) the plan as JSON
+  --supervise                      stay as the parent, and forward signals
+  --rm                             remove the sandbox at the end; new by default
+  --status-fd N, --keep-fd N       JSON lines to descriptor N; keep N open
+  --json                           (explain) print the plan as JSON
 
 --volume and --keep-fd can be repeated. Exit status: the command's own; 125 the
 shim failed and nothing was started, 126 not executable, 127 not found.

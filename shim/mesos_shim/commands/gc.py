@@ -4,7 +4,7 @@ Nothing is deleted on the launch path: where nobody waited for a container, or i
 stays, and perhaps its cgroups and, with --rm, its sandbox. A container counts as ended only if nothing of it runs: not
 the recorded process (with its start time), nobody in its mount namespace, no descendant, no member of its cgroups; and
 only where that can be told (containers/membership.py). A sandbox goes only if besides nobody holds its lock, as a
-supervisor does for as long as it runs, and nobody works in it.
+supervisor does for as long as it runs, and nobody has its working directory in it.
 
 Every walk here is over what users may have made: it has a bound, and says so where it stops. One thing that goes wrong
 is said and does not keep the others from being cleared.
@@ -30,15 +30,14 @@ from .sweep import MAX_SECONDS, Sweep
 HELP = """\
 usage: mesos-shim gc [--dry-run] [--keep-sandboxes] [--config FILE]
 
-Clears what containers that have ended left behind: their records, their
-cgroups, their private directories outside of the sandbox, and the sandboxes
-of 'run --rm' whose supervisor was killed. Never touches what runs, or what may
-still run for all that can be seen from here; follows no link and crosses no
-mount. What lies in a container's sandbox goes with it.
+Removes what ended containers left behind: their records, their cgroups, their
+private directories outside the sandbox, and the sandboxes of 'run --rm' whose
+supervisor was killed. It does not touch containers that run, or that may run
+where they are not visible from here. It follows no link and crosses no mount.
 
-  --dry-run         only say what would be cleared
-  --keep-sandboxes  clear no directory, and no record that names one: what is
-                    left takes no time, however much lies in them
+  --dry-run         only print what would be removed
+  --keep-sandboxes  remove no directory, and no record that names one, because
+                    removing large directories can take a long time
 
 example: mesos-shim gc --dry-run
 """
@@ -112,7 +111,7 @@ def _records(state: str, directory: int, sweep: Sweep) -> None:
     for entry in sorted(ended, key=lambda entry: entry.container_id if entry.remove is None else _LAST):
         sweep.attempt(f"container {entry.container_id}", _ended, directory, entry)
     for warning in members.unseen():
-        sys.stderr.write(f"mesos-shim: gc: {one_line(warning)}; nothing of theirs is cleared\n")
+        sys.stderr.write(f"mesos-shim: gc: {one_line(warning)}; nothing of theirs is removed\n")
     for name, problem in damaged.items():
         sweep.attempt(name, _damaged, directory, name, problem)
 
@@ -146,14 +145,14 @@ def _why_kept(value: "dict[str, object]") -> "str | None":
     sight = current_sight()
     namespace = value.get("pid_namespace")
     if not sight.counts_pids_of(namespace if isinstance(namespace, int) else None):
-        return "it is of another pid namespace, whose processes are not seen from here"
+        return "it is in another pid namespace, whose processes are not visible from here"
     if sight.hiding is not None:
         return sight.hiding
     found, times = proc.start_time(pid, living=True), value.get("time_namespace")
     if found == start:
         return f"pid {pid} still runs"
     if found is not None and not sight.counts_time_of(times if isinstance(times, int) else None):
-        return f"pid {pid} may be it: its start time was recorded in another time namespace"
+        return f"pid {pid} may belong to it, but its start time was recorded in another time namespace"
     return None
 
 
@@ -215,7 +214,7 @@ def _sandbox(entry: Entry, inode: "tuple[int, int]", sweep: Sweep) -> bool:
             return True  # another's by now
         problem = _why_in_use(fd, entry)
         if time.monotonic() > sweep.end:
-            problem = f"stopped after {MAX_SECONDS:g} s; the next gc goes on"
+            problem = f"stopped after {MAX_SECONDS:g} s; the next gc continues"
         if problem is None and not sweep.dry:
             problem = remove_tree.remove(way, name, inode)
     except FileNotFoundError:
@@ -241,12 +240,12 @@ def _why_in_use(directory: int, entry: Entry) -> "str | None":
     try:
         syscalls.flock(fd, syscalls.LOCK_EX | syscalls.LOCK_NB)
     except BlockingIOError:
-        return "its lock is held, by its supervisor or another program: it may be in use"
+        return "its lock is held by its supervisor or another program, so it may be in use"
     finally:
         os.close(fd)
     for pid in processes.table():
         if _works_in(pid, entry.sandbox):
-            return f"pid {pid} works in it"
+            return f"pid {pid} has its working directory in it"
     return None
 
 

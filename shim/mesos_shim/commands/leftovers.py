@@ -66,7 +66,7 @@ def _unproven(match: "re.Match[str]", tables: MountTables) -> "Optional[str]":
     boot, namespace = match.group(3), match.group(4)
     ours = proc.boot_id()
     if ours is None or str(proc.pid_namespace(proc.host_pid())) != namespace:
-        return "it is of another pid namespace, whose processes are not seen from here"
+        return "it is in another pid namespace, whose processes are not visible from here"
     used = tables.user_of(match.group(0))
     # Another boot's, so none of ours can be its: but a container may be shown a boot id of its own.
     return used if private_bases.boot_mark(ours) == boot or used == MOUNTED else None

@@ -11,8 +11,8 @@ from . import options
 HELP = """\
 usage: mesos-shim ps [--json] [--config FILE]
 
-The containers that run on this host and were launched by the shim. What has
-ended is not listed; 'mesos-shim gc' clears it away.
+Lists the containers that run on this host and were launched by the shim.
+It does not list those that have ended; 'mesos-shim gc' removes their records.
 
 example: mesos-shim ps --json
 """

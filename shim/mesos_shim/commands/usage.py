@@ -12,13 +12,13 @@ from . import formats, options
 HELP = """\
 usage: mesos-shim usage [ID...] [--format FORMAT] [--watch SECONDS]
 
-What the containers on this host use: processes, CPU, memory, and disk where
-disk/du is among the isolators.
+Shows what the containers on this host use: processes, CPU and memory, and also
+disk if disk/du is one of the isolators.
 
   --format table       for people (default)
-  --format json        Mesos' ResourceStatistics; with --watch one line a look
-  --format openmetrics for Prometheus, node_exporter's textfile collector too
-  --watch SECONDS      again and again until interrupted, with shares of CPU
+  --format json        Mesos' ResourceStatistics; with --watch one line a sample
+  --format openmetrics for Prometheus and node_exporter's textfile collector
+  --watch SECONDS      repeat until interrupted, and show shares of CPU
   --config FILE        another configuration (it names the state directory)
 
 example: mesos-shim usage --watch 2
@@ -64,7 +64,9 @@ def _sample(state: str, ids: "list[str]", said: "set[str]") -> "tuple[list[Used]
 
 def _watch(state: str, ids: "list[str]", form: str, interval: float) -> int:
     if form == "openmetrics":
-        raise ShimError("--watch: --format openmetrics is one look; Prometheus does the repeating")
+        raise ShimError(
+            "--watch: cannot be used with --format openmetrics, because Prometheus repeats the query itself"
+        )
     earlier: dict[str, dict[str, object]] = {}
     said: set[str] = set()
     while True:

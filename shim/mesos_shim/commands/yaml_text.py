@@ -31,7 +31,7 @@ class _Loader(yaml.SafeLoader):
         if isinstance(node, yaml.MappingNode):
             _check_keys(node)
         if isinstance(node, yaml.ScalarNode) and node.tag != _STRING and len(node.value) > _MAX_SCALAR:
-            raise _Refused(f"a value of {len(node.value)} characters that is no string; quote it", node.start_mark)
+            raise _Refused(f"a value of {len(node.value)} characters that is not a string; quote it", node.start_mark)
         return node
 
     def _mark(self) -> "yaml.Mark":

@@ -45,7 +45,7 @@ class Counters:
         except FileNotFoundError:
             return  # no records yet, so nothing to keep
         except OSError as error:
-            self.warning = f"{state}: {error.strerror}: CPU of processes that nobody waited for is forgotten"
+            self.warning = f"{state}: {error.strerror}: the CPU time of processes that nobody waited for is lost"
 
     def _wait(self) -> None:
         """One look at a time, so that an older one never overwrites a newer one's counters."""
@@ -121,7 +121,9 @@ class Counters:
                     json.dump(self._seen, file)
                 os.replace(temporary, self._path)
             except OSError as error:
-                self.warning = f"{self._path}: {error.strerror}: CPU of processes that nobody waited for is forgotten"
+                self.warning = (
+                    f"{self._path}: {error.strerror}: the CPU time of processes that nobody waited for is lost"
+                )
         os.close(self._lock)
         self._lock = -1
 

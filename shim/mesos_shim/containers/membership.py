@@ -65,10 +65,10 @@ class Members:
         warnings = []
         for why, names in by_reason.items():
             if why == OTHER_PIDS:
-                warnings.append(f"containers in other pid namespaces, of which nothing is seen from here: {len(names)}")
+                warnings.append(f"containers in other pid namespaces, which are not visible from here: {len(names)}")
                 continue
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-            warnings.append(f"whether {', '.join(names[:_NAMED])}{more} still run cannot be told from here: {why}")
+            warnings.append(f"cannot find out from here whether {', '.join(names[:_NAMED])}{more} still run: {why}")
         return warnings
 
 

@@ -97,7 +97,8 @@ def _check_mounts(found: "dict[str, int]", recorded: "dict[str, int]", what: str
     if fd is None or posix.fstat(fd).st_ino != inode or recorded.get("mnt_id") not in (None, _unique_id(fd)):
         # A 1.x agent's helper stands for the command in the record until there is one, and is back on the host then.
         raise ShimError(
-            f"{what} is not in the view that it was launched in: it has just been started, try again, or has left it"
+            f"{what} is not in the mount namespace that it was launched in; either it has just been "
+            "started (try again), or it has left that namespace"
         )
 
 
@@ -125,8 +126,8 @@ def _check_owners(found: "dict[str, int]", recorded: "dict[str, int]", uid: "int
             if inode not in accepted:
                 # The task's own, made after its launch: what it mounted there would be root's /etc to us.
                 raise ShimError(
-                    f"{what} has left the view that it was launched in: its {kind} namespace is of a user namespace "
-                    "of its own"
+                    f"{what} has left the mount namespace that it was launched in: its {kind} namespace "
+                    "belongs to a user namespace of its own"
                 )
     except BaseException:
         if joined is not None:
@@ -140,7 +141,9 @@ def _ask_again(process: int, kinds: "tuple[str, ...]", found: "dict[str, int]", 
     for kind in kinds:
         before = posix.fstat(found[kind]).st_ino if kind in found else _ours(kind)
         if before is not None and posix.stat(f"ns/{kind}", dir_fd=process).st_ino != before:
-            raise ShimError(f"{what} has just left the view that it was launched in: its {kind} namespace is new")
+            raise ShimError(
+                f"{what} has just left the mount namespace that it was launched in: its {kind} namespace is new"
+            )
 
 
 def _close(found: "dict[str, int]") -> None:

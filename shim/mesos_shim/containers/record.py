@@ -137,8 +137,8 @@ def write(place: Place, record: "dict[str, object]", named: bool = False) -> Non
         if not named:
             raise
         raise ShimError(
-            f"--container-id: {record['container_id']!r} is just being given to another container; where that launch "
-            "was killed, 'mesos-shim gc' frees it after a minute"
+            f"--container-id: {record['container_id']!r} is being assigned to another container at the "
+            "moment; if that launch was killed, 'mesos-shim gc' frees the id after a minute"
         ) from None
     try:
         if named:
@@ -212,7 +212,7 @@ def _check_not_taken(place: Place, container_id: str) -> None:
     pid = record.get("pid")
     if isinstance(pid, int) and record.get("start_time") == start_time(pid, living=True) is not None:
         raise ShimError(f"--container-id: {container_id!r} is in use by pid {pid}")
-    raise ShimError(f"--container-id: {container_id!r} has just been given to another container")
+    raise ShimError(f"--container-id: {container_id!r} has just been assigned to another container")
 
 
 def which(place: Place, name: str) -> "tuple[int, int] | None":

@@ -272,7 +272,7 @@ def open_directory(state: str, name: str = "containers") -> "int | None":
         return None
     except PermissionError as error:
         raise Closed(
-            f"{path}: {reason(error)}: these are another user's records; ask as that user, or as root"
+            f"{path}: {reason(error)}: these are another user's records; run it as that user or as root"
         ) from None
     except OSError as error:
         raise ShimError(f"{path}: {reason(error)}") from None
@@ -291,7 +291,7 @@ def whose(state: str) -> "list[str]":
     roots = record.STATE_OF_ROOT
     if not unmapped.is_ordinary() or state != record.state_dir(None) or not os.path.isdir(roots):
         return []
-    return [f"only the containers of uid {os.geteuid()} are looked for; root's are in {roots}, for root to see"]
+    return [f"only the containers of uid {os.geteuid()} are shown; root's are in {roots}, and only root can read them"]
 
 
 def read_all(state: str, damaged: "dict[str, str] | None" = None) -> "tuple[list[Entry], list[str]]":
@@ -332,7 +332,7 @@ def read(directory: int, name: str) -> Entry:
     value, written = read_value(directory, name)
     entry = Entry(value, written)
     if name != f"{entry.container_id}.json":
-        raise ShimError(f"holds the record of {entry.container_id!r}")
+        raise ShimError(f"contains the record of {entry.container_id!r}")
     return entry
 
 
@@ -341,7 +341,7 @@ def read_value(directory: int, name: str) -> "tuple[dict[str, object], float]":
     value, status = record.read_object(directory, name)
     version = value.get("version")
     if version != record.VERSION:
-        raise ShimError(f"version {version!r}, and this program knows {record.VERSION} only")
+        raise ShimError(f"version {version!r}, but this program knows only {record.VERSION}")
     return value, status.st_mtime
 
 

@@ -24,7 +24,9 @@ def why(place: "record.Place", container_id: str) -> "str | None":
     entries, _ = registry.read_from(place.fd, place.path, damaged)
     name = f"{container_id}.json"
     if name in damaged:
-        return f"has a record that cannot be read ({damaged[name]}); 'mesos-shim gc' clears it if nothing of it runs"
+        return (
+            f"has a record that cannot be read ({damaged[name]}); 'mesos-shim gc' removes it if no process of it runs"
+        )
     entry = next((item for item in entries if item.container_id == container_id), None)
     if entry is None:
         return None  # it has just gone
@@ -36,7 +38,7 @@ def why(place: "record.Place", container_id: str) -> "str | None":
     begins = not sight.counts_pids_of(entry.pid_namespace) and membership.same_boot(entry, sight.boot)
     if hidden == membership.OTHER_PIDS or (begins and hidden is None):
         return (
-            "is that of a container in another pid namespace, whose end cannot be seen from here; where it was "
-            "launched, 'mesos-shim gc' frees it"
+            "belongs to a container in another pid namespace, whose end is not visible from here; run "
+            "'mesos-shim gc' where it was launched"
         )
-    return None if hidden is None else f"may be in use, for whether it is cannot be told from here: {hidden}"
+    return None if hidden is None else f"may be in use, because its state is unknown from here: {hidden}"

@@ -65,7 +65,9 @@ def add(
             found = item
             break
         if item.ours and item.version == hierarchy.version == 2:  # a process is in one group of version 2 only
-            raise Unavailable(f"{controller} can be had in {found.delegate} only, and {item.controllers[0]} in another")
+            raise Unavailable(
+                f"{controller} is available only in {found.delegate}, and {item.controllers[0]} only in another cgroup"
+            )
     else:
         plan.cgroups.append(found)
     found.controllers.append(controller)
@@ -78,7 +80,7 @@ def leaf(hierarchy: Hierarchy, name: str) -> Leaf:
         base = hierarchy.directory(hierarchy.own)
         if not posix.access(base, posix.W_OK | posix.X_OK):
             remedy = "run it as root" if posix.geteuid() else "mount the cgroup hierarchy writable"
-            raise Unavailable(f"the cgroup {base} is not ours to divide; {remedy}")
+            raise Unavailable(f"the cgroup {base} is not writable; {remedy}")
         return Leaf(1, base, name)
     found = Leaf(2, _delegated(hierarchy), name)
     found.step_aside = found.delegate == hierarchy.directory(hierarchy.own) and _occupants(found.delegate) != []
@@ -97,7 +99,7 @@ def _delegated(hierarchy: Hierarchy) -> str:
         try:
             if hierarchy.controller not in cgroups.read(f"{where}/cgroup.controllers").split():
                 why = why or (
-                    f"the cgroup {where} has no {hierarchy.controller} controller: enable it above "
+                    f"the cgroup {where} has no {hierarchy.controller} controller; enable it above "
                     f"('+{hierarchy.controller}' in the cgroup.subtree_control there; under systemd Delegate=yes)"
                 )
                 continue
@@ -109,7 +111,7 @@ def _delegated(hierarchy: Hierarchy) -> str:
             raise Unavailable(f"{where}: {reason(error)}") from None
         # "No internal processes": cgroups(7).
         why = why or (
-            f"the cgroup {where} has processes of its own, so its children can have no {hierarchy.controller} limits: "
+            f"the cgroup {where} has processes of its own, so its children can have no {hierarchy.controller} limits; "
             "under systemd start the service with DelegateSubgroup= (254), or use the agent's own cgroups isolators"
         )
     raise Unavailable(why)

@@ -23,7 +23,7 @@ def missing(request: LaunchRequest) -> "str | None":
     try:
         posix.stat(SHM)
     except OSError:
-        return f"{SHM} is not there to be covered: mkdir -m 1777 {SHM}"
+        return f"{SHM} does not exist on this host; mkdir -m 1777 {SHM}"
     return None
 
 

@@ -25,7 +25,7 @@ def check(names: "tuple[bytes, ...]", variables: "dict[bytes, bytes]", plan: Pla
     if b"TMPDIR" in gone:
         del variables[b"TMPDIR"]
         shown += " (TMPDIR is unset)"
-    warn([f"{shown}: not there for the command, because a mount covers the path; pass_through can show it"])
+    warn([f"{shown}: not visible to the command, because a mount covers the path; pass_through can show it"])
 
 
 def path_in(value: bytes) -> "str | None":

@@ -96,7 +96,7 @@ def leave_session_keyring() -> None:
         syscalls.new_session_keyring()
     except OSError as error:
         if error.errno not in syscalls.ABSENT:
-            raise ShimError(f"giving the command a session keyring of its own: {reason(error)}") from None
+            raise ShimError(f"creating a session keyring for the command: {reason(error)}") from None
 
 
 def keep_only(keep: "list[int]") -> None:

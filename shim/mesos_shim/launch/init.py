@@ -17,8 +17,8 @@ def mount_proc() -> None:
         syscalls.mount("proc", "/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
     except OSError as error:
         raise ShimError(
-            f"mounting the container's own /proc: {reason(error)}; where parts of /proc are covered (in another "
-            "container), the kernel allows none"
+            f"mounting the container's own /proc: {reason(error)}; the kernel does not allow it if parts of "
+            "/proc are covered, as in another container"
         ) from None
 
 

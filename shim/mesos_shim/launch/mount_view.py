@@ -48,7 +48,7 @@ def enter(state: LaunchState, framework: bool) -> int:
             _refuse_shared(state)
         return _enter(state, framework)
     except OSError as error:
-        raise ShimError(f"making the view: {reason(error)}") from None
+        raise ShimError(f"setting up the mount namespace: {reason(error)}") from None
 
 
 def _refuse_shared(state: LaunchState) -> None:
@@ -161,7 +161,9 @@ def _open_passed(mount: Mount, state: LaunchState) -> int:
     same = mount.covers.same(fd) if root_is_gone else status.st_uid == planned.st_uid
     if not same or S_IFMT(status.st_mode) != S_IFMT(planned.st_mode):
         posix.close(fd)
-        state.warnings.append(f"{mount.what}: stays hidden: replaced by another's while the launch was being prepared")
+        state.warnings.append(
+            f"{mount.what}: stays hidden, because another user replaced it while the launch was being prepared"
+        )
         return -1
     return fd
 
@@ -176,7 +178,7 @@ def _leave_out(state: LaunchState, opened: "list[Opened]") -> None:
             continue
         if mount.parent is not None and mount.parent not in new_index:
             gone = mounts[mount.parent]
-            raise ShimError(f"{mount.what}: {mount.target!r} has no place any more: {gone.what} is gone")
+            raise ShimError(f"{mount.what}: {mount.target!r} has no mount point any more, because {gone.what} is gone")
         new_index[index] = len(kept)
         kept.append(mount if mount.parent is None else mount.inside(new_index[mount.parent]))
     if len(kept) < len(mounts):

@@ -29,12 +29,10 @@ def remedy(code: "int | None", flags: int) -> str:
     if flags & syscalls.CLONE_NEWUSER:
         return user_namespace_switch()
     if code not in (errno.EPERM, errno.EACCES):
-        return "'mesos-shim doctor' tells what this host allows"
+        return "'mesos-shim doctor' shows what this host allows"
     if not syscalls.capabilities()[0] >> _CAP_SYS_ADMIN & 1:
-        return (
-            "root has no CAP_SYS_ADMIN here: give it to this container, or to the unit that sets CapabilityBoundingSet="
-        )
-    return "a seccomp filter or a security module forbids it: have it allow unshare and mount to this container"
+        return "root has no CAP_SYS_ADMIN here; add it to this container, or to CapabilityBoundingSet= of the unit"
+    return "a seccomp filter or a security module forbids it; allow unshare and mount for this container"
 
 
 def _limit_remedy(flags: int) -> str:
@@ -43,7 +41,10 @@ def _limit_remedy(flags: int) -> str:
     for name in exhausted:
         if _value(f"/proc/sys/{name.replace('.', '/')}") == b"0":
             return f"sysctl {name}=10000 allows it"
-    return f"the limit of namespaces is reached: raise sysctl {' or '.join(exhausted)}; or they are nested 32 deep"
+    return (
+        f"the limit of namespaces is reached; raise sysctl {' or '.join(exhausted)}, unless they are "
+        "nested 32 levels deep"
+    )
 
 
 def user_namespace_switch() -> str:
@@ -52,7 +53,7 @@ def user_namespace_switch() -> str:
         if _value(path) == forbids:
             return what
     return (
-        "a seccomp filter or a container's policy may forbid it: run as root, or choose --on-unenforceable usage-only"
+        "a seccomp filter or a container's policy may forbid it; run as root, or choose --on-unenforceable usage-only"
     )
 
 

@@ -66,7 +66,7 @@ def unshare(flags: int, state: LaunchState) -> None:
 
         what = "mount" if flags & syscalls.CLONE_NEWNS else "pid"
         remedy = namespace_remedies.remedy(error.errno, flags)
-        raise Unenforceable(f"an own {what} namespace: {reason(error)}; {remedy}") from None
+        raise Unenforceable(f"a new {what} namespace: {reason(error)}; {remedy}") from None
     if flags & syscalls.CLONE_NEWUSER:
         _keep_ids(state.plan.user.uid, state.plan.user.gid)
 
@@ -82,7 +82,7 @@ def _keep_ids(uid: int, gid: int) -> None:
         from . import namespace_remedies
 
         remedy = namespace_remedies.user_namespace_switch()
-        raise ShimError(f"mapping uid {uid} into an own user namespace: {reason(error)}; {remedy}") from None
+        raise ShimError(f"mapping uid {uid} into a new user namespace: {reason(error)}; {remedy}") from None
 
 
 def _write_file(path: str, text: str) -> None:

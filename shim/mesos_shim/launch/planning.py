@@ -63,9 +63,11 @@ def make_plan(request: LaunchRequest, private: "list[str]") -> model.Plan:
         problem = f"{len(volumes)} volumes, but {FILESYSTEM_SHARED} is not among the isolators"
     if idle:
         names = ", ".join(idle)
-        result.warnings.append(f"configuration: {names}: not done, {FILESYSTEM_SHARED} is not among the isolators")
+        result.warnings.append(
+            f"configuration: {names}: ignored, because {FILESYSTEM_SHARED} is not among the isolators"
+        )
     if any(item.quota for item in found.private) and "disk/du" not in request.isolation:
-        result.warnings.append("private_directories: no size is counted: disk/du is not among the isolators")
+        result.warnings.append("private_directories: sizes are not counted, because disk/du is not among the isolators")
     if problem is not None:
         _cannot(request, result, problem)
     elif FILESYSTEM_SHARED in request.isolation or more:

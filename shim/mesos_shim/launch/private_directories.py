@@ -42,7 +42,7 @@ def _own(parent: int, mount: Mount, state: LaunchState) -> int:
     name, path = mount.source_parts[0], _path(mount)
     recorded = [inode for directory, *inode in state.private if directory == path]
     if not recorded and not sources.new_directory(parent, name, state):
-        raise ShimError(f"{mount.what}: {path!r} is there already; nobody but this launch has that name: remove it")
+        raise ShimError(f"{mount.what}: {path!r} already exists, although only this launch has that name; remove it")
     fd = walk.step(parent, name, _OPEN)
     try:
         status = posix.fstat(fd)

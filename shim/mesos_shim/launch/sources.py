@@ -212,7 +212,8 @@ def _adopt(child: int, made: bool, source: Source, state: LaunchState) -> None:
             return
         if not is_empty(child) and not _is_marked(child, target):
             raise ShimError(
-                f"{source.label} is there already and not empty; its content would pass for that of {source.target!r}"
+                f"{source.label} already exists and is not empty, so its content would appear as that of "
+                f"{source.target!r}"
             )
         if not _is_pristine(child):
             _note_metadata(child, state)
@@ -220,7 +221,7 @@ def _adopt(child: int, made: bool, source: Source, state: LaunchState) -> None:
     # Nobody can add to it from here on whom the covered directory keeps out. A launch beside this one may have made
     # it and be running by now: then its mark is there; an aged one has had it all along.
     if not is_empty(child) and (stale or not _is_marked(child, target)):
-        raise ShimError(f"{source.label} was filled while it was being made")
+        raise ShimError(f"{source.label} was filled while the launch was being prepared")
     try:
         if made:
             set_mark(child, target + _NEW, posix.XATTR_CREATE)
@@ -230,8 +231,8 @@ def _adopt(child: int, made: bool, source: Source, state: LaunchState) -> None:
         pass  # another launch has taken it meanwhile
     except OSError as error:
         state.warnings.append(
-            f"{source.label} could not be marked as ours ({reason(error)}): "
-            "a second launch in this sandbox will want it empty"
+            f"{source.label} could not be marked as the shim's ({reason(error)}): "
+            "a second launch in this sandbox needs it empty"
         )
 
 
@@ -247,9 +248,9 @@ def _is_stale(fd: int, source: Source) -> bool:
         return False
     if not is_empty(fd):
         raise ShimError(
-            f"{source.label} is of an earlier launch: uid {status.st_uid}, gid {status.st_gid}, mode "
+            f"{source.label} is from an earlier launch: uid {status.st_uid}, gid {status.st_gid}, mode "
             f"{S_IMODE(status.st_mode):04o}, but {source.target!r} has uid {wanted.uid}, gid {wanted.gid}, mode "
-            f"{S_IMODE(wanted.mode):04o} by now; remove it, or launch in another sandbox"
+            f"{S_IMODE(wanted.mode):04o} now; remove it, or launch in another sandbox"
         )
     return True
 
@@ -365,7 +366,7 @@ def _enforce_metadata(fd: int, mode: int, lists: "dict[str, bytes | None]") -> N
             posix.fchown(fd, 0, 0)
             _apply(fd, mode, lists)
     raise ShimError(
-        f"the file system of the sandbox does not keep what a directory was given: uid {metadata[0]}, "
+        f"the file system of the sandbox does not keep owner and mode of a directory: uid {metadata[0]}, "
         f"gid {metadata[1]}, mode {metadata[2]:04o} instead of root's, {mode:04o}, or another access list"
     )
 

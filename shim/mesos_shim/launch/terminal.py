@@ -57,7 +57,7 @@ def separate(owner: int) -> None:
         signals = wait.hold_signals()
         monitor = wait.make_process("a terminal of the command's own")
     except OSError as error:
-        raise ShimError(f"a terminal of the command's own: {reason(error)}") from None
+        raise ShimError(f"creating a terminal for the command: {reason(error)}") from None
     if monitor == 0:
         for fd in (master, events):
             posix.close(fd)
@@ -188,7 +188,7 @@ def _monitor(callers: Callers, slave: int, notifying: int) -> None:
     except ShimError as error:
         posix._exit(fail("mesos-shim", str(error), 125))
     except OSError as error:
-        posix._exit(fail("mesos-shim", f"a terminal of the command's own: {reason(error)}", 125))
+        posix._exit(fail("mesos-shim", f"creating a terminal for the command: {reason(error)}", 125))
     if child:
         _watch(Watched(child, slave, notifying, callers.wanted))
     posix.setpgid(0, 0)

@@ -52,7 +52,7 @@ def find(request: LaunchRequest, user: Identity, private: "list[str]", in_memory
     try:
         return _find(request, user, private, in_memory)
     except OSError as error:
-        raise ShimError(f"looking at what is there for the launch: {reason(error)}") from None
+        raise ShimError(f"inspecting the host for the launch: {reason(error)}") from None
 
 
 def _find(request: LaunchRequest, user: Identity, private: "list[str]", in_memory: "list[Tmpfs]") -> Facts:
@@ -135,7 +135,7 @@ def _find_operators(find: "Callable[[], None]", request: LaunchRequest, user: Id
             with_rights_of(user, find)
         except ShimError as seen:
             if str(seen) != str(error):
-                raise ShimError(f"{seen}; as root, 'mesos-shim explain' tells more") from None
+                raise ShimError(f"{seen}; run 'mesos-shim explain' as root for the full reason") from None
         raise
 
 
@@ -218,8 +218,8 @@ def _find_work_dir(request: LaunchRequest, facts: Facts, trusted: "tuple[int, ..
     path = config.work_dir or work_dir_of(facts.sandbox.path)
     if path is None:
         facts.warnings.append(
-            f"hide_work_dir: nothing is hidden: no work_dir is configured, and the sandbox {facts.sandbox.path!r} "
-            "is not where an agent puts one"
+            "hide_work_dir: nothing is hidden, because no work_dir is configured, and the sandbox "
+            f"{facts.sandbox.path!r} is not where an agent puts one"
         )
         return
     try:

@@ -152,7 +152,7 @@ def _private_mount(item: "PrivateDirectory", facts: Facts) -> Mount:
 def _check_against_sandbox(mount: Mount, sandbox: str) -> None:
     if mount.target == sandbox or paths.is_below(mount.target, sandbox):
         raise ShimError(
-            f"{mount.what}: {mount.target!r} is in the sandbox {sandbox!r}, where the task can put what it likes itself"
+            f"{mount.what}: {mount.target!r} is in the sandbox {sandbox!r}, where the task can put files itself"
         )
 
 

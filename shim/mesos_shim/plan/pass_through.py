@@ -99,7 +99,7 @@ def _passable(path: str, facts: Facts, trusted: "tuple[int, ...]", hidden: "list
             if not _may_pass(status, facts.user):
                 covered = any(paths.is_below(path, target.path) for target in facts.targets.values())
                 if covered and unmapped.stands_for_root(status.st_uid):
-                    hidden.append(f"{path!r}: whether it is root's cannot be told in this user namespace")
+                    hidden.append(f"{path!r}: this user namespace does not show whether it belongs to root")
                 return None
         finally:
             posix.close(fd)

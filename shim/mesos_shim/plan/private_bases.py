@@ -20,7 +20,7 @@ def base(path: str, trusted: "tuple[int, ...]") -> Resolved:
     try:
         found = resolve(path, WHAT, trusted, strict=True)
     except Missing as error:
-        raise Missing(f"{error}; make it, root's and mode 0755") from None
+        raise Missing(f"{error}; create it with owner root and mode 0755") from None
     status = found.status
     if found.kind != S_IFDIR:
         raise ShimError(f"{WHAT}: {path!r} is not a directory")
@@ -40,8 +40,8 @@ def name_for(container_id: str) -> str:
         start = boot = namespace = None
     if start is None or boot is None or namespace is None:
         raise ShimError(
-            f"{WHAT}: /proc does not tell this launch's start time, boot and pid namespace, without which nobody "
-            "could tell later whose directory it is; mount it, or leave the base out"
+            f"{WHAT}: /proc does not show this launch's start time, boot and pid namespace, so 'mesos-shim gc' "
+            "could not recognize its directory later; mount /proc, or remove the base"
         )
     return f"{container_id[:150]}@{pid}-{start}@{boot_mark(boot)}-{namespace}"
 

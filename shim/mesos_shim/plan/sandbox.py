@@ -15,7 +15,7 @@ def find(request: LaunchRequest, trusted: "tuple[int, ...]") -> Resolved:
         return request.sandbox_planned
     path = sandbox_path(request)
     if path == "/":
-        raise ShimError("the sandbox is '/'; change into a directory of the task's own, or give --sandbox DIR")
+        raise ShimError("the sandbox is '/'; change to a directory of the task, or give --sandbox DIR")
     if request.sandbox is not None:
         found = resolve(path, request.sandbox_named, trusted, nested=len(request.agent_ids) > 1)
     else:

@@ -107,7 +107,7 @@ def open_regular(path: str, where: str) -> int:
     Anything else is refused before it is opened: to open a FIFO or a device can wait for ever, or do something.
     """
     if "\0" in path:
-        raise ShimError(f"{where}: a path has no NUL byte")
+        raise ShimError(f"{where}: a path cannot contain a NUL byte")
     try:
         pinned = posix.open(path, (O_PATH or posix.O_NONBLOCK) | posix.O_CLOEXEC)
     except FileNotFoundError:

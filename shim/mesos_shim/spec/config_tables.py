@@ -174,7 +174,7 @@ def named_twice(private: "list[PrivateDirectory]", in_memory: "list[Tmpfs]", whe
     """The operator's two words about one path: neither may win in silence."""
     taken = [item.container_path for item in in_memory]
     return [
-        f"{where}: private_directories[{item.container_path!r}]: tmpfs names it too; take it out of one of them"
+        f"{where}: private_directories[{item.container_path!r}]: tmpfs names it too; remove it from one of them"
         for item in private
         if item.container_path in taken
     ]

@@ -73,7 +73,9 @@ def parse(value: object, where: str, enforced: "tuple[str, ...]" = ()) -> "tuple
         if key == "mesos" and isinstance(item, dict) and not item:
             continue
         if key in ("mesos", "docker"):
-            problems.append(f"{where}.{key}: images and root file systems are not filesystem/shared's; take it out")
+            problems.append(
+                f"{where}.{key}: filesystem/shared does not provide images and root file systems; remove it"
+            )
         elif key in _FIELDS_OF_OTHERS:
             if key not in enforced:
                 info.warnings.append(f"{where}.{key} is not enforced by mesos-shim")
@@ -96,7 +98,7 @@ def parse(value: object, where: str, enforced: "tuple[str, ...]" = ()) -> "tuple
     for volume in info.volumes:
         if volume.propagation and volume.read_only:
             info.warnings.append(
-                f"{volume.json_path}: {HOST_TO_CONTAINER} is not given to a read-only volume: "
+                f"{volume.json_path}: {HOST_TO_CONTAINER} is not applied to a read-only volume, because "
                 "what the host mounts below it later would be writable"
             )
     return info, problems
@@ -150,7 +152,7 @@ def _volume(value: object, json_path: str, problems: "list[str]") -> "Volume | N
         return None
     for key in value:
         if key == "image":
-            problems.append(f"{json_path}.image: volumes from images are not filesystem/shared's")
+            problems.append(f"{json_path}.image: filesystem/shared does not provide volumes from images")
         elif key not in ("container_path", "host_path", "mode", "source"):
             problems.append(f"{json_path}.{key}: unknown field of a Volume")
     container_path = _text(value, "container_path", json_path, problems)
@@ -195,7 +197,7 @@ def forbidden_target(path: str) -> "str | None":
     The kernel's own file systems are refused by their type besides, when the path is opened (threats 7).
     """
     if path == "/":
-        return "is the root directory: covering it would hide everything"
+        return "is the root directory, and covering it would hide everything"
     top = paths.split(path)[0]
     if top in ("proc", "sys") or (top == "dev" and path != "/dev/shm" and not paths.is_below(path, "/dev/shm")):  # noqa: S108
         return f"lies in /{top}, which belongs to the kernel"
@@ -222,7 +224,7 @@ def _source(value: object, json_path: str, problems: "list[str]") -> "tuple[str 
         return _sandbox_path_source(value, json_path, problems), False
     if kind in ("DOCKER_VOLUME", "SECRET", "CSI_VOLUME"):
         problems.append(
-            f"{json_path}.type: {kind!r} is another isolator's; filesystem/shared takes HOST_PATH, SANDBOX_PATH"
+            f"{json_path}.type: {kind!r} belongs to another isolator; filesystem/shared takes HOST_PATH, SANDBOX_PATH"
         )
     else:
         problems.append(f"{json_path}.type: {kind!r} is not HOST_PATH or SANDBOX_PATH")
@@ -275,7 +277,7 @@ def _inner(
 ) -> "dict[str, object] | None":
     for key in value:
         if key not in ("type", name):
-            problems.append(f"{json_path}.{key}: unknown field beside type {value['type']}")
+            problems.append(f"{json_path}.{key}: unknown field for type {value['type']}")
     inner = value.get(name)
     if not isinstance(inner, dict):
         problems.append(f"{json_path}.{name}: required for type {value['type']}")

@@ -15,7 +15,7 @@ def check(info: ContainerInfo, config: Config) -> None:
     allowed = config.framework_volumes
     for volume in info.volumes:
         if allowed == "none":
-            raise ShimError(f"{volume.json_path}: framework_volumes is 'none': frameworks may not bring volumes")
+            raise ShimError(f"{volume.json_path}: framework_volumes is 'none', so frameworks may not bring volumes")
         if volume.relative or allowed == "all":
             continue
         if allowed == "relative" or not _matches(volume, allowed):

@@ -85,7 +85,7 @@ def _own(groups: str, controller: str, root: str) -> str:
                 return "/"
             if paths.is_below(path, root):
                 return path[len(root) :]
-            raise Unavailable(f"our cgroup {path} lies outside of what is mounted ({root})")
+            raise Unavailable(f"this process's cgroup {path} is outside the mounted hierarchy ({root})")
     raise Unavailable(f"/proc/self/cgroup names no group for {controller or 'version 2'}")
 
 

@@ -92,8 +92,8 @@ def _clear_securebits() -> None:
         syscalls.prctl(syscalls.PR_SET_SECUREBITS, 0)
     except OSError as error:
         raise ShimError(
-            f"the caller's securebits {bits:#x} cannot be cleared ({reason(error)}), and with them the command would "
-            "keep rights of root's: take SecureBits= out of the caller's unit"
+            f"the caller's securebits {bits:#x} cannot be cleared ({reason(error)}), so the command would "
+            "keep rights of root; remove SecureBits= from the caller's unit"
         ) from None
 
 
@@ -105,7 +105,7 @@ def _drop_capabilities() -> None:
     # An ambient one is always permitted and inheritable too: without those there is none.
     left = syscalls.capabilities(), syscalls.prctl(syscalls.PR_GET_SECUREBITS)
     if left != ((0, 0, 0), 0):
-        raise ShimError(f"rights of the caller's are left to the command: capabilities and securebits {left}")
+        raise ShimError(f"the command would keep rights of the caller: capabilities and securebits {left}")
 
 
 def open_as(identity: Identity, opener: "Callable[[str, int], int]", path: str, flags: int) -> int:

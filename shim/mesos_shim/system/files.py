@@ -101,7 +101,7 @@ def read_trusted(name: str, limit: int, directory: int) -> "tuple[bytes, posix.s
         if not is_trusted(status):
             raise ShimError(f"belongs to uid {status.st_uid}")
         if status.st_size > limit:
-            raise ShimError(f"{status.st_size} bytes: no record is that long")
+            raise ShimError(f"{status.st_size} bytes, which is too long for a record")
         return posix.read(fd, limit), status
     finally:
         posix.close(fd)

@@ -23,4 +23,4 @@ def mounter(device: int, where: str) -> int:
             name, _, value = option.partition("=")
             if name == "user_id":
                 return int(value)
-    raise ShimError(f"{where} is on a FUSE file system, and whose it is cannot be told from /proc/self/mountinfo")
+    raise ShimError(f"{where} is on a FUSE file system whose owner /proc/self/mountinfo does not show")

@@ -25,6 +25,6 @@ def refuse_shared(path: str, what: str) -> None:
             found = line
     if found is not None and found.shared:
         raise ShimError(
-            f"{what}: {path!r} lies in the mount {found.path!r}, which a BIDIRECTIONAL volume shares with the host: "
-            "the host would have this mount too"
+            f"{what}: {path!r} lies in the mount {found.path!r}, which a BIDIRECTIONAL volume shares with the host, so "
+            "the host would get this mount too"
         )

@@ -316,9 +316,7 @@ def _check_entry(
         # Root's directory in /tmp, where root is not mapped, may hold what is the caller's own (threats 6).
         mixed = nested or controller in trusted
         if child.st_uid != controller and not (mixed and child.st_uid in trusted):
-            raise ShimError(
-                f"{what}: {here!r} belongs to uid {child.st_uid}, but uid {controller} can put anything in its place"
-            )
+            raise ShimError(f"{what}: {here!r} belongs to uid {child.st_uid}, but uid {controller} can replace it")
         return controller
     if not writable:
         return None

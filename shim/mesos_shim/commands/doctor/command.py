@@ -16,10 +16,10 @@ from .finding import BROKEN, OK, Finding, checked
 HELP = """\
 usage: mesos-shim doctor [--json] [--config FILE]
 
-What this host can enforce for the user who asks: each line is ok, degraded (it
-works, but less well or less safely) or broken (what is configured will not
-work), with what it means and what mends it. Changes nothing.
-Exit status: 0, or 1 where something is broken.
+Shows what this host can enforce for the calling user. Each line is ok, degraded
+(it works, but less well or less safely) or broken (what is configured will not
+work), and says what it means and how to fix it. It changes nothing.
+Exit status: 0, or 1 if something is broken.
 
   --json  a list of {"check", "state", "message", "remedy"}
 
@@ -41,7 +41,7 @@ def main(arguments: "list[str]", config_path: str) -> int:
         for item in findings:
             sys.stdout.write(f"{item.state:8}  {item.check:18}  {one_line(item.message)}\n")
             if item.remedy:
-                sys.stdout.write(f"{'':30}mend: {one_line(item.remedy)}\n")
+                sys.stdout.write(f"{'':30}fix: {one_line(item.remedy)}\n")
     return 1 if any(item.state == BROKEN for item in findings) else 0
 
 

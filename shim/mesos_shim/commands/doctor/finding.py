@@ -32,5 +32,5 @@ def checked(check: str, examine: "Callable[[], list[Finding]]") -> "list[Finding
         if sys.platform == "linux" and not os.path.exists("/proc/self"):
             remedy = "mount -t proc proc /proc"
         else:
-            remedy = "mend what the message names; where nothing is wrong with that, report it"
-        return [Finding(check, BROKEN, f"cannot be looked at: {text}", remedy)]
+            remedy = "fix what the message names; if nothing is wrong with it, report a bug"
+        return [Finding(check, BROKEN, f"check failed: {text}", remedy)]

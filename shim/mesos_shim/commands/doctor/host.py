@@ -82,8 +82,8 @@ def _calls(user: bool) -> Finding:
         return Finding(
             "kernel",
             DEGRADED,
-            f"Linux {release} lacks {', '.join(missing)}, or a seccomp filter forbids them: the classic mount(2) takes "
-            "their place, with /proc/self/fd paths; as safe, a little slower",
+            f"Linux {release} lacks {', '.join(missing)}, or a seccomp filter forbids them: mount(2) is used "
+            "instead, with /proc/self/fd paths, which is as safe but a little slower",
             "Linux 5.12 or newer has them all",
         )
     calls = "openat2" if code else "open_tree, move_mount, mount_setattr, openat2"
@@ -98,8 +98,8 @@ def _unique_ids() -> Finding:
         return Finding(
             "namespace ids",
             DEGRADED,
-            "this kernel does not number mount namespaces (NS_GET_MNTNS_ID): what a container leaves running after its "
-            "first process has ended is known only if 'usage' saw it before",
+            "this kernel does not number mount namespaces (NS_GET_MNTNS_ID), so what a container leaves running after "
+            "its first process has ended is known only if 'usage' saw it before",
             "Linux 6.11 or newer has them",
         )
     finally:
@@ -119,10 +119,10 @@ def _mount_namespaces(config: Config) -> Finding:
     code = _attempt(_own_view(os.geteuid() != 0))
     if code == 0:
         return Finding("filesystem/shared", OK, "a launch gets its own mount namespace")
-    text = f"no own mount namespace: {os.strerror(code)}"
+    text = f"cannot create a mount namespace: {os.strerror(code)}"
     if config.on_unenforceable == "usage-only":
-        return Finding("filesystem/shared", DEGRADED, f"{text}: launches are usage-only", _namespace_remedy(code))
-    return Finding("filesystem/shared", BROKEN, f"{text}: launches with volumes are refused", _namespace_remedy(code))
+        return Finding("filesystem/shared", DEGRADED, f"{text}; launches are usage-only", _namespace_remedy(code))
+    return Finding("filesystem/shared", BROKEN, f"{text}; launches with volumes are refused", _namespace_remedy(code))
 
 
 def _namespace_remedy(code: int, kinds: int = syscalls.CLONE_NEWNS) -> str:
@@ -151,7 +151,10 @@ def _propagation() -> Finding:
             kind = "shared: what the host mounts later arrives in containers" if mount.shared else "not shared"
             return Finding("propagation", OK, f"'/' is {kind}; a container's mounts never reach the host")
     return Finding(
-        "propagation", DEGRADED, "'/' is no mount point (a chroot): launches with volumes fail", "use a pivot_root"
+        "propagation",
+        DEGRADED,
+        "'/' is not a mount point (a chroot), so launches with volumes fail",
+        "use a pivot_root",
     )
 
 
@@ -168,8 +171,8 @@ def _marks(config: Config) -> Finding:
         return Finding(
             "marks",
             DEGRADED,
-            f"what a launch makes in {path} cannot be marked as ours ({reason(error)}): a second launch in a sandbox "
-            "is refused unless that is empty",
+            f"what a launch makes in {path} cannot be marked as the shim's ({reason(error)}), so a second launch in a "
+            "sandbox is refused unless the directory is empty",
             "put the sandboxes on a file system with extended attributes, or give each launch a sandbox of its own",
         )
     finally:
@@ -185,12 +188,12 @@ def _isolator(name: str, module: ModuleType, config: Config) -> Finding:
     except (OSError, ShimError) as error:
         why = str(error)
     if why is None:
-        return Finding(name, OK, module.where() if hasattr(module, "where") else "can be had")
+        return Finding(name, OK, module.where() if hasattr(module, "where") else "available")
     if name not in config.isolation:
-        return Finding(name, OK, f"cannot be had here, and is not configured: {why}")
+        return Finding(name, OK, f"not available here, and not configured: {why}")
     state = DEGRADED if config.on_unenforceable == "usage-only" else BROKEN
     what = "launches are usage-only" if state == DEGRADED else "every launch is refused"
-    return Finding(name, state, f"configured, but {what}: {why}", f"mend that, or take {name} out of 'isolation'")
+    return Finding(name, state, f"configured, but {what}: {why}", f"fix that, or remove {name} from 'isolation'")
 
 
 def _attempt_fails(module: ModuleType) -> "Optional[str]":

@@ -35,7 +35,7 @@ def system() -> "list[Finding]":
             Finding(
                 "isolation",
                 DEGRADED,
-                f"{sys.platform} has no mount namespaces: every launch is usage-only",
+                f"{sys.platform} has no mount namespaces, so every launch is usage-only",
                 "use Linux",
             )
         )
@@ -45,7 +45,7 @@ def system() -> "list[Finding]":
             Finding(
                 "interpreter",
                 DEGRADED,
-                f"ordinary users cannot execute it: {blocked} lets them not through",
+                f"ordinary users cannot execute it: {blocked} is not searchable by other users",
                 f"chmod o+rx {blocked}, or stage the release with another interpreter",
             )
         )
@@ -54,7 +54,8 @@ def system() -> "list[Finding]":
             Finding(
                 "release",
                 DEGRADED,
-                "staged by another version of its interpreter: launches load their modules one by one, 2 ms slower",
+                "staged by another version of its interpreter, so a launch loads its modules one by one "
+                "and takes 2 ms longer",
                 "stage and activate the release again",
             )
         )
@@ -87,7 +88,7 @@ def configuration_remedy(path: str) -> str:
     except OSError:
         return f"mesos-shim validate {path}"
     if not files.is_trusted(status):
-        return f"chown root {path}, after a look at what it says"
+        return f"check what it says, then chown root {path}"
     if status.st_mode & 0o022:
         return f"chmod go-w {path}"
     return f"mesos-shim validate {path}"
@@ -107,8 +108,8 @@ def configuration_directory(path: str) -> "list[Finding]":
                 Finding(
                     "configuration",
                     BROKEN,
-                    f"{step} belongs to uid {status.st_uid} with mode {stat.S_IMODE(status.st_mode):04o}: others can "
-                    "replace the configuration that steers what root runs",
+                    f"{step} belongs to uid {status.st_uid} with mode {stat.S_IMODE(status.st_mode):04o}, "
+                    "so others can replace the configuration that controls what root runs",
                     f"chown root {step} && chmod go-w {step}",
                 )
             )
@@ -145,18 +146,24 @@ def _state(config: Config) -> Finding:
         return Finding(
             "records",
             DEGRADED,
-            f"{path}: {reason(error)}: launches go on, but ps, usage and gc will not know their containers",
+            f"{path}: {reason(error)}; launches continue, but ps, usage and gc will not know their containers",
             _state_remedy(config, path),
         )
     try:
         found = os.fstatvfs(place.fd)
         if found.f_flag & os.ST_RDONLY:
             return Finding(
-                "records", DEGRADED, f"{path}: read-only: no container will be recorded", f"mount -o remount,rw {path}"
+                "records",
+                DEGRADED,
+                f"{path}: read-only, so no container will be recorded",
+                f"mount -o remount,rw {path}",
             )
         if found.f_bavail * found.f_frsize < _LOW_SPACE or (found.f_files and found.f_favail < 10):
             return Finding(
-                "records", DEGRADED, f"{path}: full: no container will be recorded", "mesos-shim gc, or make room there"
+                "records",
+                DEGRADED,
+                f"{path}: full, so no container will be recorded",
+                "mesos-shim gc, or free some space there",
             )
         if place.missing and not os.access(f"/proc/self/fd/{place.fd}" if processes.LINUX else path, os.W_OK):
             return Finding("records", DEGRADED, f"{path}: cannot be made there", _state_remedy(config, path))
@@ -169,8 +176,8 @@ def _state_remedy(config: Config, path: str) -> str:
     if os.geteuid() == 0:
         return f"install -d -m 0700 -o root {path}"
     if config.state_dir is not None:
-        return "leave state_dir out of the configuration: each user's records then lie in his own run directory"
-    return f"set XDG_RUNTIME_DIR to a directory of your own, or have what lies in the place of {path} removed"
+        return "leave state_dir out of the configuration: each user's records are then in that user's run directory"
+    return f"set XDG_RUNTIME_DIR to a directory of your own, or have the file at {path} removed"
 
 
 def _ended(config: Config) -> "list[Finding]":
@@ -187,7 +194,9 @@ def _ended(config: Config) -> "list[Finding]":
     if warnings:
         more = f" (and {len(warnings) - 1} more)" if len(warnings) > 1 else ""
         findings.append(Finding("containers", DEGRADED, warnings[0] + more, "mesos-shim gc"))
-    findings += [Finding("containers", DEGRADED, warning, "ask as root, on the host") for warning in members.unseen()]
+    findings += [
+        Finding("containers", DEGRADED, warning, "run it as root, on the host") for warning in members.unseen()
+    ]
     ended = [entry for entry in entries if members.ended(entry)]
     if ended:
         text = f"{len(ended)} records of containers that have ended"
@@ -212,12 +221,17 @@ def _launcher() -> "list[Finding]":
     helper = launcher / "mesos-containerizer"
     if not helper.exists():
         return [
-            Finding("launcher", BROKEN, f"{helper} leads nowhere: an agent cannot launch", "activate a release again")
+            Finding(
+                "launcher",
+                BROKEN,
+                f"{helper} points to a missing file, so an agent cannot launch",
+                "activate a release again",
+            )
         ]
     findings = []
     for link in sorted(launcher.iterdir()):
         if not link.exists():
-            text = f"{link} leads nowhere: {os.readlink(link)}"
+            text = f"{link} points to a missing file: {os.readlink(link)}"
             findings.append(Finding("launcher", BROKEN, text, "install Mesos there, then activate the release again"))
     for directory in (top, top / "bin", launcher, top / "releases"):
         status = directory.stat()
@@ -234,10 +248,10 @@ def _packaged(config: Config) -> "list[Finding]":
     try:
         status = os.stat(path)
     except OSError as error:
-        text = f"packaged_helper {path}: {reason(error)}: launches that need it are refused"
+        text = f"packaged_helper {path}: {reason(error)}, so launches that need it are refused"
         return [Finding("packaged helper", BROKEN, text, "install Mesos, or correct packaged_helper")]
     if files.others_write(status):
-        text = f"packaged_helper {path}: others than root can write it: it is not run"
+        text = f"packaged_helper {path}: users other than root can write it, so it is not run"
         return [Finding("packaged helper", BROKEN, text, f"chown root {path} && chmod go-w {path}")]
     return [Finding("packaged helper", OK, path)]
 
@@ -254,8 +268,8 @@ def _agent(config: Config) -> "list[Finding]":
                 Finding(
                     "launcher sealing",
                     BROKEN,
-                    f"{library} is built with launcher sealing: the agent runs its helper from memory, where a script "
-                    "cannot run",
+                    f"{library} is built with launcher sealing, so the agent runs its helper from memory, where a "
+                    "script cannot run",
                     "use a build without --enable-launcher-sealing",
                 )
             )
@@ -264,8 +278,8 @@ def _agent(config: Config) -> "list[Finding]":
                 Finding(
                     "agent",
                     DEGRADED,
-                    f"{library}: a 0.x agent hands the framework's environment to its root helper: LD_PRELOAD acts "
-                    "before the first line of any program, so untrusted frameworks are not defended against",
+                    f"{library}: a 0.x agent passes the framework's environment to its root helper, and LD_PRELOAD "
+                    "takes effect before any program starts, so there is no defense against untrusted frameworks",
                     "let only trusted frameworks register, or use Mesos 1.x",
                 )
             )

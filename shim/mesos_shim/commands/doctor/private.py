@@ -20,10 +20,10 @@ def examine(config: Config) -> "list[Finding]":
         return []
     names = ", ".join(item.container_path for item in config.private_directories)
     if not processes.LINUX:
-        return [_finding(DEGRADED, f"{names}: usage-only: no container gets one", "use Linux")]
+        return [_finding(DEGRADED, f"{names}: no container gets one, because launches are usage-only", "use Linux")]
     if "filesystem/shared" not in config.isolation:
-        text = f"{names}: filesystem/shared is not in isolation: no container gets one"
-        return [_finding(DEGRADED, text, "add filesystem/shared to isolation, or take private_directories out")]
+        text = f"{names}: no container gets one, because filesystem/shared is not in isolation"
+        return [_finding(DEGRADED, text, "add filesystem/shared to isolation, or remove private_directories")]
     findings = [found for item in config.private_directories for found in (_target(item), _size(item, config)) if found]
     findings += [found for base in _bases(config) for found in [_base(base, config)] if found]
     return findings or [_finding(OK, f"{names}: for every container")]
@@ -36,15 +36,15 @@ def _finding(state: str, text: str, remedy: str = "") -> Finding:
 def _target(item: PrivateDirectory) -> "Finding | None":
     if os.path.isdir(item.container_path):
         return None
-    text = f"{item.container_path} is no directory here: every launch is refused"
-    return _finding(BROKEN, text, f"mkdir {item.container_path}, or take it out of private_directories")
+    text = f"{item.container_path} is not a directory here, so every launch is refused"
+    return _finding(BROKEN, text, f"mkdir {item.container_path}, or remove it from private_directories")
 
 
 def _size(item: PrivateDirectory, config: Config) -> "Finding | None":
     if not item.quota or "disk/du" in config.isolation:
         return None
-    text = f"{item.container_path}: its size is not counted: disk/du is not in isolation"
-    return _finding(DEGRADED, text, "add disk/du to isolation, or take the size out")
+    text = f"{item.container_path}: its size is not counted, because disk/du is not in isolation"
+    return _finding(DEGRADED, text, "add disk/du to isolation, or remove the size")
 
 
 def _bases(config: Config) -> "list[str]":
@@ -63,12 +63,12 @@ def _base(path: str, config: Config) -> "Finding | None":
         wanted = sum(item.quota for item in config.private_directories if item.base == path)
         free = space.f_bavail * space.f_frsize
         if space.f_flag & os.ST_RDONLY:
-            return _finding(BROKEN, f"{path}: read-only: every launch is refused", f"mount -o remount,rw {path}")
+            return _finding(BROKEN, f"{path}: read-only, so every launch is refused", f"mount -o remount,rw {path}")
         if not os.access(f"/proc/self/fd/{found.fd}", os.W_OK):
             return _finding(BROKEN, f"{path}: uid {os.geteuid()} cannot write there", f"chown it to {os.geteuid()}")
         if free < max(wanted, _LOW_SPACE) or (space.f_files and space.f_favail < 10):
-            text = f"{path}: {free >> 20} MiB are free, one container may take {wanted >> 20}"
-            return _finding(DEGRADED, text, "mesos-shim gc, or make room there")
+            text = f"{path}: {free >> 20} MiB are free, but one container may take {wanted >> 20}"
+            return _finding(DEGRADED, text, "mesos-shim gc, or free some space there")
     finally:
         os.close(found.fd)
     return None
