@@ -562,7 +562,7 @@ def test_uninstall_leaves_the_host_as_it_was(hosts, up):
         assert tree(running.root, *tops) != before["host-1"]
         task = fleet.agents["host-2"].launch(f"touch ready; {WAIT_FOR_RELEASE}")
         task.wait_file("ready")
-        stays = fleet.agents["host-1"].launch(f"touch ready; {WAIT}")
+        stays = fleet.agents["host-1"].launch(f"touch ready; {WAIT_FOR_RELEASE}")
         stays.wait_file("ready")
         stays.wait_state("TASK_RUNNING")
         refused = fleet.play("uninstall")

@@ -80,7 +80,7 @@ class LocalHost:
             },
         }
 
-    def has_run(self):
+    def has_run(self) -> None:
         """Its agent has registered once, which is what makes an identity of its flags."""
         slaves = self.root / "work/meta/slaves"
         slaves.mkdir(parents=True)
