@@ -29,7 +29,7 @@ RUN = Path(f"/run/user/{USER}")
 def nothing_left() -> Iterator[None]:
     yield
     for path in (PLACE, RUN):
-        if path.is_symlink():
+        if path.is_symlink() or path.is_file():
             path.unlink()
         shutil.rmtree(path, ignore_errors=True)
 
@@ -113,12 +113,52 @@ def test_who_logs_in_later_sees_it_too(user: As) -> None:
         assert user.knows()
 
 
-def test_a_session_is_used_where_there_is_one(user: As) -> None:
+def test_records_outlive_the_session(user: As) -> None:
+    """What was started in it may run on, and its run directory goes (logind.conf(5), KillUserProcesses=no)."""
     session()
+    user.variables["XDG_RUNTIME_DIR"] = str(RUN)
+    with user.running():
+        assert user.knows()
+        shutil.rmtree(RUN)
+        assert user.knows()
+
+
+def test_records_of_an_earlier_release_are_known(user: As) -> None:
+    """They are in the login's directory, until that goes."""
+    session()
+    place = RUN / "mesos-shim"
+    place.mkdir(mode=0o700)
+    os.chown(place, USER, USER)
+    with user.running():
+        assert (user.knows(), (place / "containers/c1.json").exists(), PLACE.exists()) == (True, True, False)
+        shutil.rmtree(RUN)
+        assert not user.knows()
+    with user.running():
+        session()
+        place.mkdir(mode=0o700)
+        os.chown(place, USER, USER)
+        assert user.knows()
+
+
+def test_the_session_is_used_where_a_stranger_has_the_name(user: As) -> None:
+    session()
+    PLACE.write_text("")
+    os.chown(PLACE, OTHER, OTHER)
     with user.running():
         assert user.knows()
         assert (RUN / "mesos-shim/containers/c1.json").exists()
-    assert not PLACE.exists()
+
+
+def test_records_are_not_cleared_by_their_age(user: As, open_tmp: Path) -> None:
+    """By systemd-tmpfiles(8), which clears /var/tmp on most hosts."""
+    if shutil.which("systemd-tmpfiles") is None:
+        pytest.skip("needs systemd-tmpfiles")
+    with user.running():
+        (PLACE / "containers/other").touch()
+        (open_tmp / "clean.conf").write_text(f"d {PLACE} 0700 {USER} {USER} 1us\n")
+        subprocess.run(["systemd-tmpfiles", "--clean", str(open_tmp / "clean.conf")], check=True)
+        assert os.listdir(PLACE / "containers") == ["c1.json"]
+        assert user.knows()
 
 
 @pytest.mark.parametrize("given", ["/run/user/0", "/does/not/exist", "relative", "", "/run"])

@@ -7,7 +7,7 @@ it is best effort (model.BEST_EFFORT): a full or missing /run must not stop a la
 import errno
 import posix
 import sys
-from _stat import S_IMODE
+from _stat import S_IMODE, S_ISVTX
 
 from ..errors import ShimError, reason
 from ..system import files, paths, strict_json
@@ -41,7 +41,10 @@ def _is_root() -> bool:
 
 
 def is_among_strangers(state: str) -> bool:
-    """Whether anybody can put a link in the place of the state directory while it is not there (user_directory.py)."""
+    """Whether anybody can put a link in the place of the state directory while it is not there (user_directory.py).
+
+    systemd-tmpfiles(8) removes what is old there, but no file that is sticky (XDG Base Directory Specification).
+    """
     return state.startswith(OF_USER_AND_BOOT) and "/" not in state[len(OF_USER_AND_BOOT) :]
 
 
@@ -147,7 +150,7 @@ def write(place: Place, record: "dict[str, object]", named: bool = False) -> Non
         _check_readable(data)
         if posix.write(file, data) != len(data):
             raise OSError(errno.ENOSPC, "no space left for the record")
-        posix.fchmod(file, 0o600)
+        posix.fchmod(file, 0o600 | (S_ISVTX if is_among_strangers(place.path) else 0))
         posix.rename(temporary, name, src_dir_fd=fd, dst_dir_fd=fd)
     except BaseException:
         posix.unlink(temporary, dir_fd=fd)

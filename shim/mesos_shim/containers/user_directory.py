@@ -1,7 +1,7 @@
 """Where the records of an ordinary user lie who has configured nothing.
 
-In the run directory of his login; without a login (cron, after a logout) in a directory that is his and this boot's.
-Once that is there it is used until the next boot: who logs in later shall see what ran before.
+In a directory of the user and the boot: the run directory of a login goes with the last logout, and what was started in
+it runs on. Where records lie there already, as releases before 0.3 had them, it is used until it goes.
 """
 
 import posix
@@ -18,9 +18,12 @@ def state_dir(stem: str) -> str:
     if configured.startswith("/") and configured != run and _is_ours(configured):
         return configured + "/mesos-shim"
     boot = proc.boot_id()
-    if boot is None or (_is_ours(run) and not _is_ours(_own(stem, uid, boot))):
+    if boot is None:
         return run + "/mesos-shim"
-    return _own(stem, uid, boot)
+    own = _own(stem, uid, boot)
+    if not _is_ours(own) and _is_ours(run) and (_is_ours(run + "/mesos-shim") or _is_there(own)):
+        return run + "/mesos-shim"
+    return own
 
 
 def _own(stem: str, uid: int, boot: str) -> str:
@@ -34,6 +37,15 @@ def _is_ours(path: str) -> bool:
     except OSError:
         return False
     return S_ISDIR(status.st_mode) and status.st_uid == posix.geteuid()
+
+
+def _is_there(path: str) -> bool:
+    """Whether somebody has put something there."""
+    try:
+        posix.lstat(path)
+    except OSError:
+        return False
+    return True
 
 
 def of_earlier_boots(stem: str) -> "list[str]":
