@@ -31,7 +31,10 @@ def remedy(code: "int | None", flags: int) -> str:
     if code not in (errno.EPERM, errno.EACCES):
         return "'mesos-shim doctor' shows what this host allows"
     if not syscalls.capabilities()[0] >> _CAP_SYS_ADMIN & 1:
-        return "root has no CAP_SYS_ADMIN here; add it to this container, or to CapabilityBoundingSet= of the unit"
+        return (
+            "root has no CAP_SYS_ADMIN here; add it to this container, or to CapabilityBoundingSet= of the unit, or "
+            "launch as an ordinary user, who does not need it"
+        )
     return "a seccomp filter or a security module forbids it; allow unshare and mount for this container"
 
 
