@@ -36,7 +36,7 @@ class Unit:
         self.pid = pid
 
     def status(self) -> dict[str, object]:
-        return {"enabled": True, "active": self.pid > 0, "pid": self.pid}
+        return {"enabled": True, "active": self.pid > 0, "starting": False, "pid": self.pid}
 
 
 @contextlib.contextmanager
@@ -261,8 +261,10 @@ def unit(monkeypatch):
     def of(pid: int) -> None:
         monkeypatch.setattr(service.Service, "known", lambda self: True)
         monkeypatch.setattr(service.Service, "properties", lambda self: {"MainPID": str(pid), "LoadState": "loaded"})
-        monkeypatch.setattr(service.Service, "status", lambda self: {"enabled": True, "active": pid > 0, "pid": pid})
-        monkeypatch.setattr(service.Service, "enable", lambda self, wanted: None)
+        monkeypatch.setattr(
+            service.Service, "status", lambda self: {"enabled": True, "active": pid > 0, "starting": False, "pid": pid}
+        )
+        monkeypatch.setattr(service.Service, "show", lambda self, names: {"Id": self.unit, "LoadState": "loaded"})
         monkeypatch.setattr(service.Service, "restart", lambda self: restarts.append(pid))
 
     restarts: list[int] = []
