@@ -42,7 +42,7 @@ def agent(hosts, clone, tmp_path_factory):
 
 def drop_in(host: machines.Host, text: str) -> None:
     host.ssh(
-        f"mkdir -p /etc/systemd/system/{agents.UNIT}.d && cat > /etc/systemd/system/{agents.UNIT}.d/90-test.conf"
+        f"mkdir -p /etc/systemd/system/{agents.UNIT}.d && cat > /etc/systemd/system/{agents.UNIT}.d/zzzz-test.conf"
         " && systemctl daemon-reload && systemctl restart mesos-slave",
         input=text,
     )
