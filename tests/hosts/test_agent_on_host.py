@@ -27,15 +27,25 @@ VARIABLES = {
 
 
 @pytest.fixture(scope="module")
-def agent(hosts, clone, tmp_path_factory):
+def site(clone, tmp_path_factory):
+    """site(fleet, **changed): runs the site play with the variables, some of them changed."""
+
+    def run(fleet, **changed):
+        inventory = fleet.inventory(tmp_path_factory.mktemp("site") / "hosts.json", **{**VARIABLES, **changed})
+        return play("site", "-i", str(inventory), cwd=clone)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def agent(hosts, site):
     """The agent of a host that the site play has provisioned."""
     try:
         layer = agents.layer()
     except machines.Unavailable as reason:
         pytest.skip(str(reason))
     with hosts(1, layer=layer) as fleet:
-        inventory = fleet.inventory(tmp_path_factory.mktemp("site") / "hosts.json", **VARIABLES)
-        done = play("site", "-i", str(inventory), cwd=clone)
+        done = site(fleet)
         assert done.code == 0, done.text
         yield agents.HostAgent(fleet["host-1"])
 
@@ -87,6 +97,30 @@ def test_a_unit_that_kills_its_group_ends_the_executors(agent):
     agent.host.ssh("systemctl restart mesos-slave")
     assert agent.wait_registered() == first
     assert task.wait_state("TASK_FINISHED", "TASK_FAILED", "TASK_LOST") == "TASK_FAILED"
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("RestrictNamespaces=pid net", "the unit mesos-slave.service has RestrictNamespaces=net pid: each container"),
+        # Of this one only a launch can tell.
+        (
+            "SystemCallFilter=~open_tree move_mount",
+            "under the settings of the unit mesos-slave.service (SystemCallFilter)",
+        ),
+    ],
+)
+def test_a_unit_in_which_no_launch_succeeds_is_refused_before_its_agent_is_touched(agent, site, setting, says):
+    drop_in(agent.host, f"[Service]\n{setting}\n")
+    agent.wait_registered()
+    started = agent.host.says("systemctl show -p MainPID --value mesos-slave")
+    before = agent.host.says("readlink /opt/mesos-shim/current; cat /etc/mesos-shim/config.json; ls /etc/mesos-slave")
+    done = site(agent.host.fleet, mesos_shim_config={"hide_work_dir": True})
+    assert done.code != 0 and says in done.text, done.text
+    assert agent.host.says("systemctl show -p MainPID --value mesos-slave") == started
+    same = "readlink /opt/mesos-shim/current; cat /etc/mesos-shim/config.json; ls /etc/mesos-slave"
+    assert agent.host.says(same) == before
+    drop_in(agent.host, "")
 
 
 @pytest.mark.parametrize(

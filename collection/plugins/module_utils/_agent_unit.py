@@ -187,8 +187,7 @@ def _of_programs(found, path):
 
 def _of_place(found, path, why):
     lists = {name: words(found.get(name)) for name in (_READ, _WRITE)}
-    for name, base in _OWN_DIRECTORIES:
-        lists[_WRITE] += [os.path.join(base, item.partition(":")[0]) for item in words(found.get(name))]
+    lists[_WRITE] += own_directories(found)
     system = found.get("ProtectSystem", "no")
     lists["ProtectSystem"] = list(_PROTECTED.get(system, ()))
     lists["ProtectHome"] = list(_HOMES) if found.get("ProtectHome") == "read-only" else []
@@ -197,6 +196,12 @@ def _of_place(found, path, why):
     if nearest in (None, _WRITE):
         return _hidden(found, path)
     return [("%s=%s" % (nearest, found[nearest]), "%s cannot be written, %s; name it in ReadWritePaths" % (path, why))]
+
+
+def own_directories(found):
+    """Paths of the directories that systemd makes for the unit."""
+    items = [(base, item) for name, base in _OWN_DIRECTORIES for item in words(found.get(name))]
+    return [os.path.join(base, item.partition(":")[0]) for base, item in items]
 
 
 def _hidden(found, path):

@@ -18,6 +18,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _probe_container as probe_container,
 )
 from ansible_collections.mesos.containerizer.plugins.module_utils._probe_container import ProbeError
+from ansible_collections.mesos.containerizer.plugins.module_utils._shim_configuration import Volume
 
 _SECONDS = 60  # for one launch
 _ORDINARY = "nobody"
@@ -48,6 +49,18 @@ def run(helper, versions, volumes, work_dir, others=True):
             for end in _ENDS if row.executor not in played else ():
                 _executors(helper, row, work_dir, user, end)
         played.add(row.executor)
+
+
+def answer(call):
+    """What `run` finds, as JSON, in a process of its own; the call has been JSON as well."""
+    lists = {"versions": [tuple(item) for item in call["versions"]], "volumes": [Volume(*v) for v in call["volumes"]]}
+    try:
+        run(**dict(call, **lists))
+    except ProbeError as error:
+        return {"wrong": str(error)}
+    except OSError as error:
+        return {"wrong": "%s: %s" % (error.filename or "a launch", error.strerror)}
+    return {"wrong": None}
 
 
 @contextlib.contextmanager

@@ -18,11 +18,12 @@ import tarfile
 import tempfile
 
 from ansible_collections.mesos.containerizer.plugins.module_utils import (
-    _probe_launch as probe_launch,
+    _probe_context as probe_context,
     _public_paths as public_paths,
     _release_files as release_files,
     _run_lock as run_lock,
 )
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import ServiceError
 from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import DEFAULT_PREFIX
 from ansible_collections.mesos.containerizer.plugins.module_utils._file_diff import file_diff
 from ansible_collections.mesos.containerizer.plugins.module_utils._probe_container import ProbeError
@@ -42,8 +43,9 @@ class InstallError(Exception):
 class Installation:
     """One prefix on this host."""
 
-    def __init__(self, run_command, check_mode, prefix, python, helpers_dir, own_default=False, versions=()):
+    def __init__(self, run_command, check_mode, prefix, python, helpers_dir, own_default=False, versions=(), unit=None):
         self.own_default = own_default  # see blamed()
+        self.unit = unit  # the agent's
         self.versions = versions  # of this host's Mesos: (major, minor); empty where that is not known
         self.warnings = []
         self.run_command, self.check_mode = run_command, check_mode
@@ -225,8 +227,12 @@ class Installation:
                     "prefix %s: users other than root cannot enter %s, so this installation launches for root alone; "
                     "launches of others were not tried" % (self.prefix, shut)
                 )
-            probe_launch.run(helper, self.versions, wanted, config.get("work_dir"), others=shut is None)
-        except ProbeError as error:
+            work_dir = config.get("work_dir")
+            call = {"helper": helper, "versions": self.versions, "volumes": wanted, "work_dir": work_dir}
+            own = [place] if work_dir else [place, "/var/tmp"]  # noqa: S108 (where sandboxes are then)
+            call["others"] = shut is None
+            probe_context.run(self.run_command, self.python, self.unit, call, own)
+        except (ProbeError, ServiceError) as error:
             known = "" if self.versions else " (which Mesos this host has is not known: all versions were played)"
             raise InstallError("release %s is not fit: %s%s" % (os.path.basename(home), error, known)) from error
         finally:

@@ -17,7 +17,7 @@ description:
     of the launch helper by which C(mesos-executor) starts every command task.
   - Where no agent is asked, where the agent is older, or where it does not let us launch, which is a warning and in
     RV(probe_note), every caller of the launch helper in that version of Mesos is played instead, through the launcher
-    directory.
+    directory. They are played by a transient unit with the settings that are in force for O(service).
   - Fails with everything that is still wrong after O(timeout); before that where waiting cannot help, because the agent
     came back under another id, ends again as soon as it has started, or refuses its flags. RV(problems) then has the
     last fatal line of its journal.
@@ -134,16 +134,18 @@ from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _flag_directory as flag_directory,
     _launch_callers as launch_callers,
     _probe_container as probe_container,
+    _probe_context as probe_context,
     _probe_launch as probe_launch,
 )
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api import ApiError, agent
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_health import wait
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import SecretiveModule
-from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import Service
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import Service, ServiceError
 from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import ENDPOINTS, PREFIX, SERVICE, WELL
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_change import known_flags
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import FLAGS
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import effective
+from ansible_collections.mesos.containerizer.plugins.module_utils._host_python import NoPython, choose
 from ansible_collections.mesos.containerizer.plugins.module_utils._problems import look as look_for_problems
 from ansible_collections.mesos.containerizer.plugins.module_utils._shim_configuration import config_path, expected
 
@@ -165,8 +167,9 @@ def configured(prefix):
         return []
 
 
-def probe(params, settings, version, api):
-    """Launches the probes: by the agent where it can and lets us, else as the agent would."""
+def probe(module, settings, version, api):
+    """Launches the probes: by the agent where it can and lets us, else as the agent would, from its unit."""
+    params = module.params
     wanted = configured(params["prefix"])
     launcher = effective(settings.get("launcher_dir")) or os.path.join(params["prefix"], "launcher")
     helper = os.path.join(launcher, "mesos-containerizer")
@@ -182,10 +185,12 @@ def probe(params, settings, version, api):
                     "mesos_agent_url_username to launch, wait for, kill and remove standalone containers" % error
                 )
         known = [version] if version is not None else agent_versions.installed()
-        probe_launch.run(helper, known, wanted, effective(settings.get("work_dir")))
+        call = {"helper": helper, "versions": known, "volumes": wanted, "work_dir": effective(settings.get("work_dir"))}
+        python = choose(None) if params["service"] else None
+        probe_context.run(module.run_command, python, params["service"], call)
     except ApiError as error:
         return Probed(["the agent does not answer: %s" % error], "agent")
-    except probe_container.ProbeError as error:
+    except (NoPython, ServiceError, probe_container.ProbeError) as error:
         return Probed([str(error)], "played" if note else "agent", note)
     return Probed([], "played", note)
 
@@ -210,7 +215,7 @@ def run(module):
         api = None if seen.problems else api  # one that is not well launches nothing
     result = {"probe": "none"}
     if params["probe"] and not module.check_mode:
-        probed = probe(params, settings, launch_callers.version(facts.get("version")), api)
+        probed = probe(module, settings, launch_callers.version(facts.get("version")), api)
         result["probe"] = probed.how
         problems += probed.problems
         if probed.note:

@@ -78,6 +78,10 @@ options:
     type: list
     elements: str
     default: []
+  service:
+    description:
+      - The agent's unit, under whose settings the release must launch before it becomes the current one.
+    type: str
   releases:
     description: Set by the controller's half; which release each platform gets.
     type: dict
@@ -159,7 +163,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _shim_timers as shim_timers,
 )
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import ServiceError
-from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import PREFIX, TOOLS
+from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import PREFIX, SERVICE, TOOLS
 from ansible_collections.mesos.containerizer.plugins.module_utils._host_python import NoPython, choose
 from ansible_collections.mesos.containerizer.plugins.module_utils._shim_installation import (
     Installation,
@@ -191,6 +195,7 @@ def main():
             "psutil_wheel": {"type": "path"},
             "timers": {"type": "dict"},
             "agent_versions": {"type": "list", "elements": "str", "default": []},
+            **SERVICE,
             "releases": {"type": "dict"},
         },
         supports_check_mode=True,
@@ -212,6 +217,7 @@ def main():
             params["helpers_dir"],
             bool(params["default_container_info"]),
             agent_versions.parsed(params["agent_versions"]) or agent_versions.installed(),
+            params["service"],
         )
         release, archive = params["releases"][where], params["archive"]
         config = configuration(params["config"], params["default_container_info"])
