@@ -259,12 +259,10 @@ def unit(monkeypatch):
     """unit(pid): the unit mesos-slave of this host has that process."""
 
     def of(pid: int) -> None:
-        monkeypatch.setattr(service.Service, "known", lambda self: True)
-        monkeypatch.setattr(service.Service, "properties", lambda self: {"MainPID": str(pid), "LoadState": "loaded"})
-        monkeypatch.setattr(
-            service.Service, "status", lambda self: {"enabled": True, "active": pid > 0, "starting": False, "pid": pid}
-        )
-        monkeypatch.setattr(service.Service, "show", lambda self, names: {"Id": self.unit, "LoadState": "loaded"})
+        shown = {"Id": Unit.unit, "LoadState": "loaded", "ActiveState": "active" if pid else "inactive"}
+        shown.update(UnitFileState="enabled", MainPID=str(pid), KillMode="process", Delegate="yes", PrivateTmp="no")
+        monkeypatch.setattr(service.Service, "show", lambda self, names: shown)
+        monkeypatch.setattr(service.Service, "enable", lambda self: [])
         monkeypatch.setattr(service.Service, "restart", lambda self: restarts.append(pid))
 
     restarts: list[int] = []
