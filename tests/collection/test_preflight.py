@@ -140,6 +140,34 @@ def test_everything_is_said_at_once(preflight, tmp_path):
     assert "MESOS_PORT: that flag is not managed here" in result["_warnings"]
 
 
+@pytest.mark.parametrize(
+    ("name", "good", "bad", "says"),
+    [
+        ("gc_delay", "2days", "2days\n", "has white space or a line end around it"),
+        ("port", "5052", "70000", '70000" is not a port'),
+        ("fetcher_cache_size", "2GB", "2 GB", "is not a size"),
+        ("strict", "true", "True", "is not true, false, 1 or 0"),
+        ("logbufsecs", "3", "x", "is not a whole number"),
+        ("isolation", "posix/cpu\n", None, "No such file or directory, and the agent does not start without it"),
+        ("acls", "{}\n", None, "No such file or directory"),
+        ("attributes", "rack:a\n", None, "No such file or directory"),
+    ],
+)
+def test_every_flag_may_be_a_file(preflight, tmp_path, name, good, bad, says):
+    """Which the agent reads as it is, so it is read here too."""
+    value, path = {name: f"file://{tmp_path}/value"}, tmp_path / "value"
+    path.write_text(good)
+    result = preflight(value)
+    assert not result.get("failed"), result
+    assert [change["after"] for change in result["changed_flags"]] == list(value.values())
+    path.write_text(bad) if bad else path.unlink()
+    refused = preflight(value)["msg"]
+    assert says in refused and f"flag {name}: " in refused and str(path) in refused
+    for wrong in ("file://", "file://relative"):
+        if name in ("gc_delay", "port", "fetcher_cache_size", "strict", "logbufsecs"):
+            assert "is not file:// with an absolute path" in preflight({name: wrong})["msg"]
+
+
 def test_a_wrapper_that_does_not_know_its_newer_word_is_named(preflight, tmp_path, monkeypatch):
     wrapper = tmp_path / "mesos-init-wrapper"
     monkeypatch.setattr(module, "_WRAPPER", str(wrapper))

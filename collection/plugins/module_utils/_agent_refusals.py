@@ -12,7 +12,12 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._agent_environ
     WRAPPER_VARIABLES,
     assignments,
 )
-from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import effective
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import FLAGS
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import (
+    ONE_WORD,
+    content_problem,
+    effective,
+)
 from ansible_collections.mesos.containerizer.plugins.module_utils._shim_configuration import volumes
 
 _CHOICES = {
@@ -20,6 +25,7 @@ _CHOICES = {
     "reconfiguration_policy": ("equal", "additive"),
     "logging_level": ("INFO", "WARNING", "ERROR"),
 }
+_MOST_BYTES = 1 << 20
 _DEFAULT_WORK_DIR = "/tmp/mesos"  # noqa: S108 (0.21's own)
 
 
@@ -122,6 +128,27 @@ def missing_paths(info):
             problems.append(
                 "mesos_agent_default_container_info: this host has no container_path %s; make it first" % target
             )
+    return problems
+
+
+def of_files(settings):
+    """One line for each flag that is file:// and whose file the agent cannot read, or does not take."""
+    problems = []
+    for name, setting in sorted(settings.items()):
+        text = effective(setting)
+        if not text.startswith("file:///") or name not in FLAGS:
+            continue
+        path = text[7:]
+        try:
+            with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8") as stream:
+                content = stream.read(_MOST_BYTES)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "it is no text"
+            problems.append("flag %s: %s: %s, and the agent does not start without it" % (name, path, reason))
+            continue
+        wrong = content_problem(FLAGS[name], content) if FLAGS[name].kind in ONE_WORD else None
+        if wrong:
+            problems.append("flag %s: what is in %s %s: the agent refuses it" % (name, path, wrong))
     return problems
 
 

@@ -137,7 +137,8 @@ def _setting(flag, value):
         return None
     if flag.effect == "never":
         raise FlagError("flag %s %s: it cannot be kept in the flags directory" % (flag.name, flag.reason))
-    setting = _RENDER[flag.kind](flag, value)
+    from_file = flag.kind in ONE_WORD and isinstance(value, str) and value.strip().startswith("file://")
+    setting = (_file if from_file else _RENDER[flag.kind])(flag, value)
     if setting is None:  # a map without a key gives the agent nothing
         return None
     for text in setting.value.values() if setting.form == "directory" else [effective(setting)]:
@@ -210,6 +211,33 @@ def _path(flag, value):
             "there; what is given here instead would stand in the agent's log" % flag.name
         )
     return Setting("file", text)
+
+
+# Kinds whose value is one word, which the agent also takes from a file.
+ONE_WORD = ("bool", "bytes", "duration", "integer", "number", "port")
+
+
+def _file(flag, value):
+    text = value.strip()
+    if not re.fullmatch(r"file:///[^\0\r\n]+", text):
+        raise _wrong(flag, value, "file:// with an absolute path, for example file:///etc/mesos/%s" % flag.name)
+    return Setting("file", text)
+
+
+def content_problem(flag, content):
+    """Why the agent does not take the content of a file for a flag of one word; None where it does.
+
+    It takes it as it is (stout's flags/fetch.hpp and parse.hpp), so a line end at the end is one character too many.
+    """
+    if content != content.strip():
+        return "has white space or a line end around it (write it with printf)"
+    if flag.kind == "bool":
+        return None if content in ("true", "false", "1", "0") else "is not true, false, 1 or 0"
+    try:
+        _RENDER[flag.kind](flag, content)
+    except FlagError as error:
+        return str(error).partition(": ")[2]
+    return None
 
 
 def _text(flag, text):

@@ -48,6 +48,7 @@ options:
       - Values that are one line for the agent are refused with a line break.
       - With V(null) the flag is absent, and so are C(attributes) and C(resources) with a map without a key.
       - An empty text is refused.
+      - Every flag takes C(file:///PATH), and the agent then takes what is in that file as its value.
     type: dict
     required: true
   purge:

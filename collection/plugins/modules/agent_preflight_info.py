@@ -316,6 +316,7 @@ def run(module):
             problems += silent(params, service)
         missing = None if params["shim_follows"] else no_launcher(params["prefix"], change.after)
         problems += [missing] if missing else []
+        problems += agent_refusals.of_files(change.after)
         problems += agent_refusals.of_wrapper(_WRAPPER, change.after)
         environment, warned = environment_here(params, change.after)
         problems += environment
