@@ -304,6 +304,60 @@ def test_an_isolation_that_does_not_work_with_that_version_is_refused(preflight,
     assert not preflight(wanted).get("failed")
 
 
+@pytest.mark.parametrize(
+    ("flags", "refused_by", "taken_by", "says"),
+    [
+        (
+            {"gc_delay": "file:///proc/self/comm"},
+            "0.21.2",
+            "0.22.2",
+            "flag gc_delay: file:// is read for flags that are JS",
+        ),
+        (
+            {"attributes": {"addr": "h:80"}},
+            "0.23.1",
+            "0.24.2",
+            "flag attributes: a ':' in the value of an attribute ends",
+        ),
+        ({"attributes": "a:1;addr:h:80"}, "0.23.1", "0.24.2", "flag attributes: a ':' in the value"),
+        (
+            {"resources": [{"name": "cpus", "type": "SCALAR", "scalar": {"value": 1}}]},
+            "0.25.1",
+            "0.26.1",
+            "flag resources: resources cannot be JSON before Mesos 0.26, and this is 0.25",
+        ),
+        (
+            {"resources": {"ports": "[0x10-0x20]"}},
+            "0.26.1",
+            "0.27.3",
+            "flag resources: the ends of a range cannot be hex",
+        ),
+        (
+            {"resources": "cpus:1;ports:[1-2, 0x10-30]"},
+            "0.26.1",
+            "0.27.3",
+            "flag resources: the ends of a range cannot",
+        ),
+    ],
+)
+def test_what_an_older_release_does_not_understand_is_refused(preflight, mesos, flags, refused_by, taken_by, says):
+    mesos(f"mesos {refused_by}")
+    assert says in preflight(flags)["msg"]
+    mesos(f"mesos {taken_by}")
+    assert says not in preflight(flags).get("msg", "")
+
+
+def test_no_release_refuses_the_plain_forms(preflight, mesos):
+    mesos("mesos 0.21.2")
+    plain = {
+        "attributes": {"rack": "0x1-a", "zone": "[1-2]"},
+        "resources": "cpus(*):1;ports:[31000-32000]",
+        "acls": "{}",
+    }
+    plain.update(master="file:///etc/mesos/zk", gc_delay="1days")
+    assert "before Mesos" not in preflight(plain).get("msg", "")
+
+
 @pytest.fixture
 def agent():
     """agent(path, answer): the address of an agent that answers so there, and says 404 elsewhere."""

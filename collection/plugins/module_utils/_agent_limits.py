@@ -8,8 +8,11 @@ docs/compatibility.md says why, and by which test each is seen ("What a release 
 from __future__ import annotations
 
 import collections
+import re
 
 from ansible_collections.mesos.containerizer.plugins.module_utils import _launch_callers as launch_callers
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import FLAGS
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import effective
 
 # since: the first version; before: the first without, None: there is none; isolator: one that the flag isolation must
 # name for it, None: whatever the isolation is.
@@ -42,6 +45,48 @@ def warnings(versions, isolation):
 def refusals(versions, isolation):
     """One line for each isolator in the flag isolation that does not work with these versions."""
     return ["flag isolation: %s" % line for line in _found(REFUSALS, versions, isolation)]
+
+
+def _from_file(name, text):
+    kind = FLAGS[name].kind if name in FLAGS else None
+    return text.startswith("file://") and kind not in ("json", "container_info", "path") and name != "master"
+
+
+def _colon(name, text):
+    return name == "attributes" and any(part.count(":") > 1 for part in re.split("[;\n]", text))
+
+
+def _json(name, text):
+    return name == "resources" and text.startswith("[")
+
+
+def _hexadecimal(name, text):
+    in_ranges = re.search(r"[\[,-] *0[xX][0-9a-fA-F]", text)
+    return name in ("attributes", "resources") and bool(in_ranges) and not text.startswith("[")
+
+
+# What a value may be only since a release, and how it is told; by stout's numify.hpp and flags/fetch.hpp, and by
+# attributes.cpp and resources.cpp, of 0.21.2 to 1.4.3.
+_VALUES = (
+    ((0, 22), "file:// is read for flags that are JSON only", _from_file),
+    ((0, 24), "a ':' in the value of an attribute ends the agent", _colon),
+    ((0, 26), "resources cannot be JSON", _json),
+    ((0, 27), "the ends of a range cannot be hexadecimal", _hexadecimal),
+)
+
+
+def values(versions, settings):
+    """One line for each value that the oldest of these versions does not understand; settings: {flag: Setting}."""
+    if not versions:
+        return []
+    oldest = min(versions)
+    return [
+        "flag %s: %s before Mesos %s, and this is %s"
+        % (name, words, launch_callers.text(since), launch_callers.text(oldest))
+        for name, setting in sorted(settings.items())
+        for since, words, is_such in _VALUES
+        if oldest < since and is_such(name, effective(setting))
+    ]
 
 
 def _found(limits, versions, isolation):

@@ -310,6 +310,7 @@ def run(module):
         versions = agent_versions.running(params, service) + agent_versions.installed()
         isolation = effective(change.after.get("isolation"))
         problems += agent_limits.refusals(versions, isolation)
+        problems += agent_limits.values(versions, change.after)
         limits = agent_limits.warnings(versions, isolation)
         # A run that was killed has left the agent to the next one, which knows what it was before.
         if change.restart_required and store.state["pending"] is None and not params["compare"]:
