@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.lib.collection import Host, clone_to
+from tests.lib.collection import LocalHost, clone_to
 
 from . import recorded
 from .bench import Bench, Row
@@ -85,9 +85,9 @@ def rows(bench: Bench) -> Iterator[tuple[str, Row]]:
             )
 
 
-def _host(bench: Bench, checkout: Path, number: int) -> Host:
+def _host(bench: Bench, checkout: Path, number: int) -> LocalHost:
     (bench.root / "fleet").mkdir(exist_ok=True)
-    host = Host(bench.root / "fleet" / f"h{number}")
+    host = LocalHost(bench.root / "fleet" / f"h{number}")
     host.variables["mesos_agent_flags"].update(_flags(checkout))
     return host
 
@@ -105,7 +105,7 @@ def _flags(checkout: Path) -> dict[str, str]:
     return dict(list(flags.items())[: FLAGS - 2])
 
 
-def _names(bench: Bench, host: Host, many: int) -> Path:
+def _names(bench: Bench, host: LocalHost, many: int) -> Path:
     """An inventory of one recorded host under many names."""
     path = bench.root / f"fleet-{many}.json"
     variables = {**host.variables, "ansible_connection": "recorded"}
@@ -114,7 +114,7 @@ def _names(bench: Bench, host: Host, many: int) -> Path:
     return path
 
 
-def _inventory(bench: Bench, name: str, hosts: list[Host]) -> Path:
+def _inventory(bench: Bench, name: str, hosts: list[LocalHost]) -> Path:
     path = bench.root / f"{name}.json"
     path.write_text(json.dumps({"mesos_agents": {"hosts": {host.root.name: host.variables for host in hosts}}}))
     return path

@@ -176,9 +176,14 @@ def test_a_good_change_goes_everywhere_while_executors_run(fleet):
         task.wait_state("TASK_RUNNING")
     ids = {name: agent.wait_registered() for name, agent in fleet.agents.items()}
     started = {name: fleet.started(name) for name in NAMES}
-    done = fleet.play("rollout", variables=with_flags(gc_delay="48hrs"))
+    done = fleet.play("rollout", variables={**with_flags(gc_delay="48hrs"), "mesos_agent_rollout_bake": 1})
     assert done.code == 0 and done.ended() == dict.fromkeys(NAMES, "done"), done.text
     assert "gc_delay, restarted" in done.line("host-2")
+    # Between the two waves, before the first is confirmed.
+    asked = re.findall(
+        r"^TASK \[.* : (Let some time pass|Ask the agent again|Confirm the generation)\]", done.text, re.M
+    )
+    assert asked == ["Let some time pass", "Ask the agent again", *["Confirm the generation"] * 2], done.text
     for name, agent in fleet.agents.items():
         assert agent.wait_registered() == ids[name]
         assert fleet.started(name) != started[name]
