@@ -118,6 +118,27 @@ def test_a_reason_is_there_once_with_the_hosts_that_it_holds_for():
     ]
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "down"),
+    [
+        ("0.2.0-5f2c9e0b7a41", "0.1.0-0d9be1aa4c07", True),
+        ("0.10.0-5f2c9e0b7a41", "0.9.3-0d9be1aa4c07", True),
+        ("0.2.0-5f2c9e0b7a41", "0.2.0.dev1-0d9be1aa4c07", True),
+        ("0.2.1-5f2c9e0b7a41", "0.2-0d9be1aa4c07", True),
+        ("0.2.0.dev1-5f2c9e0b7a41", "0.2.0-0d9be1aa4c07", False),
+        ("0.9.0-5f2c9e0b7a41", "0.10.0-0d9be1aa4c07", False),
+        ("0.2.0-5f2c9e0b7a41", "0.2.0-0d9be1aa4c07", False),  # other contents, the same version
+        (None, "0.1.0-0d9be1aa4c07", False),
+        ("0.1.0-0d9be1aa4c07", None, False),
+    ],
+)
+def test_a_downgrade_is_said(before, after, down):
+    switched = {"changed": True, "before": {"generation": 1, "release": before}}
+    switched["after"] = {"generation": 2, "release": after}
+    (line, _total) = summary(["a"], hostvars(a={"state": "done", "switched": switched}))
+    assert (", a downgrade" in line) == down, line
+
+
 def test_a_thousand_unchanged_hosts_are_two_lines():
     names = [f"h{number}" for number in range(1000)]
     done = {"state": "unchanged", "switched": {"changed": False}, "began": 1.0}

@@ -179,11 +179,10 @@ def test_a_good_change_goes_everywhere_while_executors_run(fleet):
     done = fleet.play("rollout", variables={**with_flags(gc_delay="48hrs"), "mesos_agent_rollout_bake": 1})
     assert done.code == 0 and done.ended() == dict.fromkeys(NAMES, "done"), done.text
     assert "gc_delay, restarted" in done.line("host-2")
-    # Between the two waves, before the first is confirmed.
-    asked = re.findall(
-        r"^TASK \[.* : (Let some time pass|Ask the agent again|Confirm the generation)\]", done.text, re.M
-    )
-    assert asked == ["Let some time pass", "Ask the agent again", *["Confirm the generation"] * 2], done.text
+    # Between the two waves the gate is asked again, before the first is confirmed.
+    gate, bake, confirm = "Wait until the agent is well", "Let some time pass", "Confirm the generation"
+    asked = re.findall(rf"^TASK \[\S+ : ({gate}|{bake}|{confirm})\]", done.text, re.MULTILINE)
+    assert asked == [gate, bake, gate, confirm, gate, confirm], done.text
     for name, agent in fleet.agents.items():
         assert agent.wait_registered() == ids[name]
         assert fleet.started(name) != started[name]
