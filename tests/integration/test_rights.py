@@ -433,7 +433,7 @@ def test_a_view_of_which_nothing_is_recorded(agent: PlayedAgent, closed: Path, o
         assert end(debug.start(NNP, user="nobody"))[1].split() == ["no_new_privs"]
         _, out, err = end(debug.start("echo started", user="nobody", pre_exec_commands=[first]))
         assert (out, (open_tmp / "ran").exists()) == ("", False)
-        assert "nothing is recorded" in err
+        assert "the record does not say" in err
 
 
 def test_a_pid_that_was_given_anew_is_no_parent(agent: PlayedAgent) -> None:
@@ -489,7 +489,7 @@ def test_a_file_above_the_records_is_no_record(agent: PlayedAgent) -> None:
         containers.rename(agent.shim.state_dir / "moved")
         _, out, err = end(debug.start("echo joined", user="nobody"))
         assert (out, debug.status) == ("", "256")
-        assert "has no recorded view" in err
+        assert "has no record of its mount namespace" in err
 
 
 def test_an_older_releases_record_does_not_say(agent: PlayedAgent, closed: Path) -> None:
@@ -503,7 +503,7 @@ def test_an_older_releases_record_does_not_say(agent: PlayedAgent, closed: Path)
         record.write_text(json.dumps(value))
         assert end(debug.start(NNP, user="nobody"))[1].split() == ["no_new_privs"]
         _, out, err = end(debug.start("echo started", user="nobody", pre_exec_commands=[{"value": "true"}]))
-        assert (out, "an older release's" in err) == ("", True)
+        assert (out, "an older release wrote the record" in err) == ("", True)
 
 
 def test_a_view_handed_over_is_recorded(agent: PlayedAgent, packaged: Path, open_tmp: Path) -> None:

@@ -251,7 +251,7 @@ def test_a_helper_of_an_older_release_is_not_taken_for_the_view(agent: PlayedAge
             debug = debug_of(agent, **more)
             _, out, err = end(debug.start("echo started"))
             assert (out, debug.status) == ("", "256")
-            assert "nothing says which view it has" in err
+            assert "its mount namespace is not recorded" in err
         record.write_text(content)
 
 

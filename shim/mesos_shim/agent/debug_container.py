@@ -55,7 +55,9 @@ def find(container_ids: "list[str]", runtime: str, state: str, target: "int | No
         return parent
     pid = _checkpointed(above + "/pid") if target is None else target
     if pid is None:
-        raise ShimError(f"the parent container {name} has no recorded view, and the agent no pid of it")
+        raise ShimError(
+            f"the parent container {name} has no record of its mount namespace, and the agent knows no pid of it"
+        )
     return _unknown(name, pid)
 
 
@@ -72,11 +74,11 @@ def _unknown(name: str, pid: int) -> Parent:
     parent = Parent(name, pid, proc.start_time(pid))
     if _is_ours(pid):
         raise ShimError(
-            f"the parent container {name}, pid {pid}, was launched by mesos-shim, and nothing says which view it has: "
-            "it has just been started, or was launched by an older release without a record"
+            f"the parent container {name}, pid {pid}, was launched by mesos-shim, but its mount "
+            "namespace is not recorded, because it has just been started or an older release launched it"
         )
     parent.no_new_privs = _has_no_new_privs(pid)
-    why = f"nothing is recorded of what covers what in the view of {name}"
+    why = f"the record does not say what covers what in the mount namespace of {name}"
     parent.not_as_root = why
     return parent
 
@@ -112,7 +114,7 @@ def enter(parent: Parent, kinds: "tuple[str, ...]" = IN_CHILD) -> None:
             syscalls.setns(fd, 0)
             posix.close(fd)
     except OSError as error:
-        raise ShimError(f"joining the view of {parent.name}, pid {parent.pid}: {reason(error)}") from None
+        raise ShimError(f"joining the mount namespace of {parent.name}, pid {parent.pid}: {reason(error)}") from None
 
 
 def check(parent: Parent) -> None:
@@ -170,7 +172,7 @@ def _recorded(name: str, state: str) -> "Parent | None":
     parent.no_new_privs = value.get("no_new_privs") is not False
     why = value.get("not_as_root")
     if "not_as_root" not in value and parent.no_new_privs:
-        why = f"the record of {name} is an older release's, which does not say whether it may"
+        why = f"an older release wrote the record of {name}, which does not say whether it may"
     parent.not_as_root = None if why is None else str(why)
     return parent
 

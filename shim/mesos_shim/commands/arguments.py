@@ -38,7 +38,7 @@ def from_arguments(arguments: "list[str]", config_path: str) -> LaunchRequest:
     try:
         return _from_arguments(arguments, config_path)
     except OSError as error:
-        raise ShimError(f"reading what is asked for: {reason(error)}") from None
+        raise ShimError(f"reading the request: {reason(error)}") from None
 
 
 def _from_arguments(arguments: "list[str]", config_path: str) -> LaunchRequest:

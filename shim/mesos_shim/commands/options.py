@@ -37,4 +37,4 @@ def asks_help(given: "dict[str, str]", text: str) -> bool:
 def none(operands: "list[str]", command: str) -> None:
     """Refuse operands where the command takes none."""
     if operands:
-        raise ShimError(f"{command}: {operands[0]!r}: takes no operand; 'mesos-shim {command} --help' tells more")
+        raise ShimError(f"{command}: {operands[0]!r}: takes no operand; see 'mesos-shim {command} --help'")

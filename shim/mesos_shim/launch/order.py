@@ -207,7 +207,7 @@ def _without_record(state: LaunchState, why: str) -> None:
     """Go on without a record, unless it is to say what has to be removed."""
     for mount in state.plan.mounts:
         if mount.base is not None:
-            raise ShimError(f"{why}, and what {mount.what} has in {mount.base.path!r} would never be removed")
+            raise ShimError(f"{why}, so what {mount.what} has in {mount.base.path!r} would never be removed")
     state.warnings.append(why)
 
 

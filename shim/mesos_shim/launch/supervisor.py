@@ -320,7 +320,7 @@ def clear(state: LaunchState) -> None:
     if killed:
         limit = f" of {state.plan.limits['mem']:g} MB" if "mem" in state.plan.limits else ""
         what = "a process" if killed == 1 else f"{killed} processes"
-        _warn(f"{state.plan.container_id}: the kernel killed {what}: out of memory, the limit{limit} was reached")
+        _warn(f"{state.plan.container_id}: the kernel killed {what}, because the memory limit{limit} was reached")
 
 
 def _warn(text: str) -> None:
