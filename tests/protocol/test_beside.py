@@ -323,4 +323,4 @@ def test_an_old_c_library_that_hides_a_failed_exec_is_not_used(
         return version
 
     monkeypatch.setattr("mesos_shim.launch.spawn.posix.confstr", confstr)
-    assert spawn._tells_failures() == tells
+    assert spawn._reports_failures() == tells

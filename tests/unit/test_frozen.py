@@ -30,9 +30,9 @@ def test_a_plan_is_never_changed() -> None:
 
 def test_another_plan_leaves_the_first_as_it_was() -> None:
     made = plan()
-    other = made.but(apart=True, command=["false"])
-    assert (made.apart, made.own_view, made.command) == (False, False, ("true",))
-    assert (other.apart, other.own_view, other.command) == (True, True, ("false",))
+    other = made.but(private_mount_namespace=True, command=["false"])
+    assert (made.private_mount_namespace, made.own_mount_namespace, made.command) == (False, False, ("true",))
+    assert (other.private_mount_namespace, other.own_mount_namespace, other.command) == (True, True, ("false",))
     assert other.container_id == made.container_id
 
 

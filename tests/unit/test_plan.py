@@ -156,7 +156,7 @@ def test_explain_and_the_launch_share_one_plan() -> None:
     made = model.Draft("id", resolved("/srv/sandbox"), USER)
     made.mounts = arrange(facts(), [relative("/opt/a", "inner"), relative("/opt", "outer")], [])
     made.command = ["true"]
-    made.apart = True
+    made.private_mount_namespace = True
     state = launch_of(made)
     shown = [item for step in launch_order.steps(state) for item in step.describe(state)]
     assert [step["action"] for step in shown] == [

@@ -89,7 +89,7 @@ def _facts(info: ContainerInfo) -> "list[tuple[str, str, bool, bool]]":
     return [(v.container_path, v.host_path, v.read_only, v.propagation) for v in info.volumes]
 
 
-def as_given(pairs: "list[tuple[str, str]]", sandbox: str) -> ContainerInfo:
+def as_mounted(pairs: "list[tuple[str, str]]", sandbox: str) -> ContainerInfo:
     """The volumes behind an agent's plain mounts (source, target), where no ContainerInfo was found."""
     volumes: list[Volume] = []
     for source, target in pairs:

@@ -146,7 +146,7 @@ def prepare(setup: Setup, plan: model.Plan) -> model.Plan:
     """The plan with what the agent asks for done first."""
     if not setup.mounts and not setup.operations:
         return plan
-    return _add_privileges(setup, plan.but(before=setup.carry_out, shared=setup.shared, apart=True))
+    return _add_privileges(setup, plan.but(before=setup.carry_out, shared=setup.shared, private_mount_namespace=True))
 
 
 def _add_privileges(setup: Setup, plan: model.Plan) -> model.Plan:

@@ -23,7 +23,7 @@ def hand_over(work: Launch, signals: "wait.Signals | None") -> None:
     state = view.prepare(work)
     common.check_view_for_root(state.plan, what)
     # The helper makes the namespaces that the agent names.
-    state.plan = state.plan.but(apart=state.plan.before is not None)
+    state.plan = state.plan.but(private_mount_namespace=state.plan.before is not None)
     state.signals = signals
     order.become(state, steps(work, state, program))
 
@@ -56,7 +56,7 @@ def _enter(work: Launch, state: LaunchState) -> None:
 
         # It joins the view itself, from outside of it: in an image's it would not be found.
         debug_container.check(work.parent)
-        work.given.values["namespace_mnt_target"] = str(work.parent.pid)
+        work.agents_call.values["namespace_mnt_target"] = str(work.parent.pid)
     else:
         view.enter(work, state)
 
@@ -65,7 +65,7 @@ def _arguments(work: Launch, state: LaunchState) -> "list[str]":
     """The call for the packaged helper, without what we have done; this process leaves the sandbox for it."""
     info = {name: value for name, value in work.info.items() if name not in ("mounts", "file_operations")}
     if (
-        state.plan.own_view and "clone_namespaces" in info
+        state.plan.own_mount_namespace and "clone_namespaces" in info
     ):  # else it would make mounts slaves that are shared with the host
         flags = common.numbers(info["clone_namespaces"], "ContainerLaunchInfo.clone_namespaces")
         info["clone_namespaces"] = [flag for flag in flags if flag != _CLONE_NEWNS]
@@ -73,7 +73,7 @@ def _arguments(work: Launch, state: LaunchState) -> "list[str]":
         items = common.objects(info["pre_exec_commands"], work.commands_where)
         info["pre_exec_commands"] = [items[index] for index in work.isolators.kept]
     try:
-        if info.get("working_directory") is None and not work.given.by_arguments:
+        if info.get("working_directory") is None and not work.agents_call.by_arguments:
             info["working_directory"] = posix.getcwd()
         # Root's program does not start in a user's directory: an empty element of LD_LIBRARY_PATH would name that.
         if info.get("working_directory") is not None:
@@ -85,4 +85,4 @@ def _arguments(work: Launch, state: LaunchState) -> "list[str]":
     posix.write(writing, b"\0")
     for fd in (reading, writing):
         posix.set_inheritable(fd, True)
-    return work.given.again(info, reading, writing)
+    return work.agents_call.again(info, reading, writing)

@@ -20,14 +20,14 @@ def main(arguments: "list[str]", config_path: str) -> int:
 
         config = configuration.read(config_path, required=False)
         packaged.exec_packaged(config, arguments, f"mesos-containerizer {' '.join(arguments[:1])}")
-    given = call.read(arguments[1:])
-    if given.is_true("help"):
+    agents_call = call.read(arguments[1:])
+    if agents_call.is_true("help"):
         posix.write(1, HELP.encode("ascii"))
         return 0
-    if given.by_executor:
+    if agents_call.by_executor:
         from . import command_executor
 
-        return command_executor.launch(given, arguments, config_path)
+        return command_executor.launch(agents_call, arguments, config_path)
     from . import launch
 
-    return launch.launch(given, config_path)
+    return launch.launch(agents_call, config_path)

@@ -18,23 +18,25 @@ if False:  # for the type checker alone
 _EXIT_FAILURE = 1
 
 
-def launch(given: "call.Call", config_path: str) -> int:
-    """Launch for the agent that made the call `given`.
+def launch(agents_call: "call.Call", config_path: str) -> int:
+    """Launch for the agent that made the call `agents_call`.
 
     Where it reads a status file: 0 once that says how the command ended, 1 if none was started. Else this process
     becomes the command, and comes back only with an error.
     """
-    runtime = given.get("runtime_directory")
+    runtime = agents_call.get("runtime_directory")
     if runtime is None:
-        return _become(given, config_path)
+        return _become(agents_call, config_path)
     status = handshake.open_status(runtime)
     wait_status, failed = _EXIT_FAILURE << 8, True
     try:
         signals = wait.hold_signals(wait.FORWARDED_FOR_AGENT)
-        given.check()
-        work = reading.read(given, given.launch_info(), config_path)
+        agents_call.check()
+        work = reading.read(agents_call, agents_call.launch_info(), config_path)
         _leave_untouched(work, signals)
-        signals = handshake.wait_for_agent(given.descriptor("pipe_read"), given.descriptor("pipe_write"), signals)
+        signals = handshake.wait_for_agent(
+            agents_call.descriptor("pipe_read"), agents_call.descriptor("pipe_write"), signals
+        )
         if work.needs_packaged is not None:
             from . import hand_over
 
@@ -47,13 +49,13 @@ def launch(given: "call.Call", config_path: str) -> int:
     return _EXIT_FAILURE if failed else 0
 
 
-def _become(given: "call.Call", config_path: str) -> int:
+def _become(agents_call: "call.Call", config_path: str) -> int:
     """For an agent that waits for the command itself (before 1.1); comes back only with an error."""
-    given.check()
-    work = reading.read(given, given.launch_info(), config_path)
+    agents_call.check()
+    work = reading.read(agents_call, agents_call.launch_info(), config_path)
     _leave_untouched(work, None)
-    pipe = given.descriptor("pipe_read")
-    common.close_agents_end(given.descriptor("pipe_write"))
+    pipe = agents_call.descriptor("pipe_read")
+    common.close_agents_end(agents_call.descriptor("pipe_write"))
     common.has_agents_byte(pipe)
     if work.needs_packaged is not None:
         from . import hand_over
@@ -74,7 +76,7 @@ def _leave_untouched(work: Launch, signals: "wait.Signals | None") -> None:
     """Hand an image's launch over before anything of it is taken."""
     image = untouched.reason_for(work.info, work.held)
     if image is not None:
-        untouched.hand_over(work.config, work.request, work.given.arguments, signals, image)
+        untouched.hand_over(work.config, work.request, work.agents_call.arguments, signals, image)
 
 
 def _run(work: Launch, signals: wait.Signals, status: int) -> "tuple[int, bool]":
@@ -100,7 +102,7 @@ def _helpers_own(work: Launch, state: LaunchState) -> "Iterator[order.Step]":
     """The helper in the container's namespaces as well, as Mesos' own is: an agent takes it for where that is."""
     if work.parent is not None:
         yield order.Step("join_pid_namespace", lambda _: _join_pid_namespace(work))
-    elif state.plan.own_view and "pid" not in state.plan.namespaces:
+    elif state.plan.own_mount_namespace and "pid" not in state.plan.namespaces:
         yield order.LEAVE_HOST
 
 

@@ -37,12 +37,12 @@ class Launch:
     """One launch as the agent described it."""
 
     __slots__ = (
+        "agents_call",
         "agents_directory",
         "config",
         "container_ids",
         "debug",
         "directory",
-        "given",
         "held",
         "info",
         "isolators",
@@ -59,12 +59,12 @@ class Launch:
     def __init__(
         self,
         config: configuration.Config,
-        given: "call.Call",
+        agents_call: "call.Call",
         info: "dict[str, object]",
         runtime: "str | None",
     ) -> None:
         self.config = config
-        self.given = given
+        self.agents_call = agents_call
         self.info = info
         self.runtime = runtime
         self.container_ids = _container_ids(runtime)
@@ -75,7 +75,7 @@ class Launch:
         # Of a DEBUG container, once there is a plan: whose view it joins.
         self.parent: debug_container.Parent | None = None
         # Whom an agent with filesystem/linux names as being in the view that is to be joined.
-        self.target = _target(given)
+        self.target = _target(agents_call)
         # What the agent has set up besides a mount namespace; None where there is nothing.
         self.setup: filesystem_linux.Setup | None = None
         # The runtime directory, for what is kept there of this container's view.
@@ -89,16 +89,16 @@ class Launch:
     @property
     def commands_where(self) -> str:
         """The isolators' commands as the agent names them."""
-        return "--commands" if self.given.of_0x else "ContainerLaunchInfo.pre_exec_commands"
+        return "--commands" if self.agents_call.of_0x else "ContainerLaunchInfo.pre_exec_commands"
 
 
-def _target(given: "call.Call") -> "int | None":
+def _target(agents_call: "call.Call") -> "int | None":
     """Whom the agent names as being in the view that is to be joined."""
-    text = given.get("namespace_mnt_target")
+    text = agents_call.get("namespace_mnt_target")
     if not text:
         return None
     if not text.isascii() or not text.isdigit() or len(text) > 10:
-        raise ShimError(f"{given.called('namespace_mnt_target')}: {text!r} is not a pid")
+        raise ShimError(f"{agents_call.called('namespace_mnt_target')}: {text!r} is not a pid")
     return int(text)
 
 
@@ -114,11 +114,11 @@ def _container_ids(runtime: "str | None") -> "list[str]":
     return found
 
 
-def read(given: "call.Call", info: "dict[str, object]", config_path: str) -> Launch:
+def read(agents_call: "call.Call", info: "dict[str, object]", config_path: str) -> Launch:
     """Everything that the agent says of this launch, judged."""
     config = configuration.read(config_path, required=False)
-    runtime = given.get("runtime_directory")
-    work = Launch(config, given, info, runtime)
+    runtime = agents_call.get("runtime_directory")
+    work = Launch(config, agents_call, info, runtime)
     launch_request = work.request
     launch_request.config = config
     launch_request.isolation = config.isolation
@@ -132,13 +132,13 @@ def read(given: "call.Call", info: "dict[str, object]", config_path: str) -> Lau
     # Only DEBUG containers are told whom to join; before 1.5 nothing else says that it is one.
     work.debug = work.held.container_class == checkpoint.DEBUG or work.target is not None
     # A DEBUG container works in its parent's sandbox; what the agent holds as its directory is for its output.
-    launch_request.sandbox, launch_request.sandbox_named = directory, given.names_directory
+    launch_request.sandbox, launch_request.sandbox_named = directory, agents_call.names_directory
     if not work.debug and work.held.directory:
         launch_request.sandbox, launch_request.sandbox_named = work.held.directory, "ContainerConfig.directory"
-    launch_request.user_named = "--user" if given.by_arguments else "ContainerLaunchInfo.user"
+    launch_request.user_named = "--user" if agents_call.by_arguments else "ContainerLaunchInfo.user"
     launch_request.user = common.string(info.get("user"), launch_request.user_named)
     # As launch.cpp does since 1.0: an agent that is the user already changes nothing.
-    launch_request.keep_caller_groups = not given.of_0x
+    launch_request.keep_caller_groups = not agents_call.of_0x
     launch_request.container_id = ".".join(work.container_ids) or None
     launch_request.agent_ids = work.container_ids
     for flag in common.numbers(info.get("clone_namespaces"), "ContainerLaunchInfo.clone_namespaces"):
@@ -215,9 +215,9 @@ def _choose(work: Launch) -> None:
     if not done:
         if info is not None and len(work.container_ids) > 1:
             info = common.without_linked(info, launch_request.linked_paths)
-        common.choose(launch_request, info, "ContainerInfo", () if work.given.of_0x else _enforced(work.info))
+        common.choose(launch_request, info, "ContainerInfo", () if work.agents_call.of_0x else _enforced(work.info))
     if not work.known:
-        _take_as_given(work)
+        _take_agents_mounts(work)
     if work.setup is not None and (info is not None or launch_request.origin == request.FRAMEWORK):
         filesystem_linux.replace_plain(work.setup, launch_request)
 
@@ -233,7 +233,7 @@ def _enforced(info: "dict[str, object]") -> "tuple[str, ...]":
     return tuple(fields)
 
 
-def _take_as_given(work: Launch) -> None:
+def _take_agents_mounts(work: Launch) -> None:
     """The volumes behind plain mounts alone, where the agent holds no ContainerInfo."""
     mounts = work.setup.mounts if work.setup is not None else []
     if not mounts and not work.isolators.binds:
@@ -244,7 +244,7 @@ def _take_as_given(work: Launch) -> None:
         return
     if all(mount.is_plain_bind for mount in mounts):
         pairs = [(mount.source or "", mount.target) for mount in mounts] + work.isolators.binds
-        work.request.info = common.as_given(pairs, paths.normal(work.request.sandbox or "/"))
+        work.request.info = common.as_mounted(pairs, paths.normal(work.request.sandbox or "/"))
         work.request.origin = request.FRAMEWORK
 
 
@@ -254,7 +254,7 @@ def _needs_packaged(work: Launch) -> "str | None":
         # An empty message is a present one: effective_capabilities of {} takes them all away.
         if name not in _OURS and value not in (None, []):
             return name
-    return "unshare_namespace_mnt" if work.given.is_true("unshare_namespace_mnt") else None
+    return "unshare_namespace_mnt" if work.agents_call.is_true("unshare_namespace_mnt") else None
 
 
 def private_directories(work: Launch) -> "list[str]":

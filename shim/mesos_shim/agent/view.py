@@ -31,7 +31,9 @@ def prepare(work: Launch) -> LaunchState:
         work.parent = debug_container.find(work.container_ids, work.runtime or "", records, work.target)
         plan = debug_container.inherit(work.parent, plan)
     if work.isolators.mounts and not work.debug:
-        plan = plan.but(apart=True)  # what an isolator mounts, 0.21's agent would have had on the host as well
+        plan = plan.but(
+            private_mount_namespace=True
+        )  # what an isolator mounts, 0.21's agent would have had on the host as well
     state = LaunchState(request, plan)
     state.warnings.extend(work.warnings)
     order.open_record(state)
@@ -41,7 +43,7 @@ def prepare(work: Launch) -> LaunchState:
 def entering(work: Launch, state: LaunchState, enter: "Callable[[LaunchState], None]") -> "Iterator[order.Step]":
     """Into the container's mount namespace, where `enter` has the mounts made, or joined."""
     yield handshake.RESET_SIGNALS
-    if work.parent is None and state.plan.own_view and not state.left_host:
+    if work.parent is None and state.plan.own_mount_namespace and not state.left_host:
         yield order.LEAVE_HOST
     yield order.Step("enter", enter)
 

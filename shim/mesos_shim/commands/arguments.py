@@ -43,20 +43,20 @@ def from_arguments(arguments: "list[str]", config_path: str) -> LaunchRequest:
 
 def _from_arguments(arguments: "list[str]", config_path: str) -> LaunchRequest:
     request = LaunchRequest()
-    given, request.command = scan(arguments, _VALUES, _FLAGS, "run")
-    request.supervise = "--supervise" in given
-    request.remove = "--rm" in given
-    request.json = "--json" in given
-    config_given = _last(given, "--config")
-    if config_given == "":
+    parsed, request.command = scan(arguments, _VALUES, _FLAGS, "run")
+    request.supervise = "--supervise" in parsed
+    request.remove = "--rm" in parsed
+    request.json = "--json" in parsed
+    config_named = _last(parsed, "--config")
+    if config_named == "":
         raise ShimError("--config: a value is missing")
-    request.config = configuration.read(config_given or config_path, required=config_given is not None)
-    request.sandbox = _last(given, "--sandbox")
+    request.config = configuration.read(config_named or config_path, required=config_named is not None)
+    request.sandbox = _last(parsed, "--sandbox")
     request.sandbox_names = _sandbox_names()
-    request.user = _last(given, "--user")
-    _identity(request, given)
-    _isolation(request, given)
-    _container_info(request, given)
+    request.user = _last(parsed, "--user")
+    _identity(request, parsed)
+    _isolation(request, parsed)
+    _container_info(request, parsed)
     return request
 
 
@@ -78,14 +78,14 @@ def scan(
     `operands` takes the words between the options. Without it only options may come before `--`, and those with a value
     may be repeated: the grammar of `run`.
     """
-    given: dict[str, list[str]] = {}
+    parsed: dict[str, list[str]] = {}
     where = "" if operands is None else f"{command}: "
     index = 0
     while index < len(arguments):
         argument = arguments[index]
         index += 1
         if argument == "--":
-            return given, arguments[index:]
+            return parsed, arguments[index:]
         if operands is not None and (argument == "-" or not argument.startswith("-")):
             operands.append(argument)
             continue
@@ -100,7 +100,7 @@ def scan(
                 raise ShimError(f"{where}{name}: takes no value")
         elif name not in values:
             raise ShimError(f"{where}{argument!r}: unknown option; 'mesos-shim {command} --help' lists them")
-        if name in given and (operands is not None or name in flags):
+        if name in parsed and (operands is not None or name in flags):
             raise ShimError(f"{where}{name}: given twice; once is enough")
         if name in values:
             missing = not equals and (index == len(arguments) or arguments[index] == "--")
@@ -109,12 +109,12 @@ def scan(
                 index += 1
             if missing or (operands is not None and not value):
                 raise ShimError(f"{where}{name}: a value is missing")
-        given.setdefault(name, []).append(value)
-    return given, []
+        parsed.setdefault(name, []).append(value)
+    return parsed, []
 
 
-def _last(given: "dict[str, list[str]]", name: str) -> "str | None":
-    values = given.get(name)
+def _last(parsed: "dict[str, list[str]]", name: str) -> "str | None":
+    values = parsed.get(name)
     if values is None:
         return None
     if len(values) > 1:
@@ -122,15 +122,15 @@ def _last(given: "dict[str, list[str]]", name: str) -> "str | None":
     return values[0]
 
 
-def _identity(request: LaunchRequest, given: "dict[str, list[str]]") -> None:
-    container_id = _last(given, "--container-id")
+def _identity(request: LaunchRequest, parsed: "dict[str, list[str]]") -> None:
+    container_id = _last(parsed, "--container-id")
     if container_id is not None:
         check_id(container_id, "--container-id")
         if container_id[0] == "-":  # `--container-id --rm`; nor could `enter` be told of it
             raise ShimError(f"--container-id: {container_id!r} starts with '-'")
         request.container_id = container_id
-    request.status_fd = _number(given, "--status-fd")
-    for value in given.get("--keep-fd", ()):
+    request.status_fd = _number(parsed, "--status-fd")
+    for value in parsed.get("--keep-fd", ()):
         request.keep_fds.append(_descriptor(value, "--keep-fd"))
     request.keep_fds.extend(_listen_fds())
 
@@ -154,24 +154,24 @@ def _is_open(fd: int) -> bool:
         return False
 
 
-def _isolation(request: LaunchRequest, given: "dict[str, list[str]]") -> None:
-    text = _last(given, "--isolation")
+def _isolation(request: LaunchRequest, parsed: "dict[str, list[str]]") -> None:
+    text = _last(parsed, "--isolation")
     if text is None:
         request.isolation = request.config.isolation
     else:
         request.isolation, problems = configuration.parse_isolation(list(text.split(",")), "--isolation")
         container_info.refuse(problems)
-    request.cpus = _limit(given, "--cpus")
-    request.mem = _limit(given, "--mem")
-    choice = _last(given, "--on-unenforceable")
+    request.cpus = _limit(parsed, "--cpus")
+    request.mem = _limit(parsed, "--mem")
+    choice = _last(parsed, "--on-unenforceable")
     if choice not in (None, configuration.REFUSE, configuration.USAGE_ONLY):
         raise ShimError(f"--on-unenforceable: {choice!r} is neither 'refuse' nor 'usage-only'")
     request.on_unenforceable = choice or request.config.on_unenforceable
 
 
-def _container_info(request: LaunchRequest, given: "dict[str, list[str]]") -> None:
-    text = _last(given, "--container-info")
-    volumes = [container_info.parse_argument(value) for value in given.get("--volume", ())]
+def _container_info(request: LaunchRequest, parsed: "dict[str, list[str]]") -> None:
+    text = _last(parsed, "--container-info")
+    volumes = [container_info.parse_argument(value) for value in parsed.get("--volume", ())]
     if text is not None:
         request.info = _read_container_info(text)
         request.info.volumes.extend(volumes)
@@ -199,8 +199,8 @@ def _read_container_info(text: str) -> container_info.ContainerInfo:
     return container_info.parse_or_refuse(strict_json.parse(data, where), "ContainerInfo")
 
 
-def _number(given: "dict[str, list[str]]", name: str) -> "int | None":
-    value = _last(given, name)
+def _number(parsed: "dict[str, list[str]]", name: str) -> "int | None":
+    value = _last(parsed, name)
     return None if value is None else _descriptor(value, name)
 
 
@@ -213,8 +213,8 @@ def _descriptor(value: str, name: str) -> int:
     return fd
 
 
-def _limit(given: "dict[str, list[str]]", name: str) -> "float | None":
-    value = _last(given, name)
+def _limit(parsed: "dict[str, list[str]]", name: str) -> "float | None":
+    value = _last(parsed, name)
     if value is None:
         return None
     try:

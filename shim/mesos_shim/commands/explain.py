@@ -50,7 +50,7 @@ def main(arguments: "list[str]", config: str) -> int:
 
         request.sandbox_planned = temporary_sandbox.planned(request)
     state = LaunchState(request, planning.make_plan(request, []))
-    if state.plan.own_view:
+    if state.plan.own_mount_namespace:
         _attempt(state)
     plan = state.plan
     shown = [item for step in _sequence(state) for item in step.describe(state)]

@@ -13,25 +13,25 @@ def parse(
 ) -> "tuple[dict[str, str], list[str]]":
     """The options with their values ("" for a flag) and the operands; after `--` there are only operands."""
     operands: list[str] = []
-    given, rest = scan(arguments, values, flags, command, operands)
-    return {name: value for name, (value,) in given.items()}, operands + rest
+    parsed, rest = scan(arguments, values, flags, command, operands)
+    return {name: value for name, (value,) in parsed.items()}, operands + rest
 
 
-def state_dir(given: "dict[str, str]", config_path: str) -> str:
+def state_dir(parsed: "dict[str, str]", config_path: str) -> str:
     """Where the records lie, by the configuration at `config_path` or the one that `--config` names."""
-    return record.state_dir(read_config(given, config_path).state_dir)
+    return record.state_dir(read_config(parsed, config_path).state_dir)
 
 
-def read_config(given: "dict[str, str]", config_path: str) -> configuration.Config:
+def read_config(parsed: "dict[str, str]", config_path: str) -> configuration.Config:
     """The configuration at `config_path` or the one that `--config` names."""
-    return configuration.read(given.get("--config", config_path), required="--config" in given)
+    return configuration.read(parsed.get("--config", config_path), required="--config" in parsed)
 
 
-def asks_help(given: "dict[str, str]", text: str) -> bool:
+def asks_help(parsed: "dict[str, str]", text: str) -> bool:
     """Print `text` if `--help` was given."""
-    if "--help" in given:
+    if "--help" in parsed:
         sys.stdout.write(text)
-    return "--help" in given
+    return "--help" in parsed
 
 
 def none(operands: "list[str]", command: str) -> None:

@@ -8,7 +8,7 @@ from .state import LaunchState
 
 def describe(state: LaunchState) -> "dict[str, object]":
     """The record of this process, which is about to become the container's first."""
-    own_view = state.plan.mode == "enforced" and state.plan.own_view
+    own_mount_namespace = state.plan.mode == "enforced" and state.plan.own_mount_namespace
     who = state.first or first()
     return {
         "version": VERSION,
@@ -40,7 +40,7 @@ def describe(state: LaunchState) -> "dict[str, object]":
             if mount.action in (BIND, TMPFS)
         ],
         # Without mounts the process stays in its parent's namespace, which says nothing of who belongs to it.
-        "namespaces": namespaces() if own_view else {},
+        "namespaces": namespaces() if own_mount_namespace else {},
         "limits": state.plan.limits,
         "supervisor": state.supervisor,
         # With --rm: which directory gc may remove, if the supervisor could not.

@@ -103,7 +103,7 @@ def steps(
 
 def entering(state: LaunchState) -> "Iterator[Step]":
     """Into the container's mount namespace and its sandbox."""
-    if state.plan.own_view:
+    if state.plan.own_mount_namespace:
         yield LEAVE_HOST
     yield ENTER
 
@@ -157,7 +157,7 @@ def _leave_host(state: LaunchState) -> None:
 def enter_mount_tree(state: LaunchState) -> None:
     """Give this process the plan's mounts and put it into the sandbox."""
     directory = state.plan.sandbox.fd
-    if state.plan.own_view:
+    if state.plan.own_mount_namespace:
         from . import mount_view
 
         if state.relay is not None:
@@ -175,7 +175,7 @@ def without_mount_namespace(state: LaunchState, why: str) -> None:
         raise ShimError(f"{why}; the agent's own mounts need it")
     if state.plan.isolates:
         isolate_nothing(state, why)
-    state.plan = state.plan.but(apart=False)  # then nothing was asked for that is missing now
+    state.plan = state.plan.but(private_mount_namespace=False)  # then nothing was asked for that is missing now
 
 
 def isolate_nothing(state: LaunchState, why: str) -> None:

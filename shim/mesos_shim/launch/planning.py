@@ -77,9 +77,9 @@ def make_plan(request: LaunchRequest, private: "list[str]") -> model.Plan:
             found.own = private_bases.name_for(result.container_id)
         result.mounts = mounts.arrange(found, volumes, found.tmpfs, request.origin == FRAMEWORK)
         # A user namespace, which others would need for it, changes what set-uid programs can do.
-        result.apart = FILESYSTEM_SHARED in request.isolation and posix.geteuid() == 0
-    own_view = bool(result.apart or result.mounts or result.namespaces)
-    new_user_namespace = own_view and posix.geteuid() != 0
+        result.private_mount_namespace = FILESYSTEM_SHARED in request.isolation and posix.geteuid() == 0
+    own_mount_namespace = bool(result.private_mount_namespace or result.mounts or result.namespaces)
+    new_user_namespace = own_mount_namespace and posix.geteuid() != 0
     result.warnings.extend(_lost_capabilities() if new_user_namespace else [])
     no_new_privs = privileges.why_no_new_privs(result.mounts, user)
     # What may not be fed to root is among what may not be fed to a set-uid program.
@@ -172,7 +172,7 @@ def _without_isolation(names: "tuple[str, ...]") -> "dict[str, object]":
         "mode": model.USAGE_ONLY,
         "isolation": tuple([item.name for item in isolation.among(names) if item.reports_only]),
         "mounts": [],
-        "apart": False,
+        "private_mount_namespace": False,
         "namespaces": [],
         "own_queues": False,
     }

@@ -16,7 +16,7 @@ if False:  # for the type checker alone: no launch imports typing
 
 # What a note is, its first element.
 MADE = "made"  # descriptor of the directory, name
-DRESSED = "dressed"  # descriptor, owner, group, mode, attributes: a directory that was there already
+METADATA = "dressed"  # descriptor, owner, group, mode, attributes: a directory that was there already
 ATTACHED = "attached"  # descriptor of the mount
 
 
@@ -56,4 +56,4 @@ def _detach(tree: int) -> None:
     syscalls.umount(f"/proc/self/fd/{tree}", syscalls.MNT_DETACH)
 
 
-_UNDO: "dict[str, Callable[..., None]]" = {MADE: _unmake, DRESSED: _undress, ATTACHED: _detach}
+_UNDO: "dict[str, Callable[..., None]]" = {MADE: _unmake, METADATA: _undress, ATTACHED: _detach}

@@ -40,11 +40,11 @@ def possible(state: LaunchState, signals: wait.Signals) -> bool:
         and proc.host_pid() == posix.getpid()
         # posix_spawn can have a child take signals by default, not ignore them.
         and signals.at_childs_end != _signal.SIG_IGN
-        and _tells_failures()
+        and _reports_failures()
     )
 
 
-def _tells_failures() -> bool:
+def _reports_failures() -> bool:
     try:
         name, _, version = (posix.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
     except (ValueError, OSError):

@@ -76,7 +76,7 @@ def _find(request: LaunchRequest, user: Identity, private: "list[str]", in_memor
     if applies:
         _find_operators(lambda: _find_work_dir(request, facts, trusted), request, user)
     items = request.config.pass_through if applies else []
-    if request.launcher is not None and _covers(facts, request.launcher):
+    if request.launcher is not None and _is_covered(facts, request.launcher):
         from ..spec.config_tables import PassThrough
 
         items = [*items, PassThrough(request.launcher, True)]
@@ -88,7 +88,7 @@ def _find(request: LaunchRequest, user: Identity, private: "list[str]", in_memor
         from . import sandbox_names
 
         sandbox_names.find(request, facts, trusted)
-    is_covered = facts.work_dir or facts.names or _covers(facts, facts.sandbox.path)
+    is_covered = facts.work_dir or facts.names or _is_covered(facts, facts.sandbox.path)
     if is_covered and work_dir_of(facts.sandbox.path) is not None:
         from . import sandbox_links
 
@@ -96,7 +96,7 @@ def _find(request: LaunchRequest, user: Identity, private: "list[str]", in_memor
     return facts
 
 
-def _covers(facts: Facts, path: str) -> bool:
+def _is_covered(facts: Facts, path: str) -> bool:
     """Whether a target of this launch lies above `path`."""
     return any(paths.is_below(path, found.path) for found in facts.targets.values())
 

@@ -154,7 +154,6 @@ class Draft:
     """A plan while it is being made. `finished` makes the plan of it."""
 
     __slots__ = (
-        "apart",
         "cgroups",
         "command",
         "container_id",
@@ -164,6 +163,7 @@ class Draft:
         "mounts",
         "namespaces",
         "own_queues",
+        "private_mount_namespace",
         "sandbox",
         "user",
         "warnings",
@@ -177,7 +177,7 @@ class Draft:
         self.isolation: tuple[str, ...] = ()
         self.mounts: list[Mount] = []
         # Whether it gets a mount namespace without any mount: who belongs to the container is then told by it.
-        self.apart = False
+        self.private_mount_namespace = False
         # Beside those of mount and user: "pid", "ipc".
         self.namespaces: list[str] = []
         # Whether the own IPC namespace needs a /dev/mqueue of its own.
@@ -202,7 +202,7 @@ class Plan:
     mode: str
     isolation: "tuple[str, ...]"
     mounts: "tuple[Mount, ...]"
-    apart: bool
+    private_mount_namespace: bool
     namespaces: "tuple[str, ...]"
     own_queues: bool
     cgroups: "tuple[Leaf, ...]"
@@ -232,9 +232,9 @@ class Plan:
         return Plan(fields)
 
     @property
-    def own_view(self) -> bool:
+    def own_mount_namespace(self) -> bool:
         """Whether the launch leaves the host's mount namespace."""
-        return self.apart or self.isolates
+        return self.private_mount_namespace or self.isolates
 
     @property
     def isolates(self) -> bool:

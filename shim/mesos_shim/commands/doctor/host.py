@@ -64,7 +64,7 @@ def _calls(user: bool) -> Finding:
     """Asked in a namespace of one's own: outside of it an ordinary user may not use them."""
 
     def mounts() -> None:
-        _own_view(user)()
+        _own_mount_namespace(user)()
         if not syscalls.has_mount_calls():
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
@@ -107,7 +107,7 @@ def _unique_ids() -> Finding:
     return Finding("namespace ids", OK, "mount namespaces have ids that are never used again")
 
 
-def _own_view(user: bool) -> "Callable[[], None]":
+def _own_mount_namespace(user: bool) -> "Callable[[], None]":
     def call() -> None:
         syscalls.unshare(syscalls.CLONE_NEWNS | (syscalls.CLONE_NEWUSER if user else 0))
         syscalls.mount(None, "/", None, syscalls.MS_SLAVE | syscalls.MS_REC)
@@ -116,7 +116,7 @@ def _own_view(user: bool) -> "Callable[[], None]":
 
 
 def _mount_namespaces(config: Config) -> Finding:
-    code = _attempt(_own_view(os.geteuid() != 0))
+    code = _attempt(_own_mount_namespace(os.geteuid() != 0))
     if code == 0:
         return Finding("filesystem/shared", OK, "a launch gets its own mount namespace")
     text = f"cannot create a mount namespace: {os.strerror(code)}"
@@ -132,7 +132,7 @@ def _namespace_remedy(code: int, kinds: int = syscalls.CLONE_NEWNS) -> str:
 def _user_namespaces() -> Finding:
     def call() -> None:
         credentials.become(credentials.Identity(_NOBODY, _NOBODY, [], switch=True))
-        _own_view(user=True)()
+        _own_mount_namespace(user=True)()
 
     code = _attempt(call)
     if code == 0:
