@@ -152,6 +152,7 @@ def test_a_failed_gate_stops_the_waves_and_takes_its_host_back(fleet):
     ("wrong", "says"),
     [
         ({"mesos_agent_gate_timeout": "soon"}, "mesos_agent_gate_timeout"),
+        ({"mesos_agent_flag": {}}, "mesos_agent_flag: no such variable; did you mean mesos_agent_flags?"),
         ({"mesos_shim_keep_releases": "some"}, "mesos_shim_keep_releases"),
         ({"ansible_python_interpreter": "/no/such/python3"}, "ansible_python_interpreter is /no/such/python3"),
     ],
