@@ -447,6 +447,12 @@ def test_usage_of_a_running_container(shim, sandbox):
         assert found["statistics"]["processes"] == 1 and found["statistics"]["mem_rss_bytes"] > 0
         assert [volume["container_path"] for volume in found["volumes"]] == ["/tmp"]
         assert run_module("container_usage_info", program=str(shim.program), container_ids=["c-1"])["containers"]
+        # Of what the agent runs: ours, one that the shim did not start, one that has ended, one of an unknown process.
+        own = {"pid": process.pid, "start_time": service.start_time(process.pid)}
+        here = {"pid": os.getpid(), "start_time": service.start_time(os.getpid())}
+        agents = {"c-1": own, "older": here, "ended": {**here, "start_time": 1}, "dark": {"pid": 0, "start_time": 0}}
+        both = run_module("container_usage_info", program=str(shim.program), agent_containers=agents)
+        assert [item["container_id"] for item in both["containers"]] == ["c-1"] and both["without_shim"] == ["older"]
         (line,) = lines.usage_lines([found])
         assert line.startswith("c-1  enforced  1 processes  cpu ")
     finally:

@@ -177,6 +177,17 @@ def test_counts_and_differences() -> None:
     ]
 
 
+def test_what_the_agent_runs_without_the_shim_is_not_enforced() -> None:
+    """As on the day of the rollout, when all executors are older than the shim."""
+    known = fleets.host([(fleets.container(1, "new", 1, 1), 0.1)])
+    known["mesos_report_after"]["without_shim"] = ["old-1", "old-2"]
+    found = judged({"a": known})
+    assert (found["containers"], found["enforced"], found["as_wanted"]) == (3, 1, 0)
+    (item,) = found["attention"]
+    assert item["line"] == "a: old-1 and old-2 run without isolation (without the shim)"
+    assert "before the shim came" in item["remedy"]
+
+
 def test_cpu_is_what_was_used_between_the_looks() -> None:
     first = judged(fleets.fleet())["hosts"][0]
     frontend = next(item for item in first["containers"] if "frontend" in item["executor"])

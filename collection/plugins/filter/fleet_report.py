@@ -54,6 +54,8 @@ import time
 LEVELS = ("unreachable", "broken", "usage-only", "drift", "full", "degraded")
 FULL = 0.9
 SHORTEST = 0.001  # seconds between two looks of which one can be compared with the other
+_WITHOUT_SHIM = "without the shim"
+_STARTED_BEFORE = "It was started before the shim came, or by another launcher_dir: start it again."
 # So many names are read at a glance.
 NAMES = 4
 # What a person can paste where the report was run, by level: with the inventory's options and the hosts' names.
@@ -173,6 +175,8 @@ def _fill(host, known):
     after = known.get("mesos_report_after") or {}
     for item in after.get("containers") or []:
         host["containers"].append(_container(item, before.get(item["container_id"]), host))
+    for name in after.get("without_shim") or []:  # the agent runs it, and the shim has not started it
+        host["containers"].append(_container({"container_id": name, "mode": _WITHOUT_SHIM}, None, host))
     host["containers"].sort(key=lambda container: (-(container["cpu"] or 0), container["id"]))
     if after.get("failed"):
         _unknown(host, "usage", after.get("msg"))
@@ -266,7 +270,8 @@ def _unisolated(containers):
     for mode, names in sorted(modes.items()):
         runs = "runs" if len(names) == 1 else "run"
         text = "%s %s without isolation (%s)" % (_listed(sorted(names)), runs, mode)
-        found.append(_item("usage-only", text, "Who chose on_unenforceable: usage-only?"))
+        remedy = "Who chose on_unenforceable: usage-only?" if mode != _WITHOUT_SHIM else _STARTED_BEFORE
+        found.append(_item("usage-only", text, remedy))
     return found
 
 

@@ -52,7 +52,7 @@ def look(params, settings, api, service, restarts=None):
             problems.append("the agent came back as %s, it was %s" % (facts["agent_id"], params["agent_id"]))
             return Seen(facts, problems, final=True)
         running = api.containers()
-        facts["containers"] = len(running)
+        facts["containers"], facts["running"] = len(running), running
         gone = sorted(set(alive(params["containers"])) - set(running))
         if gone:
             problems.append("the agent has not got back its containers %s" % ", ".join(gone))

@@ -98,6 +98,11 @@ containers:
   returned: where an agent was asked
   type: int
   sample: 12
+running:
+  description: The containers that it runs, by id, with their process; 0 where the agent does not say it.
+  returned: where an agent was asked
+  type: dict
+  sample: {5b1bd9e2-0c29-4b9e-9a07-3cf4b1c63c5f: {pid: 4242, start_time: 99120}}
 probe:
   description:
     - V(agent) where the agent itself launched the probes, V(played) where its calls were played; V(none) where none was

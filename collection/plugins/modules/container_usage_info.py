@@ -24,6 +24,12 @@ options:
     type: list
     elements: str
     default: []
+  agent_containers:
+    description:
+      - Containers that the agent runs, by id, with their process, as M(mesos.containerizer.agent_gate) returns them in
+        RV(mesos.containerizer.agent_gate#module:running). Those that the shim does not know are in RV(without_shim).
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -57,11 +63,26 @@ containers:
         cpus_user_time_secs: 12.5
         cpus_system_time_secs: 0.75
         mem_rss_bytes: 52428800
+without_shim:
+  description: Ids of O(agent_containers) that still run and that the shim did not start.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 """
 
 import json
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api import alive
+
+
+def without_shim(of_agent, containers):
+    """Ids of the agent's containers that run and are none of the shim's; without a process nobody can tell."""
+    # An agent of 0.21 names them by their executors.
+    known = {item.get(name) for item in containers for name in ("container_id", "executor_id")}
+    running = alive({name: item for name, item in of_agent.items() if item.get("pid")})
+    return sorted(set(running) - known)
 
 
 def main():
@@ -69,6 +90,7 @@ def main():
         argument_spec={
             "program": {"type": "path", "default": "/opt/mesos-shim/bin/mesos-shim"},
             "container_ids": {"type": "list", "elements": "str", "default": []},
+            "agent_containers": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
@@ -85,7 +107,8 @@ def main():
         containers = json.loads(out)
     except ValueError as error:
         module.fail_json(msg="%s usage printed no JSON: %s" % (program, error))
-    module.exit_json(changed=False, containers=containers)
+    others = without_shim(module.params["agent_containers"], containers)
+    module.exit_json(changed=False, containers=containers, without_shim=others)
 
 
 if __name__ == "__main__":

@@ -155,7 +155,13 @@ ANSWERS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
     ),
     "agent_gate": (
         {"problems": each(text), "waited": amount, "probe": text},
-        {"agent_id": maybe(text), "version": maybe(text), "containers": whole, "probe_note": text},
+        {
+            "agent_id": maybe(text),
+            "version": maybe(text),
+            "containers": whole,
+            "running": _PROCESSES,
+            "probe_note": text,
+        },
     ),
     "agent_generation": (
         {},
@@ -201,7 +207,7 @@ ANSWERS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
                 )
             )
         },
-        {},
+        {"without_shim": each(text)},
     ),
     "shim_host_info": (
         {
