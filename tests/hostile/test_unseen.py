@@ -362,7 +362,7 @@ def test_no_group_goes_where_its_maker_may_be_hidden(shim: Shim, monkeypatch: py
     from mesos_shim.commands import gc, sweep
     from mesos_shim.containers.sight import Sight
 
-    monkeypatch.setattr(gc, "look", lambda: Sight(None, None, None, "hidden"))
+    monkeypatch.setattr(gc, "current_sight", lambda: Sight(None, None, None, "hidden"))
     monkeypatch.setattr(gc, "_cgroup_mounts", lambda: sys.exit("looked for groups"))
     gc._groups(sweep.Sweep(dry=False))
 

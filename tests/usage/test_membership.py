@@ -53,7 +53,7 @@ class ProcessTable:
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> ProcessTable:
     found = ProcessTable()
-    monkeypatch.setattr(membership, "look", lambda: found.sight)
+    monkeypatch.setattr(membership, "current_sight", lambda: found.sight)
     monkeypatch.setattr(standing, "inode", found.inodes.get)
     monkeypatch.setattr(standing, "unique_id", found.unique.get)
     return found
