@@ -1,5 +1,5 @@
 #!/usr/bin/python3 -ISB
-"""An interpreter on a masked macOS (tests/daytwo/mask.py), for hosts' modules and for the program that they install."""
+"""An interpreter on a masked macOS (tests/lib/mask.py), for hosts' modules and for the program that they install."""
 
 import os
 import runpy

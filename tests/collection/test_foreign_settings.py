@@ -12,8 +12,6 @@ import pytest
 
 from tests.lib.collection import LocalFleet, LocalHost, clone_to, play, tree
 
-from .test_gate import played  # noqa: F401 (a fixture)
-
 pytestmark = pytest.mark.timeout(600)
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from pathlib import Path
 
@@ -202,54 +200,6 @@ def test_a_lost_container_and_a_silent_agent_fail_the_gate(shim, open_tmp):
         "the agent does not answer: http://127.0.0.1:9/slave(1)/health"
         in gate(shim, open_tmp, url="http://127.0.0.1:9/", **args)["msg"]
     )
-
-
-@pytest.fixture
-def played():
-    """An agent and its master, played: `played.answers[path]` is what they say, `played.url` where."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            answer = Handler.answers.get(self.path)
-            Handler.asked.append(self.path)
-            Handler.told = self.headers["Authorization"]
-            if Handler.leads:
-                self.send_response(302)
-                self.send_header("Location", Handler.leads + self.path)
-            else:
-                self.send_response(404 if answer is None else 200)
-            self.end_headers()
-            self.wfile.write(json.dumps(answer).encode())
-
-        def do_POST(self):
-            call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            status, answer = Handler.calls.get(call["type"], (200, b""))
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, *args):
-            pass
-
-    Handler.asked, Handler.told, Handler.leads = [], None, None
-    Handler.calls = {}
-    container = {"container_id": "c-1", "status": {"executor_pid": os.getpid()}}
-    Handler.answers = {
-        "/slave(1)/health": {},
-        "/slave(1)/flags": {"flags": {"gc_delay": "1weeks", "isolation": "posix/cpu"}},
-        "/slave(1)/state": {"id": "S1", "version": "1.11.0", "flags": {"gc_delay": "1weeks"}},
-        "/slave(1)/containers": [container],
-        "/metrics/snapshot": {"slave/registered": 1},
-        "/master/slaves": {"slaves": [{"id": "S1", "active": True}]},
-    }
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    Handler.url = f"http://127.0.0.1:{server.server_port}"
-    yield Handler
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def mine(start_time: int | None = None) -> dict[str, object]:

@@ -17,7 +17,7 @@ import yaml
 from tests.lib.collection import PLUGINS, LocalHost, clone_to, tree
 from tests.lib.shim import CHECKOUT
 
-from .test_matrix import MATRIX, environment, runner
+from ..lib.ansible_versions import MATRIX, environment, runner
 
 PLAYBOOKS = ("site", "rollout", "verify", "usage", "report", "rollback", "uninstall")
 MODULES = sorted(path.stem for path in (CHECKOUT / "collection/plugins/modules").glob("*.py"))

@@ -295,7 +295,7 @@ def wheel_for_macos(directory):
 @pytest.mark.timeout(300)
 def test_on_a_masked_macos_the_same_role_installs_usage_only_mode(fleet, host, public_dir):
     python = shutil.copy(Path(__file__).with_name("masked_python.py"), public_dir)
-    shutil.copy(CHECKOUT / "tests/daytwo/mask.py", public_dir)
+    shutil.copy(CHECKOUT / "tests/lib/mask.py", public_dir)
     mac = {
         "ansible_python_interpreter": python,
         "mesos_shim_python": python,

@@ -6,44 +6,19 @@ import json
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from mesos_shim.commands.doctor import installation
 from mesos_shim.system import cgroups
 
-from ..lib.containers import Starter
+from ..lib.containers import Starter, without_psutil
+from ..lib.doctor import doctor, findings, in_host
+from ..lib.litter import litter
 from ..lib.shim import NOBODY, PYTHON, Shim, needs_root
 from ..lib.waiting import SECONDS
-from ..usage.test_live import without_psutil
-from .test_gc import litter
 
 pytestmark = needs_root
-
-
-def findings(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, str]]:
-    """The report by check; its form and its exit status are judged on the way."""
-    items = json.loads(done.stdout)
-    for item in items:
-        assert set(item) == {"check", "state", "message", "remedy"}
-        assert item["state"] in ("ok", "degraded", "broken")
-        assert item["message"]
-        assert item["state"] == "ok" or item["remedy"], item
-    assert done.returncode == int(any(item["state"] == "broken" for item in items)), items
-    assert done.stderr == ""
-    return {item["check"]: item for item in items}
-
-
-def doctor(shim: Shim, *options: object, **keywords: Any) -> dict[str, dict[str, str]]:
-    return findings(shim.run("doctor", "--json", *options, **keywords))
-
-
-def in_host(shim: Shim, script: str, *unshare: str) -> dict[str, dict[str, str]]:
-    """The report in a mount namespace that `script` has changed first."""
-    words = ["unshare", "-m", "--propagation", "private", *unshare, "sh", "-c", f'{script}; exec "$@"', "sh"]
-    words += [str(shim.program), "doctor", "--json"]
-    return findings(subprocess.run(words, capture_output=True, text=True, check=False, timeout=SECONDS))
 
 
 def test_a_healthy_host_is_ok(shim: Shim) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ..lib.doctor import doctor, findings, in_host
 from ..lib.launching import own_namespace, refused
 from ..lib.shim import NOBODY, Shim, needs_root
-from .test_doctor import doctor, findings, in_host
 
 pytestmark = needs_root
 

@@ -16,11 +16,10 @@ from mesos_shim.containers import namespaces
 from mesos_shim.errors import ShimError
 from mesos_shim.system import proc
 
-from ..isolators.test_cgroups import needs_cgroups
-from ..lib.containers import Starter, alive, children_of, running
+from ..lib.cgroups import needs_cgroups
+from ..lib.containers import Starter, alive, any_volume, children_of, forge, running
 from ..lib.shim import NOBODY, PYTHON, Shim, needs_root
 from ..lib.waiting import wait_until
-from ..usage.test_live import forge, volume
 
 pytestmark = needs_root
 
@@ -39,14 +38,14 @@ def enter(shim: Shim, *words: object, name: str = "c1", **keywords: Any) -> str:
 
 
 def test_into_every_namespace(start: Starter, shim: Shim, open_tmp: Path) -> None:
-    container = start("--isolation", ALL, *volume(open_tmp))
+    container = start("--isolation", ALL, *any_volume(open_tmp))
     paths = " ".join(f"/proc/self/ns/{kind}" for kind in KINDS)
     inside = container.do(f"answer = ' '.join(os.readlink(p) for p in '{paths}'.split())").split()
     assert enter(shim, "sh", "-c", f"for p in {paths}; do readlink $p; done").split() == inside
 
 
 def test_into_the_view_and_the_sandbox(start: Starter, shim: Shim, open_tmp: Path, sandbox: Path) -> None:
-    container = start(*volume(open_tmp))
+    container = start(*any_volume(open_tmp))
     container.do(f"open('{open_tmp}/target/x', 'w').close()")
     assert enter(shim, "ls", f"{open_tmp}/target") == "x"
     assert enter(shim, "pwd") == str(sandbox)
@@ -107,7 +106,7 @@ def test_into_its_groups(start: Starter, shim: Shim) -> None:
 
 
 def test_what_is_run_inside_counts_as_the_containers(start: Starter, shim: Shim, open_tmp: Path) -> None:
-    container = start(*volume(open_tmp))
+    container = start(*any_volume(open_tmp))
     words = [str(shim.program), "enter", "c1", "--", "cat"]
     with subprocess.Popen(words, stdin=subprocess.PIPE) as inside:
         wait_until(lambda: container.used["statistics"]["processes"] == 2, "the second process")
@@ -146,7 +145,7 @@ def test_no_descriptor_of_the_callers_comes_along(start: Starter, shim: Shim, op
 
 
 def test_a_container_of_which_only_a_daemon_is_left(start: Starter, shim: Shim, open_tmp: Path) -> None:
-    container = start(*volume(open_tmp))
+    container = start(*any_volume(open_tmp))
     container.do(f"open('{open_tmp}/target/x', 'w').close()")
     container.do("left = subprocess.Popen(['sleep', '60'], stdin=-3, stdout=-3, start_new_session=True)")
     left = int(container.do("answer = left.pid"))

@@ -5,25 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from ..lib.containers import Starter, alive, running
+from ..lib.containers import Starter, alive, any_volume, forge, gc, running
+from ..lib.litter import litter
 from ..lib.shim import NOBODY, Shim, needs_root
 from ..lib.waiting import SECONDS, wait_until
-from ..usage.test_live import forge, volume
 
 pytestmark = needs_root
-
-
-def gc(shim: Shim, *options: str) -> list[str]:
-    """What gc says it cleared of this installation (another's cgroups may go at the same time)."""
-    done = shim.run("gc", *options)
-    assert (done.returncode, done.stderr) == (0, ""), done
-    return [line for line in done.stdout.splitlines() if "cgroup" not in line]
 
 
 def test_nothing_is_nothing(shim: Shim) -> None:
@@ -42,13 +34,13 @@ def test_a_record_of_an_ended_container_goes(start: Starter, shim: Shim) -> None
 
 
 def test_a_living_container_stays(start: Starter, shim: Shim, open_tmp: Path) -> None:
-    start(*volume(open_tmp))
+    start(*any_volume(open_tmp))
     assert gc(shim) == []
     assert running(shim) == ["c1"]
 
 
 def test_what_a_container_left_running_is_the_container(start: Starter, shim: Shim, open_tmp: Path) -> None:
-    container = start(*volume(open_tmp))
+    container = start(*any_volume(open_tmp))
     container.do("left = subprocess.Popen(['sleep', '60'], stdin=-3, stdout=-3, start_new_session=True)")
     left = int(container.do("answer = left.pid"))
     container.end()
@@ -92,42 +84,6 @@ def test_a_record_that_was_replaced_meanwhile_stays(
     os.close(directory)
     assert (swept.cleared, path.read_text()) == (0, living)
     assert running(shim) == [container.name]
-
-
-def litter(directory: Path) -> dict[str, str]:
-    """Files that are no records, by name, with what gc says of them."""
-    directory.mkdir(parents=True, exist_ok=True)
-    for name, content in {
-        "empty": b"",
-        "truncated": b'{"version": 1, "container_id": "trunc',
-        "binary": os.urandom(200),
-        "list": b"[]",
-        "deep": b"[" * 5000,
-        "huge": b" " * (2 << 20),
-        "other-name": b'{"version":1,"container_id":"x","pid":4,"mode":"enforced","sandbox":"/","uid":0}',
-        "wrong-types": b'{"version":1,"container_id":"wrong-types","pid":"1","mode":7,"sandbox":[],"uid":-1}',
-        "negative": b'{"version":1,"container_id":"negative","pid":-1,"mode":"enforced","sandbox":"/","uid":0}',
-        "no-version": b'{"container_id":"no-version","pid":1,"start_time":1}',
-        "nothing": b"{}",
-        "words-for-version": b'{"version":"2"}',
-        "newer": b'{"version":2,"container_id":"newer","pid":1,"start_time":1}',
-    }.items():
-        (directory / f"{name}.json").write_bytes(content)
-    good = {"version": 1, "pid": 4, "start_time": 1, "mode": "enforced", "sandbox": "/", "uid": 0}
-    for name, fields in {
-        "nul-in-sandbox": {"sandbox": "/var/\0tmp", "remove": [1, 2]},
-        "relative-sandbox": {"sandbox": "tmp", "remove": [1, 2]},
-        "nul-in-cgroup": {"cgroups": {"cpu": "/sys/fs/cgroup/\0"}},
-        "relative-cgroup": {"cgroups": {"cpu": "sys"}},
-    }.items():
-        (directory / f"{name}.json").write_text(json.dumps({**good, "container_id": name, **fields}))
-    os.mkfifo(directory / "fifo.json")
-    (directory / "link.json").symlink_to("/etc/passwd")
-    with socket.socket(socket.AF_UNIX) as server:
-        os.chdir(directory)
-        server.bind("socket.json")
-        os.chdir("/")
-    return {path.stem: path.name for path in directory.iterdir()}
 
 
 def test_damaged_and_hostile_files_go_and_nothing_else(start: Starter, shim: Shim) -> None:

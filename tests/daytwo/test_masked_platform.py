@@ -6,51 +6,14 @@ import json
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from ..lib.containers import SERVANT
-from ..lib.shim import PYTHON, Shim
-from ..lib.waiting import SECONDS, wait_until
+from ..lib.masked import Elsewhere
+from ..lib.shim import Shim
+from ..lib.waiting import wait_until
 
-MASK = Path(__file__).with_name("masked_platform.py")
 VOLUMES = ("--volume", "t:/opt")
-
-
-class Elsewhere:
-    """The installed program on a system that has nothing of Linux's own."""
-
-    def __init__(self, shim: Shim, sandbox: Path) -> None:
-        self.shim = shim
-        self.sandbox = sandbox
-
-    def words(self, *arguments: object) -> list[str]:
-        lib = self.shim.prefix / "current/lib"
-        return [PYTHON, "-ISB", str(MASK), str(lib), str(self.shim.config_path), *map(str, arguments)]
-
-    def run(self, *arguments: object, **keywords: Any) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.words(*arguments),
-            cwd=self.sandbox,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=SECONDS,
-            **keywords,
-        )
-
-    def start(self, *options: object) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            self.words("run", *options, "--", PYTHON, "-c", SERVANT),
-            cwd=self.sandbox,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout.readline().startswith("ready"), process.stderr.read()
-        return process
 
 
 @pytest.fixture

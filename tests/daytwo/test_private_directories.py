@@ -15,11 +15,10 @@ from mesos_shim.commands import leftovers
 from mesos_shim.commands.sweep import Sweep
 from mesos_shim.system import proc
 
-from ..lib.containers import Starter, alive
+from ..lib.containers import Starter, alive, gc
 from ..lib.launching import give, said
 from ..lib.shim import NOBODY, Shim, needs_root
 from ..lib.waiting import wait_until
-from .test_gc import gc
 
 pytestmark = needs_root
 OTHER_BOOT = "0123456789abcdef"

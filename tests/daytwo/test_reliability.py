@@ -14,13 +14,12 @@ from typing import Any
 
 import pytest
 
-from ..isolators.test_cgroups import WHY, ours
-from ..lib.containers import Starter, alive, children_of, running
+from ..lib.cgroups import WHY, ours
+from ..lib.containers import Starter, alive, children_of, forge, running
 from ..lib.launching import said
 from ..lib.pausing import between
 from ..lib.shim import NOBODY, SOAK, Shim, needs_root
 from ..lib.waiting import SECONDS, wait_until
-from ..usage.test_live import forge
 
 pytestmark = needs_root
 

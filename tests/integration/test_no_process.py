@@ -12,7 +12,7 @@ import pytest
 
 from mesos_shim.system import cgroups
 
-from ..isolators.test_cgroups import needs_cgroups
+from ..lib.cgroups import needs_cgroups
 from ..lib.containers import Starter
 from ..lib.launching import give, refused
 from ..lib.played_agent import PlayedAgent

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from ..lib.cgroups import WHY
 from ..lib.launching import said
 from ..lib.played_agent import PlayedAgent
 from ..lib.shim import PYTHON, Shim, needs_root
 from ..lib.waiting import SECONDS, wait_until
-from .test_cgroups import WHY
 
 pytestmark = needs_root
 

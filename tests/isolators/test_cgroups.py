@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from mesos_shim.isolators.groups import leaf
-from mesos_shim.system import cgroups, proc
+from mesos_shim.system import cgroups
 
-from ..lib.containers import Container, Starter, alive, children_of, parent_of, running
+from ..lib.cgroups import needs_cgroups, ours
+from ..lib.containers import Container, Starter, alive, children_of, running
 from ..lib.played_agent import PlayedAgent
 from ..lib.shim import PYTHON, Shim, needs_root
 from ..lib.waiting import SECONDS, wait_until
@@ -23,20 +23,6 @@ from ..lib.waiting import SECONDS, wait_until
 pytestmark = needs_root
 
 BOTH = "cgroups/cpu,cgroups/mem"
-
-
-def available() -> str | None:
-    """Why this host has no groups for us, or None."""
-    try:
-        for controller in ("cpu", "memory"):
-            leaf(cgroups.find(controller), "any")
-    except cgroups.Unavailable as error:
-        return str(error)
-    return None
-
-
-WHY = available()
-needs_cgroups = pytest.mark.skipif(WHY is not None, reason=f"needs cgroups of cpu and memory: {WHY}")
 
 
 def limits(container: Container) -> dict[str, str]:
@@ -57,30 +43,6 @@ def limits(container: Container) -> dict[str, str]:
 def members(container: Container, controller: str) -> set[int]:
     text = Path(container.record["cgroups"][controller], "cgroup.procs").read_text()
     return {int(line) for line in text.split()}
-
-
-def ours() -> set[str]:
-    """Every group that a shim made and that is still there, but for those of others who work on this machine."""
-    found = set()
-    for path in Path("/sys/fs/cgroup").glob("**/mesos-shim/*@*"):
-        pid, start = cgroups.maker(path.name) or (0, 0)
-        if start >= OWN_START and (proc.start_time(pid) != start or os.getpid() in ancestors(pid)):
-            found.add(str(path))
-    return found
-
-
-OWN_START = proc.start_time("self") or 0
-
-
-def ancestors(pid: int) -> set[int]:
-    found = set()
-    while pid > 1:
-        found.add(pid)
-        try:
-            pid = parent_of(pid)
-        except OSError:  # it has just ended
-            break
-    return found
 
 
 @needs_cgroups

@@ -19,11 +19,11 @@ from mesos_shim.plan.model import Draft
 from mesos_shim.spec import isolation, request
 from mesos_shim.spec.isolation import Isolator
 
-from ..daytwo.test_masked_platform import Elsewhere
-from ..docs.test_man import bash_completes
 from ..lib.commands import Block, Following, blocks, file_of
+from ..lib.completion import bash_completes
 from ..lib.containers import Starter
 from ..lib.launching import said
+from ..lib.masked import Elsewhere
 from ..lib.shim import CHECKOUT, Shim, install, needs_root
 
 pytestmark = needs_root

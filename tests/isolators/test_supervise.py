@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
+from ..lib.cgroups import WHY
 from ..lib.containers import Starter, alive, children_of, running
 from ..lib.shim import NOBODY, PYTHON, Shim, needs_root
 from ..lib.waiting import SECONDS, wait_until
-from .test_cgroups import WHY
 
 SIGNALS = [
     number

@@ -142,3 +142,45 @@ def start(shim: Shim, sandbox: Path) -> Iterator[Starter]:
             with contextlib.suppress(BrokenPipeError):
                 if stream is not None:
                     stream.close()
+
+
+def any_volume(open_tmp: Path) -> tuple[str, str]:
+    """Gives the container a mount namespace of its own."""
+    (open_tmp / "target").mkdir(exist_ok=True)
+    return ("--volume", f"t:{open_tmp}/target")
+
+
+def forge(shim: Shim, name: str, **fields: object) -> None:
+    """A record of ours with other content."""
+    path = shim.state_dir / f"containers/{name}.json"
+    record = json.loads((shim.state_dir / "containers/c1.json").read_text())
+    path.write_text(json.dumps({**record, "container_id": name, **fields}))
+
+
+# Runs the program without psutil.
+WITHOUT = """
+import sys
+sys.modules["psutil"] = None
+sys.path.insert(0, sys.argv.pop(1))
+config = sys.argv.pop(1)
+from mesos_shim.main import main
+main(config)
+"""
+
+
+def without_psutil(shim: Shim, *words: str) -> subprocess.CompletedProcess[str]:
+    lib = shim.prefix / "current/lib"
+    return subprocess.run(
+        [PYTHON, "-ISBc", WITHOUT, str(lib), str(shim.config_path), *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+    )
+
+
+def gc(shim: Shim, *options: str) -> list[str]:
+    """What gc says it cleared of this installation (another's cgroups may go at the same time)."""
+    done = shim.run("gc", *options)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return [line for line in done.stdout.splitlines() if "cgroup" not in line]

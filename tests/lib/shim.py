@@ -83,3 +83,6 @@ def add_psutil(lib: Path) -> None:
     (lib / "psutil").mkdir()
     for path in (*package.glob("*.py"), *package.glob("*.abi3.so")):
         shutil.copy(path, lib / "psutil" / path.name)
+
+
+SHIM = CHECKOUT / "shim/mesos_shim"

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from ..lib import wire
+from ..lib.launch_info import NEWNS, NEWPID, PROC, bind
 from ..lib.played_agent import PlayedAgent, end
 from ..lib.shim import NOBODY, Shim, needs_root
-from .test_filesystem_linux import NEWNS, NEWPID, PROC, bind
 
 pytestmark = needs_root
 

@@ -14,13 +14,12 @@ from pathlib import Path
 import pytest
 
 from ..lib import wire
+from ..lib.launch_info import BIND, MOVE, NEWNS, NEWPID, PROC, RDONLY, SHARED, bind
 from ..lib.played_agent import PlayedAgent, end
 from ..lib.shim import NOBODY, Shim, needs_root
 
 pytestmark = needs_root
 
-BIND, RDONLY, NOSUID, NODEV, NOEXEC, MOVE, REC, SHARED = 0x1000, 1, 2, 4, 8, 0x2000, 0x4000, 0x100000
-NEWNS, NEWPID = 0x20000, 0x20000000
 PRIVATE_TMP = {"type": "MESOS", "volumes": [{"host_path": "tmp", "container_path": "/tmp", "mode": "RW"}]}
 
 
@@ -41,11 +40,6 @@ def data(open_tmp: Path) -> Path:
     path.chmod(0o755)
     (path / "file").write_text("of the host\n")
     return path
-
-
-def bind(source: object, target: object, more: int = 0) -> dict[str, object]:
-    """createContainerMount(source, target, MS_BIND | MS_REC | more)."""
-    return {"flags": BIND | REC | more, "source": str(source), "target": str(target)}
 
 
 def launch(
@@ -254,9 +248,6 @@ def in_pid_namespace(process: list[str]) -> list[str]:
 
 def run(words: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
-
-
-PROC = {"flags": NOSUID | NODEV | NOEXEC, "source": "proc", "target": "/proc", "type": "proc"}
 
 
 def test_the_agents_pid_namespace_has_its_proc(agent: PlayedAgent) -> None:

@@ -12,7 +12,7 @@ from mesos_shim.launch import planning
 from mesos_shim.plan import model
 from mesos_shim.spec import config
 
-from .test_plan import USER, resolved
+from ..lib.plans import USER, resolved
 
 
 def plan() -> model.Plan:

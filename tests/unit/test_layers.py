@@ -15,9 +15,7 @@ from pathlib import Path
 import pytest
 from graphlib import CycleError, TopologicalSorter
 
-from ..lib.shim import CHECKOUT
-
-SHIM = CHECKOUT / "shim/mesos_shim"
+from ..lib.shim import CHECKOUT, SHIM
 
 # Each wing, from the ground up: the wings that it may import.
 TABLE: dict[str, tuple[str, ...]] = {

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .test_layers import SHIM
+from ..lib.shim import SHIM
 
 SOURCES = {str(path.relative_to(SHIM)): path.read_text(encoding="utf-8") for path in sorted(SHIM.rglob("*.py"))}
 # Permissions are written as chmod(1) takes them; a file's type, the set-id bits and the sticky one have names.

@@ -13,7 +13,7 @@ from mesos_shim.launch.state import LaunchState
 from mesos_shim.plan import model
 from mesos_shim.system.walk import Resolved
 
-from .test_plan import USER, launch_of, resolved
+from ..lib.plans import USER, launch_of, resolved
 
 
 @pytest.fixture

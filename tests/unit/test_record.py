@@ -9,8 +9,8 @@ from mesos_shim.launch.description import describe
 from mesos_shim.plan import model
 from mesos_shim.system import strict_json
 
+from ..lib.plans import USER, launch_of, resolved
 from ..lib.shim import needs_linux
-from .test_plan import USER, launch_of, resolved
 
 pytestmark = [needs_linux]
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from ..isolators.test_cgroups import WHY, needs_cgroups, ours
 from ..lib.agent.local import LocalAgent, Task
 from ..lib.agent.tasks import WAIT_FOR_RELEASE
+from ..lib.cgroups import WHY, needs_cgroups, ours
 from ..lib.waiting import SECONDS, wait_until
 
 pytestmark = pytest.mark.agent

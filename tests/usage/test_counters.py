@@ -10,7 +10,7 @@ import pytest
 
 from mesos_shim.containers.counters import Counters
 
-from .test_membership import entry
+from ..lib.records import entry
 
 
 def look(state: Path, live: float, whole: bool = True, item: object = None) -> float:

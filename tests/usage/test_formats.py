@@ -23,40 +23,14 @@ from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics
 
 from mesos_shim.commands import formats, usage
-from mesos_shim.usage.sample import Used
 
 from ..lib.containers import Starter, running
+from ..lib.records import STATISTICS, used
 from ..lib.shim import Shim
 from ..lib.waiting import SECONDS, wait_until
-from .test_membership import entry
 
-STATISTICS: dict[str, object] = {
-    "timestamp": 1700000000.5,
-    "processes": 3,
-    "threads": 7,
-    "cpus_user_time_secs": 1.5,
-    "cpus_system_time_secs": 0.25,
-    "cpus_limit": 0.5,
-    "cpus_nr_periods": 10,
-    "cpus_nr_throttled": 4,
-    "cpus_throttled_time_secs": 0.75,
-    "mem_rss_bytes": 1048576,
-    "mem_total_bytes": 2097152,
-    "mem_anon_bytes": 1048576,
-    "mem_file_bytes": 524288,
-    "mem_mapped_file_bytes": 4096,
-    "mem_limit_bytes": 67108864,
-    "disk_used_bytes": 123456,
-}
 # Everything that a label, a table and a terminal can stumble over.
 HOSTILE = 'e"x\\e\ncu\ttor\x1b[31m€\x7f'
-
-
-def used(name: str = "c-1", **fields: object) -> Used:
-    """A container with every statistic there is."""
-    given: dict[str, object] = {"executor_id": "exec", "framework_id": "frame", "isolation": ["posix/cpu"], **fields}
-    statistics = given.pop("statistics", STATISTICS)
-    return Used(entry(name, 10, 100, **given), dict(statistics))
 
 
 def samples(text: str) -> dict[str, list[Any]]:

@@ -14,7 +14,18 @@ import pytest
 
 from mesos_shim.containers import processes
 
-from ..lib.containers import Container, Starter, alive, children_of, running, usage
+from ..lib.containers import (
+    WITHOUT,
+    Container,
+    Starter,
+    alive,
+    any_volume,
+    children_of,
+    forge,
+    running,
+    usage,
+    without_psutil,
+)
 from ..lib.launching import own_namespace
 from ..lib.shim import NOBODY, PYTHON, Shim, needs_root
 from ..lib.waiting import SECONDS, wait_until
@@ -28,12 +39,6 @@ OVERHEAD = 0.35
 def cpu(container: Container) -> float:
     found = container.used["statistics"]
     return found["cpus_user_time_secs"] + found["cpus_system_time_secs"]
-
-
-def volume(open_tmp: Path) -> tuple[str, str]:
-    """Gives the container a mount namespace of its own."""
-    (open_tmp / "target").mkdir(exist_ok=True)
-    return ("--volume", f"t:{open_tmp}/target")
 
 
 BURN = "import time\\nwhile time.process_time() < %s: pass"
@@ -55,7 +60,7 @@ def test_cpu_of_children_that_were_waited_for(start: Starter) -> None:
 
 def test_cpu_of_a_child_that_nobody_waited_for(start: Starter, open_tmp: Path) -> None:
     """It was seen, it ends as init's child: its time stays, and what is used afterwards counts at once."""
-    container = start(*volume(open_tmp))
+    container = start(*any_volume(open_tmp))
     child = f"{PYTHON} -c '{BURN % 0.4}\\nimport signal\\nprint(0, flush=True)\\nsignal.pause()' & echo $!"
     container.do(f"daemon = subprocess.Popen(['sh', '-c', {child!r}], stdout=-1)".replace("\\\\n", "\\n"))
     pid = int(container.do("answer = daemon.stdout.readline().decode().strip()"))
@@ -72,7 +77,7 @@ def test_cpu_of_a_child_that_nobody_waited_for(start: Starter, open_tmp: Path) -
 
 
 def test_counters_never_fall_while_children_come_and_go(start: Starter, open_tmp: Path) -> None:
-    container = start(*volume(open_tmp))
+    container = start(*any_volume(open_tmp))
     container.do("noise = subprocess.Popen(['sh', '-c', 'while :; do (for i in 1 2 3; do :; done) & wait; done'])")
     last = 0.0
     for _ in range(15):
@@ -131,7 +136,7 @@ def test_without_disk_du_nobody_walks_the_disk(start: Starter) -> None:
 
 
 def test_a_daemonised_grandchild_belongs(start: Starter, shim: Shim, open_tmp: Path) -> None:
-    container = start(*volume(open_tmp))
+    container = start(*any_volume(open_tmp))
     script = "setsid sh -c 'sleep 60 >/dev/null 2>&1 & echo $!'"
     pid = int(container.do(f"answer = subprocess.run(['sh', '-c', {script!r}], stdout=-1).stdout.strip().decode()"))
     assert container.used["statistics"]["processes"] == 2
@@ -185,13 +190,6 @@ def test_a_daemon_of_a_supervised_container_without_a_namespace_belongs(start: S
     os.kill(daemon, signal.SIGKILL)
 
 
-def forge(shim: Shim, name: str, **fields: object) -> None:
-    """A record of ours with other content."""
-    path = shim.state_dir / f"containers/{name}.json"
-    record = json.loads((shim.state_dir / "containers/c1.json").read_text())
-    path.write_text(json.dumps({**record, "container_id": name, **fields}))
-
-
 def test_a_reused_pid_is_not_the_container(start: Starter, shim: Shim) -> None:
     container = start()
     forge(shim, "old", start_time=container.record["start_time"] - 1)
@@ -200,7 +198,7 @@ def test_a_reused_pid_is_not_the_container(start: Starter, shim: Shim) -> None:
 
 
 def test_a_reused_inode_is_not_the_container(start: Starter, shim: Shim, open_tmp: Path) -> None:
-    container = start(*volume(open_tmp))
+    container = start(*any_volume(open_tmp))
     namespaces = container.record["namespaces"]
     assert namespaces["mnt"] == int(os.readlink(f"/proc/{container.record['pid']}/ns/mnt")[5:-1])
     forge(shim, "before", pid=1, start_time=1, namespaces={"mnt": namespaces["mnt"], "mnt_id": 7})
@@ -252,28 +250,6 @@ def test_the_table_has_everybody_once() -> None:
     assert (own.parent, own.zombie) == (os.getppid(), False)
     assert own.start == int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
     assert 1 in table
-
-
-# Runs the program without psutil.
-WITHOUT = """
-import sys
-sys.modules["psutil"] = None
-sys.path.insert(0, sys.argv.pop(1))
-config = sys.argv.pop(1)
-from mesos_shim.main import main
-main(config)
-"""
-
-
-def without_psutil(shim: Shim, *words: str) -> subprocess.CompletedProcess[str]:
-    lib = shim.prefix / "current/lib"
-    return subprocess.run(
-        [PYTHON, "-ISBc", WITHOUT, str(lib), str(shim.config_path), *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=SECONDS,
-    )
 
 
 def test_without_psutil_proc_is_read_and_that_is_said(start: Starter, shim: Shim) -> None:

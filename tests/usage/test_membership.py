@@ -8,23 +8,7 @@ from mesos_shim.containers import membership, registry, standing
 from mesos_shim.containers.processes import Process
 from mesos_shim.containers.sight import FIRST_PIDS, FIRST_TIMES, Sight
 
-BOOT = "boot-1"
-
-
-def entry(name: str, pid: int, start: int | None, **fields: object) -> registry.Entry:
-    """A record as it would be read back."""
-    value: dict[str, object] = {
-        "container_id": name,
-        "pid": pid,
-        "start_time": start,
-        "boot_id": BOOT,
-        "mode": "enforced",
-        "isolation": [],
-        "sandbox": "/s",
-        "uid": 0,
-        **fields,
-    }
-    return registry.Entry(value, 1000.0)
+from ..lib.records import BOOT, entry
 
 
 class ProcessTable:

@@ -16,7 +16,7 @@ import yaml
 
 from mesos_shim.commands import formats
 
-from .test_formats import used
+from ..lib.records import used
 
 ROOT = Path(__file__).parents[2]
 MONITORING = ROOT / "collection/docs/monitoring"

@@ -8,6 +8,7 @@ import _signal
 import builtins
 import posix
 import sys
+from typing import Any
 
 # Of Python's posix, what macOS has not.
 for name in (
@@ -24,7 +25,7 @@ LINUX_SYMBOLS = {"unshare", "setns", "mount", "umount2", "syscall", "prctl", "fs
 real_dlsym = _ctypes.dlsym
 
 
-def dlsym(handle: object, name: str) -> int:
+def dlsym(handle: int, name: str) -> int:
     if name in LINUX_SYMBOLS:
         raise OSError(f"symbol not found: {name}")
     return int(real_dlsym(handle, name))
@@ -33,7 +34,7 @@ def dlsym(handle: object, name: str) -> int:
 _ctypes.dlsym = dlsym
 
 
-def masked(call: object) -> object:
+def masked(call: Any) -> Any:
     """The call, for which /proc and /sys are not there."""
 
     def without_proc(path: object, *rest: object, **named: object) -> object:
@@ -42,7 +43,7 @@ def masked(call: object) -> object:
             frame = sys._getframe(1)
             if "psutil" not in frame.f_code.co_filename:
                 raise FileNotFoundError(2, f"masked: {text}")
-        return call(path, *rest, **named)  # type: ignore[operator]
+        return call(path, *rest, **named)
 
     return without_proc
 
