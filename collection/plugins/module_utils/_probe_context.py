@@ -14,11 +14,9 @@ import json
 from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _agent_service as agent_service,
     _agent_unit as agent_unit,
-    _arguments,
     _launch_callers,
     _probe_container,
     _probe_launch as probe_launch,
-    _shim_configuration,
 )
 from ansible_collections.mesos.containerizer.plugins.module_utils._probe_container import ProbeError
 
@@ -67,8 +65,8 @@ _COPIED = (
 _ALWAYS = ("Limit", "UMask", "CapabilityBoundingSet")  # which every unit has, so naming them says nothing
 _UNSET = ("", "no", "~", "default", "all")
 _SECONDS = 1800  # more than all callers together take
-# In the order in which they import each other.
-_SOURCES = (_arguments, _shim_configuration, _launch_callers, _probe_container, probe_launch)
+# In the order in which they import each other; of ours they import nothing else.
+_SOURCES = (_launch_callers, _probe_container, probe_launch)
 _START = """\
 import json, sys, types
 given = json.load(sys.stdin)

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import types
 import uuid
 
 from ansible_collections.mesos.containerizer.plugins.module_utils import (
@@ -18,7 +19,6 @@ from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _probe_container as probe_container,
 )
 from ansible_collections.mesos.containerizer.plugins.module_utils._probe_container import ProbeError
-from ansible_collections.mesos.containerizer.plugins.module_utils._shim_configuration import Volume
 
 _SECONDS = 60  # for one launch
 _ORDINARY = "nobody"
@@ -53,7 +53,9 @@ def run(helper, versions, volumes, work_dir, others=True):
 
 def answer(call):
     """What `run` finds, as JSON, in a process of its own; the call has been JSON as well."""
-    lists = {"versions": [tuple(item) for item in call["versions"]], "volumes": [Volume(*v) for v in call["volumes"]]}
+    named = ("container_path", "host_path", "read_only")
+    volumes = [types.SimpleNamespace(**dict(zip(named, volume))) for volume in call["volumes"]]
+    lists = {"versions": [tuple(item) for item in call["versions"]], "volumes": volumes}
     try:
         run(**dict(call, **lists))
     except ProbeError as error:
