@@ -494,6 +494,12 @@ def test_a_package_that_was_only_installed_has_no_identity(flags, tmp_path, monk
     assert "attributes" in flags(wanted, check=True)["msg"]
 
 
+@pytest.mark.parametrize("value", ["", " ", "\n"])
+def test_an_empty_value_of_any_kind_is_named_as_that(flags, value):
+    for name in ("isolation", "gc_delay", "port", "quiet", "acls", "attributes", "credential", "fetcher_cache_size"):
+        assert flags({name: value})["msg"] == f"flag {name}: the value is empty; null leaves the flag out"
+
+
 def test_everything_that_is_wrong_is_said_at_once(flags):
     flags.path.mkdir(parents=True)
     for name in ("attributes", "hostname", "?quiet", "?no-quiet"):

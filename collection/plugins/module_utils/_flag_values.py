@@ -137,6 +137,8 @@ def _setting(flag, value):
         return None
     if flag.effect == "never":
         raise FlagError("flag %s %s: it cannot be kept in the flags directory" % (flag.name, flag.reason))
+    if isinstance(value, str) and not value.strip():
+        raise FlagError("flag %s: the value is empty; null leaves the flag out" % flag.name)
     from_file = flag.kind in ONE_WORD and isinstance(value, str) and value.strip().startswith("file://")
     setting = (_file if from_file else _RENDER[flag.kind])(flag, value)
     if setting is None:  # a map without a key gives the agent nothing
@@ -199,7 +201,7 @@ def _string(flag, value):
     text = _scalar(flag, value, wants)
     if re.search("[\r\n]", text) and not flag.name.endswith("_command"):  # those are a shell's
         raise _wrong(flag, value, "one line: take the line break out")
-    return _text(flag, text)
+    return Setting("file", text)
 
 
 def _path(flag, value):
@@ -238,12 +240,6 @@ def content_problem(flag, content):
     except FlagError as error:
         return str(error).partition(": ")[2]
     return None
-
-
-def _text(flag, text):
-    if not text:
-        raise FlagError("flag %s: the value is empty; null leaves the flag out" % flag.name)
-    return Setting("file", text)
 
 
 def _matching(pattern, wants):
@@ -330,14 +326,14 @@ def _parts(flag, value):
 def _part_text(flag, value):
     text = _scalar(flag, value, "a map or a string").strip()
     if text.startswith("file://"):
-        return _text(flag, text)
+        return Setting("file", text)
     if flag.name == "attributes":
         flag_grammar.judge_attributes(text)
     elif text.startswith("["):
         return _resource_list(flag, text)
     else:
         flag_grammar.judge_resources(text)
-    return _text(flag, text)
+    return Setting("file", text)
 
 
 def _resource_list(flag, value):
@@ -388,7 +384,7 @@ def _any(flag, value):
         return Setting("bool", value)
     if isinstance(value, (dict, list, tuple)):
         return _json(flag, value)
-    return _text(flag, _scalar(flag, value))
+    return Setting("file", _scalar(flag, value))
 
 
 _RENDER = {
