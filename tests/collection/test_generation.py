@@ -85,6 +85,19 @@ def test_forward_and_back(host, tmp_path):
     assert not host("absent")["changed"]
 
 
+def test_a_change_is_taken_back_where_it_was_made_and_nowhere_else(host):
+    host(flags={"gc_delay": "1days"}, change="CHG-1")
+    host(flags={"gc_delay": "2days"}, change="CHG-2")
+    before = tree(host.flags_dir)
+    for other in (["CHG-1"], ["CHG-3"], ["CHG-1", "CHG-3"]):
+        left = host("restored", changes=other, once=True)
+        assert not left["changed"] and left["generation"] == 2 and "failed" not in left, left
+        assert tree(host.flags_dir) == before and host.state["good"] == 2
+    assert host("restored", changes=["CHG-3", "CHG-2"], once=True)["changed"]
+    assert tree(host.flags_dir) == {"gc_delay": "1days\n"} and host.state["good"] == 1
+    assert not host("restored", changes=["CHG-2"], once=True)["changed"]  # a second run
+
+
 def test_where_nothing_was_nothing_stays(host, tmp_path):
     assert host(flags={"gc_delay": "2days"})["changed"]
     assert host("absent")["changed"]

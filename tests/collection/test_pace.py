@@ -90,9 +90,19 @@ def test_waves_are_numbers_and_percentages(waves):
 
 
 def test_what_a_survey_gives_as_text_is_a_number():
-    found = pace(max_failures="2", in_flight=20, bake=" 600 ", confirm="yes")
-    assert found == {"max_failures": 2, "in_flight": 20, "bake": 600, "confirm": True, "problems": []}
-    assert pace() == {"max_failures": 0, "in_flight": 0, "bake": 0, "confirm": False, "problems": []}
+    found = pace(max_failures="2", in_flight=20, bake=" 600 ", confirm="yes", change="CHG-17")
+    wanted = {"max_failures": 2, "in_flight": 20, "bake": 600, "confirm": True, "change": "CHG-17"}
+    assert found == {**wanted, "problems": []}
+    found = pace()
+    del found["change"]
+    assert found == {"max_failures": 0, "in_flight": 0, "bake": 0, "confirm": False, "problems": []}
+
+
+def test_every_change_has_an_id_of_its_own():
+    ids = [pace()["change"] for _ in range(3)]
+    assert len(set(ids)) == 3 and all(len(name) == 21 for name in ids), ids
+    (problem,) = pace(change="a b")["problems"]
+    assert problem == 'mesos_agent_rollout_change is "a b": give at most 64 letters, digits and ._-'
 
 
 @pytest.mark.parametrize("value", ["two", -1, "", True, None, 1.5, "10%", "²"])
@@ -116,6 +126,15 @@ def test_a_reason_is_there_once_with_the_hosts_that_it_holds_for():
         "d       not looked at",
         "5 hosts: 1 failed, 1 not looked at, 1 not started, 2 refused",
     ]
+
+
+def test_the_summary_names_the_change_that_was_made():
+    made = {"state": "done", "switched": {"changed": True, "pending": True}}
+    back = {"state": "done", "switched": {"changed": True}}
+    none = {"state": "unchanged", "switched": {"changed": False, "pending": False}}
+    function = import_module(f"{PLUGINS}.filter.rollout_summary").rollout_summary
+    said = [any("CHG-1" in line for line in function(["a"], hostvars(a=it), 0, "CHG-1")) for it in (made, back, none)]
+    assert said == [True, False, False]
 
 
 @pytest.mark.parametrize(

@@ -31,12 +31,15 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - C(max_failures), C(in_flight), C(bake) and C(confirm), and in C(problems) what is wrong with them and the waves.
+    - C(max_failures), C(in_flight), C(bake), C(confirm) and the change's id as C(change), and in C(problems) what is
+      wrong with them and the waves.
   type: dict
 """
 
 import json
 import re
+import secrets
+import time
 
 _NUMBERS = {
     "max_failures": "how many hosts may fail or be unreachable",
@@ -44,11 +47,17 @@ _NUMBERS = {
     "bake": "seconds between two waves",
 }
 _WAVE = re.compile(r"[1-9][0-9]*%?")
+_CHANGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
+def _new_change():
+    """A name that no other change has, and by which changes sort in their order."""
+    return time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime()) + secrets.token_hex(2)
+
+
 def rollout_pace(variables):
-    """{"max_failures", "in_flight", "bake", "confirm", "problems"}."""
+    """{"max_failures", "in_flight", "bake", "confirm", "change", "problems"}."""
     pace, problems = {}, []
     for key, meaning in _NUMBERS.items():
         value = variables.get("mesos_agent_rollout_" + key, 0)
@@ -67,7 +76,12 @@ def rollout_pace(variables):
             "mesos_agent_rollout_waves is %s: give a list of numbers and percentages of hosts, for example "
             '[1, "25%%", "100%%"], also in an inventory in INI form' % json.dumps(waves)
         )
-    return dict(pace, problems=problems)
+    change = str(variables.get("mesos_agent_rollout_change") or _new_change())
+    if not _CHANGE.fullmatch(change):
+        problems.append(
+            "mesos_agent_rollout_change is %s: give at most 64 letters, digits and ._-" % json.dumps(change[:100])
+        )
+    return dict(pace, change=change, problems=problems)
 
 
 class FilterModule:

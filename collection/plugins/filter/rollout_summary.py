@@ -13,7 +13,7 @@ author: The mesos-shim authors (@mesos-shim)
 description:
   - What hosts were taken from, what to, how long it took, and why they stopped. Hosts of which the same is to be said
     share a line, so a reason is there once.
-positional: hostvars, left_out
+positional: hostvars, left_out, change
 options:
   _input:
     description: Names of the hosts, in the order in which they were to be taken.
@@ -28,6 +28,9 @@ options:
     description: How many hosts of the group are left out on purpose.
     type: int
     default: 0
+  change:
+    description: The id of the change, which is said where a host was changed.
+    type: str
 """
 
 EXAMPLES = r"""
@@ -113,7 +116,7 @@ def _groups(names, hostvars):
     return groups
 
 
-def rollout_summary(names, hostvars, left_out=0):
+def rollout_summary(names, hostvars, left_out=0, change=None):
     """What became of all hosts, each with the others of its kind, and how many of each kind."""
     groups, counts = _groups(names, hostvars), {}
     for (state, _, _), hosts in groups.items():
@@ -131,6 +134,12 @@ def rollout_summary(names, hostvars, left_out=0):
     total = "1 host" if len(names) == 1 else "%d hosts" % len(names)
     left_out = int(left_out)  # before 2.19 a number that was calculated arrives as text
     rest = ", and %d of the group that --limit leaves out" % left_out if left_out else ""
+    # Only a switch is pending at some time: what a rollback does belongs to no new change.
+    made = [
+        done for done in (recorded(hostvars, name) or {} for name in names) if "pending" in done.get("switched", {})
+    ]
+    if change and any(done["state"] == "done" for done in made):
+        lines.append("change %s; rollback with mesos_agent_rollback_change=%s takes it back" % (change, change))
     return lines + ["%s: %s%s" % (total, ", ".join("%d %s" % (counts[s], s) for s in sorted(counts)), rest)]
 
 

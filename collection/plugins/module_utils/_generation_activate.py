@@ -203,7 +203,8 @@ class Activation(Host):
         )
         try:
             self._switch(before)
-            self._record(number, base, changed_flags=sorted(change.name for change in self.change.changed_flags))
+            names = sorted(change.name for change in self.change.changed_flags)
+            self._record(number, base, changed_flags=names, change=self.params["change"])
         except Exception as error:
             self._back(base, error)
         place = self.described(base)

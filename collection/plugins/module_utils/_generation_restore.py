@@ -31,6 +31,8 @@ class Restoration(Host):
 
     def run(self):
         params, result = self.params, self._result()
+        if self._of_another_change():
+            return dict(result, after=result["before"], generation=self._here())
         if self.target is None or (self.pending is None and params["pending_only"]):
             if params["required"] and not params["pending_only"]:
                 raise GenerationError("there is no earlier generation to go back to")
@@ -59,6 +61,12 @@ class Restoration(Host):
                 self._give_back_drop_in(service, result)
             self._end(about)
         return result
+
+    def _of_another_change(self):
+        """Whether only certain changes are to be taken back, and this host is not part of one."""
+        here = self._here()
+        about = (self.store.about(here) if here is not None else None) or {}
+        return bool(self.params["changes"]) and about.get("change") not in self.params["changes"]
 
     def _left(self):
         """Why a host was taken back already since the last generation that was good, or None."""

@@ -63,6 +63,12 @@ options:
     description: Whether a new generation counts as good at once.
     type: bool
     default: false
+  change:
+    description:
+      - Id of the change that a new generation is part of, kept with it. By it
+        M(mesos.containerizer.agent_generation_restore) knows the hosts that the change has touched.
+    type: str
+    version_added: 0.3.0
 seealso:
   - module: mesos.containerizer.agent_generation_confirm
   - module: mesos.containerizer.agent_generation_restore
@@ -202,6 +208,7 @@ def main():
             "drop_in": {"type": "bool", "default": True},
             **ENDPOINTS,
             "confirm": {"type": "bool", "default": False},
+            "change": {"type": "str"},
             **KEPT,
         },
         supports_check_mode=True,

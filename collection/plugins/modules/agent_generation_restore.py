@@ -44,6 +44,13 @@ options:
       - Not where O(generation) is given.
     type: bool
     default: false
+  changes:
+    description:
+      - Ids of changes. A host whose generation is part of none of them is left alone. Default is any change.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.3.0
   required:
     description: Whether it is a failure that there is nothing to go back to.
     type: bool
@@ -108,6 +115,7 @@ def main():
             "reason": {"type": "str"},
             "pending_only": {"type": "bool", "default": False},
             "once": {"type": "bool", "default": False},
+            "changes": {"type": "list", "elements": "str", "default": []},
             "required": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
