@@ -1,3 +1,3 @@
-"""mesos-shim: each executor its own view of the shared file system, as its ContainerInfo says."""
+"""mesos-shim: gives each executor a private view of the host's file system, built from its ContainerInfo."""
 
 __version__ = "0.2.0"

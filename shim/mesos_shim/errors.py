@@ -36,7 +36,7 @@ def one_line(text: str) -> str:
         text = f"{text[: MAX_LINE - 500]}[...]{text[-500:]}"
     if text.isprintable():
         return text
-    # Not by the codec of that name: that would be imported, from the task's view where we are in it already.
+    # Not by the codec of that name: that would be imported, from the task's mount namespace where we are in it already.
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 

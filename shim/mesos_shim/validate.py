@@ -48,7 +48,7 @@ def _report(problems: "list[str]") -> int:
 
 
 def _read(name: str) -> bytes:
-    """What there is to judge, and a byte more where it is too long."""
+    """What there is to check, and a byte more where it is too long."""
     limit = strict_json.MAX_BYTES + 1
     if name == "-":
         return sys.stdin.buffer.read(limit)

@@ -1,7 +1,7 @@
 """What the agent holds of a container: its ContainerConfig (1.x) or ExecutorInfo (0.21), read from its own files.
 
 Both are a 4-byte native-endian length and a protobuf message. Only the fields that a launch needs are decoded, into
-the JSON form, so that container_info stays the only judge of a ContainerInfo. Field numbers:
+the JSON form, so that container_info stays the only check of a ContainerInfo. Field numbers:
 include/mesos/mesos.proto, include/mesos/slave/containerizer.proto (1.11); for 0.21 include/mesos/mesos.proto.
 """
 
@@ -39,7 +39,7 @@ class Held:
         self.container_class: int | None = None
         # Of an image: the container's own, or with a command executor its task's.
         self.rootfs: str | None = None
-        # In the JSON form, not yet judged; None where the agent has none.
+        # In the JSON form, not yet checked; None where the agent has none.
         self.container_info: dict[str, object] | None = None
 
 

@@ -53,7 +53,7 @@ def launch(agents_call: call.Call, arguments: "list[str]", config_path: str) -> 
     no_new_privs = "the executor says so" if process.no_new_privileges else None
     if user.switch:
         user.groups += [gid for gid in launch_info.groups(info) if gid not in user.groups]
-        # What covers what in this mount namespace was judged for the executor's user.
+        # What covers what in this mount namespace was checked for the executor's user.
         no_new_privs = "this container was made for another user"
     if process.terminal:
         launch_info.take_terminal()

@@ -222,7 +222,7 @@ def run_as_root(
 
 
 def check_view_for_root(plan: model.Plan, what: str) -> None:
-    """Refuse to run `what` as root in a view in which the task's user provides files over root's."""
+    """Refuse to run `what` as root in a mount namespace in which the task's user provides files over root's."""
     if plan.not_as_root is not None:
         raise ShimError(f"{what}: nothing runs as root in this container's mount namespace: {plan.not_as_root}")
 
@@ -246,7 +246,7 @@ def _exec(item: Command, directory: str) -> None:
 
 
 def change_directory(path: str, nested: bool = True) -> None:
-    """Enter the working directory inside the new view, walked and judged as a sandbox is (system/walk.py).
+    """Enter the working directory inside the new mount namespace, walked and checked as a sandbox is (system/walk.py).
 
     We are root still, and the task's user may put a link in the place of what is theirs.
     """

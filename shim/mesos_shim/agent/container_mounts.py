@@ -1,6 +1,6 @@
 """What an agent's isolators want mounted and made (ContainerMountInfo, ContainerFileOperation), as launch.cpp does it.
 
-Under `filesystem/linux` this is how every volume comes: the agent has judged it, so it is done as it is said, in its
+Under `filesystem/linux` this is how every volume comes: the agent has checked it, so it is done as it is said, in its
 order. But a container's sandbox is its user's, and a nested one's lies in its parent's, whose tasks are running: no
 path in a sandbox is followed through a link, and elsewhere none through one that an ordinary user could have made.
 

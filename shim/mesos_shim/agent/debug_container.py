@@ -1,6 +1,6 @@
-"""A DEBUG container joins its parent's view: the namespaces of a process that the agent, or we, say stands in it.
+"""A DEBUG container joins its parent's namespace: the namespaces of a process that the agent, or we, say stands in it.
 
-It plans no mounts, so what the parent's were judged to need holds for it (threats 8): what we keep of the parent says
+It plans no mounts, so what the parent's were checked to need holds for it (threats 8): what we keep of the parent says
 it. Whom to join comes from files of the agent's and ours in its runtime directory, which are always there.
 """
 
@@ -19,7 +19,7 @@ IN_PARENT = ("pid",)
 
 
 class Parent:
-    """Whose view is joined, and what was judged of that view when it was made."""
+    """Whose mount namespace is joined, and what was checked of that mount namespace when it was made."""
 
     __slots__ = ("covered", "mount_namespace", "name", "no_new_privs", "not_as_root", "pid", "started", "uid")
 
@@ -27,11 +27,11 @@ class Parent:
         self.name = name
         self.pid = pid
         self.started = started
-        # The inode of its view, where that is known.
+        # The inode of its mount namespace, where that is known.
         self.mount_namespace: int | None = None
         self.no_new_privs = False
         self.not_as_root: str | None = None
-        # For whom it was judged, and whether there was anything to judge; None and False where nothing is recorded.
+        # For whom it was checked, and whether there was anything to check; None and False where nothing is recorded.
         self.uid: int | None = None
         self.covered = False
 
@@ -70,7 +70,7 @@ def _kept(name: str, kept: view_record.View) -> Parent:
 
 
 def _unknown(name: str, pid: int) -> Parent:
-    """A container that the packaged helper launched: the process that the agent names stands in its view."""
+    """A container that the packaged helper launched: the process that the agent names stands in its mount namespace."""
     parent = Parent(name, pid, proc.start_time(pid))
     if _is_ours(pid):
         raise ShimError(
@@ -93,7 +93,7 @@ def _is_ours(pid: int) -> bool:
 
 
 def inherit(parent: Parent, plan: model.Plan) -> model.Plan:
-    """The plan with what the parent's view, which it joins, was judged to need."""
+    """The plan with what the parent's mount namespace, which it joins, was checked to need."""
     no_new_privs, not_as_root = plan.no_new_privs, parent.not_as_root
     if parent.no_new_privs:
         no_new_privs = f"{parent.name}, whose view it joins, has it"
@@ -118,7 +118,7 @@ def enter(parent: Parent, kinds: "tuple[str, ...]" = IN_CHILD) -> None:
 
 
 def check(parent: Parent) -> None:
-    """Refuse a parent whose view cannot be joined; for the packaged helper, which joins it itself."""
+    """Refuse a parent whose mount namespace cannot be joined; for the packaged helper, which joins it itself."""
     for fd in open_namespaces(parent, IN_CHILD):
         posix.close(fd)
 
@@ -132,8 +132,8 @@ def open_namespaces(parent: Parent, kinds: "tuple[str, ...]") -> "list[int]":
     if parent.started is None:
         raise ShimError(f"{what}, pid {parent.pid}, has ended")
     recorded = {} if parent.mount_namespace is None else {"mnt": parent.mount_namespace}
-    # The view says whose the others may be, so it is opened first, if it is to be joined or not. A rootless agent's
-    # helper has made a user namespace for it; below root nobody else's is joined.
+    # The namespace says whose the others may be, so it is opened first, if it is to be joined or not. A rootless
+    # agent's helper has made a user namespace for it; below root nobody else's is joined.
     wanted = ("mnt", *(kind for kind in kinds if kind != "mnt"))
     found = namespaces.open_those_of(what, parent.pid, parent.started, wanted, recorded, posix.geteuid() or None)
     if "mnt" not in kinds and "mnt" in found:
@@ -168,7 +168,7 @@ def _recorded(name: str, state: str) -> "Parent | None":
     parent.mount_namespace = inode if isinstance(inode, int) else None
     uid = value.get("uid")
     parent.uid = uid if isinstance(uid, int) else None
-    parent.covered = value.get("volumes") != [] or "." in name  # itself in another's view, perhaps
+    parent.covered = value.get("volumes") != [] or "." in name  # itself in another's mount namespace, perhaps
     parent.no_new_privs = value.get("no_new_privs") is not False
     why = value.get("not_as_root")
     if "not_as_root" not in value and parent.no_new_privs:

@@ -2,8 +2,8 @@
 
 An agent says its own volumes in two ways. `filesystem/shared` asks for one plain bind mount for each volume of the
 executor's ContainerInfo: those are ours to replace, because read-only is lost in them, and the policy of
-framework_volumes applies. `filesystem/linux` with `volume/*` has judged the volumes itself and asks for all that it
-takes, read-only included: that is done as it is said, and no ContainerInfo is judged a second time.
+framework_volumes applies. `filesystem/linux` with `volume/*` has checked the volumes itself and asks for all that it
+takes, read-only included: that is done as it is said, and no ContainerInfo is checked a second time.
 """
 
 import posix
@@ -64,7 +64,7 @@ def has_done_volumes(setup: Setup, request: LaunchRequest, info: "dict[str, obje
 
     filesystem/shared asks for exactly one plain bind mount for each, and never for a nested container: what has
     another form is not its. Where all have that form both ask for the same, and the agent's flags decide, for a
-    framework must not have its volumes taken for judged ones.
+    framework must not have its volumes taken for checked ones.
     """
     volumes = common.objects(info.get("volumes"), "ContainerInfo.volumes")
     if not volumes or not request.agent_namespaces & syscalls.CLONE_NEWNS:

@@ -54,7 +54,7 @@ def _enter(work: Launch, state: LaunchState) -> None:
     if work.parent is not None and work.target is not None:
         from . import debug_container
 
-        # It joins the view itself, from outside of it: in an image's it would not be found.
+        # It joins the mount namespace itself, from outside of it: in an image's it would not be found.
         debug_container.check(work.parent)
         work.agents_call.values["namespace_mnt_target"] = str(work.parent.pid)
     else:

@@ -108,7 +108,7 @@ def _pairs(text: str, where: str, request: "LaunchRequest | None") -> "list[tupl
 
 
 def _exists(path: str, request: "LaunchRequest | None") -> bool:
-    """Whether it may be there, as far as the task's user sees; what they may not see is judged where all paths are."""
+    """Whether it may be there, as far as the task's user sees; what they may not see is checked where all paths are."""
     if request is None:
         user = credentials.current()
     else:

@@ -125,7 +125,7 @@ def _spawns(work: Launch, state: LaunchState, process: launch_info.Process, sign
     """Whether the command can be started without a fork.
 
     What runs first as root, limits and another container's namespaces are the child's alone. Where the program is
-    depends on the view; and only a child of fork knows its pid in time to put it into a variable.
+    depends on the mount namespace; and only a child of fork knows its pid in time to put it into a variable.
     """
     return (
         not work.isolators.steps

@@ -20,7 +20,7 @@ def exec_packaged(config: configuration.Config, arguments: "list[str]", what: st
 
 
 def open_packaged(config: configuration.Config, what: str) -> int:
-    """Its program, judged: before a volume can cover its name, and what is judged is what is executed."""
+    """Its program, checked: before a volume can cover its name, and what is checked is what is executed."""
     path = config.packaged_helper
     if path is None:
         raise ShimError(

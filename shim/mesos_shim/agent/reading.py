@@ -72,13 +72,13 @@ class Launch:
         # Whether what is held is what the agent says: a framework without a ContainerInfo has none.
         self.known = False
         self.debug = False
-        # Of a DEBUG container, once there is a plan: whose view it joins.
+        # Of a DEBUG container, once there is a plan: whose mount namespace it joins.
         self.parent: debug_container.Parent | None = None
-        # Whom an agent with filesystem/linux names as being in the view that is to be joined.
+        # Whom an agent with filesystem/linux names as being in the mount namespace that is to be joined.
         self.target = _target(agents_call)
         # What the agent has set up besides a mount namespace; None where there is nothing.
         self.setup: filesystem_linux.Setup | None = None
-        # The runtime directory, for what is kept there of this container's view.
+        # The runtime directory, for what is kept there of this container's mount namespace.
         self.directory: int | None = None
         self.isolators = common.Sorted()
         self.agents_directory = "/"
@@ -93,7 +93,7 @@ class Launch:
 
 
 def _target(agents_call: "call.Call") -> "int | None":
-    """Whom the agent names as being in the view that is to be joined."""
+    """Whom the agent names as being in the mount namespace that is to be joined."""
     text = agents_call.get("namespace_mnt_target")
     if not text:
         return None
@@ -115,7 +115,7 @@ def _container_ids(runtime: "str | None") -> "list[str]":
 
 
 def read(agents_call: "call.Call", info: "dict[str, object]", config_path: str) -> Launch:
-    """Everything that the agent says of this launch, judged."""
+    """Everything that the agent says of this launch, checked."""
     config = configuration.read(config_path, required=False)
     runtime = agents_call.get("runtime_directory")
     work = Launch(config, agents_call, info, runtime)

@@ -13,7 +13,7 @@ from . import checkpoint
 def reason_for(info: "dict[str, object]", agents: checkpoint.Held) -> "str | None":
     """Why the launch is the packaged helper's alone, or None.
 
-    A command executor's root is the host's, but the agent prepares its task's image in the executor's own view.
+    A command executor's root is the host's, but the agent prepares its task's image in the executor's own namespace.
     """
     if info.get("rootfs") is not None:
         return "ContainerLaunchInfo.rootfs"

@@ -49,9 +49,9 @@ def entering(work: Launch, state: LaunchState, enter: "Callable[[LaunchState], N
 
 
 def enter(work: Launch, state: LaunchState) -> None:
-    """This process in the container's view of the file system, and in its sandbox."""
+    """This process in the container's mount namespace, and in its sandbox."""
     if work.parent is not None or work.setup is not None:
-        # The view's /proc may be one of a pid namespace.
+        # The mount namespace's /proc may be one of a pid namespace.
         state.first = proc.first()
         state.pid_namespace = proc.pid_namespace(state.first["pid"])
     stays = "pid" not in state.plan.namespaces and work.parent is None

@@ -19,7 +19,7 @@ _MAX_PID = 1 << 31
 
 
 class View:
-    """Whose view it is, and what was found of it when it was made."""
+    """Whose mount namespace it is, and what was found of it when it was made."""
 
     __slots__ = ("anchor", "covered", "helper", "mount_namespace", "no_new_privs", "not_as_root", "uid")
 
@@ -48,7 +48,7 @@ def _process(value: object, where: str) -> "tuple[int, int]":
 
 
 def open_directory(runtime: str) -> int:
-    """The runtime directory, opened before a view can cover it. Raises ShimError where others could write there."""
+    """The runtime directory, opened before a mount can cover it. Raises ShimError if others could write there."""
     try:
         fd = posix.open(runtime, _DIRECTORY)
         status = posix.fstat(fd)
@@ -70,7 +70,7 @@ def myself() -> "tuple[int, int]":
 
 
 def write(directory: int, plan: Plan, helper: "tuple[int, int]", anchor: "tuple[int, int]", covered: bool) -> None:
-    """Keep the view of this process for those who join it. Raises ShimError."""
+    """Keep the mount namespace of this process for those who join it. Raises ShimError."""
     try:
         inode = posix.stat("/proc/self/ns/mnt").st_ino
     except OSError as error:

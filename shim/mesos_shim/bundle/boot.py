@@ -153,6 +153,6 @@ def _module(name: str, path: str) -> "ModuleType":
 
 
 def _forget_paths() -> None:
-    """Leave the finders of what is built in, frozen or packed: in a task's view a path may lead to the task's files."""
+    """Leave the finders of built-in, frozen or packed modules: a path may lead to the task's files by now."""
     paths = sys.modules["_frozen_importlib_external"].PathFinder
     sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not paths]

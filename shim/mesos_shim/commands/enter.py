@@ -1,6 +1,6 @@
-"""`mesos-shim enter ID -- COMMAND`: a command inside a running container's view, as its user.
+"""`mesos-shim enter ID -- COMMAND`: a command inside a running container's mount namespace, as its user.
 
-What is joined is judged first (containers/namespaces.py). What is root's stays outside: the terminal
+What is joined is checked first (containers/namespaces.py). What is root's stays outside: the terminal
 (launch/terminal.py), the session keyring, the environment, every descriptor above 2.
 """
 
@@ -79,7 +79,7 @@ def _environment(entry: Entry) -> "dict[bytes, bytes]":
     variables = execute.environment()
     if os.geteuid() != 0:
         return variables
-    import pwd  # here, not in the container's view
+    import pwd  # here, not in the container's mount namespace
 
     kept = {name: value for name, value in variables.items() if name in _KEPT or name.startswith(b"LC_")}
     kept[b"PATH"] = _PATH if entry.uid else _PATH_OF_ROOT
@@ -92,7 +92,7 @@ def _environment(entry: Entry) -> "dict[bytes, bytes]":
 
 
 def _join_groups(entry: Entry) -> None:
-    """What is run inside counts as the container's, and has its limits; who may not move himself is told."""
+    """What is run inside counts as the container's, and has its limits; if it cannot be moved, a warning says so."""
     for directory in sorted(set(entry.cgroups.values())):
         try:
             cgroups.join([directory])

@@ -203,7 +203,7 @@ def _owner(
         if own is None:
             own = namespaces.owner(step)
             if own is not None and own.supervisor == (step.pid, step.start):
-                own = None  # a 1.x agent's helper stands in its container's view, and is none of its processes
+                own = None  # a 1.x agent's helper stands in its container's namespace, and is none of its processes
             # A container that joined another's namespace (DEBUG) keeps its own descendants.
             if inherited is not None and (own is None or namespaces.share(inherited, own, firsts)):
                 own = inherited

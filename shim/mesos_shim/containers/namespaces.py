@@ -34,7 +34,7 @@ def open_those_of(
     `recorded` is what its record says of its mount namespace: `mnt` and `mnt_id`, or nothing where it was given none.
     One that a user namespace other than ours owns is accepted if the user `uid` made that; it comes first, as "user",
     because it gives the right to the others.
-    Raises ShimError, which begins with `what`, where the process has ended or is not in the view of its launch.
+    Raises ShimError, which begins with `what`, where the process has ended or is not in the namespace of its launch.
     """
     what = f"{what}, pid {pid},"
     found: dict[str, int] = {}
@@ -89,7 +89,7 @@ def _ours(kind: str) -> "int | None":
 
 
 def _check_mounts(found: "dict[str, int]", recorded: "dict[str, int]", what: str) -> None:
-    """Refuse a view that is not the one of the launch."""
+    """Refuse a mount namespace that is not the one of the launch."""
     inode = recorded.get("mnt")
     fd = found.get("mnt")
     if inode is None:

@@ -32,7 +32,7 @@ def state_dir(configured: "str | None") -> str:
 
 
 def _is_root() -> bool:
-    """Whether uid 0 is the system's root, who can write /run, and not an ordinary user's in a namespace of his own."""
+    """Whether uid 0 is the system's root, who can write /run, and not an ordinary user's in their own namespace."""
     if sys.platform != "linux" or posix.access("/run", posix.W_OK):
         return True
     from ..system import unmapped
@@ -74,7 +74,7 @@ class Place:
 
 
 def open_place(state: str) -> Place:
-    """Open the directory of records before the view changes, for a volume may cover it. Raises OSError."""
+    """Open the directory of records before the mount namespace changes, for a volume may cover it. Raises OSError."""
     parts = paths.split(state) + ["containers"]
     for depth in range(len(parts), len(parts) - 3, -1):
         path = paths.join(parts[:depth])
@@ -132,7 +132,7 @@ def write(place: Place, record: "dict[str, object]", named: bool = False) -> Non
         posix.fchmod(fd, 0o700)  # whatever the caller's umask
     place.missing = []
     name = f"{record['container_id']}.json"
-    # Of two launches with one name only one has this file, and judges and replaces what is there: no lock is needed.
+    # Of two launches with one name only one has this file, and checks and replaces what is there: no lock is needed.
     temporary = f".{name}.new" if named else f".{name}.{record['pid']}"
     try:
         file = posix.open(temporary, posix.O_CREAT | posix.O_EXCL | posix.O_WRONLY | posix.O_CLOEXEC, 0o600, dir_fd=fd)
@@ -191,7 +191,7 @@ def reopened(place: Place) -> Place:
 
 
 def read(place: Place, container_id: str) -> "dict[str, object]":
-    """What the record of that id says, not judged; empty where there is none, or a damaged one."""
+    """What the record of that id says, not checked; empty where there is none, or a damaged one."""
     try:
         return read_object(place.fd, f"{container_id}.json")[0]
     except (OSError, ShimError):
@@ -199,7 +199,7 @@ def read(place: Place, container_id: str) -> "dict[str, object]":
 
 
 def read_object(directory: int, name: str) -> "tuple[dict[str, object], posix.stat_result]":
-    """The JSON object in the file `name`, not judged, and the file's status. Raises OSError, ShimError."""
+    """The JSON object in the file `name`, not checked, and the file's status. Raises OSError, ShimError."""
     text, status = files.read_trusted(name, strict_json.MAX_BYTES, directory)
     value = strict_json.parse(text, "record")
     if not isinstance(value, dict):

@@ -157,7 +157,7 @@ def _namespace(fields: _Fields, name: str) -> "int | None":
     return fields.number_or_none(name, 0, 1 << 64)
 
 
-# Every field of a record but its version, in the order in which they are judged, and how each is read. What
+# Every field of a record but its version, in the order in which they are checked, and how each is read. What
 # launch/description.py writes is held to it.
 FIELDS: "dict[str, Callable[[_Fields, str], object]]" = {
     "container_id": _container_id,
@@ -189,7 +189,7 @@ FIELDS: "dict[str, Callable[[_Fields, str], object]]" = {
 
 
 class Entry:
-    """One record, judged: every field has the type that its reader expects (FIELDS)."""
+    """One record, checked: every field has the type that its reader expects (FIELDS)."""
 
     __slots__ = (*FIELDS, "written")
 
@@ -350,7 +350,7 @@ _LOOSE_BYTES = 16 * strict_json.MAX_BYTES
 
 
 def read_loosely(directory: int, name: str) -> "dict[str, object]":
-    """What can be read of a file that is no record, not judged; empty where that is nothing. Raises OSError, ShimError.
+    """What can be read of a file that is not a record, unchecked; may be empty. Raises OSError, ShimError.
 
     Releases up to 0.2.0 wrote names that are no UTF-8, which no reader of theirs takes, for containers that run.
     """

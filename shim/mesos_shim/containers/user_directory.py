@@ -1,7 +1,7 @@
 """Where the records of an ordinary user lie who has configured nothing.
 
-In a directory of the user and the boot: the run directory of a login goes with the last logout, and what was started in
-it runs on. Where records lie there already, as releases before 0.3 had them, it is used until it goes.
+They lie in a directory of the user and the boot, because the run directory of a login vanishes at the last logout while
+what was started in it runs on. If records lie there already, as releases before 0.3 had them, it is used until it goes.
 """
 
 import posix

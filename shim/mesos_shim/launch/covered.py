@@ -1,4 +1,4 @@
-"""Finds the mount of a view that a path leads below: by links too, as the command would be led."""
+"""Finds the mount of a mount namespace that a path leads below: by links too, as the command would be led."""
 
 import posix
 
@@ -11,7 +11,7 @@ if False:  # for the type checker alone: no launch imports typing
 
 
 def leads_to(path: str) -> str:
-    """Where the absolute `path` leads in this view, as far as it is there."""
+    """Where the absolute `path` leads in this mount namespace, as far as it is there."""
     left = paths.split(path)
     way: list[str] = []
     links = 0

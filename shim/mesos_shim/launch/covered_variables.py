@@ -1,4 +1,4 @@
-"""Variables that name something below a covered path: what they lead to is not in the command's view."""
+"""Variables that name something below a covered path: what they lead to is not in the command's mount namespace."""
 
 import posix
 

@@ -127,7 +127,7 @@ before_leaving: "list[Callable[[], None]]" = []
 
 
 def stop_imports() -> None:
-    """Have all code that is still to come from the bundle, never from a view that is not the host's (bundle/boot.py).
+    """Load all further code from the bundle, never from a namespace that is not the host's (bundle/boot.py).
 
     Without a bundle (another interpreter than the one that this was staged by, an installed wheel) from memory.
     """
@@ -176,8 +176,8 @@ def command(
 ) -> int:
     """Become the command (`path`, else its first word), which never returns, or have `start` make a process of it.
 
-    `start` is called as execve, and its result, a pid, is returned. `mounts` are those of the view, which may be why it
-    is not found. Raises ShimError with 126 or 127 as env(1).
+    `start` is called as execve, and its result, a pid, is returned. `mounts` are those of the namespace, which may
+    be why it is not found. Raises ShimError with 126 or 127 as env(1).
     """
     name = arguments[0] if path is None else path
     if not name or any("\0" in argument for argument in arguments):

@@ -1,4 +1,4 @@
-"""The places of mounts that lie inside another mount of the same view: made, looked for, opened."""
+"""The places of mounts that lie inside another mount of the same mount namespace: made, looked for, opened."""
 
 import posix
 from _stat import S_IFDIR, S_ISDIR, S_ISLNK
@@ -56,7 +56,7 @@ def _make_level(
 
 
 def open_inside(tree: int, mount: Mount, parent: Mount) -> int:
-    """The place of a child in its parent's attached copy `tree`, compared with what was judged."""
+    """The place of a child in its parent's attached copy `tree`, compared with what was checked."""
     fd = posix.dup(tree)
     try:
         for name in paths.relative(mount.target, parent.target):

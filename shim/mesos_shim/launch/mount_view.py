@@ -1,7 +1,7 @@
-"""Makes the plan's view of the file system, in a mount namespace that only this process has.
+"""Makes the plan's private view of the file system, in a mount namespace that only this process has.
 
 The order is the defence (threats 1, 3, 17): unshare and slave first (namespaces.py), then every source and target is
-opened and compared with what was judged, then what is missing is made, and only then is anything attached. A failure
+opened and compared with what was checked, then what is missing is made, and only then is anything attached. A failure
 anywhere ends the launch; the namespace goes with the process, so the host is as it was.
 """
 
@@ -35,7 +35,7 @@ class Opened:
 
 
 def enter(state: LaunchState, framework: bool) -> int:
-    """Carry the plan's mounts out. Returns a descriptor of the sandbox as the new view shows it.
+    """Carry the plan's mounts out. Returns a descriptor of the sandbox as the new mount namespace shows it.
 
     With `framework` the absolute sources are opened with the task user's rights. What is made on the host is noted in
     the plan, for the caller to take back if this, or anything after it, fails.
@@ -95,7 +95,7 @@ def _mount_queues() -> None:
 
 
 def _open_checked(found: Resolved, what: str, path: str, state: "LaunchState | None" = None) -> int:
-    """Open `path` anew in the own namespace and compare: what is used is what was judged.
+    """Open `path` anew in the own namespace and compare: what is used is what was checked.
 
     With `state`, with the rights of its user.
     """
@@ -110,7 +110,7 @@ def _open_checked(found: Resolved, what: str, path: str, state: "LaunchState | N
 
 
 def _open_path(path: str, flags: int) -> int:
-    """Open a path that was free of links when it was judged, and through no link now."""
+    """Open a path that was free of links when it was checked, and through no link now."""
     try:
         return syscalls.openat2(syscalls.AT_FDCWD, path, flags, _NO_LINKS)
     except OSError as error:
@@ -190,7 +190,7 @@ def _create(state: LaunchState, opened: "list[Opened]", sandbox: int, mounts: Mo
     # A source inside another's comes after it, as its target does (mounts.arrange).
     for mount, descriptors in zip(state.plan.mounts, opened):
         if mount.base is not None:
-            from . import private_directories  # loaded when the base was judged
+            from . import private_directories  # loaded when the base was checked
 
             descriptors.source = private_directories.make(descriptors.base, mount, state)
         elif mount.source_parts:
@@ -199,7 +199,7 @@ def _create(state: LaunchState, opened: "list[Opened]", sandbox: int, mounts: Mo
             descriptors.source = descriptors.tree = _new_tmpfs(mount, state, mounts)
     for mount in state.plan.mounts:
         if mount.parent is not None:
-            from . import mount_points  # most views have none inside another
+            from . import mount_points  # most mount namespaces have none inside another
 
             parent, root = state.plan.mounts[mount.parent], opened[mount.parent].source
             if framework and not parent.fresh:

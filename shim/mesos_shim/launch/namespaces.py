@@ -9,7 +9,7 @@ from .state import LaunchState
 
 
 class Unenforceable(ShimError):
-    """This host cannot give a launch its own view; nothing has been done yet."""
+    """This host cannot give a launch its own mount namespace; nothing has been done yet."""
 
 
 def leave_host(state: LaunchState) -> None:
@@ -58,7 +58,7 @@ def pid_flags(state: LaunchState) -> int:
 
 
 def unshare(flags: int, state: LaunchState) -> None:
-    """New namespaces; in a new user namespace the caller stays who he is."""
+    """New namespaces; in a new user namespace the caller keeps their ids."""
     try:
         syscalls.unshare(flags)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Says why a command is not found in the view of its container, where the view is the reason."""
+"""Says why a command is not found in the mount namespace of its container, where the mount namespace is the reason."""
 
 from ..errors import EXIT_NOT_FOUND, ShimError
 from ..plan import model

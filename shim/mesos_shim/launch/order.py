@@ -161,7 +161,7 @@ def enter_mount_tree(state: LaunchState) -> None:
         from . import mount_view
 
         if state.relay is not None:
-            from . import init  # noqa: F401 (the view may cover the release itself: nothing is imported inside of it)
+            from . import init  # noqa: F401 (the mount namespace may cover the release itself: nothing is imported inside of it)
         directory = mount_view.enter(state, framework=state.request.origin == FRAMEWORK)
     try:
         posix.fchdir(directory)

@@ -1,7 +1,8 @@
 """Private directories outside of the sandbox: a directory of each container's own in the operator's `base`.
 
-The base is root's, or the caller's who launches for himself, and nobody else may write it; in it lies one directory a
-container, 0700, in which what it covers is copied level by level. So nobody's task reaches another's through the base.
+The base is root's, or the caller's who launches for themselves, and nobody else may write it. In it is one directory
+for each container, 0700, in which what it covers is copied level by level. So nobody's task reaches another's through
+the base.
 
 Its name says which container it is, and which process made it, in which pid namespace and since which boot: gc can
 tell without a record whether anybody can still use it.

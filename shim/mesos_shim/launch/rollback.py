@@ -2,7 +2,7 @@
 
 A launch notes each thing as it is made (`LaunchState.notes`). Nobody looks at the notes of one that succeeds.
 Everything is descriptor-relative, and only what is still empty goes: a name in the sandbox may be another directory's
-by now. Nothing of anybody's is lost with an empty directory that he put in the place of ours.
+by now. Nothing of anybody's is lost with an empty directory that somebody put in the place of ours.
 """
 
 import posix

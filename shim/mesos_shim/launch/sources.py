@@ -119,7 +119,7 @@ def _enter_or_make(fd: int, name: str, parts: "list[str]", what: str, state: Lau
         raise _refusal(error, parts, what) from None
     try:
         # Somebody may have renamed ours away and another into its place since, or another launch has dressed it:
-        # then it is judged as any that was there already.
+        # then it is checked as any that was there already.
         return child, made and _is_pristine(child)
     except BaseException:
         posix.close(child)
@@ -239,7 +239,7 @@ def _adopt(child: int, made: bool, source: Source, state: LaunchState) -> None:
 def _is_stale(fd: int, source: Source) -> bool:
     """Whether what it was made for has another owner or mode by now; if so and it is empty, it is dressed anew.
 
-    Its owner, where that is not root, may have changed the mode himself, as he may that of what it covers.
+    Its owner, where that is not root, may have changed its mode, as they may change that of what it covers.
     """
     wanted, status = source.levels[-1], posix.fstat(fd)
     if wanted is None or posix.geteuid() or status.st_uid == wanted.uid != 0:
@@ -340,7 +340,7 @@ def _give(fd: int, wanted: Status) -> None:
     try:
         posix.fchown(fd, wanted.uid, wanted.gid)
     except OSError as error:
-        # Of a root who is one by his number alone it stays, as an ordinary user's own does.
+        # Of a root who is root by number alone it stays, as an ordinary user's own does.
         if error.errno != errno.EINVAL or not _root_is_missing():
             raise
 

@@ -1,4 +1,4 @@
-"""The starter that spawns: the command is a child, started without a copy of this process, which makes the view.
+"""The starter that spawns: the command is a child, started without a copy of this process, which makes the namespace.
 
 A forked copy of the interpreter costs a third of a bare one's start: most of what either of the two then touches is
 copied page by page. posix_spawn(3) lends the memory to the child until it is the command (vfork(2)), which leaves no
@@ -6,8 +6,8 @@ code of ours to run in between; so this process becomes what the command is to b
 What has none (a namespace of pids or users, cgroups) or is the child's alone is left to supervisor.fork.
 So are the ids of another user, who for a moment could signal, stop and kill a helper that had them (threats 23).
 
-This process stays in the command's view, as Mesos' own helper does: an agent has its pid, and takes that for where the
-container is. Who stays uses what is open already, and no path but those in /proc.
+This process stays in the command's namespace, as Mesos' own helper does: an agent has its pid, and takes that for
+where the container is. Who stays uses what is open already, and no path but those in /proc.
 """
 
 import _signal

@@ -134,7 +134,7 @@ def lock_sandbox(state: LaunchState) -> None:
 
     gc, which asks for the lock, then knows without a look at /proc that we are here, and systemd-tmpfiles ages nothing
     in it (tmpfiles.d(5)). Shared, for others may launch in the same sandbox. No command has the descriptor: it leads to
-    the host's view. So the lock says nothing of what lives on without us; nor does gc take it for that.
+    the host's mount namespace. So the lock says nothing of what lives on without us; nor does gc take it for that.
     """
     fd = -1
     try:

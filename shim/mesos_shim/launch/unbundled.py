@@ -10,7 +10,7 @@ _NO_LAUNCHES = {"bundle", "commands", "usage", "release", "validate", "non_linux
 
 
 def stop_imports() -> None:
-    """From here on nothing is looked for by a path: in a task's view it could lead to the task's files."""
+    """From here on nothing is looked for by a path: in a task's mount namespace it could lead to the task's files."""
     package = sys.modules["mesos_shim"].__path__[0]
     for name in [*_LIBRARY, *_modules(package, "mesos_shim")]:
         __import__(name)

@@ -82,7 +82,7 @@ def why_no_process(error: OSError) -> str:
 def hold_signals(forwarded: "frozenset[int]" = FORWARDED) -> Signals:
     """Block `forwarded`, so that nothing is lost between now and the fork; returns how the caller had it.
 
-    Who ignores SIGCHLD gets none, and his children's statuses are thrown away: a caller's choice of that is put off.
+    A process that ignores SIGCHLD gets none and loses its children's statuses, so the caller's choice is deferred.
     """
     mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, forwarded | {_signal.SIGCHLD})
     return Signals(mask, _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL), forwarded)

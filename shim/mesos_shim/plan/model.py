@@ -46,7 +46,7 @@ BEST_EFFORT = (
 
 
 class Mount:
-    """One mount of the new view. `parent` is the index of the mount that its target lies in, or None: the host's."""
+    """One mount of a plan. `parent` is the index of the mount that its target lies in, or None: the host's."""
 
     __slots__ = (
         "action",
@@ -210,7 +210,7 @@ class Plan:
     command: "tuple[str, ...]"
     warnings: "tuple[str, ...]"
     new_user_namespace: bool
-    # Why the command gets no_new_privs, and why root runs nothing in this view, where it must not.
+    # Why the command gets no_new_privs, and why root runs nothing in this mount namespace, where it must not.
     no_new_privs: "str | None"
     not_as_root: "str | None"
     # What an agent wants mounted before our own, and which of the host's mounts it wants shared with the host.
@@ -238,7 +238,7 @@ class Plan:
 
     @property
     def isolates(self) -> bool:
-        """Whether anything was asked for that only an own view can give."""
+        """Whether anything was asked for that only an own mount namespace can give."""
         return bool(self.mounts or self.namespaces or self.before)
 
 

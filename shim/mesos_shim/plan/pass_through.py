@@ -1,6 +1,6 @@
 """Finds what the configuration's `pass_through` names below a covered path, of root's and of the task's user's.
 
-Anybody may put entries there, so nothing about one ends a launch, nor makes it wait: what cannot be judged, or asked
+Anybody may put entries there, so nothing about one ends a launch, nor makes it wait: what cannot be checked, or asked
 without the risk that nobody answers (system/guarded_walk.py), stays hidden, and that is said.
 """
 

@@ -1,6 +1,6 @@
 """Bases of private directories: who may write them, and what a container's own directory in one is called.
 
-A base is root's, or the caller's who launches for himself, and nobody else may write it.
+A base is root's, or the caller's who launches for themselves, and nobody else may write it.
 
 A directory's name says which container it is, and which process made it, in which pid namespace and since which boot:
 gc can tell without a record whether anybody can still use it.
@@ -16,7 +16,7 @@ WHAT = "configuration: private_directories: base"
 
 
 def base(path: str, trusted: "tuple[int, ...]") -> Resolved:
-    """The directory `path`, judged: nobody but `trusted` may put anything into it. Raises ShimError."""
+    """The directory `path`, checked: nobody but `trusted` may put anything into it. Raises ShimError."""
     try:
         found = resolve(path, WHAT, trusted, strict=True)
     except Missing as error:

@@ -1,4 +1,4 @@
-"""Decides what a view means for privileges: who could feed a set-id program, or root, with files of theirs."""
+"""Decides what a namespace means for privileges: who could feed a set-id program, or root, with files of theirs."""
 
 from _stat import S_IFDIR, S_ISVTX
 
@@ -19,7 +19,7 @@ def why_no_new_privs(mounts: "list[Mount]", user: Identity) -> "str | None":
 
 
 def why_not_as_root(mounts: "list[Mount]", user: Identity) -> "str | None":
-    """The first volume that could feed what root itself runs in this view, or None.
+    """The first volume that could feed what root itself runs in this mount namespace, or None.
 
     A directory that we made is empty and root's where it covers one of root's; what anybody else brings is not.
     """

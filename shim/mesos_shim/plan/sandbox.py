@@ -19,7 +19,7 @@ def find(request: LaunchRequest, trusted: "tuple[int, ...]") -> Resolved:
     if request.sandbox is not None:
         found = resolve(path, request.sandbox_named, trusted, nested=len(request.agent_ids) > 1)
     else:
-        # Where the caller stands needs no judgement: he is there.
+        # Where the caller stands needs no check, because the caller is there.
         try:
             fd = posix.open(".", syscalls.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
         except OSError as error:

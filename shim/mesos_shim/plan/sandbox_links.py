@@ -1,4 +1,4 @@
-"""Links that an agent has put into the sandbox: where they lead must be there in the container's view as well.
+"""Links that an agent has put into the sandbox: where they lead must be there in the container's namespace as well.
 
 Without filesystem/linux an agent gives a container its persistent volumes so (filesystem/posix), and a pod's tasks
 their parent's files (volume/sandbox_path). Only a link of root's, or of the caller's own, that leads to one of these

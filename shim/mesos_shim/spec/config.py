@@ -1,4 +1,4 @@
-"""The operator's configuration: read with suspicion, judged whole, handed on as a value.
+"""The operator's configuration: read with suspicion, checked whole, handed on as a value.
 
 Its path is fixed when a release is staged. What it says steers a program that runs as root, so the file must belong
 to root or to the caller and must not be writable by anyone else (threats 15).

@@ -206,7 +206,7 @@ def _is_size(text: str) -> bool:
 
 
 def bytes_of(size: str) -> int:
-    """The size that was judged as one, in bytes."""
+    """The size that was checked as one, in bytes."""
     unit = "kmgt".find(size[-1].lower()) + 1
     return int(size[:-1] if unit else size) << 10 * unit
 

@@ -1,4 +1,4 @@
-"""ContainerInfo and Volume as Mesos writes them in JSON (include/mesos/mesos.proto), parsed and judged.
+"""ContainerInfo and Volume as Mesos writes them in JSON (include/mesos/mesos.proto), parsed and checked.
 
 The only place of the project where a ContainerInfo is understood. `parse` never raises for a bad ContainerInfo:
 it returns every problem with its exact place, so that `validate` can list them all and a launch can refuse by the
@@ -192,7 +192,7 @@ def _container_path(path: str, json_path: str, problems: "list[str]") -> str:
 
 
 def forbidden_target(path: str) -> "str | None":
-    """Why nothing may be mounted on the normal `path`, judged by its name alone, or None.
+    """Why nothing may be mounted on the normal `path`, checked by its name alone, or None.
 
     The kernel's own file systems are refused by their type besides, when the path is opened (threats 7).
     """

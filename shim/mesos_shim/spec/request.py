@@ -68,14 +68,14 @@ class LaunchRequest(Frozen):
         # In `explain --rm`: the one that a launch would make, which is nowhere yet.
         self.sandbox_planned: Resolved | None = None
         self.user: str | None = None
-        # What an agent adds to the user's own groups: they count in every judgement of what he may write.
+        # What an agent adds to the user's own groups: they count in every check of what they may write.
         self.groups: list[int] = []
         # Paths by which the caller's environment knows the sandbox, if they lead there.
         self.sandbox_names: list[str] = []
         # Who named the two, for a message: an agent gives no options of ours.
         self.sandbox_named = "--sandbox"
         self.user_named = "--user"
-        # Whether a caller who is the user already keeps his groups (credentials.of_user).
+        # Whether a caller who is the user already keeps their groups (credentials.of_user).
         self.keep_caller_groups = False
         self.isolation: tuple[str, ...] = ()
         self.cpus: float | None = None

@@ -43,7 +43,7 @@ def current() -> Identity:
 def of_user(name: "str | None", where: str, keep_caller_groups: bool = False) -> Identity:
     """The identity of the account `name` (a name or a uid), with its groups; None: the caller's own.
 
-    With `keep_caller_groups` whoever is that user already keeps the group and the groups that he has.
+    With `keep_caller_groups` whoever is that user already keeps their group and groups.
     """
     if name is None:
         return current()

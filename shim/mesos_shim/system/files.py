@@ -25,7 +25,7 @@ class Trusted(tuple):  # type: ignore[type-arg]  # tuple[int, ...] is no base cl
 
 
 def trusted_uids() -> "tuple[int, ...]":
-    """Who may own what a path leads through: root, and the caller, who needs no trick to reach his own."""
+    """Who may own what a path leads through: root, and the caller, who needs no trick to reach their own."""
     return Trusted((0, posix.geteuid()))
 
 

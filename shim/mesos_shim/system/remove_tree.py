@@ -104,7 +104,7 @@ class _Removal(tree_walk.TreeWalk):
 
 
 def _enter(fd: int, name: str) -> int:
-    """Open the directory `name` of `fd`; one that its owner has shut against himself is opened by force."""
+    """Open the directory `name` of `fd`; one that its owner has made inaccessible to themselves is opened by force."""
     if sys.platform != "linux":
         return _enter_non_linux(fd, name)
     try:

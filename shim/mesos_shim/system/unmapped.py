@@ -18,7 +18,7 @@ _OVERFLOW = 65534
 
 
 def stands_for_root(uid: object) -> bool:
-    """Whether root's files look as if they were those of `uid`, to a caller who serves nobody but himself."""
+    """Whether root's files look as if they were those of `uid`, to a caller who serves nobody else."""
     return uid == _overflow_uid() and root_is_missing()
 
 
@@ -48,7 +48,7 @@ def may_be_any_group(gid: int) -> bool:
 
 
 def is_ordinary() -> bool:
-    """Whether the caller has no right over what is other users': by his uid, or because it is 0 by its number alone."""
+    """Whether the caller has no right over what is other users': by uid, or because that is 0 by its number alone."""
     return posix.geteuid() != 0 or root_is_missing()
 
 

@@ -1,4 +1,4 @@
-"""Walks a path by descriptors and judges every step: could somebody unprivileged have chosen where it leads?
+"""Walks a path by descriptors and checks every step: could somebody unprivileged have chosen where it leads?
 
 The rule for root is systemd's "unsafe transition" (chase.c), sharpened (threats 6):
 - below a directory that an unprivileged user owns, everything must be that user's;
@@ -8,8 +8,8 @@ The rule for root is systemd's "unsafe transition" (chase.c), sharpened (threats
 Ordinary users may name what they can open, by the kernel's own rules, in directories of a team as well. A link counts
 if it is root's or their own.
 
-Nothing here writes. The descriptor that comes back pins the inode that was judged: whoever opens the path again, in
-another mount namespace, compares (`Resolved.same`), so that what is used is what was judged.
+Nothing here writes. The descriptor that comes back pins the inode that was checked: whoever opens the path again, in
+another mount namespace, compares (`Resolved.same`), so that what is used is what was checked.
 """
 
 import errno
@@ -90,7 +90,7 @@ class Resolved:
         return S_IFMT(self.status.st_mode)
 
     def same(self, fd: int) -> bool:
-        """Whether the descriptor refers to the very inode that was judged."""
+        """Whether the descriptor refers to the very inode that was checked."""
         status = posix.fstat(fd)
         return (status.st_dev, status.st_ino) == (self.status.st_dev, self.status.st_ino)
 
@@ -308,7 +308,7 @@ def _check_entry(
     if controller is None and parent.st_uid not in trusted:
         controller = parent.st_uid
     if lenient:
-        # Only a link is judged, by who could have made it: where anybody can make an entry, what stands for a root who
+        # Only a link is checked, by who could have made it: where anybody can make an entry, what stands for a root who
         # is not mapped may be anybody's, with all that is below it (threats 6).
         anybodys = parent.st_mode & 0o022 and not _is_exactly(child.st_uid, trusted)
         return child.st_uid if controller is None and anybodys else controller
@@ -376,7 +376,7 @@ def user_behind(fd: int, status: "posix.stat_result", trusted: "tuple[int, ...]"
 
 
 def _own_group() -> int:
-    """The group whose members an ordinary caller trusts with his own directories: his primary group.
+    """The group whose members an ordinary caller trusts with their own directories: the primary group.
 
     By the real ids: root checks as root also where it looks with the task user's rights.
     """

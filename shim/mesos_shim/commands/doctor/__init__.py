@@ -1,1 +1,1 @@
-"""What this host can enforce, and how to mend what it cannot."""
+"""What this host can enforce, and how to fix what it cannot."""

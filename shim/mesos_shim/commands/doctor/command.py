@@ -1,4 +1,4 @@
-"""`mesos-shim doctor`: what this host can enforce, and how to mend what it cannot. Changes nothing."""
+"""`mesos-shim doctor`: what this host can enforce, and how to fix what it cannot. Changes nothing."""
 
 import json
 import signal

@@ -12,7 +12,7 @@ BROKEN = "broken"
 
 
 class Finding(NamedTuple):
-    """Which check, how it is, what that means, what mends it ("" where nothing needs to be)."""
+    """Which check, how it is, what that means, what fixes it ("" where nothing needs to be)."""
 
     check: str
     state: str

@@ -82,7 +82,7 @@ def configuration_text(config: Config, path: str) -> str:
 
 
 def configuration_remedy(path: str) -> str:
-    """What mends a configuration that is not taken."""
+    """What fixes a configuration that is not taken."""
     try:
         status = os.stat(path)
     except OSError:
