@@ -26,7 +26,7 @@ def open_to_all(open_tmp: Path) -> Path:
 def test_what_is_covered(shim: Shim, open_tmp: Path) -> None:
     assert doctor(shim)["launch"] == {"check": "launch", "state": "ok", "message": "covers /tmp", "remedy": ""}
     shim.configure(isolation=["posix/cpu"], hide_work_dir=True)
-    assert doctor(shim)["launch"]["message"].startswith("a launch would warn: configuration: hide_work_dir: ignored, because")
+    assert doctor(shim)["launch"]["message"].startswith("a launch would warn: configuration: hide_work_dir: ignored")
     shim.configure(tmpfs={str(open_tmp): "1m"}, hide_work_dir=True)
     assert doctor(shim)["launch"]["message"] == f"covers {open_tmp}"
 
