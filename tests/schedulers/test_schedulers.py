@@ -352,36 +352,53 @@ def test_systemd(hosts: Callable[..., machines.Fleet], following: commands.Follo
         assert "Result=success" in host.says("systemctl show --property Result app.service")
 
 
+# With a parent that stays, systemd takes the messages of its child where the unit says so.
+PARENTS = {"echo": ("", "main"), "echo-rm": ("--rm", "all"), "echo-supervise": ("--supervise", "all")}
+
+
 @pytest.mark.hosts
-def test_a_socket_and_readiness_go_through(hosts: Callable[..., machines.Fleet]) -> None:
-    """LISTEN_FDS, LISTEN_PID and NOTIFY_SOCKET reach the command, whose process id they name."""
+def test_a_socket_readiness_and_the_watchdog_go_through(hosts: Callable[..., machines.Fleet]) -> None:
+    """LISTEN_FDS, NOTIFY_SOCKET and what names a process id reach the command; one SIGTERM with KillMode=mixed."""
     service = """[Service]
 Type=notify
-NotifyAccess=main
+NotifyAccess={access}
+KillMode=mixed
+WatchdogSec=60
 WorkingDirectory=/srv
-ExecStart=/opt/mesos-shim/bin/mesos-shim run --volume tmp:/tmp -- /usr/bin/python3 /srv/server
+ExecStart=/opt/mesos-shim/bin/mesos-shim run {options} --volume tmp:/tmp -- /usr/bin/python3 /srv/server /srv/{name}
 """
-    server = """import os, socket
+    server = """import os, signal, socket, sys
 assert os.environ["LISTEN_PID"] == str(os.getpid()), "another's socket"
+assert os.environ["WATCHDOG_PID"] == str(os.getpid()), "another's watchdog"
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 said = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-said.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"].replace("@", "\\0", 1))
+said.sendto(b"READY=1\\nWATCHDOG=1", os.environ["NOTIFY_SOCKET"].replace("@", "\\0", 1))
 listening = socket.socket(fileno=3)
-while True:
-    connection, _ = listening.accept()
-    connection.sendall(b"through the shim")
-    connection.close()
+connection, _ = listening.accept()
+connection.sendall(b"through the shim")
+connection.close()
+signal.sigwait([signal.SIGTERM])
+again = signal.sigtimedwait([signal.SIGTERM], 1)
+open(sys.argv[1], "w").write("once" if again is None else "again")
 """
-    ask = "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/echo'); print(s.recv(99).decode())"
+    ask = "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/{}'); print(s.recv(99).decode())"
     with hosts(1) as fleet:
         host = fleet["host-1"]
         put_shim(host)
         (host.root / "srv/server").write_text(server)
         units = host.root / "etc/systemd/system"
-        (units / "echo.socket").write_text("[Socket]\nListenStream=/run/echo\n")
-        (units / "echo.service").write_text(service)
-        host.ssh("systemctl daemon-reload && systemctl start echo.socket")
-        assert host.says(f'python3 -c "{ask}"') == "through the shim"
-        assert host.says("systemctl is-active echo.service") == "active"
+        for name, (options, access) in PARENTS.items():
+            (units / f"{name}.socket").write_text(f"[Socket]\nListenStream=/run/{name}\n")
+            (units / f"{name}.service").write_text(service.format(name=name, options=options, access=access))
+        sockets = " ".join(f"{name}.socket" for name in PARENTS)
+        host.ssh(f"systemctl daemon-reload && systemctl start {sockets}")
+        for name in PARENTS:
+            why = f"journalctl --no-pager -o cat -u {name}.service >&2"
+            assert host.says(f'python3 -c "{ask.format(name)}" || {why}') == "through the shim"
+            assert host.says(f"systemctl is-active {name}.service") == "active"
+            host.ssh(f"systemctl stop {name}.socket {name}.service")
+            assert (host.root / "srv" / name).read_text() == "once"
+            assert host.says(f"systemctl show --property Result --value {name}.service") == "success"
 
 
 def put_shim(host: machines.Host) -> None:
