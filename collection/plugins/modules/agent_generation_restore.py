@@ -100,7 +100,7 @@ lost_containers: {description: Containers that did not., returned: success, type
 """
 
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import SecretiveModule
-from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import ENDPOINTS, PREFIX, TOOLS
+from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import ENDPOINTS, PREFIX, TOOLS, WELL
 from ansible_collections.mesos.containerizer.plugins.module_utils._generation_restore import Restoration
 from ansible_collections.mesos.containerizer.plugins.module_utils._host_generations import answer
 
@@ -111,6 +111,7 @@ def main():
             **PREFIX,
             **TOOLS,
             **ENDPOINTS,
+            **WELL,
             "generation": {"type": "int"},
             "reason": {"type": "str"},
             "pending_only": {"type": "bool", "default": False},
