@@ -99,8 +99,8 @@ def test_every_path_that_the_guide_names_exists() -> None:
     assert folders == {path.parent.name for path in (CHECKOUT / "tests").glob("*/__init__.py")}
 
 
-def test_no_test_imports_from_another_one() -> None:
-    """What two need is a helper, and lies in tests/lib."""
-    imports = re.compile(r"^\s*from \S*\btest_\w+ import|^\s*from \S+ import test_|^\s*from \S*\bconftest import", re.M)
+def test_no_folder_imports_from_the_tests_of_another_one() -> None:
+    """What two folders need is a helper, and lies in tests/lib."""
+    imports = re.compile(r"^\s*from (?:\.\.|tests\.)\S*\b(?:test_\w+|conftest) import", re.MULTILINE)
     tests = [path for path in sorted((CHECKOUT / "tests").rglob("*.py")) if imports.search(path.read_text())]
     assert [str(path.relative_to(CHECKOUT)) for path in tests] == []
