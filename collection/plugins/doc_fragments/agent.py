@@ -21,7 +21,7 @@ options:
     ENDPOINTS = r"""
 options:
   url:
-    description: Address of the agent's HTTP endpoints. Default is where the process of O(service) listens.
+    description: Address of the agent's HTTP endpoints. Default is where the process of the agent's unit listens.
     type: str
   url_username:
     description: Principal for the agent's endpoints.

@@ -119,8 +119,8 @@ def _groups(names, hostvars):
 def rollout_summary(names, hostvars, left_out=0, change=None):
     """What became of all hosts, each with the others of its kind, and how many of each kind."""
     groups, counts = _groups(names, hostvars), {}
-    for (state, _, _), hosts in groups.items():
-        counts[state] = counts.get(state, 0) + len(hosts)
+    for kind, hosts in groups.items():
+        counts[kind[0]] = counts.get(kind[0], 0) + len(hosts)
     rows = [
         (", ".join(hosts), state, what, _took([s for s in hosts.values() if s is not None]), why)
         for (state, what, why), hosts in groups.items()
