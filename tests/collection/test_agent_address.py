@@ -215,7 +215,7 @@ def test_by_tls_too_only_the_units_own_process_is_asked(keys, monkeypatch):
     """Who has its key and took its port is not the unit."""
     with agent(**tls(keys)) as (_, (port,)), agent() as (other, _):
         monkeypatch.setattr(api, "address", lambda *_: f"https://127.0.0.1:{port}")
-        with pytest.raises(api.ApiError, match=r"is not of the unit mesos-slave\.service; nothing was sent"):
+        with pytest.raises(api.ApiError, match=r"does not belong to the unit mesos-slave\.service; nothing was sent"):
             state(other, ca_file=str(keys / "ca.pem"))
 
 

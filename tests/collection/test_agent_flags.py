@@ -89,11 +89,11 @@ def test_writes_what_the_init_wrapper_reads(flags, wanted, files):
         ),
         ({"attributes": {"rack": "[abc]"}}, "flag attributes, key rack: '[abc]' is not"),
         ({"attributes": ["rack:a"]}, 'flag attributes: ["rack:a"] is not a map or a string'),
-        ({"attributes": {"true": False}}, "flag attributes, key true: YAML makes it of an unquoted on"),
-        ({"false": True}, "flag false is unknown: YAML makes it of an unquoted on"),
+        ({"attributes": {"true": False}}, "flag attributes, key true: YAML makes this of an unquoted on"),
+        ({"false": True}, "flag false is unknown: YAML makes this of an unquoted on"),
         ({"resources": ["cpus:4"]}, "flag resources, resource 1 of the list is not a map with name, type and value"),
         ({"resources": [{"name": "cpus", "scalar": {"value": 4}}]}, "resource 1 of the list (cpus) has no type"),
-        ({"isolation": "posix/cpu,\nposix/mem"}, "is not one line: take the line break out"),
+        ({"isolation": "posix/cpu,\nposix/mem"}, "is not one line; remove the line break"),
         ({"master": "zk://h:2181/\nmesos"}, "flag master: "),
         ({"hostname": "a\r\n"}, "is not one line"),
         ({"credential": {"principal": "p", "secret": "s"}}, "flag credential: give the absolute path of a file"),
@@ -117,7 +117,7 @@ def test_writes_what_the_init_wrapper_reads(flags, wanted, files):
         ({"master": "\n"}, "flag master: the value is empty"),
         ({"recover": "banana"}, "flag recover: 'banana' is not one of reconnect, cleanup"),
         ({"hostname": "a\0b"}, "NUL"),
-        ({"hostname": "h" * 131072}, "more than a command line takes"),
+        ({"hostname": "h" * 131072}, "but a command line takes at most"),
         ({"help": True}, "flag help makes the agent print and exit"),
         ({"isolatoin": "x", "gc_delay": "x"}, "; flag isolatoin is unknown"),
     ],
@@ -456,7 +456,7 @@ def test_incompatible_changes_need_their_name(flags):
         assert "attributes (part of the agent's identity)" in result["msg"] and "resources (" not in result["msg"]
         assert result["changed_flags"][0]["effect"] == "incompatible"
     result = flags(wanted, allow_incompatible=["resources", "atributes"])
-    assert result["msg"].startswith("allow_incompatible: atributes is no flag; did you mean attributes?; ")
+    assert result["msg"].startswith("allow_incompatible: atributes is not a flag; did you mean attributes?; ")
     assert tree(flags.path) == before
     assert flags(wanted, allow_incompatible=["resources", "attributes"])["changed"]
 
@@ -513,8 +513,8 @@ def test_everything_that_is_wrong_is_said_at_once(flags):
         "flag gc_delay: ",
         "flag hostname: ",
         "flag isolatoin is unknown",
-        "flag quiet is there more than once",
-        "allow_incompatible: isolatoin is no flag",
+        "flag quiet exists more than once",
+        "allow_incompatible: isolatoin is not a flag",
         "a running agent may not recover from changing attributes (part of the agent's identity). Nothing",
         "flag recover: 'never' is not one of",
     ]
@@ -527,7 +527,7 @@ def test_contradictions_on_the_host(flags):
     flags({"isolation": "a"})
     for name in ("?quiet", "?no-quiet"):
         (flags.path / name).touch()
-    assert "flag quiet is there more than once (?no-quiet, ?quiet)" in flags({"isolation": "b"}, purge=False)["msg"]
+    assert "flag quiet exists more than once (?no-quiet, ?quiet)" in flags({"isolation": "b"}, purge=False)["msg"]
     assert run_module("agent_flags_info", path=str(flags.path))["contradictions"] == ["quiet"]
     (change,) = flags({"isolation": "a", "quiet": True}, check=True)["changed_flags"]
     assert change == {"name": "quiet", "before": False, "after": True, "effect": "restart"}
@@ -613,7 +613,9 @@ def test_a_full_disk_is_named_by_the_flags_directory(tmp_path, monkeypatch):
     monkeypatch.setattr(directory.os, "write", full)
     path = str(tmp_path / "etc/mesos-slave")
     wanted = {"path": path, "flags": {"isolation": "posix/cpu"}}
-    assert run_module("agent_flags", **wanted)["msg"].startswith(f"{path}: No space left on device: make room there")
+    assert run_module("agent_flags", **wanted)["msg"].startswith(
+        f"{path}: No space left on device: free some space there"
+    )
     said = run_module("agent_generation", prefix=str(tmp_path / "opt"), **wanted)["msg"]
     assert path in said and "No space left on device" in said, said
 
@@ -700,7 +702,8 @@ def test_the_validator_judges_container_info(flags, tmp_path):
     validator = tmp_path / "mesos-shim"
     wanted = {"default_container_info": INFO}
     assert "cannot be run: No such file" in flags(wanted, validator=str(validator))["msg"]
-    assert "checked for form only" in flags(wanted, check=True, validator=str(validator))["_warnings"]
+    warnings = flags(wanted, check=True, validator=str(validator))["_warnings"]
+    assert "so only the form of default_container_info was checked" in warnings
     validator.write_text(
         f"#!/bin/sh\n[ \"$*\" = 'validate -' ] && grep -q -F '{CANONICAL}' && exit 0\necho no good >&2\nexit 1\n"
     )

@@ -61,7 +61,11 @@ def test_every_setting_with_which_no_launch_can_succeed_is_named(version):
         ("CapabilityBoundingSet", "", "CapabilityBoundingSet without CAP_CHOWN CAP_SETGID CAP_SETUID CAP_SYS_ADMIN"),
         ("NoExecPaths", "/opt", "NoExecPaths=/opt: no launch could execute /opt/mesos-shim; name it in ExecPaths"),
         ("NoExecPaths", "/home /optional", None),
-        ("InaccessiblePaths", "/opt/mesos-shim", "InaccessiblePaths=/opt/mesos-shim: /opt/mesos-shim is not there"),
+        (
+            "InaccessiblePaths",
+            "/opt/mesos-shim",
+            "InaccessiblePaths=/opt/mesos-shim: /opt/mesos-shim is not there for it",
+        ),
         ("ProtectSystem", "full", None),
         ("ProtectSystem", "strict", "/run/mesos-shim cannot be written, so nobody sees it; name it in ReadWritePaths"),
         ("ReadOnlyPaths", '"/a b" /run', "ReadOnlyPaths="),
@@ -83,7 +87,7 @@ def test_a_path_that_is_allowed_below_one_that_is_not():
     assert hardened(ProtectSystem="strict", ReadWritePaths="-/run/mesos-shim") == []
     assert hardened(ProtectSystem="strict", RuntimeDirectory="other mesos-shim") == []
     (said,) = unit.hardened("a.service", {**recorded("252 plain"), "ProtectHome": "yes"}, ["/home/mesos/shim"], {})
-    assert "ProtectHome=yes: /home/mesos/shim is not there" in said
+    assert "ProtectHome=yes: /home/mesos/shim is not there for it" in said
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_any_errors_fatal_of_the_user_leaves_nothing_half_done(own, playbook):
     bad = {"mesos_agent_url": "http://127.0.0.1:9", "mesos_agent_gate_timeout": 0}
     waves = {"mesos_agent_rollout_waves": ["100%"]}
     done = own.site({hosts["a"]: {**waves, **bad}, hosts["b"]: waves}, playbook=playbook)
-    assert done.code != 0 and "taken back to generation 0" in done.text, done.text
+    assert done.code != 0 and "rolled back to generation 0" in done.text, done.text
     assert not (hosts["a"].root / "etc/mesos-slave").exists()
     assert [state(hosts[name])["pending"] for name in "ab"] == [None, None]
     assert (hosts["b"].root / "etc/mesos-slave/launcher_dir").exists()

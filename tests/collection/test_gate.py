@@ -52,7 +52,7 @@ def test_the_probe_passes_where_the_view_is_private(shim, open_tmp):
 @pytest.mark.parametrize(
     ("enforced", "wanted", "says"),
     [
-        ([], [TMP], "sandbox/tmp, its own /tmp, was not made: it is not isolated"),
+        ([], [TMP], "sandbox/tmp, its own /tmp, was not created, so it is not isolated"),
         ([("/srv", "/opt", False)], [("/srv", "/opt", True)], "could write to /srv, which is read-only"),
         ([("/srv", "/usr", True)], [("/srv", "/opt", True)], "saw another /srv"),
     ],
@@ -68,7 +68,7 @@ def test_a_directory_of_its_own_is_not_the_hosts(shim, open_tmp):
     """Wherever it lies."""
     shim.configure(default_container_info=info(TMP))
     probe.run(str(shim.helper), [(1, 11)], volumes(("/tmp", None, False)), str(open_tmp))
-    with pytest.raises(container.ProbeError, match="saw the host's own /srv: it is not isolated"):
+    with pytest.raises(container.ProbeError, match="saw the host's own /srv, so it is not isolated"):
         probe.run(str(shim.helper), [(1, 11)], volumes(("/tmp", None, False), ("/srv", None, False)), str(open_tmp))
 
 
@@ -91,7 +91,7 @@ def test_a_launch_that_fails_says_why(shim, open_tmp):
     (open_tmp / "flags").mkdir()
     (open_tmp / "flags/launcher_dir").write_text(str(open_tmp))
     missing = gate(shim, open_tmp / "flags")
-    assert f"{open_tmp}/mesos-containerizer is not there or not executable" in missing["msg"]
+    assert f"{open_tmp}/mesos-containerizer does not exist or is not executable" in missing["msg"]
 
 
 def wrapped(shim: Shim, directory: Path, when: str, then: str) -> str:
@@ -166,7 +166,7 @@ BY_EXECUTOR = '[ "$2" = --help=false ]'
         (
             BY_EXECUTOR,
             """exec "$REAL" "$1" "$2" "$(printf %s "$3" | sed 's/"name": "MESOS_SHIM_PROBE"/"name": "X"/')" "$4" """,
-            "not given its environment",
+            "did not get its environment",
         ),
         # Only where mesos-executor is not root.
         (f'[ "$(id -u)" != 0 ] && {BY_EXECUTOR}', REFUSED, "for nobody"),
@@ -214,7 +214,7 @@ def mine(start_time: int | None = None) -> dict[str, object]:
         ({"/slave(1)/health": None}, {}, "does not answer"),
         ({"/slave(1)/flags": {"flags": {"gc_delay": "2weeks"}}}, {}, "flag gc_delay is 2weeks, wanted 7days"),
         ({"/slave(1)/flags": {"flags": {"gc_delay": "2weeks"}}}, {"ignore_flags": ["gc_delay"]}, None),
-        ({}, {"agent_id": "S0"}, "the agent came back as S1, it was S0"),
+        ({}, {"agent_id": "S0"}, "the agent came back as S1 instead of S0"),
         ({"/slave(1)/state": {"id": ""}}, {}, "not registered"),
         ({"/metrics/snapshot": {"slave/registered": 0}}, {}, "not registered"),
         ({"/slave(1)/state": {"id": ""}}, {"registered": False}, None),
@@ -222,7 +222,7 @@ def mine(start_time: int | None = None) -> dict[str, object]:
         ({"/master/slaves": {"slaves": [{"id": "S1", "active": False}]}}, {"master": True}, "not registered"),
         ({"/metrics/snapshot": {"slave/registered": 0}}, {"master": True}, None),
         ({"/master/slaves": None}, {"master": True}, "mesos_agent_master_url: http://"),
-        ({"/slave(1)/containers": []}, {"containers": {"c-1": mine}}, "has not got back its containers c-1"),
+        ({"/slave(1)/containers": []}, {"containers": {"c-1": mine}}, "has not recovered its containers c-1"),
         ({"/slave(1)/containers": []}, {"containers": {"c-1": lambda: mine(1)}}, None),  # it has ended by itself
         # 0.21 says its flags in its state, and has other names for the rest.
         ({"/slave(1)/flags": None, "/slave(1)/state.json": {"id": "S1", "flags": {"gc_delay": "1weeks"}}}, {}, None),
@@ -256,14 +256,14 @@ ENDED = b'{"type": "WAIT_CONTAINER", "wait_container": {"exit_status": %s}}'
         ("WAIT_CONTAINER", (200, ENDED % b"0"), "it ended with wait status 0 instead of 4352"),
         ("WAIT_CONTAINER", (404, b"not here"), "a launch through the agent ended at once, 3 times: http://.*not here"),
         # It says that all was well, and nothing was launched.
-        ("WAIT_CONTAINER", (200, ENDED % b"4352"), "the probe executor said null: nothing can be read from it"),
+        ("WAIT_CONTAINER", (200, ENDED % b"4352"), "the probe executor printed null, which is not readable"),
         ("WAIT_CONTAINER", (200, ENDED % b'"4352"'), "the agent does not say how it ended"),
         ("WAIT_CONTAINER", (200, ENDED % b"1e999"), "the agent does not say how it ended"),
         ("WAIT_CONTAINER", (200, b""), "the agent does not say how it ended"),
         ("WAIT_CONTAINER", (200, b'{"wait_container": []}'), "the agent does not say how it ended"),
-        ("WAIT_CONTAINER", (200, b"[]"), "answered no JSON object"),
-        ("WAIT_CONTAINER", (200, b"[" * 100_000), "answered no JSON object"),
-        ("WAIT_CONTAINER", (200, b"\xff"), "answered no JSON object"),
+        ("WAIT_CONTAINER", (200, b"[]"), "the answer is not a JSON object"),
+        ("WAIT_CONTAINER", (200, b"[" * 100_000), "the answer is not a JSON object"),
+        ("WAIT_CONTAINER", (200, b"\xff"), "the answer is not a JSON object"),
     ],
 )
 def test_what_an_agent_says_of_a_probe_is_judged(shim, open_tmp, played, call, answer, says):
@@ -281,7 +281,7 @@ def test_an_agent_that_forbids_a_probe_is_played_and_that_is_said(shim, open_tmp
     played.calls[call] = (status, b"not you")
     result = gate(shim, open_tmp / "none", url=played.url, timeout=0)
     assert (result["problems"], result["probe"]) == ([], "played")
-    assert "its calls were only played: http://" in result["probe_note"] and "not you" in result["probe_note"]
+    assert "its calls were only simulated: http://" in result["probe_note"] and "not you" in result["probe_note"]
     assert result["_warnings"] == result["probe_note"]
 
 
@@ -357,7 +357,7 @@ def test_only_the_units_own_process_is_asked(shim, open_tmp, played, monkeypatch
         assert result["problems"] == [] and result["agent_id"] == "S1"
         return
     says = {
-        "other": "that is not of the unit mesos-slave.service",
+        "other": "that does not belong to the unit mesos-slave.service",
         "down": "the unit mesos-slave.service is not running",
     }
     assert says[whose] in result["msg"] and "nothing was sent" in result["msg"]
@@ -378,11 +378,11 @@ def test_where_nobody_can_tell_who_answers_nothing_is_sent(shim, open_tmp, playe
     sockets = import_module(f"{PLUGINS}.module_utils._agent_socket")
     monkeypatch.setattr(sockets, "_TABLES", (str(tmp_path / "absent"),))
     result = gate(shim, open_tmp, url=played.url, probe=False, timeout=0, **SECRET)
-    assert "so nobody can tell who answers" in result["msg"] and played.asked == []
+    assert "so it is unknown who answers" in result["msg"] and played.asked == []
     (tmp_path / "empty").touch()
     monkeypatch.setattr(sockets, "_TABLES", (str(tmp_path / "empty"),))
     result = gate(shim, open_tmp, url=played.url, probe=False, timeout=0, **SECRET)
-    assert "127.0.0.1 is no address of this host" in result["msg"] and played.asked == []
+    assert "127.0.0.1 is not an address of this host" in result["msg"] and played.asked == []
 
 
 def test_usage_of_a_running_container(shim, sandbox):
@@ -441,7 +441,7 @@ def test_the_summary_names_every_host():
     resumed["actions"] = ["resume"]
     foreseen = {"h1": {"mesos_agent_rollout": {"state": "would change", "switched": resumed}}}
     assert summary.rollout_summary(["h1"], foreseen) == [
-        "h1  would change  1 (a) -> new (b), which a stopped run had begun",
+        "h1  would change  1 (a) -> new (b), which an interrupted run had started",
         "1 host: 1 would change",
     ]
 

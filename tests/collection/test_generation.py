@@ -110,13 +110,13 @@ def test_another_flags_directory_is_refused(host, tmp_path):
     before = tree(tmp_path)
     for check in (True, False):
         refused = host(check=check, path=str(tmp_path / "etc/mesos-agent"), flags={"gc_delay": "2days"})
-        assert f"generations are of {host.flags_dir}: set it to that" in refused["msg"]
+        assert f"generations use {host.flags_dir}; set it to that" in refused["msg"]
         assert "variable mesos_agent_flags_dir" in refused["msg"]
     other = {"path": str(tmp_path / "etc/mesos-agent"), "prefix": str(host.prefix), "environment_files": []}
     found = run_module("agent_preflight_info", flags={"gc_delay": "x"}, found_already=["one thing"], **other)[
         "problems"
     ]
-    assert found[0] == "one thing" and "generations are of" in found[1] and "flag gc_delay" in found[2]
+    assert found[0] == "one thing" and "generations use" in found[1] and "flag gc_delay" in found[2]
     assert tree(tmp_path) == before
     assert host("absent")["changed"]
     assert host(path=str(tmp_path / "etc/mesos-agent"), flags={"gc_delay": "2days"})["changed"]
@@ -319,7 +319,7 @@ def test_what_systemd_says_after_the_drop_in_decides_before_any_restart(host, sy
     systemd(KillMode="control-group", DropInPaths=str(systemd.drop_in))
     refused = host(flags={"gc_delay": "1days"}, **MANAGED)
     assert "the unit mesos-slave.service has KillMode=control-group, so a restart" in refused["msg"]
-    assert refused["msg"].endswith("flags, release and configuration were put back")
+    assert refused["msg"].endswith("flags, release and configuration were restored")
     assert systemd.calls() == ["daemon-reload", "daemon-reload"]
     assert not systemd.drop_in.exists() and not host.flags_dir.exists() and host.state["pending"] is None
 
@@ -388,7 +388,7 @@ def test_another_unit_is_refused(host, systemd, tmp_path):
     )
     refused = host(flags={"gc_delay": "2days"}, service="mesos-agent@2", url="http://127.0.0.1:9")
     assert (
-        "service: mesos-agent@2.service (variable mesos_agent_service), but this host's generations are"
+        "service: mesos-agent@2.service (variable mesos_agent_service), but this host's generations use"
         in refused["msg"]
     )
     assert "a second agent of one host needs a mesos_shim_prefix of its own" in refused["msg"]
@@ -407,7 +407,7 @@ def test_a_second_flags_directory_is_refused_under_the_lock(host, tmp_path, monk
 
     monkeypatch.setattr(generations.Store, "lock", meanwhile)
     refused = host(flags={"gc_delay": "1days"})
-    assert f"generations are of {tmp_path}/etc/mesos-agent: set it to that" in refused["msg"]
+    assert f"generations use {tmp_path}/etc/mesos-agent; set it to that" in refused["msg"]
     assert not host.flags_dir.exists() and host.state["good"] == 1
 
 
@@ -459,8 +459,11 @@ def test_a_failure_in_the_middle_puts_everything_back(host, monkeypatch, at):
             patch.setattr(generations.Store, "record", full)
         failed = host(flags={"gc_delay": "2days"}, config={"hide_work_dir": True})
     assert failed["failed"]
-    wanted = "somewhere: No space left on device: make room there (df -h, df -i), then run it again; flags, release and"
-    assert failed["msg"] == wanted + " configuration were put back"
+    wanted = (
+        "somewhere: No space left on device: free some space there (df -h, df -i), then run it "
+        "again; flags, release and"
+    )
+    assert failed["msg"] == wanted + " configuration were restored"
     assert tree(host.flags_dir) == before
     assert (host.prefix / "etc/mesos-shim/config.json").read_text() == "{}\n"
     assert {**host.state, "last": 0} == {**state, "last": 0, "restarted": False}
@@ -476,7 +479,7 @@ def test_where_nothing_can_be_put_back_the_next_run_knows(host, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(generations, "copy_tree", full)
         failed = host(flags={"gc_delay": "2days"})
-    assert "could not be put back" in failed["msg"] and host.state["pending"] == 2
+    assert "could not be restored" in failed["msg"] and host.state["pending"] == 2
     assert host("restored")["generation"] == 1 and tree(host.flags_dir) == {"gc_delay": "1days\n"}
 
 
@@ -680,7 +683,7 @@ def test_a_failed_switch_gives_the_packages_variables_back(host, packaged, monke
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
 
     monkeypatch.setattr(change.FlagChange, "make", full)
-    assert "were put back" in host(flags=DOUBLED, **host.given)["msg"]
+    assert "were restored" in host(flags=DOUBLED, **host.given)["msg"]
     assert packaged.read_text() == DEFAULT
 
 
@@ -689,6 +692,6 @@ def test_a_variable_over_several_lines_is_left_to_people(host, packaged, value):
     text = f"LOGS=/x\nMASTER={value}\n"
     packaged.write_text(text)
     said = run_module("agent_preflight_info", flags=DOUBLED, prefix=str(host.prefix), **host.given)["problems"]
-    assert [f"sets {name}, of which" in problem for name, problem in zip(("LOGS", "MASTER"), said)] == [True, True]
+    assert [f"sets {name}, which" in problem for name, problem in zip(("LOGS", "MASTER"), said)] == [True, True]
     host(flags=DOUBLED, **host.given)
     assert packaged.read_text() == text

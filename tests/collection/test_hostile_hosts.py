@@ -98,7 +98,7 @@ def test_a_host_that_answers_with_facts_has_failed_by_name_in_every_playbook(fle
     for playbook in PLAYBOOKS:
         before = tree(fleet.liar.root)
         said = fleet.play(playbook, code=0 if playbook == "report" else 2, mesos_agent_rollout_waves=[1, "100%"])
-        assert "a-liar answers what " in said and "ansible_facts is no part of it" in said, said
+        assert "a-liar answers what " in said and "ansible_facts is not part of it" in said, said
         assert not fleet.ran.exists() and "6.6.6" not in said
         if playbook not in ("uninstall", "rollback"):
             assert tree(fleet.liar.root) == before
@@ -121,10 +121,11 @@ def test_facts_of_an_earlier_play_decide_nothing(fleet):
     assert not fleet.ran.exists() and "6.6.6" not in said
     assert "2 hosts: 2 unchanged" in said, said
     # One host a wave: the second begins when the first is done.
-    waves = re.findall(r"TASK \[mesos.containerizer.mesos_agent : Begin, or say why not\] \**\nok: \[(.*)\]\n\n", said)
+    task = r"TASK \[mesos.containerizer.mesos_agent : Start, or record the reason\] \**\nok: \[(.*)\]\n\n"
+    waves = re.findall(task, said)
     assert waves == ["a-liar", "honest"], said
     assert os.readlink(fleet.liar.prefix / "current") == os.readlink(fleet.honest.prefix / "current")
-    assert '"nothing needs a person"' in said or "records of containers" in said, said
+    assert '"nothing needs attention"' in said or "records of containers" in said, said
 
 
 @OLDEST_AND_NEWEST
@@ -184,14 +185,14 @@ def test_what_is_no_usage_is_refused(containers):
 @pytest.mark.parametrize(
     ("module", "answer", "wrong"),
     [
-        ("agent_gate", {"waited": 1, "problems": [], "ansible_facts": {"x": 1}}, "ansible_facts is no part of it"),
+        ("agent_gate", {"waited": 1, "problems": [], "ansible_facts": {"x": 1}}, "ansible_facts is not part of it"),
         ("agent_gate", {"problems": []}, "it has no waited"),
         ("agent_gate", {"waited": 1, "problems": "none"}, "problems is 'none', not a list"),
         ("agent_generation", {"changed": "yes"}, "changed is 'yes', neither true nor false"),
         ("agent_generation", {"generation": 1.5}, "generation is 1.5, not a whole number"),
         ("agent_generation", {"changed_flags": [{"name": "x"}]}, r"changed_flags\[0\] has no before"),
-        ("agent_generation", {"failed": True, "msg": ["a"]}, "msg is .* not a text"),
-        ("shim_release", {"archive_needed": "any"}, "archive_needed is no part of it"),
+        ("agent_generation", {"failed": True, "msg": ["a"]}, "msg is .* not a string"),
+        ("shim_release", {"archive_needed": "any"}, "archive_needed is not part of it"),
         ("agent_flags_info", {"failed": True, "flags": {"x": [[]] * 2, "y": {"z": 1e999}}}, r"flags\.y\.z is inf"),
     ],
 )

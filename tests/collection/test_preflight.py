@@ -65,7 +65,7 @@ SHARED = "filesystem/shared,posix/cpu,posix/mem"
         ({"resources": {"ports": "31000-32000"}}, "flag resources, key ports: '31000-32000' is not ranges"),
         (
             {"isolation": "posix/cpu", "work_dir": "/var/lib/mesos", "default_container_info": TMP},
-            "has volumes, but isolation has no filesystem/shared: the agent refuses it",
+            "has volumes, but isolation has no filesystem/shared, so the agent refuses it",
         ),
         (
             {"isolation": SHARED, "work_dir": "/tmp/mesos", "default_container_info": TMP},
@@ -83,7 +83,7 @@ SHARED = "filesystem/shared,posix/cpu,posix/mem"
         ),
         (
             {"isolation": SHARED, "work_dir": "/w", "default_container_info": info(("/srv", "/no/such"))},
-            "host_path /no/such is not there",
+            "host_path /no/such does not exist",
         ),
     ],
 )
@@ -112,7 +112,7 @@ def test_a_comparison_reports_what_a_change_would_be_refused_for(preflight, tmp_
     assert "part of the agent's identity" in preflight(wanted)["msg"]
     (change,) = preflight(wanted, compare=True, check=True)["changed_flags"]
     assert (change["name"], change["effect"]) == ("attributes", "incompatible")
-    assert preflight(wanted, compare=True)["msg"] == "compare: give it in check mode only"
+    assert preflight(wanted, compare=True)["msg"] == "compare: use it only in check mode"
 
 
 def test_everything_is_said_at_once(preflight, tmp_path):
@@ -129,7 +129,7 @@ def test_everything_is_said_at_once(preflight, tmp_path):
         "flag gc_delay: ",
         "a running agent may not recover from changing attributes",
         "flag recover",
-        "default sets LOGS, of which the init wrapper makes another --log_dir",
+        "default sets LOGS, which the init wrapper passes as a second --log_dir",
         "default sets MESOS_NO_STRICT, and mesos_agent_flags sets strict",
         "mesos_agent_default_container_info: this host has no container_path /no/such/path",
         "mesos_shim_python /no/such cannot be executed",
@@ -183,7 +183,7 @@ def test_a_full_file_system_of_the_flags_is_named(preflight, tmp_path, monkeypat
     monkeypatch.setattr(module, "_FLAGS_BYTES", 1 << 60)
     said = preflight()["msg"]
     assert f"mesos_agent_flags_dir {tmp_path}/mesos-slave: the file system of {tmp_path} has " in said
-    assert "kB are needed: make room there" in said
+    assert "kB are needed: free some space there" in said
 
 
 def test_a_container_path_may_come_from_another_volume(preflight):
@@ -267,19 +267,19 @@ def mesos(tmp_path, monkeypatch):
     [
         ("mesos 1.11.0", SHARED, ["1.11"], []),
         ("mesos 1.5.3", SHARED, ["1.5"], []),
-        ("mesos 1.4.3-rc2", "posix/cpu", ["1.4"], ["Mesos 1.4: the ContainerInfo of a framework that does not checkp"]),
+        ("mesos 1.4.3-rc2", "posix/cpu", ["1.4"], ["Mesos 1.4: the launch helper does not know the "]),
         (
             "mesos 0.21.2",
             "filesystem/shared,network/port_mapping",
             ["0.21"],
             [
-                "Mesos 0.21: the ContainerInfo of a framework that does not checkpoint is not known",
+                "Mesos 0.21: the launch helper does not know the ContainerInfo of a framework that does not checkpoint",
                 "filesystem/shared with Mesos 0.21: ",
                 "network/port_mapping with Mesos 0.21: ",
             ],
         ),
-        ("mesos 0.19.1", "", ["0.19"], ["Mesos 0.19: nothing is known of releases before 0.21"]),
-        ("mesos 1.12.0", "", ["1.12"], ["Mesos 1.12: nothing is known of releases after 1.11"]),
+        ("mesos 0.19.1", "", ["0.19"], ["Mesos 0.19: releases before 0.21 are unknown"]),
+        ("mesos 1.12.0", "", ["1.12"], ["Mesos 1.12: releases after 1.11 are unknown"]),
         # What is no version is none.
         ("mesos ²1.1", "", [], []),
         ("WARNING: 3.4 of it\nmesos 1.11.0", "", ["1.11"], []),

@@ -69,8 +69,8 @@ def refused(fleet: LocalFleet, host: LocalHost) -> str:
 def test_a_release_that_refuses_a_caller_is_never_staged(broken, condition, says):
     fleet = broken(condition)
     reason = refused(fleet, fleet.host("host"))
-    assert "is not fit: " in reason and says in reason, reason
-    assert "which Mesos this host has is not known: all versions were played" in reason
+    assert "does not work on this host: " in reason and says in reason, reason
+    assert "the Mesos version of this host is unknown, so all versions were simulated" in reason
 
 
 def test_the_callers_are_those_of_the_hosts_version(broken, installed):
@@ -109,7 +109,7 @@ def test_below_a_directory_of_roots_alone_it_is_said_that_others_are_not_served(
     done = fleet.site(host)
     assert done.code == 0, done.text
     said = " ".join(done.text.split())
-    assert f"users other than root cannot enter {closed}, so this installation launches for root alone" in said
+    assert f"users other than root cannot enter {closed}, so this installation works only for root" in said
 
 
 def test_a_rehearsal_leaves_nothing_among_the_hosts_records_and_in_its_bases(fleet, public_dir):

@@ -65,7 +65,7 @@ def test_psutil_travels_to_its_own_platform_only(source):
     mixed = archive.build(source, str(wheel))
     assert set(mixed) == {"any", where, "darwin-arm64"} and mixed[where] == found[where]
     assert "lib/psutil/_psutil_osx.abi3.so" in names(mixed["darwin-arm64"].content)
-    with pytest.raises(AnsibleError, match="no wheel of psutil for Linux or macOS"):
+    with pytest.raises(AnsibleError, match="not a psutil wheel for Linux or macOS"):
         archive.build(source, "/tmp/psutil-7.0.0-cp36-abi3-win_amd64.whl")
 
 
@@ -119,7 +119,7 @@ def test_hostile_members_are_refused(tmp_path, name, kind):
         tar.addfile(member, io.BytesIO())
     path = tmp_path / "sent"
     path.write_bytes(gzip.compress(raw.getvalue()))
-    with pytest.raises(installation.InstallError, match="no regular file below lib/"):
+    with pytest.raises(installation.InstallError, match="not a regular file below lib/"):
         installation.unpack(str(path), hashlib.sha256(path.read_bytes()).hexdigest(), str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 

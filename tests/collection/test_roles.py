@@ -98,7 +98,7 @@ ALONE = """\
 def test_the_role_alone_writes_no_launcher_directory_that_is_not_there(fleet, host, arguments):
     (fleet.checkout / "playbooks/alone.yml").write_text(ALONE)
     refused = fleet.site(host, *arguments, playbook="alone")
-    assert f"flag launcher_dir: {host.prefix}/launcher is not there: install the shim" in refused.failure(host)
+    assert f"flag launcher_dir: {host.prefix}/launcher does not exist: install the shim" in refused.failure(host)
     assert tree(host.root) == {}
     own = {**host.variables["mesos_agent_flags"], "launcher_dir": None}
     assert fleet.site(host, *arguments, playbook="alone", mesos_agent_flags=own).code == 0
@@ -140,7 +140,7 @@ def test_a_failed_gate_stops_the_waves_and_takes_its_host_back(fleet):
     assert done.code != 0
     states = {name: state for name, (state, _) in ended.items()}
     assert states == {"a": "done", "b": "failed", "c": "not started", "d": "not started"}, done.text
-    assert "taken back to generation 0" in done.failure(hosts["b"]) and "does not answer" in done.failure(hosts["b"])
+    assert "rolled back to generation 0" in done.failure(hosts["b"]) and "does not answer" in done.failure(hosts["b"])
     flags = {name: (host.root / "etc/mesos-slave").exists() for name, host in hosts.items()}
     assert flags == {"a": True, "b": False, "c": False, "d": False}
     again = fleet.site(dict.fromkeys(hosts.values(), waves), playbook="rollout")
@@ -206,7 +206,7 @@ def test_a_rollout_goes_on_without_as_many_hosts_as_it_may_lose(fleet):
     silent = {**given, "mesos_agent_url": "http://127.0.0.1:9", "mesos_agent_gate_timeout": 0}
     done, ended = fleet.rollout({host: silent if name == "b" else given for name, host in hosts.items()})
     assert {name: state for name, (state, _) in ended.items()} == {"a": "done", "b": "failed", "c": "done", "d": "done"}
-    assert done.code != 0 and "taken back to generation 0" in ended["b"][1], done.text
+    assert done.code != 0 and "rolled back to generation 0" in ended["b"][1], done.text
     # A part for each host of the first wave, and one for the second.
     assert done.text.count("Switch flags, release and configuration together]") == 4, done.text
 

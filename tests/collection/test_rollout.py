@@ -199,7 +199,7 @@ def test_a_bad_change_stops_at_the_canary_which_is_taken_back(fleet):
     done = fleet.play("rollout", variables=bad)
     assert done.code != 0
     assert done.ended() == {"host-1": "failed", "host-2": "not started", "host-3": "not started"}, done.text
-    assert "taken back to generation" in done.line("host-1") and "stopped by host-1" in done.line("host-3")
+    assert "rolled back to generation" in done.line("host-1") and "stopped by host-1" in done.line("host-3")
     assert "not well" not in done.line("host-1")
     # In the agent's words, and long before the gate would give up.
     assert re.search(r"mesos-slave\.service has ended.*Unknown or unsupported isolator 'no/such'", done.line("host-1"))
@@ -252,7 +252,7 @@ def test_a_release_that_fails_a_caller_stops_at_the_canary_which_is_taken_back(f
     with broken(fleet, f"{ACTIVATED} and {condition}"):
         done = fleet.play("rollout")
     assert done.ended() == {"host-1": "failed", "host-2": "not started", "host-3": "not started"}, done.text
-    assert re.search(says, done.line("host-1")) and "taken back" in done.line("host-1"), done.line("host-1")
+    assert re.search(says, done.line("host-1")) and "rolled back" in done.line("host-1"), done.line("host-1")
     assert releases(fleet) == current and fleet.goods() == before
     assert fleet.agents["host-1"].wait_registered()
 
@@ -448,7 +448,7 @@ def test_a_host_is_drained_before_its_agent_is_restarted(fleet):
     before, started = fleet.goods(), fleet.started("host-3")
     done = fleet.play("rollout", "--limit", "host-3", variables=drained)
     assert done.ended() == {"host-3": "failed"}, done.text
-    assert f"after 2 seconds there still are containers: {task.sandbox.name}" in done.line("host-3")
+    assert f"after 2 seconds these containers still run: {task.sandbox.name}" in done.line("host-3")
     assert fleet.goods() == before and fleet.started("host-3") == started
     assert agent.get("/master/maintenance/schedule") == {}
     done = fleet.play(
@@ -479,7 +479,7 @@ def test_a_rollout_that_was_killed_leaves_no_host_in_maintenance_after_the_next(
         process.communicate()
         assert schedule() != {}
         drift = fleet.play("verify", "--limit", "host-3", variables=drained)
-        assert drift.code != 0 and "in maintenance by a rollout that was stopped" in drift.text, drift.text
+        assert drift.code != 0 and "in maintenance because a rollout was stopped" in drift.text, drift.text
 
     def finish():
         done = fleet.play("rollout", "--limit", "host-3", variables=drained)

@@ -121,4 +121,4 @@ def test_what_the_report_asks_a_host_has_a_time_out():
     """Of a play, `timeout` is each task's; a pause is as long as it is."""
     look = yaml.safe_load((CHECKOUT / "collection/playbooks/report.yml").read_text())[0]
     assert look["timeout"].endswith(".mesos_report_timeout | default(30)) | int * 4 }}")
-    assert [task["name"] for task in look["tasks"] if task.get("timeout") == 0] == ["Let some time pass"]
+    assert [task["name"] for task in look["tasks"] if task.get("timeout") == 0] == ["Wait between the two samples"]

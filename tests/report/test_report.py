@@ -379,7 +379,7 @@ def test_what_is_copied_is_the_command(browser: str, tmp_path: Path, width: int)
 
 def test_a_fleet_without_hosts_is_no_good_fleet(tmp_path: Path) -> None:
     text = page_of({}, tmp_path).read_text()
-    assert "nothing was looked at" in text
+    assert "no host was checked" in text
     assert "Nothing: every host" not in text
     assert 'class="tile good"' not in text
 

@@ -81,11 +81,11 @@ options:
     default: []
   compare:
     description:
-      - Whether the host is only compared, in check mode. A change that the agent may not recover from is then reported
-        as any other one, not refused.
+      - Whether to only compare the host, in check mode. A change that the agent may not recover from is then reported
+        like any other change and not rejected.
     type: bool
     default: false
   validator:
-    description: Path of the C(mesos-shim) on the host that judges the flag C(default_container_info).
+    description: Path of the C(mesos-shim) on the host that validates the flag C(default_container_info).
     type: path
 """

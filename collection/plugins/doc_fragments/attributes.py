@@ -32,7 +32,7 @@ attributes:
     CHANGES = r"""
 attributes:
   check_mode:
-    description: Says what would change, and refuses what would be refused, without changing anything.
+    description: Reports what would change and rejects what would be rejected, without changing anything.
     support: full
   diff_mode:
     support: full

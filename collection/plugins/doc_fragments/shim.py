@@ -22,23 +22,23 @@ options:
   helpers_dir:
     description:
       - Directory of the packaged Mesos helpers, which the launcher directory links to.
-      - Default is C(/usr/libexec/mesos) or C(/usr/local/libexec/mesos), whichever is there.
+      - Default is C(/usr/libexec/mesos) or C(/usr/local/libexec/mesos), whichever exists.
     type: path
   python:
     description:
       - Interpreter of the shim's releases. Every task user must be able to execute it.
-      - Default is the system's own, then the newest other one that is fit.
+      - Default is the system's own, then the newest other one that is suitable.
     type: path
 """
 
     KEPT = r"""
 options:
   keep:
-    description: How many generations stay, the good one among them. The host as it was before is kept besides.
+    description: How many generations are kept, including the good one. The host's original state is kept as well.
     type: int
     default: 3
   keep_releases:
-    description: How many releases stay. Those that a generation needs, or a process runs from, are kept besides.
+    description: How many releases are kept. A release that a generation needs or a process runs from is kept as well.
     type: int
     default: 2
 """

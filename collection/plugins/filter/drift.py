@@ -74,7 +74,7 @@ def _unfinished(switched, preflight, staged):
     if switched["pending"]:
         yield "an unfinished switch"
     if preflight["drained"]:
-        yield "in maintenance by a rollout that was stopped"
+        yield "in maintenance because a rollout was stopped"
 
 
 def _installation(switched, staged):

@@ -184,7 +184,7 @@ def _fill(host, known):
 
 def _unknown(host, what, why):
     """The first thing that could not be asked, unless there is an error already."""
-    host["error"] = host["error"] or " ".join(("%s: %s" % (what, why or "no answer that can be read")).split())
+    host["error"] = host["error"] or " ".join(("%s: %s" % (what, why or "no readable answer")).split())
 
 
 def _value(value):
@@ -239,15 +239,15 @@ def _attention(host):
         return [_item("unreachable", "cannot be reached", "Does SSH answer?")]
     found = []
     if host["error"]:
-        found.append(_item("broken", host["error"], "What the host has, against the inventory:"))
+        found.append(_item("broken", host["error"], "Compare the host with the inventory:"))
     if host["drift"]:
         text = "not as the inventory says: " + "; ".join(host["drift"])
-        found.append(_item("drift", text, "What would change; without --check --diff it is done:"))
+        found.append(_item("drift", text, "Show what would change (without --check --diff, change it):"))
     found += _unisolated(host["containers"])
     for container in host["containers"]:
         if container["memory_limit"] and (container["memory_share"] or 0) >= FULL:
             text = "%s uses %d%% of its memory limit" % (_name(container), round(100 * container["memory_share"]))
-            found.append(_item("full", text, "It needs a higher limit, or a look at what grows."))
+            found.append(_item("full", text, "Raise the limit, or find out what uses the memory."))
     for finding in host["doctor"]:
         if finding.get("state") in ("broken", "degraded"):
             text = "%s: %s" % (finding.get("check"), finding.get("message"))
@@ -270,7 +270,7 @@ def _unisolated(containers):
     for mode, names in sorted(modes.items()):
         runs = "runs" if len(names) == 1 else "run"
         text = "%s %s without isolation (%s)" % (_listed(sorted(names)), runs, mode)
-        remedy = "Who chose on_unenforceable: usage-only?" if mode != _WITHOUT_SHIM else _STARTED_BEFORE
+        remedy = "Find out why on_unenforceable is usage-only." if mode != _WITHOUT_SHIM else _STARTED_BEFORE
         found.append(_item("usage-only", text, remedy))
     return found
 

@@ -59,7 +59,7 @@ def inventory_map(value):
     except (yaml.YAMLError, ValueError, RecursionError):
         return value
     if twice is not None:
-        raise AnsibleFilterError("the key %s is named twice: keep one of them" % twice)
+        raise AnsibleFilterError("the key %s is named twice; keep one of them" % twice)
     return found if isinstance(found, dict) else value
 
 

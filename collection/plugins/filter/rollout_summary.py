@@ -85,7 +85,7 @@ def _what(switched):
     text += _downgrade(switched)
     text += (", flags: " + flags if flags else "") + (", restarted" if switched.get("restarted") else "")
     # A killed run may have written the flags, or restarted the agent: no more is to be done, so no more is said.
-    return text + (", which a stopped run had begun" if "resume" in (switched.get("actions") or []) else "")
+    return text + (", which an interrupted run had started" if "resume" in (switched.get("actions") or []) else "")
 
 
 def _state(done):

@@ -66,7 +66,7 @@ class Api:
         try:
             return json.loads(data)
         except (ValueError, RecursionError) as error:
-            raise ApiError("%s%s: answered no JSON" % (self.shown, path)) from error
+            raise ApiError("%s%s: the answer is not JSON" % (self.shown, path)) from error
 
     def post(self, path, data):
         """Sends JSON to a path and returns what is answered. Raises ApiError."""
@@ -83,7 +83,7 @@ class Api:
         except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
-            raise ApiError("%s: %s: answered no JSON object" % (self.shown, kind))
+            raise ApiError("%s: %s: the answer is not a JSON object" % (self.shown, kind))
         return answer
 
     def _open(self, path, data):
@@ -225,7 +225,7 @@ class AgentApi(Api):
     def _connected(self, where):
         """A connection that is known to be the agent's; nothing has been sent on it yet."""
         if where.scheme not in ("http", "https") or not where.hostname:
-            raise ApiError("no address of an agent: give it as http://HOST:PORT or https://HOST:PORT")
+            raise ApiError("not the address of an agent; give it as http://HOST:PORT or https://HOST:PORT")
         port = where.port or _PORTS[where.scheme]
         connection = http.client.HTTPConnection(where.hostname, port, timeout=self.timeout)
         context = _tls(self.access, named=not self.found) if where.scheme == "https" else None

@@ -49,13 +49,13 @@ def look(params, settings, api, service, restarts=None):
         if params["registered"] and not is_registered(params, api, facts["agent_id"]):
             problems.append("the agent is not registered with a master")
         elif params["agent_id"] and facts["agent_id"] != params["agent_id"]:
-            problems.append("the agent came back as %s, it was %s" % (facts["agent_id"], params["agent_id"]))
+            problems.append("the agent came back as %s instead of %s" % (facts["agent_id"], params["agent_id"]))
             return Seen(facts, problems, final=True)
         running = api.containers()
         facts["containers"], facts["running"] = len(running), running
         gone = sorted(set(alive(params["containers"])) - set(running))
         if gone:
-            problems.append("the agent has not got back its containers %s" % ", ".join(gone))
+            problems.append("the agent has not recovered its containers %s" % ", ".join(gone))
     except MasterError as error:
         problems.append(str(error))
     except ApiError as error:

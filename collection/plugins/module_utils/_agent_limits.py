@@ -18,20 +18,20 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values i
 # name for it, None: whatever the isolation is.
 Limit = collections.namedtuple("Limit", ["since", "before", "isolator", "text"])
 
-_FOR_LACK = "the ContainerInfo of a framework that does not checkpoint is not known to the launch helper"
+_FOR_LACK = "the launch helper does not know the ContainerInfo of a framework that does not checkpoint"
 WARNINGS = (
-    Limit((0, 0), (0, 21), None, "nothing is known of releases before 0.21, and no test plays their calls"),
-    Limit((1, 12), None, None, "nothing is known of releases after 1.11, and no test plays their calls"),
-    Limit((0, 21), (1, 5), None, _FOR_LACK + ": its containers get mesos_agent_default_container_info instead"),
-    Limit((0, 21), (1, 5), "filesystem/shared", _FOR_LACK + ": its volumes are read-write, whatever their mode"),
-    Limit((0, 21), (1, 5), "network/port_mapping", _FOR_LACK + ": the launch of its containers is refused"),
+    Limit((0, 0), (0, 21), None, "releases before 0.21 are unknown, and their calls are not tested"),
+    Limit((1, 12), None, None, "releases after 1.11 are unknown, and their calls are not tested"),
+    Limit((0, 21), (1, 5), None, _FOR_LACK + ", so its containers get mesos_agent_default_container_info instead"),
+    Limit((0, 21), (1, 5), "filesystem/shared", _FOR_LACK + ", so its volumes are read-write, whatever their mode"),
+    Limit((0, 21), (1, 5), "network/port_mapping", _FOR_LACK + ", so the launch of its containers is refused"),
 )
 REFUSALS = (
     Limit(
         (0, 24),
         (1, 0),
         "filesystem/linux",
-        "its script for a root shell holds a framework's paths, so the launch helper refuses every container with "
+        "its script for a root shell contains a framework's paths, so the launch helper refuses every container with "
         "volumes; take it out, or update the agent to 1.0 or later",
     ),
 )

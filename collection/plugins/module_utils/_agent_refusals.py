@@ -39,12 +39,12 @@ def of_flags(settings):
     for name in ("isolation", "containerizers"):
         spaced = [item for item in (effective(settings.get(name)) or "").split(",") if item != item.strip()]
         problems += [
-            "flag %s: %r has a space that the agent takes for part of the name" % (name, item) for item in spaced
+            "flag %s: %r has a space, which the agent takes as part of the name" % (name, item) for item in spaced
         ]
     problems += of_choices(settings)
     ip = effective(settings.get("ip"))
     if ip is not None and not _is_address(ip):
-        problems.append("flag ip: %r is not an IP address, and the agent asks for one" % ip)
+        problems.append("flag ip: %r is not an IP address, which the agent requires" % ip)
     headroom = effective(settings.get("gc_disk_headroom"))
     if headroom is not None and not _between(headroom, 0, 1):
         problems.append("flag gc_disk_headroom: %s is not between 0 and 1" % headroom)
@@ -87,19 +87,21 @@ def _of_container_info(settings, isolation):
         return []
     advice = "keep it in the shim's configuration alone (mesos_agent_default_container_info_flag: false)"
     if "filesystem/shared" not in isolation:
-        return ["%s has volumes, but isolation has no filesystem/shared: the agent refuses it; %s" % (what, advice)]
+        return ["%s has volumes, but isolation has no filesystem/shared, so the agent refuses it; %s" % (what, advice)]
     problems = []
     work_dir = effective(settings.get("work_dir")) or _DEFAULT_WORK_DIR
     for index, volume in enumerate(found):
         target, source = volume.container_path, volume.host_path
         if (work_dir + "/").startswith(target.rstrip("/") + "/"):
-            problems.append("%s covers %s, which is above work_dir %s: the agent refuses it" % (what, target, work_dir))
+            problems.append(
+                "%s covers %s, which is above work_dir %s, so the agent refuses it" % (what, target, work_dir)
+            )
         for other in (earlier.container_path for earlier in found[:index]):
             if target.startswith(other) or other.startswith(target):
                 reason = "the agent compares paths as strings and refuses both together"
                 problems.append("%s has %s and %s: %s" % (what, other, target, reason))
         if source.startswith("/") and not os.path.lexists(source):
-            problems.append("%s: host_path %s is not there" % (what, source))
+            problems.append("%s: host_path %s does not exist" % (what, source))
     return [problem + "; " + advice for problem in problems]
 
 
@@ -126,7 +128,7 @@ def missing_paths(info):
         above = [other for other in targets if other != target and target.startswith(other.rstrip("/") + "/")]
         if target.startswith("/") and not above and not os.path.exists(target):
             problems.append(
-                "mesos_agent_default_container_info: this host has no container_path %s; make it first" % target
+                "mesos_agent_default_container_info: this host has no container_path %s; create it first" % target
             )
     return problems
 
@@ -178,7 +180,7 @@ def of_environment(files, settings, taken_over):
             if flag in settings:
                 if variable not in taken_over.get(path, []):
                     problems.append(
-                        "%s sets %s, of which the init wrapper makes another --%s: remove it there, or let "
+                        "%s sets %s, which the init wrapper passes as a second --%s; remove it there, or let "
                         "mesos_agent_take_over_defaults do it" % (path, variable, flag)
                     )
             elif variable.startswith("MESOS_"):
@@ -186,11 +188,11 @@ def of_environment(files, settings, taken_over):
                 positive = name[3:] if name.startswith("no_") else name
                 if name != positive and positive in settings:
                     problems.append(
-                        "%s sets %s, and mesos_agent_flags sets %s: the agent refuses both together"
+                        "%s sets %s, and mesos_agent_flags sets %s, but the agent refuses both together"
                         % (path, variable, positive)
                     )
                 elif positive in settings:
-                    warnings.append("%s sets %s; the flags directory goes before it" % (path, variable))
+                    warnings.append("%s sets %s; the flags directory takes precedence" % (path, variable))
                 else:
                     warnings.append("%s sets %s: that flag is not managed here" % (path, variable))
     return problems, warnings

@@ -117,7 +117,9 @@ class Service:
         try:
             code, out, err = self.run_command(["systemctl"] + list(words), handle_exceptions=False)
         except OSError as error:
-            raise ServiceError("systemctl cannot be run: %s; empty mesos_agent_service manages none" % error) from error
+            raise ServiceError(
+                "systemctl cannot be run: %s; leave mesos_agent_service empty to manage no unit" % error
+            ) from error
         if code != 0:
             raise ServiceError("systemctl %s: %s" % (" ".join(words), (err or out).strip().replace("\n", "; ")))
         return out

@@ -35,11 +35,11 @@ def accepted(sock):
     while True:
         found = _other_end(_written(there), _written(here))
         if found is None:
-            raise StrangerError("%s is no address of this host, so nobody can tell who answers there" % there[0])
+            raise StrangerError("%s is not an address of this host, so it is unknown who answers there" % there[0])
         if found[1]:  # 0: still in the queue of the socket that listens
             return found
         if time.monotonic() > deadline:
-            raise StrangerError("nothing takes a connection to port %d" % there[1])
+            raise StrangerError("nothing accepts connections on port %d" % there[1])
         time.sleep(_LOOKS)
 
 
@@ -58,7 +58,7 @@ def _rows(table):
             found = [line.split() for line in stream]
     except OSError as error:
         if table == _TABLES[0]:
-            raise StrangerError("%s: %s, so nobody can tell who answers" % (table, error.strerror)) from error
+            raise StrangerError("%s: %s, so it is unknown who answers" % (table, error.strerror)) from error
         return []
     return [fields for fields in found[1:] if len(fields) > _INODE]
 
@@ -87,7 +87,7 @@ def refuse_strangers(sock, service=None):
     if service is None:
         if uid not in (0, os.geteuid()):
             raise StrangerError(
-                "port %d is answered by a process of uid %d: name the agent's unit as mesos_agent_service, or give "
+                "port %d is answered by a process of uid %d; set mesos_agent_service to the agent's unit, or give "
                 "mesos_agent_url by https" % (port, uid)
             )
         return
@@ -96,7 +96,7 @@ def refuse_strangers(sock, service=None):
         raise StrangerError("the unit %s is not running, and something else answers on port %d" % (service.unit, port))
     if not any(_has(pid, inode) for pid in agent_process.family(main)):
         raise StrangerError(
-            "port %d is answered by a process of uid %d that is not of the unit %s" % (port, uid, service.unit)
+            "port %d is answered by a process of uid %d that does not belong to the unit %s" % (port, uid, service.unit)
         )
 
 
@@ -114,7 +114,7 @@ def _inodes(pid):
         return set()
     except OSError as error:
         raise StrangerError(
-            "%s: %s, so nobody can tell who answers: become root" % (directory, error.strerror)
+            "%s: %s, so it is unknown who answers; become root" % (directory, error.strerror)
         ) from error
     found = set()
     for name in names:

@@ -44,7 +44,7 @@ def known_flags(module):
     program = agent_program.find()
     text = agent_program.said(program, "--help") if program else ""
     if text is None:
-        module.warn("%s --help does not end: flags are judged by the table of 0.21.2 and 1.11.0" % program)
+        module.warn("%s --help does not end, so flags are checked against the table of 0.21.2 and 1.11.0" % program)
     said = flags_of_help(text or "")
     return dict(said or FLAGS, **WRAPPER_FLAGS), bool(said)
 
@@ -55,7 +55,7 @@ def parse_mode(mode):
     except (TypeError, ValueError):
         mode = -1
     if mode < 0 or mode & ~0o664:
-        raise FlagError("mode: give octal permissions for files that are no programs, for example '0644'")
+        raise FlagError("mode: give octal permissions for files that are not programs, for example '0644'")
     return mode
 
 
@@ -75,7 +75,9 @@ def validate_container_info(module, setting):
     if validator is None or setting is None or not setting.value.startswith("{"):
         return
     if not os.path.exists(validator) and module.check_mode:
-        module.warn("validator %s is not installed yet: default_container_info was checked for form only" % validator)
+        module.warn(
+            "validator %s is not installed yet, so only the form of default_container_info was checked" % validator
+        )
         return
     try:
         code, out, err = module.run_command([validator, "validate", "-"], data=setting.value, handle_exceptions=False)
@@ -91,7 +93,7 @@ def refuse_contradictions(flags):
         if len(flags[name]) > 1:
             files = [_FILE[setting.form, setting.value is False] + name for setting in flags[name]]
             raise FlagError(
-                "flag %s is there more than once (%s): name it in flags, or purge" % (name, ", ".join(sorted(files)))
+                "flag %s exists more than once (%s); name it in flags, or purge" % (name, ", ".join(sorted(files)))
             )
 
 
@@ -126,7 +128,7 @@ def refuse_unknown_names(names, known):
 
 def _unknown(name, known):
     near = difflib.get_close_matches(name.lower(), sorted(known), n=1, cutoff=0.5)
-    return "%s is no flag%s" % (name, "; did you mean %s?" % near[0] if near else "")
+    return "%s is not a flag%s" % (name, "; did you mean %s?" % near[0] if near else "")
 
 
 def incompatible(module, changed, known):
@@ -192,7 +194,7 @@ class FlagChange:
     def __init__(self, module):
         params = module.params
         if params.get("compare") and not module.check_mode:
-            raise FlagError("compare: give it in check mode only")
+            raise FlagError("compare: use it only in check mode")
         self.path = os.path.normpath(params["path"])
         if not os.path.isabs(self.path) or self.path == "/":
             raise FlagError("path %s: give the absolute path of the flags directory" % params["path"])

@@ -61,7 +61,7 @@ def read(path, known):
     except FileNotFoundError:
         return state
     if stat.S_ISLNK(found.st_mode):
-        raise FlagError("path %s is a symbolic link: give the directory itself" % path)
+        raise FlagError("path %s is a symbolic link; give the directory itself" % path)
     if not stat.S_ISDIR(found.st_mode):
         raise FlagError("path %s is not a directory" % path)
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -147,7 +147,9 @@ def _read_file(fd, name):
     try:
         found = os.fstat(inner)
         if not stat.S_ISREG(found.st_mode) or found.st_size > _MOST_BYTES:
-            raise FlagError("%s in the flags directory is larger than %d bytes: no flag" % (name, _MOST_BYTES))
+            raise FlagError(
+                "%s in the flags directory is larger than %d bytes, so it is not a flag" % (name, _MOST_BYTES)
+            )
         with os.fdopen(os.dup(inner), "rb") as stream:
             content = stream.read(_MOST_BYTES)
         return Entry(content, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid)
@@ -194,7 +196,7 @@ def kept_entries(state, wanted, entries):
         if name in entries or (
             inner and top in wanted and (foreign_directory or holder is None or holder.content is not None)
         ):
-            raise FlagError("%s is in the way of the flag %s: remove it, or purge" % (name, _flag_of(top)[0]))
+            raise FlagError("%s is in the way of the flag %s; remove it, or purge" % (name, _flag_of(top)[0]))
         kept[name] = FOREIGN_DIRECTORY if foreign_directory else FOREIGN
     return kept
 
@@ -393,4 +395,4 @@ def refuse_mounts(path):
         point = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match.group(1), 8)]), line.split(b" ")[4])
         if point == real or point.startswith(real + b"/"):
             shown = point.decode("utf-8", "backslashreplace")
-            raise FlagError("path %s: %s is a mount point; unmount it, it cannot be replaced" % (path, shown))
+            raise FlagError("path %s: %s is a mount point and cannot be replaced; unmount it" % (path, shown))

@@ -44,7 +44,7 @@ def judge_attribute(key, text):
     """Raises ValueError where an agent does not take this value of an attribute."""
     try:
         if _value(text)[0] == "set":
-            raise ValueError("an attribute is no set")
+            raise ValueError("an attribute cannot be a set")
     except ValueError as error:
         raise ValueError(
             "key %s: %r is not a number, ranges like [1-5] or a text: %s; the agent ends over it" % (key, text, error)
@@ -137,7 +137,7 @@ def _value(text):
 
 def _scalar_or_text(text):
     if _NO_NUMBER.fullmatch(text):
-        raise ValueError("Mesos reads a number that is none")
+        raise ValueError("Mesos reads it as a number, but it is not one")
     number = float(text) if _SCALAR.fullmatch(text) else None
     if number is None or number in (float("inf"), float("-inf")):  # more than a double holds is a text there
         return "text", text
@@ -172,7 +172,7 @@ def _ranges(text):
 def _bound(token):
     number = int(token, 0 if token[:2] in ("0x", "0X") else 10) if _BOUND.fullmatch(token) else -1
     if not 0 <= number < 1 << 64:
-        raise ValueError("ranges are made of whole numbers")
+        raise ValueError("ranges consist of whole numbers")
     return number
 
 
@@ -238,7 +238,7 @@ def _json_ranges(value):
 def _json_set(value):
     items = value.get("item") or []
     if not all(isinstance(one, str) for one in items):
-        raise ValueError("the items of a set are texts")
+        raise ValueError("the items of a set must be strings")
     return items
 
 

@@ -24,7 +24,7 @@ _KEY = re.compile(r"[A-Za-z0-9_][^/:;\s\0]*")
 
 # What YAML makes of unquoted on, off, yes, no, null as a key, once it has come through JSON.
 _YAML_WORDS = ("true", "false", "null", "True", "False", "None", True, False, None)
-YAML_WORD = "YAML makes it of an unquoted on, off, yes, no or null: quote the name"
+YAML_WORD = "YAML makes this of an unquoted on, off, yes, no or null; quote the name"
 
 # A backup that lies among attributes or resources would be read as one more key.
 BACKUP_NAME = re.compile(r"(~|\.(rpmnew|rpmsave|rpmorig|dpkg-[a-z]+|ucf-[a-z]+|bak|old|orig|swp|tmp))$")
@@ -119,7 +119,7 @@ def _known(name, flags, known):
         if positive in flags:
             both = "; ".join("%s: %s" % (key, _shown(positive, flags[key])) for key in (positive, name))
             raise FlagError(
-                "flag %s is set and negated in mesos_agent_flags (%s): give it once, as true or false"
+                "flag %s is set and negated in mesos_agent_flags (%s); give it once, as true or false"
                 % (positive, both)
             )
         raise FlagError("flag %s: write it as %s: %s" % (name, positive, "false" if bare != positive else "true"))
@@ -145,14 +145,14 @@ def _setting(flag, value):
         return None
     for text in setting.value.values() if setting.form == "directory" else [effective(setting)]:
         if "\0" in text:
-            raise FlagError("flag %s holds a NUL character" % flag.name)
+            raise FlagError("flag %s contains a NUL character" % flag.name)
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
             raise FlagError("flag %s is not valid Unicode" % flag.name) from error
     size = len(("--%s=%s" % (flag.name, effective(setting))).encode("utf-8"))
     if size > _LONGEST_ARGUMENT:
-        raise FlagError("flag %s is %d bytes long, more than a command line takes (131071)" % (flag.name, size))
+        raise FlagError("flag %s is %d bytes long, but a command line takes at most 131071" % (flag.name, size))
     return setting
 
 
@@ -200,7 +200,7 @@ def _string(flag, value):
         wants += " (join the items yourself, for example by commas)"
     text = _scalar(flag, value, wants)
     if re.search("[\r\n]", text) and not flag.name.endswith("_command"):  # those are a shell's
-        raise _wrong(flag, value, "one line: take the line break out")
+        raise _wrong(flag, value, "one line; remove the line break")
     return Setting("file", text)
 
 
@@ -210,7 +210,7 @@ def _path(flag, value):
     if not re.fullmatch(r"(file://)?/[^\0\r\n]+", text):
         raise FlagError(
             "flag %s: give the absolute path of a file of mode 0600 that the agent's user can read, and put the secret "
-            "there; what is given here instead would stand in the agent's log" % flag.name
+            "there; a value given here would appear in the agent's log" % flag.name
         )
     return Setting("file", text)
 
@@ -368,7 +368,7 @@ def _part(flag, key, item):
         raise FlagError("flag %s, key %s: give a scalar, a range or a set as text" % (flag.name, key))
     text = ("true" if item else "false") if isinstance(item, bool) else str(item).strip()
     if not text:
-        raise ValueError("key %s: the value is empty, the init wrapper would skip it" % key)
+        raise ValueError("key %s: the value is empty, so the init wrapper would skip it" % key)
     if ";" in text or "\n" in text:
         raise ValueError("key %s: ';' or a line break would start another key" % key)
     if flag.name == "attributes":
@@ -413,5 +413,5 @@ def flags_of_help(text):
     found = {}
     for negatable, name in _HELP_LINE.findall(text):
         kind = "bool" if negatable else "any"
-        found[name] = FLAGS.get(name) or Flag(name, "here", kind, "incompatible", "what it does to recovery is unknown")
+        found[name] = FLAGS.get(name) or Flag(name, "here", kind, "incompatible", "its effect on recovery is unknown")
     return found if {"master", "isolation", "work_dir"} <= set(found) else {}

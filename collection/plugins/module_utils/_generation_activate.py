@@ -238,9 +238,9 @@ class Activation(Host):
                 self.put_back_drop_in(base, self.unit)
             self.store.write_state(pending=None)
         except Exception as second:
-            message = "%s; and it could not be put back: %s; run the playbook rollback once it can"
+            message = "%s; the earlier state could not be restored: %s; run the playbook rollback when that is fixed"
             raise GenerationError(message % (self._words(error), self._words(second))) from error
-        message = "%s; flags, release and configuration were put back"
+        message = "%s; flags, release and configuration were restored"
         raise GenerationError(message % self._words(error)) from error
 
     def _words(self, error):

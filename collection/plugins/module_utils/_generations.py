@@ -36,7 +36,7 @@ PENDING_RESTORE = -1
 
 # What all generations of a host have in common: the option, its value, its variable, and what it was before.
 ANOTHER = (
-    "%s: %s (variable %s), but this host's generations are of %s: set it to that, or take the host back with the "
+    "%s: %s (variable %s), but this host's generations use %s; set it to that, or run the "
     "playbook uninstall first; a second agent of one host needs a mesos_shim_prefix of its own"
 )
 

@@ -140,11 +140,11 @@ def _look(found, who, what, volumes, sandbox, uid):
     """Judges what one of them saw; returns its pid."""
     lines = [line.split(" ") for line in found.get(who, [])]
     if [len(words) for words in lines] != [3] + [2] * len(volumes):
-        raise ProbeError("%s said %s: nothing can be read from it" % (what, json.dumps(found.get(who))[:200]))
+        raise ProbeError("%s printed %s, which is not readable" % (what, json.dumps(found.get(who))[:200]))
     if lines[0][1] != str(uid):
         raise ProbeError("%s ran as uid %s instead of %d" % (what, lines[0][1], uid))
     if lines[0][2] != _GIVEN:
-        raise ProbeError("%s was not given its environment" % what)
+        raise ProbeError("%s did not get its environment" % what)
     for (seen, writable), volume in zip(lines[1:], volumes):
         if not seen and uid != os.geteuid():
             continue  # an ordinary user may not look there: nothing can be said
@@ -160,12 +160,12 @@ def _compare(seen, what, volume, sandbox):
     if source is None:
         there = os.stat(target)
         if seen == "%d:%d" % (there.st_dev, there.st_ino):
-            raise ProbeError("%s saw the host's own %s: it is not isolated" % (what, target))
+            raise ProbeError("%s saw the host's own %s, so it is not isolated" % (what, target))
         return
     wanted = source if source.startswith("/") else os.path.join(sandbox, source)
     try:
         there = os.stat(wanted)
     except FileNotFoundError as error:
-        raise ProbeError("%s, its own %s, was not made: it is not isolated" % (wanted, target)) from error
+        raise ProbeError("%s, its own %s, was not created, so it is not isolated" % (wanted, target)) from error
     if seen != "%d:%d" % (there.st_dev, there.st_ino):
-        raise ProbeError("%s saw another %s than its own: it is not isolated" % (what, target))
+        raise ProbeError("%s saw another %s than its own, so it is not isolated" % (what, target))

@@ -41,7 +41,7 @@ def run(helper, versions, volumes, work_dir, others=True):
     Raises ProbeError by the caller.
     """
     if not os.access(helper, os.X_OK):
-        raise ProbeError("%s is not there or not executable" % helper)
+        raise ProbeError("%s does not exist or is not executable" % helper)
     played = {None}  # more than one row has the same call of mesos-executor's
     for row in launch_callers.rows(versions):
         for user in users() if others else [None]:

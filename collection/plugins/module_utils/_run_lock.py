@@ -45,7 +45,7 @@ def _roots(path):
         found = os.fstat(directory)
         if found.st_uid != 0 or stat.S_IMODE(found.st_mode) & 0o077:
             raise LockError(
-                1, "uid %d, mode %04o: others can open it" % (found.st_uid, stat.S_IMODE(found.st_mode)), ROOTS
+                1, "uid %d, mode %04o, so others can open it" % (found.st_uid, stat.S_IMODE(found.st_mode)), ROOTS
             )
         name = hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()
         return os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=directory)

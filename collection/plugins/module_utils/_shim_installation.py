@@ -224,8 +224,8 @@ class Installation:
             shut = public_paths.shut_above(self.prefix)
             if shut is not None and os.geteuid() == 0:
                 self.warnings.append(
-                    "prefix %s: users other than root cannot enter %s, so this installation launches for root alone; "
-                    "launches of others were not tried" % (self.prefix, shut)
+                    "prefix %s: users other than root cannot enter %s, so this installation works only for root; "
+                    "launches by other users were not tested" % (self.prefix, shut)
                 )
             work_dir = config.get("work_dir")
             call = {"helper": helper, "versions": self.versions, "volumes": wanted, "work_dir": work_dir}
@@ -233,8 +233,12 @@ class Installation:
             call["others"] = shut is None
             probe_context.run(self.run_command, self.python, self.unit, call, own)
         except (ProbeError, ServiceError) as error:
-            known = "" if self.versions else " (which Mesos this host has is not known: all versions were played)"
-            raise InstallError("release %s is not fit: %s%s" % (os.path.basename(home), error, known)) from error
+            known = (
+                "" if self.versions else " (the Mesos version of this host is unknown, so all versions were simulated)"
+            )
+            raise InstallError(
+                "release %s does not work on this host: %s%s" % (os.path.basename(home), error, known)
+            ) from error
         finally:
             self._clear_rehearsal(place, text)
             shutil.rmtree(place, ignore_errors=True)
@@ -273,7 +277,7 @@ class Installation:
         try:
             return json.loads(out)
         except ValueError as error:
-            raise InstallError("%s %s answered no JSON: %s" % (script, command, out.strip())) from error
+            raise InstallError("%s %s printed no JSON: %s" % (script, command, out.strip())) from error
 
     def read_config(self):
         """The text of the configuration, None where there is none."""
@@ -372,7 +376,7 @@ def unpack(archive, sha256, target):
                 parts = member.name.split("/")
                 if not member.isreg() or parts[0] not in _PARTS or {"", ".", ".."} & set(parts):
                     raise InstallError(
-                        "the archive holds %r, which is no regular file below lib/ or share/" % member.name
+                        "the archive holds %r, which is not a regular file below lib/ or share/" % member.name
                     )
                 left -= member.size
                 if left < 0:

@@ -8,7 +8,7 @@ import errno
 import os
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-ROOM = "make room there (df -h, df -i), then run it again"
+ROOM = "free some space there (df -h, df -i), then run it again"
 
 
 def said(error, path, variable=None):

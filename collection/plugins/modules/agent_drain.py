@@ -139,7 +139,7 @@ def run(module):
                 return {"changed": False, "machine": machine, "containers": running}
             if time.monotonic() > deadline:
                 raise ApiError(
-                    "after %d seconds there still are containers: %s" % (params["timeout"], ", ".join(running[:10]))
+                    "after %d seconds these containers still run: %s" % (params["timeout"], ", ".join(running[:10]))
                 )
             time.sleep(1)
     try:

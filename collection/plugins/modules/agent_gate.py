@@ -186,7 +186,7 @@ def probe(module, settings, version, api):
                 return Probed([], "agent")
             except agent_launch.NotAllowed as error:
                 note = (
-                    "the agent does not let us launch a probe, so its calls were only played: %s; allow "
+                    "the agent does not allow the probe launch, so its calls were only simulated: %s; allow "
                     "mesos_agent_url_username to launch, wait for, kill and remove standalone containers" % error
                 )
         known = [version] if version is not None else agent_versions.installed()

@@ -56,7 +56,7 @@ class Confirmation(Host):
             return result
         if number == PENDING_RESTORE or self.store.about(number) is None:
             raise GenerationError(
-                "generation %s was begun and not finished: run the rollout again, or roll back" % number
+                "generation %s was started but not finished; run the rollout again, or roll back" % number
             )
         with self.store.lock():
             self.confirm_pending()

@@ -171,7 +171,7 @@ def flags_directory(given):
     there = [path for path in _NAMES if os.path.isdir(path)]
     used = [path for path in there if os.listdir(path)]
     if len(used) > 1:
-        raise FlagError("both %s and %s hold flags: name the one in use as mesos_agent_flags_dir" % _NAMES)
+        raise FlagError("both %s and %s hold flags; set mesos_agent_flags_dir to the one in use" % _NAMES)
     # Newer packages read /etc/mesos-agent; where neither is there, the older name is what both wrappers know.
     return (used or there[-1:] or _NAMES)[0]
 
@@ -180,11 +180,11 @@ def no_unit(service, run_command):
     """What to say of a unit that is not there; packages name it by the older or by the newer word."""
     others = [name for name in UNITS if full_name(name) != service.unit and Service(run_command, name).known()]
     if others:
-        return "there is no unit %s; this host's agent is %s: name that one as mesos_agent_service" % (
+        return "there is no unit %s; this host's agent is %s; set mesos_agent_service to it" % (
             service.unit,
             others[0],
         )
-    return "there is no unit %s; empty mesos_agent_service manages none" % service.unit
+    return "there is no unit %s; leave mesos_agent_service empty to manage no unit" % service.unit
 
 
 def sealed_build():
@@ -221,7 +221,7 @@ def of_unit(params, service):
         problems = agent_unit.will_overrule(service.unit, found)
         if found.get("PrivateTmp") == "yes":
             warnings.append(
-                "%s has PrivateTmp=yes, which the drop-in takes back: its executors' /tmp is lost at the restart"
+                "%s has PrivateTmp=yes, which the drop-in resets, so its executors' /tmp is lost at the restart"
                 % service.unit
             )
     else:
@@ -243,7 +243,7 @@ def no_launcher(prefix, settings):
     if given is None or os.path.normpath(given) != ours or os.path.isdir(ours):
         return None
     return (
-        "flag launcher_dir: %s is not there: install the shim before this (role mesos_shim, or playbook site), or give "
+        "flag launcher_dir: %s does not exist; install the shim first (role mesos_shim, or playbook site), or give "
         "mesos_agent_flags a launcher_dir, null for the packaged one" % ours
     )
 

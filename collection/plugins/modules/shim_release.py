@@ -202,7 +202,7 @@ def main():
     )
     params = module.params
     if not params["releases"]:
-        module.fail_json(msg="call mesos.containerizer.shim_release as a task: its controller's half is missing")
+        module.fail_json(msg="call mesos.containerizer.shim_release as a task, because its action plugin did not run")
     if params["keep_releases"] < 1:
         module.fail_json(msg="keep_releases: %d is too few, give 1 or more" % params["keep_releases"])
     where = "%s-%s" % (sys.platform, platform.machine())

@@ -57,7 +57,7 @@ class CheckedAction(ActionBase):
 
 def disbelieved(task_vars, what):
     """The failure of a host that has said what it cannot; its words are no template, whatever is in them."""
-    advice = "Nothing that this host says can be believed: find out who else is root there"
+    advice = "No answer of this host can be trusted; find out who else is root there"
     return AnsibleActionFail(wrap_var(f"{task_vars['inventory_hostname']} {what}. {advice}"))
 
 

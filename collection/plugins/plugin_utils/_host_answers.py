@@ -26,7 +26,7 @@ class AnswerError(Exception):
 def text(value: object, at: str) -> None:
     """A text of bounded length."""
     if not isinstance(value, str) or len(value) > _LONGEST:
-        raise AnswerError(f"{at} is {_said(value)}, not a text")
+        raise AnswerError(f"{at} is {_said(value)}, not a string")
 
 
 def flag(value: object, at: str) -> None:
@@ -46,7 +46,7 @@ def amount(value: object, at: str) -> None:
     """A number that is not below 0."""
     number(value, at)
     if value < 0:
-        raise AnswerError(f"{at} is {_said(value)}, less than nothing")
+        raise AnswerError(f"{at} is {_said(value)}, which is negative")
 
 
 def whole(value: object, at: str) -> None:
@@ -113,7 +113,7 @@ def shape(required: dict[str, Check], optional: dict[str, Check] | None = None) 
         for key, item in value.items():
             where = f"{at}.{_short(key)}" if at else _short(key)
             if key not in known:
-                raise AnswerError(f"{where} is no part of it")
+                raise AnswerError(f"{where} is not part of it")
             known[key](item, where)
         missing = [key for key in required if key not in value]
         if missing:

@@ -189,7 +189,7 @@ def _wheel(path: Path) -> tuple[str, dict[str, bytes]]:
         r"psutil-[0-9.]+-cp3[0-9]+-abi3-(manylinux|linux|macosx)\w*_(x86_64|aarch64|arm64)[\w.]*\.whl", path.name
     )
     if not match:
-        raise AnsibleError(f"psutil_wheel {path} is no wheel of psutil for Linux or macOS with the abi3 tag")
+        raise AnsibleError(f"psutil_wheel {path} is not a psutil wheel for Linux or macOS with the abi3 tag")
     files = {}
     try:
         with zipfile.ZipFile(path) as wheel:

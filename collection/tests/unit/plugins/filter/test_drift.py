@@ -41,7 +41,7 @@ def test_a_host_as_it_should_be_has_none():
     [
         ({"staged": {"changed": True}}, "release 0.2.0-b is not staged"),
         ({"switched": {"pending": True}}, "an unfinished switch"),
-        ({"drained": True}, "in maintenance by a rollout that was stopped"),
+        ({"drained": True}, "in maintenance because a rollout was stopped"),
         ({"switched": {"actions": ["release"]}}, "release 0.1.0-a instead of 0.2.0-b"),
         (
             {"switched": {"actions": ["release"], "before": {"release": None}}},

@@ -46,7 +46,10 @@ def test_attributes_that_an_agent_takes(text):
         ("a:b;rack", "not key:value"),
         ("rack: ;a:b", "it is empty"),
         ("rack:-1", "negative"),
-        *((f"rack:{text}", "a number that is none") for text in ("inf", "-inf", "infinity", "nan", "NaN(1)")),
+        *(
+            (f"rack:{text}", "reads it as a number, but it is not one")
+            for text in ("inf", "-inf", "infinity", "nan", "NaN(1)")
+        ),
         ("rack:1e-320", "too small"),
         ("rack:a[1]", "only be its first"),
         ("rack:x{a}", "only be its first"),
@@ -83,7 +86,7 @@ def test_resources_that_an_agent_takes(text):
         ("cpus:4\n;mem:5", "a text is no resource"),
         *((f"x:{text}", "a text is no resource") for text in ("abc", "1_000", "1e", "0x10")),
         ("cpus:-1", "negative"),
-        ("cpus:nan", "a number that is none"),
+        ("cpus:nan", "reads it as a number, but it is not one"),
         ("cpus:1e-310", "too small"),
         ("cpus:0.0001", "thousandths"),
         ("cpus:1e300", "thousandths"),
