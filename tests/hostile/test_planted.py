@@ -65,7 +65,9 @@ def test_a_users_link_in_tmp_is_no_target(shim: Shim, sandbox: Path, open_tmp: P
 def test_roots_directory_in_a_users_is_no_source(shim: Shim, sandbox: Path, home: Path, target: Path) -> None:
     """He cannot make it, but he can move any of root's there that he may move, or take it away."""
     (home / "roots").mkdir()
-    refused(launch(shim, sandbox, [volume(home / "roots", target)], "true"), "belongs to uid 0, but uid 65534 can put")
+    refused(
+        launch(shim, sandbox, [volume(home / "roots", target)], "true"), "belongs to uid 0, but uid 65534 can replace"
+    )
 
 
 @pytest.mark.parametrize(("mode", "group"), [(0o777, 0), (0o775, 1234), (0o2775, NOBODY)])

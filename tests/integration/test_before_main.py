@@ -35,7 +35,7 @@ def failed(done: subprocess.CompletedProcess[str], name: str) -> None:
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith(f"{name}: Python cannot load a part of itself: ")
     assert "libffi" in lines[0] or "_ctypes" in lines[0]
-    assert "LD_LIBRARY_PATH is set: unset it" in lines[0]
+    assert "LD_LIBRARY_PATH is set; unset it" in lines[0]
     assert done.stdout == ""
 
 

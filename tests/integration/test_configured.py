@@ -219,7 +219,7 @@ from mesos_shim.system import walk
 found = walk.resolve(sys.argv[2], "found", (0, %d))
 found.path = sys.argv[3]
 made = state.LaunchState(request.LaunchRequest(), model.finished(model.Draft("c1", found, None)))
-print(mount_view._open_passed(model.Mount(model.PASS, "the name", found), made), made.warnings)
+print(mount_view._open_passed(model.Mount(model.PASS_THROUGH, "the name", found), made), made.warnings)
 """
 
 

@@ -182,7 +182,7 @@ def test_a_second_launch_after_the_covered_path_has_changed(shim: Shim, sandbox:
     place.chmod(0o1777)
     said(launch(shim, sandbox, volumes, f"touch {place}/file", options=("--user", "nobody")))
     place.chmod(0o755)
-    told = refused(launch(shim, sandbox, volumes, "true"), "'made' in the sandbox is of an earlier launch")
+    told = refused(launch(shim, sandbox, volumes, "true"), "'made' in the sandbox is from an earlier launch")
     assert "mode 1777" in told
     assert "mode 0755" in told
     assert mode(sandbox / "made") == "1777"
@@ -485,9 +485,9 @@ def test_what_the_host_mounts_later(
     [
         ({"type": "HOST_PATH", "host_path": {"path": "/srv", "mount_propagation": "BIDIRECTIONAL"}}, "to the host"),
         ({"type": "SANDBOX_PATH", "sandbox_path": {"type": "PARENT", "path": "a"}}, "'PARENT' needs"),
-        ({"type": "SECRET", "secret": {}}, "'SECRET' is another isolator's"),
-        ({"type": "DOCKER_VOLUME", "docker_volume": {}}, "'DOCKER_VOLUME' is another"),
-        ({"type": "CSI_VOLUME", "csi_volume": {}}, "'CSI_VOLUME' is another"),
+        ({"type": "SECRET", "secret": {}}, "'SECRET' belongs to another isolator"),
+        ({"type": "DOCKER_VOLUME", "docker_volume": {}}, "'DOCKER_VOLUME' belongs to another"),
+        ({"type": "CSI_VOLUME", "csi_volume": {}}, "'CSI_VOLUME' belongs to another"),
         ({"type": "UNKNOWN"}, "not HOST_PATH or SANDBOX_PATH"),
     ],
 )

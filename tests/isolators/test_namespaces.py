@@ -73,7 +73,7 @@ def test_where_only_the_mount_namespace_is_missing_the_callers_proc_stays(shim: 
     ]
     inside = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", WITHOUT_MOUNT_NAMESPACES, "sh", *words]
     done = subprocess.run(inside, cwd=sandbox, capture_output=True, text=True, check=False, timeout=60)
-    assert "usage-only: NOTHING is isolated: an own mount namespace: " in done.stderr, done
+    assert "usage-only: NOTHING is isolated: a new mount namespace: " in done.stderr, done
     before, after = done.stdout.split("\noutside: ")
     assert (done.returncode, int(before)) == (0, int(after)), done
 
