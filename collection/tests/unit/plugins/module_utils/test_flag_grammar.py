@@ -35,7 +35,7 @@ def test_attributes_that_an_agent_takes(text):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("rack:{a,b}", "no set"),
+        ("rack:{a,b}", "cannot be a set"),
         ("rack:[abc]", "a first and a last number"),
         ("rack:[1]", "a first and a last number"),
         ("rack:[1-2]x", "a first and a last number"),
