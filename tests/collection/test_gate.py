@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lib.collection import PLUGINS, run_module
+from tests.lib.collection import PLUGINS, hostvars, run_module
 from tests.lib.shim import Shim, needs_linux, needs_root
 
 container = import_module(f"{PLUGINS}.module_utils._probe_container")
@@ -419,14 +419,13 @@ def test_the_summary_names_every_host():
         "changed_flags": [{"name": "gc_delay"}],
         "restarted": True,
     }
-    hostvars = {
-        "h1": {"mesos_agent_rollout": {"state": "done", "began": 10.0, "ended": 14.25, "switched": switched}},
-        "h22": {"mesos_agent_rollout": {"state": "failed", "why": "one\n two", "switched": {}}},
-        "h3": {"mesos_agent_rollout": {"state": "begun", "began": 1.0}},
-        "h4": {},
-        "h5": {"mesos_agent_rollout": {}},
-    }
-    said = summary.rollout_summary(list(hostvars), hostvars)
+    records = hostvars(
+        h1={"state": "done", "began": 10.0, "ended": 14.25, "switched": switched},
+        h22={"state": "failed", "why": "one\n two", "switched": {}},
+        h3={"state": "begun", "began": 1.0},
+        h5={},
+    )
+    said = summary.rollout_summary(["h1", "h22", "h3", "h4", "h5"], records)
     assert [" ".join(line.split()) for line in said[:5]] == [
         "h1 done 1 (a) -> 2 (b), flags: gc_delay, restarted 4.2 s",
         "h22 failed: one two",
@@ -435,11 +434,11 @@ def test_the_summary_names_every_host():
         "h5 not started",
     ]
     assert said[5] == "5 hosts: 1 died, 1 done, 1 failed, 1 not looked at, 1 not started"
-    (_, count) = summary.rollout_summary(["h4"], hostvars, "3")
+    (_, count) = summary.rollout_summary(["h4"], records, "3")
     assert count == "1 host: 1 not looked at, and 3 of the group that --limit leaves out"
     resumed = {**switched, "after": {"generation": None, "release": "b"}, "changed_flags": [], "restarted": False}
     resumed["actions"] = ["resume"]
-    foreseen = {"h1": {"mesos_agent_rollout": {"state": "would change", "switched": resumed}}}
+    foreseen = hostvars(h1={"state": "would change", "switched": resumed})
     assert summary.rollout_summary(["h1"], foreseen) == [
         "h1  would change  1 (a) -> new (b), which an interrupted run had started",
         "1 host: 1 would change",
@@ -520,7 +519,7 @@ class Unit:
     def status(self):
         self.looks += 1
         status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
-        return {"active": True, "ended": False, "restarts": 0, "invocation": "", **status}
+        return {"active": True, "starting": False, "ended": False, "restarts": 0, "invocation": "", **status}
 
 
 def waited(unit, monkeypatch, timeout=3600):

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from importlib import import_module
-from types import SimpleNamespace
 
 import pytest
 import yaml
 
-from ..lib.collection import PLUGINS
+from ..lib.collection import PLUGINS, hostvars
 from ..lib.shim import CHECKOUT
 
 TASKS = CHECKOUT / "collection/roles/mesos_agent/tasks"
 NAMES = ["canary", "a", "b", "c", "d"]
-
-
-def hostvars(**records):
-    """What a rollout has recorded of hosts; whoever asks for anything else of them fails."""
-    facts = {name: {"mesos_agent_rollout": record} for name, record in records.items()}
-    return SimpleNamespace(_variable_manager=SimpleNamespace(_nonpersistent_fact_cache=facts))
 
 
 def states(**hosts):

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -126,6 +127,12 @@ def summary(text: str, names: Iterable[str]) -> dict[str, tuple[str, str]]:
     any_of = "|".join(map(re.escape, names))
     found = re.findall(rf'^ *"((?:{any_of})(?:, (?:{any_of}))*) +({STATES})\b(.*?)",?$', text, re.MULTILINE)
     return {name: (state, rest) for hosts, state, rest in found for name in hosts.split(", ")}
+
+
+def hostvars(**records: dict[str, Any]) -> Any:
+    """What a rollout has recorded of hosts; whoever asks for anything else of them fails."""
+    facts = {name: {"mesos_agent_rollout": record} for name, record in records.items()}
+    return SimpleNamespace(_variable_manager=SimpleNamespace(_nonpersistent_fact_cache=facts))
 
 
 @pytest.fixture(scope="session")
