@@ -656,7 +656,7 @@ def test_the_packages_variables_are_taken_over_and_given_back(host, packaged):
     refused = run_module(
         "agent_preflight_info", flags=DOUBLED, prefix=str(host.prefix), **{**host.given, "take_over_environment": False}
     )
-    assert "sets LOGS, of which" in refused["msg"] and "or let mesos_agent_take_over_defaults do it" in refused["msg"]
+    assert "sets LOGS, which" in refused["msg"] and "or let mesos_agent_take_over_defaults do it" in refused["msg"]
     assert not run_module("agent_preflight_info", flags=DOUBLED, prefix=str(host.prefix), **host.given).get("failed")
 
     host(flags={"gc_delay": "1days"}, **host.given)  # nothing of it is doubled yet
