@@ -180,7 +180,7 @@ def test_a_good_change_goes_everywhere_while_executors_run(fleet):
     assert done.code == 0 and done.ended() == dict.fromkeys(NAMES, "done"), done.text
     assert "gc_delay, restarted" in done.line("host-2")
     # Between the two waves the gate is asked again, before the first is confirmed.
-    gate, bake, confirm = "Wait until the agent is well", "Let some time pass", "Confirm the generation"
+    gate, bake, confirm = "Wait until the agent is healthy", "Wait for the bake time", "Confirm the generation"
     asked = re.findall(rf"^TASK \[\S+ : ({gate}|{bake}|{confirm})\]", done.text, re.MULTILINE)
     assert asked == [gate, bake, gate, confirm, gate, confirm], done.text
     for name, agent in fleet.agents.items():
