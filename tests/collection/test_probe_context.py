@@ -80,7 +80,7 @@ def test_the_probes_run_in_a_unit_with_the_agents_settings(shim, open_tmp, syste
     )
     assert "broken on purpose" in str(failed.value)
     # What a view must show travels with them.
-    with pytest.raises(container.ProbeError, match="its own /tmp, was not made: it is not isolated"):
+    with pytest.raises(container.ProbeError, match="its own /tmp, was not created, so it is not isolated"):
         context.run(run_command, "/usr/bin/python3", "a", call(shim.helper, open_tmp, ("/tmp", "tmp", False)))
 
 
