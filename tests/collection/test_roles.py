@@ -53,7 +53,7 @@ BAD = {
     "twice": ({"mesos_agent_flags": {"attributes": "a:b"}, "mesos_agent_attributes": {"a": "b"}}, "keep one of them"),
     "interpreter": (
         {"ansible_python_interpreter": "/no/such/python3"},
-        "ansible_python_interpreter is /no/such/python3: name one that is there",
+        "ansible_python_interpreter is /no/such/python3; name",
     ),
     "drain": ({"mesos_agent_drain": True}, "mesos_agent_drain is True, and mesos_agent_master_url names no master"),
     "python": ({"mesos_shim_python": "/no/such/python"}, "mesos_shim_python /no/such/python cannot be executed"),
@@ -98,7 +98,7 @@ ALONE = """\
 def test_the_role_alone_writes_no_launcher_directory_that_is_not_there(fleet, host, arguments):
     (fleet.checkout / "playbooks/alone.yml").write_text(ALONE)
     refused = fleet.site(host, *arguments, playbook="alone")
-    assert f"flag launcher_dir: {host.prefix}/launcher does not exist: install the shim" in refused.failure(host)
+    assert f"flag launcher_dir: {host.prefix}/launcher does not exist; install the shim" in refused.failure(host)
     assert tree(host.root) == {}
     own = {**host.variables["mesos_agent_flags"], "launcher_dir": None}
     assert fleet.site(host, *arguments, playbook="alone", mesos_agent_flags=own).code == 0
