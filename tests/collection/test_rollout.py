@@ -393,27 +393,30 @@ def test_a_rollback_goes_on_after_its_controller_was_killed(fleet):
 
 
 def test_verify_names_what_differs_and_changes_nothing(fleet):
-    host = fleet.machines["host-2"]
+    host, other = fleet.machines["host-2"], fleet.machines["host-3"]
     (running,) = {*fleet.running("gc_delay")}
     host.ssh(
-        "echo 9days > /etc/mesos-slave/gc_delay; touch /etc/mesos-slave/isolation.rpmnew;"
+        "touch /etc/mesos-slave/isolation.rpmnew;"
         "echo '{}' > /etc/mesos-shim/config.json; chmod 666 /etc/mesos-shim/config.json; cd /opt/mesos-shim/current;"
         "rm bin/mesos-containerizer; echo junk > lib/mesos-shim.bundle; chmod 700 bin/mesos-shim;"
         "rm /etc/systemd/system/mesos-slave.service.d/zzz-mesos-shim.conf"
     )
-    before = tree(host.root, "etc", "opt/mesos-shim")
+    # By itself: an agent that runs with other flags is not asked to launch anything.
+    other.ssh("echo 9days > /etc/mesos-slave/gc_delay")
+    before = [tree(machine.root, "etc", "opt/mesos-shim") for machine in (host, other)]
     done = fleet.play("verify")
     said = done.text[done.text.index("fatal: [host-2]") :]
-    for what in ("flag gc_delay", "foreign file isolation.rpmnew", "drop-in of the unit"):
+    for what in ("foreign file isolation.rpmnew", "drop-in of the unit"):
         assert what in said
     assert "configuration: default_container_info" in said and "config.json can be written by others" in said
     for what in ("containerizer is missing", "shim.bundle is another one", "mesos-shim has mode 0700, not 0755"):
         assert what in said
     assert "a launch through the agent" in said  # by the probe
     # The agent was not restarted since: what runs is not what the directory says.
+    said = done.text[done.text.index("fatal: [host-3]") :]
     assert f"flag gc_delay is {running}, wanted 9days" in said
     assert "fatal: [host-1]" not in done.text and done.code != 0
-    assert tree(host.root, "etc", "opt/mesos-shim") == before
+    assert [tree(machine.root, "etc", "opt/mesos-shim") for machine in (host, other)] == before
     assert fleet.play("rollout").code == 0
     assert fleet.play("verify").code == 0
 
