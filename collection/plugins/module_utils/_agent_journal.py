@@ -21,7 +21,7 @@ _TRACE = re.compile(r"\*\*\* |@ +(0x)?[0-9a-f]+ ")
 
 # What the next start refuses as this one did, until somebody changes the flags.
 _OF_FLAGS = re.compile(
-    r"Failed to load|Invalid value|[Uu]nknown flag|already loaded|Unknown or unsupported|Incompatible agent info"
+    r"Failed to load|Invalid value|(?i:unknown flag)|already loaded|Unknown or unsupported|Incompatible agent info"
     r"|Expected `--|Must be (less|greater|at least|at most)"
 )
 
