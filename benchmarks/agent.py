@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lib.played_agent import Agent
+from tests.lib.played_agent import PlayedAgent
 
 from . import measure
 from .bench import Bench, Row
@@ -52,7 +52,7 @@ class Helper:
 
 def modern(bench: Bench, user: str) -> Helper:
     """By the protocol of 1.x: starts the command, waits, and writes how it ended."""
-    agent = Agent(bench.root / f"agent-{user}", bench.shim)
+    agent = PlayedAgent(bench.root / f"agent-{user}", bench.shim)
     shutil.chown(agent.sandbox, user)
     # In memory, as the agent's default runtime_dir, /var/run/mesos.
     agent.runtime = bench.state / f"agent-{user}/containers" / agent.container
@@ -65,7 +65,7 @@ def modern(bench: Bench, user: str) -> Helper:
 
 def classic(bench: Bench) -> Helper:
     """By the protocol of 0.21: becomes the command."""
-    agent = Agent(bench.root / "agent-021", bench.shim, "c021")
+    agent = PlayedAgent(bench.root / "agent-021", bench.shim, "c021")
     words = [
         *(str(bench.shim.helper), "launch", f"--command={json.dumps(TRUE)}", f"--directory={agent.sandbox}"),
         *("--pipe_read={READ}", "--pipe_write={WRITE}", "--user=root"),

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.lib.played_agent import Agent
+from tests.lib.played_agent import PlayedAgent
 
 from . import bench as benches
 from .agent import DEFAULT
@@ -82,7 +82,7 @@ def _supervised(bench: Bench) -> dict[str, float]:
 
 def _helper(bench: Bench) -> dict[str, float]:
     bench.configure(default_container_info=DEFAULT)
-    agent = Agent(bench.root / "agent-memory", bench.shim)
+    agent = PlayedAgent(bench.root / "agent-memory", bench.shim)
     agent.hold(None)
     process = agent.start("echo started; exec sleep 60")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import subprocess
@@ -104,3 +105,9 @@ def test_no_folder_imports_from_the_tests_of_another_one() -> None:
     imports = re.compile(r"^\s*from (?:\.\.|tests\.)\S*\b(?:test_\w+|conftest) import", re.MULTILINE)
     tests = [path for path in sorted((CHECKOUT / "tests").rglob("*.py")) if imports.search(path.read_text())]
     assert [str(path.relative_to(CHECKOUT)) for path in tests] == []
+
+
+@pytest.mark.parametrize("module", sorted(path.stem for path in (CHECKOUT / "benchmarks").glob("[a-z]*.py")))
+def test_every_benchmark_can_be_imported(module: str) -> None:
+    """No other test runs them, and they use the tests' helpers."""
+    importlib.import_module(f"benchmarks.{module}")
