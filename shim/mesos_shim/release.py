@@ -91,7 +91,9 @@ def _write_programs(staging: Path, final: Path, config: Path) -> None:
     python = sys.executable
     if len(python) + len("#! -ISBXutf8") > _MAX_SHEBANG or " " in python:
         raise ReleaseError(f"interpreter {python!r}: its path is too long or has a space, so no script can name it")
-    bundle = _loaded("pack", staging / "lib/mesos_shim/bundle/pack.py")  # the archive's own
+    package = staging / "lib/mesos_shim/bundle"  # the archive's own
+    sys.modules["bundle"] = _loaded("bundle", package / "__init__.py", [str(package)])
+    bundle = importlib.import_module("bundle.pack")
     (staging / "bin").mkdir()
     for name in PROGRAMS:
         agent = name == "mesos-containerizer"

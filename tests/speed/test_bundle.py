@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import _stat
+import ast
+import dis
+import errno
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mesos_shim.bundle import pack
+from mesos_shim.bundle import constants, pack
 
 from ..lib.launching import refused, said
 from ..lib.shim import PYTHON, Shim, install
@@ -103,3 +108,56 @@ def test_a_bundle_that_ends_where_the_rest_begins_says_so(open_tmp: Path, sandbo
     shim = Shim(install(open_tmp / "prefix"))
     cut(shim)
     refused(shim.run("run", "--supervise", "--", "/bin/true", cwd=sandbox), "the shim's own code", "stage the release")
+
+
+_USES_BOTH = """
+import errno
+from _stat import {names}
+
+NUMBERS = errno.ENOENT, errno.EILSEQ, S_IFDIR, S_ISVTX
+TABLE = errno.errorcode
+
+def of(mode):
+    return [{calls}]
+
+class Other:
+    errno = 7
+
+def code():
+    return Other().errno, Other.errno
+"""
+
+
+def test_numbers_in_packed_code_are_those_of_the_modules() -> None:
+    """Of every kind of file, with every set of permissions, as the modules themselves say it."""
+    names = ["S_ISBLK", "S_ISCHR", "S_ISDIR", "S_ISFIFO", "S_ISLNK", "S_ISREG", "S_ISSOCK", "S_IMODE", "S_IFMT"]
+    text = _USES_BOTH.format(
+        names=", ".join([*names, "S_IFDIR", "S_ISVTX"]), calls=", ".join(f"{name}(mode)" for name in names)
+    )
+    tree = constants.inlined(ast.parse(text))
+    module: dict[str, Any] = {}
+    exec(compile(ast.fix_missing_locations(tree), "packed", "exec"), module)
+    assert module["NUMBERS"] == (errno.ENOENT, errno.EILSEQ, _stat.S_IFDIR, _stat.S_ISVTX)
+    assert module["TABLE"] is errno.errorcode  # not a number: its module is imported as before
+    assert module["code"]() == (7, 7)
+    assert not {name for name in module if name.startswith("S_I")}
+    for mode in range(0o200000):
+        assert module["of"](mode) == [getattr(_stat, name)(mode) for name in names], oct(mode)
+
+
+def test_what_is_no_number_is_imported_as_before() -> None:
+    """A function that is not called here, and one of other systems' files."""
+    tree = constants.inlined(ast.parse("from _stat import S_ISREG, S_ISDOOR\nFOUND = S_ISREG, S_ISDOOR(0)"))
+    module: dict[str, Any] = {}
+    exec(compile(ast.fix_missing_locations(tree), "packed", "exec"), module)
+    assert module["FOUND"] == (_stat.S_ISREG, _stat.S_ISDOOR(0))
+
+
+def test_no_usual_launch_makes_a_module_for_its_numbers() -> None:
+    lib = usual.PACKAGE.parent
+    sources = pack.read_sources(lib, lib)
+    for program, modules in pack.AT_ONCE.items():
+        for name in pack.in_order(sources, modules):
+            code = sources[name].code(sources[name].body)
+            imported = {step.argval for step in dis.get_instructions(code) if step.opname == "IMPORT_NAME"}
+            assert imported.isdisjoint({"errno", "_stat"}), f"{program}: {name}"

@@ -4,7 +4,7 @@ Twenty imports cost a launch 2 ms, because each module is looked for, opened, re
 modules that every usual launch imports are made at once, when the program starts (AT_ONCE). Every other module of a
 launch waits in the file, whole, until it is imported (boot.py).
 
-The packed code does what the sources say. It differs from them in four points, each of which makes a start shorter
+The packed code does what the sources say. It differs from them in five points, each of which makes a start shorter
 (docs/performance.md has the figures):
 
 - It has no docstrings and no assert statements, as under `python -OO`: they are for readers and tests.
@@ -12,6 +12,7 @@ The packed code does what the sources say. It differs from them in four points, 
 - It has line numbers but no columns, which only mark the place below a line of a traceback; no traceback is shown.
 - Where a module that is made at once imports from another one, it looks into sys.modules: the import of a module that
   is there already costs ten times as much.
+- It has the numbers of `errno` and `_stat` in it instead of their names (constants.py).
 
 It is bytecode of one interpreter: the program that loads it compares the version first and falls back to the modules
 themselves.
@@ -23,6 +24,8 @@ import marshal
 import sys
 from pathlib import Path
 from typing import Any, Iterable, Iterator, NamedTuple
+
+from . import constants
 
 # Loaded by their path: finding them would list two directories of the standard library.
 EXTENSIONS = ("_ctypes", "_json")
@@ -228,6 +231,7 @@ class Source:
         """The bytecode of these statements."""
         tree = ast.Module([*statements], [])
         _Lean().visit(tree)
+        tree = constants.inlined(tree)
         ast.fix_missing_locations(tree)
         return compile(tree, self._origin, "exec", optimize=2, dont_inherit=True)
 
