@@ -1,17 +1,9 @@
 """The program's one entry: decides who asks, and is the one place where an error becomes a message and a status."""
 
-import errno
 import posix
 import sys
 
 from .errors import ShimError, fail, reason, unexpected
-
-if False:  # for the type checker alone: no launch imports typing
-    from .spec.request import LaunchRequest
-
-
-# What opening /dev/tty says where there is none (tty(4)): no session of a terminal, no such name, no such device.
-_NO_TERMINAL = (errno.ENXIO, errno.ENOENT, errno.ENODEV)
 
 
 def main(config: str = "/etc/mesos-shim/config.json", agent: bool = False) -> None:
@@ -58,38 +50,16 @@ def _run(arguments: "list[str]", config: str) -> int:
         raise ShimError("run: --json: the output of run is the command's own; 'explain --json' prints the plan")
     if not request.command:
         raise ShimError("run: no command; it goes after '--'")
-    if request.user is not None and sys.platform == "linux" and _at_terminal():
-        _leave_terminal(request)
-    if planning.needs_parent(request):
-        from .launch import supervisor
+    if request.user is not None and sys.platform == "linux":
+        from .launch import callers_terminal
 
-        return supervisor.run(request)
+        callers_terminal.leave(request)
+    if planning.needs_parent(request):
+        from .launch import supervised
+
+        return supervised.run(request)
     order.run(request)
     return 125  # exec does not return
-
-
-def _at_terminal() -> bool:
-    """Whether the command could reach a terminal of the caller's: as its controlling one, or by a descriptor."""
-    if posix.isatty(0) or posix.isatty(1) or posix.isatty(2):
-        return True
-    try:
-        posix.close(posix.open("/dev/tty", posix.O_RDWR | posix.O_NOCTTY | posix.O_CLOEXEC))
-    except OSError as error:
-        if error.errno in _NO_TERMINAL:
-            return False
-        raise ShimError(f"/dev/tty: {reason(error)}; it is unknown whether the command could reach it") from None
-    return True
-
-
-def _leave_terminal(request: "LaunchRequest") -> None:
-    """Go on at a terminal of the command's own, where it is another user's than the caller's."""
-    from .system import credentials
-
-    user = credentials.of_user(request.user, request.user_named)
-    if user.uid != posix.geteuid():
-        from .launch import terminal
-
-        terminal.separate(user.uid)
 
 
 def _leave(name: str, status: int) -> None:

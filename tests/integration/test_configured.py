@@ -212,14 +212,14 @@ def test_a_directory_of_a_glob_that_a_user_mounted_over_stays_hidden(shim: Shim,
 OPEN_PASSED = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from mesos_shim.launch import mount_view, state
+from mesos_shim.launch import passed, state
 from mesos_shim.plan import model
 from mesos_shim.spec import request
 from mesos_shim.system import walk
 found = walk.resolve(sys.argv[2], "found", (0, %d))
 found.path = sys.argv[3]
 made = state.LaunchState(request.LaunchRequest(), model.finished(model.Draft("c1", found, None)))
-print(mount_view._open_passed(model.Mount(model.PASS_THROUGH, "the name", found), made), made.warnings)
+print(passed.open_name(model.Mount(model.PASS_THROUGH, "the name", found), made), made.warnings)
 """
 
 

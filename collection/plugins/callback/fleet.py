@@ -83,7 +83,7 @@ class CallbackModule(Default):
                 self._print_task_banner(_task(result))
             said = self._dump_results({"msg": msg}, indent=None)
             stderr = self.get_option("display_failed_stderr")
-            line = "fatal: [%s]: FAILED! => %s" % (", ".join(hosts), said)
+            line = "fatal: [%s]: FAILED! => %s" % (", ".join(sorted(hosts)), said)
             self._display.display(line, color=C.COLOR_ERROR, stderr=stderr)
 
     def _task_start(self, task, prefix=None):

@@ -10,7 +10,7 @@ from ..errors import ShimError
 from ..system import strict_json
 from . import common
 
-_PREFIX = "MESOS_CONTAINERIZER_"
+PREFIX = "MESOS_CONTAINERIZER_"
 
 # Every flag, with the first and the last release whose callers give it.
 FLAGS = {
@@ -76,7 +76,7 @@ class Call:
         """The flag as its caller named it, for messages."""
         if name in self.from_arguments or (self.by_arguments and name not in self.values):
             return f"--{name}"
-        return _PREFIX + name.upper()
+        return PREFIX + name.upper()
 
     @property
     def by_arguments(self) -> bool:
@@ -100,23 +100,6 @@ class Call:
             if name in self.from_arguments:
                 return f"--{name}"
         return "ContainerLaunchInfo.working_directory"
-
-    def again(self, info: "dict[str, object]", reading: int, writing: int) -> "list[str]":
-        """The arguments of the same call, but of `info` and these ends of a pipe; puts into the environment the rest.
-
-        What came by the environment stays there, where `ps` shows it to nobody.
-        """
-        values = dict(self.values, pipe_read=str(reading), pipe_write=str(writing))
-        if not self.by_arguments:
-            values["launch_info"] = common.dump(info).decode("ascii")
-        elif "commands" in values:
-            values["commands"] = common.dump({"commands": info.get("pre_exec_commands", [])}).decode("ascii")
-        elif "pre_exec_commands" in values:
-            values["pre_exec_commands"] = common.dump(info.get("pre_exec_commands", [])).decode("ascii")
-        for name, value in values.items():
-            if name not in self.from_arguments:
-                posix.environ[f"{_PREFIX}{name.upper()}".encode("ascii")] = value.encode("utf-8", "surrogateescape")
-        return ["launch", *(f"--{name}={values[name]}" for name in values if name in self.from_arguments)]
 
     def launch_info(self) -> "dict[str, object]":
         """ContainerLaunchInfo: as given, or what the flags of 0.21 to 1.1 say of it, in its JSON form."""
@@ -188,7 +171,7 @@ def read(arguments: "list[str]") -> Call:
 
 def _add_environment(call: Call, names: "tuple[str, ...]") -> None:
     for name in names:
-        variable = _PREFIX + name.upper()
+        variable = PREFIX + name.upper()
         value = posix.environ.get(variable.encode("ascii"))
         if value is not None and name not in call.values:
             _set(call, name, value.decode("utf-8", "surrogateescape"), False, variable)

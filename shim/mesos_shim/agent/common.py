@@ -6,9 +6,9 @@ from ..errors import ShimError, reason
 from ..launch import wait
 from ..plan import model
 from ..spec import container_info
-from ..spec.container_info import ContainerInfo, Volume
+from ..spec.container_info import ContainerInfo
 from ..spec.request import FRAMEWORK, OPERATOR, LaunchRequest
-from ..system import paths, strict_json
+from ..system import strict_json
 from ..system.files import trusted_uids
 from ..system.walk import resolve
 
@@ -87,34 +87,6 @@ def _equal(one: ContainerInfo, other: "ContainerInfo | None") -> bool:
 
 def _facts(info: ContainerInfo) -> "list[tuple[str, str, bool, bool]]":
     return [(v.container_path, v.host_path, v.read_only, v.propagation) for v in info.volumes]
-
-
-def as_mounted(pairs: "list[tuple[str, str]]", sandbox: str) -> ContainerInfo:
-    """The volumes behind an agent's plain mounts (source, target), where no ContainerInfo was found."""
-    volumes: list[Volume] = []
-    for source, target in pairs:
-        where = f"mount of {target!r}"
-        for path, name in ((source, "source"), (target, "target")):
-            fault = paths.fault(path) or (None if path.startswith("/") else "is not absolute")
-            if fault is None and paths.normal(path) == "/":
-                fault = "is the root directory"
-            if fault is not None:
-                raise ShimError(f"{where}: {name} {path!r} {fault}")
-        fault = container_info.forbidden_target(paths.normal(target))
-        if fault is not None:
-            raise ShimError(f"{where}: {target!r} {fault}")
-        target = paths.normal(target)
-        source = paths.normal(source)
-        if any(volume.container_path == target for volume in volumes):
-            raise ShimError(f"{where}: there are two, and one would hide the other")
-        if paths.is_below(source, sandbox):
-            source = "/".join(paths.relative(source, sandbox))
-        volumes.append(Volume(target, source, read_only=False, json_path=where))
-    warning = (
-        "no ContainerInfo found, so the agent's mounts are applied as they are, and read-write "
-        "because their mode is unknown"
-    )
-    return ContainerInfo(volumes, [warning] if volumes else [])
 
 
 def string(value: object, where: str) -> "str | None":

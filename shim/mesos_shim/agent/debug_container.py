@@ -11,7 +11,7 @@ from ..errors import ShimError, reason
 from ..launch import execute
 from ..plan import model
 from ..system import files, proc, syscalls
-from . import view_record
+from . import kept_view
 
 # What the child joins, and what its parent must (setns(2): a pid namespace is entered by children only).
 IN_CHILD = ("ipc", "mnt")
@@ -46,7 +46,7 @@ def find(container_ids: "list[str]", runtime: str, state: str, target: "int | No
         raise ShimError("a DEBUG container without a parent")
     name = ".".join(container_ids[:-1])
     above = runtime[: -len("/containers/" + container_ids[-1])]
-    kept = view_record.read(above)
+    kept = kept_view.read(above)
     if kept is not None and target in (None, kept.helper[0]):
         return _kept(name, kept)
     # Launched by an older release, whose helper is back on the host while its record names the command.
@@ -61,7 +61,7 @@ def find(container_ids: "list[str]", runtime: str, state: str, target: "int | No
     return _unknown(name, pid)
 
 
-def _kept(name: str, kept: view_record.View) -> Parent:
+def _kept(name: str, kept: kept_view.View) -> Parent:
     parent = Parent(name, *kept.anchor)
     parent.mount_namespace = kept.mount_namespace
     parent.uid, parent.covered = kept.uid, kept.covered

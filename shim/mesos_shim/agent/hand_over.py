@@ -6,7 +6,7 @@ from ..errors import ShimError, reason
 from ..launch import order, wait
 from ..launch.order import Step
 from ..launch.state import LaunchState
-from . import common, packaged, untouched, view
+from . import call, common, packaged, untouched, view
 from .reading import Launch
 
 if False:  # for the type checker alone
@@ -85,4 +85,22 @@ def _arguments(work: Launch, state: LaunchState) -> "list[str]":
     posix.write(writing, b"\0")
     for fd in (reading, writing):
         posix.set_inheritable(fd, True)
-    return work.agents_call.again(info, reading, writing)
+    return _again(work.agents_call, info, reading, writing)
+
+
+def _again(agents_call: call.Call, info: "dict[str, object]", reading: int, writing: int) -> "list[str]":
+    """The arguments of the same call, but of `info` and these ends of a pipe; puts into the environment the rest.
+
+    What came by the environment stays there, where `ps` shows it to nobody.
+    """
+    values = dict(agents_call.values, pipe_read=str(reading), pipe_write=str(writing))
+    if not agents_call.by_arguments:
+        values["launch_info"] = common.dump(info).decode("ascii")
+    elif "commands" in values:
+        values["commands"] = common.dump({"commands": info.get("pre_exec_commands", [])}).decode("ascii")
+    elif "pre_exec_commands" in values:
+        values["pre_exec_commands"] = common.dump(info.get("pre_exec_commands", [])).decode("ascii")
+    for name, value in values.items():
+        if name not in agents_call.from_arguments:
+            posix.environ[f"{call.PREFIX}{name.upper()}".encode("ascii")] = value.encode("utf-8", "surrogateescape")
+    return ["launch", *(f"--{name}={values[name]}" for name in values if name in agents_call.from_arguments)]

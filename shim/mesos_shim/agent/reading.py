@@ -244,7 +244,9 @@ def _take_agents_mounts(work: Launch) -> None:
         return
     if all(mount.is_plain_bind for mount in mounts):
         pairs = [(mount.source or "", mount.target) for mount in mounts] + work.isolators.binds
-        work.request.info = common.as_mounted(pairs, paths.normal(work.request.sandbox or "/"))
+        from . import plain_mounts
+
+        work.request.info = plain_mounts.as_mounted(pairs, paths.normal(work.request.sandbox or "/"))
         work.request.origin = request.FRAMEWORK
 
 

@@ -9,14 +9,15 @@ import _stat
 import ast
 import errno
 
-_PERMISSIONS = 0o7777
-_TYPE = 0o170000
-# By function, the type of file that it tells.
-_TOLD = {
+_MODES = range(1 << 16)
+_PERMISSIONS = _stat.S_IMODE(_MODES[-1])
+_TYPE_BITS = _stat.S_IFMT(_MODES[-1])
+# By function, the type of file that it is true for.
+_TYPES = {
     name: kind
     for name in dir(_stat)
     if name.startswith("S_IS") and callable(getattr(_stat, name))
-    for kind in range(0, _TYPE + 1, 0o10000)
+    for kind in _MODES[:: _PERMISSIONS + 1]
     if getattr(_stat, name)(kind)
 }
 
@@ -55,9 +56,9 @@ class _Numbers(ast.NodeTransformer):
         if name == "S_IMODE":
             return ast.copy_location(_and(node.args[0], _PERMISSIONS), node)
         if name == "S_IFMT":
-            return ast.copy_location(_and(node.args[0], _TYPE), node)
-        if name in _TOLD:
-            compared = ast.Compare(_and(node.args[0], _TYPE), [ast.Eq()], [ast.Constant(_TOLD[name])])
+            return ast.copy_location(_and(node.args[0], _TYPE_BITS), node)
+        if name in _TYPES:
+            compared = ast.Compare(_and(node.args[0], _TYPE_BITS), [ast.Eq()], [ast.Constant(_TYPES[name])])
             return ast.copy_location(compared, node)
         return node
 

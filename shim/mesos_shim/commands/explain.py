@@ -9,7 +9,7 @@ import signal
 import sys
 
 from ..errors import ShimError, one_line
-from ..launch import order, planning, supervisor
+from ..launch import order, planning, supervisor, unenforced
 from ..launch.state import LaunchState
 from ..system import strict_json
 from .arguments import from_arguments
@@ -107,7 +107,7 @@ def _attempt(state: LaunchState) -> None:
     if answer.startswith("!"):
         raise ShimError(answer[1:])
     if answer:
-        order.without_mount_namespace(state, answer[1:])
+        unenforced.without_mount_namespace(state, answer[1:])
 
 
 def _line(step: "dict[str, object]") -> str:

@@ -9,7 +9,8 @@ Sources: cgroups(7), systemd's CGROUP_DELEGATION.md.
 import posix
 
 from ..errors import ShimError, reason
-from ..plan.model import Draft, Leaf
+from ..plan.leaf import Leaf
+from ..plan.model import Draft
 from ..spec.request import LaunchRequest
 from ..system import cgroups, files, paths
 from ..system.cgroups import DIRECTORY, Hierarchy, Unavailable

@@ -5,7 +5,8 @@ No launch imports this module.
 
 from _stat import S_IFDIR, S_IMODE
 
-from ..plan.model import NODEV, NOEXEC, NOSUID, Leaf, Mount, Plan, source_path
+from ..plan.leaf import Leaf
+from ..plan.model import NODEV, NOEXEC, NOSUID, Mount, Plan, source_path
 from ..system import paths
 from . import planning
 from .state import LaunchState

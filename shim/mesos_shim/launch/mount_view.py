@@ -6,7 +6,6 @@ anywhere ends the launch; the namespace goes with the process, so the host is as
 """
 
 import posix
-from _stat import S_IFMT, S_IMODE
 
 from ..errors import ShimError, reason
 from ..plan.model import AGENTS, EXPOSE_SANDBOX, MASK_WORK_DIR, PASS_THROUGH, TMPFS, Mount
@@ -82,16 +81,10 @@ def _enter(state: LaunchState, framework: bool) -> int:
     except OSError as error:
         raise ShimError(f"clearing the staging mount: {reason(error)}") from None
     if state.plan.own_queues:
-        _mount_queues()
+        from . import queues  # from the bundle, which is open still
+
+        queues.mount()
     return sandbox
-
-
-def _mount_queues() -> None:
-    """The message queues of the own IPC namespace over the host's (mq_overview(7)); both are the kernel's."""
-    try:
-        syscalls.mount("mqueue", "/dev/mqueue", "mqueue", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
-    except OSError as error:
-        raise ShimError(f"mounting the container's own /dev/mqueue: {reason(error)}") from None
 
 
 def _open_checked(found: Resolved, what: str, path: str, state: "LaunchState | None" = None) -> int:
@@ -128,7 +121,9 @@ def _open(mount: Mount, state: LaunchState, sandbox: int, framework: bool) -> Op
     if mount.action == EXPOSE_SANDBOX:
         opened.source = sandbox
     elif mount.action == PASS_THROUGH:
-        opened.source = _open_passed(mount, state)
+        from . import passed
+
+        opened.source = passed.open_name(mount, state)
     elif mount.action == AGENTS:
         opened.source = _open_path(mount.target, OPEN_STEP)
     elif mount.source is not None:
@@ -141,31 +136,6 @@ def _open(mount: Mount, state: LaunchState, sandbox: int, framework: bool) -> Op
         fd, _ = sources.open_or_report(sandbox, mount.source_parts, mount.what)
         posix.close(fd)
     return opened
-
-
-def _open_passed(mount: Mount, state: LaunchState) -> int:
-    """What is passed through, at its name or at another one; -1 where it stays hidden after all.
-
-    Programs replace such files at any time (kinit does), so the owner counts and not the inode.
-    """
-    from ..system import guarded_walk  # imported when the names were found
-
-    try:
-        fd = guarded_walk.walk(mount.target if mount.source is None else mount.source.path)
-    except OSError as error:
-        state.warnings.append(f"{mount.what}: stays hidden: {reason(error)}")
-        return -1
-    status, planned = posix.fstat(fd), mount.covers.status
-    # In a new user namespace nobody can tell whether what another put in the place of root's is root's: then it stays.
-    root_is_gone = state.plan.new_user_namespace and planned.st_uid != state.plan.user.uid
-    same = mount.covers.same(fd) if root_is_gone else status.st_uid == planned.st_uid
-    if not same or S_IFMT(status.st_mode) != S_IFMT(planned.st_mode):
-        posix.close(fd)
-        state.warnings.append(
-            f"{mount.what}: stays hidden, because another user replaced it while the launch was being prepared"
-        )
-        return -1
-    return fd
 
 
 def _leave_out(state: LaunchState, opened: "list[Opened]") -> None:
@@ -196,7 +166,9 @@ def _create(state: LaunchState, opened: "list[Opened]", sandbox: int, mounts: Mo
         elif mount.source_parts:
             descriptors.source = sources.make(sandbox, _source(mount), state)
         elif mount.action in (TMPFS, MASK_WORK_DIR):
-            descriptors.source = descriptors.tree = _new_tmpfs(mount, state, mounts)
+            from . import tmpfs
+
+            descriptors.source = descriptors.tree = tmpfs.make(mount, state, mounts)
     for mount in state.plan.mounts:
         if mount.parent is not None:
             from . import mount_points  # most mount namespaces have none inside another
@@ -216,46 +188,6 @@ def _source(mount: Mount) -> sources.Source:
         levels.extend([None] * (len(mount.source_parts) - 1))
         levels.append(mount.covers.levels[-1])
     return sources.Source(mount.source_parts, levels, mount.target, mount.covers.fd, mount.what)
-
-
-def _new_tmpfs(mount: Mount, state: LaunchState, mounts: Mounts) -> int:
-    covers = mount.covers.status
-    options = {"mode": f"{S_IMODE(covers.st_mode):o}"}
-    if not state.plan.new_user_namespace and _can_give(covers):
-        options.update(uid=str(covers.st_uid), gid=str(covers.st_gid))
-    options["size"] = mount.size or "1m"
-    inodes = _inodes(options["size"])
-    if inodes is not None:
-        options["nr_inodes"] = inodes
-    attributes = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
-    if mount.noexec:
-        attributes |= syscalls.MOUNT_ATTR_NOEXEC
-    try:
-        return mounts.tmpfs(options, attributes)
-    except OSError as error:
-        raise ShimError(f"{mount.what}: a tmpfs of size {options['size']}: {reason(error)}") from None
-
-
-def _can_give(covers: "posix.stat_result") -> bool:
-    """Whether root can give what it makes to the owner of `covers`: not where it is root by its number alone."""
-    if (covers.st_uid, covers.st_gid) == (0, 0):
-        return True
-    from ..system import unmapped
-
-    return not unmapped.root_is_missing()
-
-
-def _inodes(size: str) -> "str | None":
-    """How many files a tmpfs of that size may have: one for each page of 4 KiB, and 1,024 at least.
-
-    The kernel's own limit goes by the host's memory, not by the size: empty files alone would take gigabytes of it
-    (tmpfs(5)). For half of the memory, which is what `50%` says, it is the right one.
-    """
-    if size.endswith("%"):
-        return None
-    from ..spec.config_tables import bytes_of  # loaded when the size was read
-
-    return str(max(1024, bytes_of(size) // 4096))
 
 
 def _clone(state: LaunchState, opened: "list[Opened]", mounts: Mounts) -> None:

@@ -151,7 +151,9 @@ def _leave_host(state: LaunchState) -> None:
     try:
         namespaces.leave_host(state)
     except namespaces.Unenforceable as error:
-        without_mount_namespace(state, str(error))
+        from . import unenforced
+
+        unenforced.without_mount_namespace(state, str(error))
 
 
 def enter_mount_tree(state: LaunchState) -> None:
@@ -167,24 +169,6 @@ def enter_mount_tree(state: LaunchState) -> None:
         posix.fchdir(directory)
     except OSError as error:
         raise ShimError(f"the sandbox {state.plan.sandbox.path!r}: {reason(error)}") from None
-
-
-def without_mount_namespace(state: LaunchState, why: str) -> None:
-    """Go on, or refuse, where the kernel gives no mount namespace."""
-    if state.plan.before is not None:
-        raise ShimError(f"{why}; the agent's own mounts need it")
-    if state.plan.isolates:
-        isolate_nothing(state, why)
-    state.plan = state.plan.but(private_mount_namespace=False)  # then nothing was asked for that is missing now
-
-
-def isolate_nothing(state: LaunchState, why: str) -> None:
-    """Go on in usage-only mode, or refuse, where the host turns out to give no isolation."""
-    warning = planning.why_usage_only(state.request, why)
-    state.plan = planning.usage_only(state.plan)
-    if state.notify_fd is not None:
-        posix.write(state.notify_fd, planning.USAGE_ONLY_NOTICE)
-    state.warnings.append(warning)
 
 
 def open_record(state: LaunchState) -> None:

@@ -5,16 +5,13 @@ import sys
 
 from ..errors import ShimError, reason
 from ..plan import model, mounts, privileges
-from ..spec import config, isolation, policy
+from ..spec import isolation, policy
 from ..spec.isolation import FILESYSTEM_SHARED
 from ..spec.request import FRAMEWORK, LaunchRequest
 from ..system import credentials, syscalls
 
 if False:  # for the type checker alone: no launch imports typing
     from ..spec.config_tables import Tmpfs
-
-# What a child writes to its parent once it is so.
-USAGE_ONLY_NOTICE = b"u"
 
 
 def new_id() -> str:
@@ -34,7 +31,12 @@ def make_plan(request: LaunchRequest, private: "list[str]") -> model.Plan:
     if request.info is not None and request.origin == FRAMEWORK:
         policy.check(request.info, request.config)
     if sys.platform != "linux":
-        return _usage_only_non_linux(request, user)
+        from ..plan import non_linux
+        from . import unenforced
+
+        draft = model.Draft(request.container_id or new_id(), non_linux.sandbox(request), user)
+        _limit(request, draft)
+        return unenforced.off_linux(request, draft)
     from ..plan import facts  # Linux only
 
     idle = _idle(request)
@@ -69,7 +71,9 @@ def make_plan(request: LaunchRequest, private: "list[str]") -> model.Plan:
     if any(item.quota for item in found.private) and "disk/du" not in request.isolation:
         result.warnings.append("private_directories: sizes are not counted, because disk/du is not among the isolators")
     if problem is not None:
-        _cannot(request, result, problem)
+        from . import unenforced
+
+        unenforced.give_up(request, result, problem)
     elif FILESYSTEM_SHARED in request.isolation or more:
         if found.bases:
             from ..plan import private_bases
@@ -78,29 +82,22 @@ def make_plan(request: LaunchRequest, private: "list[str]") -> model.Plan:
         result.mounts = mounts.arrange(found, volumes, found.tmpfs, request.origin == FRAMEWORK)
         # A user namespace, which others would need for it, changes what set-uid programs can do.
         result.private_mount_namespace = FILESYSTEM_SHARED in request.isolation and posix.geteuid() == 0
+    return _with_privileges(result, user)
+
+
+def _with_privileges(result: model.Draft, user: credentials.Identity) -> model.Plan:
     own_mount_namespace = bool(result.private_mount_namespace or result.mounts or result.namespaces)
     new_user_namespace = own_mount_namespace and posix.geteuid() != 0
-    result.warnings.extend(_lost_capabilities() if new_user_namespace else [])
+    if new_user_namespace:
+        _, permitted, inheritable = syscalls.capabilities()
+        if permitted & inheritable:  # without both none can be ambient
+            from ..plan import ambient
+
+            result.warnings.extend(ambient.lost(permitted & inheritable))
     no_new_privs = privileges.why_no_new_privs(result.mounts, user)
     # What may not be fed to root is among what may not be fed to a set-uid program.
     not_as_root = None if no_new_privs is None else privileges.why_not_as_root(result.mounts, user)
     return model.finished(result, new_user_namespace, no_new_privs, not_as_root)
-
-
-def _lost_capabilities() -> "list[str]":
-    """What a new user namespace takes from the command: an ambient capability gives no right over the host in it."""
-    _, permitted, inheritable = syscalls.capabilities()
-    if not permitted & inheritable:
-        return []  # without both none can be ambient
-    from ..plan import ambient
-
-    names = ", ".join(ambient.held(permitted & inheritable))
-    if not names:
-        return []
-    return [
-        f"the command does not get the caller's ambient capabilities {names}: a launch without root needs a user "
-        "namespace, which ends them"
-    ]
 
 
 def _idle(request: LaunchRequest) -> "list[str]":
@@ -134,45 +131,3 @@ def needs_parent(request: LaunchRequest) -> "list[str]":
     if request.status_fd is not None:
         reasons.append("--status-fd")
     return reasons
-
-
-def _usage_only_non_linux(request: LaunchRequest, user: credentials.Identity) -> model.Plan:
-    from ..plan import non_linux
-
-    result = model.Draft(request.container_id or new_id(), non_linux.sandbox(request), user)
-    result.command = request.command
-    result.isolation = tuple([item.name for item in isolation.among(request.isolation) if item.portable])
-    _limit(request, result)
-    _cannot(request, result, f"{sys.platform} has no namespaces and no cgroups", default=config.USAGE_ONLY)
-    return model.finished(result)
-
-
-def _cannot(request: LaunchRequest, result: model.Draft, why: str, default: str = config.REFUSE) -> None:
-    """Refuse, or plan the usage-only mode where the operator chose that."""
-    result.warnings.append(why_usage_only(request, why, default))
-    for name, value in _without_isolation(result.isolation).items():
-        setattr(result, name, value)
-
-
-def why_usage_only(request: LaunchRequest, why: str, default: str = config.REFUSE) -> str:
-    """The warning of a launch in usage-only mode; refused where the operator did not choose it (threats 18)."""
-    if (request.on_unenforceable or default) != config.USAGE_ONLY:
-        raise ShimError(f"{why}; --on-unenforceable usage-only would launch without isolation")
-    return f"usage-only: NOTHING is isolated: {why}"
-
-
-def usage_only(plan: model.Plan) -> model.Plan:
-    """The plan of the same launch without isolation."""
-    changes = _without_isolation(plan.isolation)
-    return plan.but(new_user_namespace=False, no_new_privs=None, not_as_root=None, **changes)
-
-
-def _without_isolation(names: "tuple[str, ...]") -> "dict[str, object]":
-    return {
-        "mode": model.USAGE_ONLY,
-        "isolation": tuple([item.name for item in isolation.among(names) if item.reports_only]),
-        "mounts": [],
-        "private_mount_namespace": False,
-        "namespaces": [],
-        "own_queues": False,
-    }

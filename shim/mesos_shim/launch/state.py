@@ -12,6 +12,10 @@ if False:  # for the type checker alone: no launch imports typing
     from . import temporary_sandbox, wait
 
 
+# What a child writes to its parent once it goes on in usage-only mode.
+USAGE_ONLY_NOTICE = b"u"
+
+
 class LaunchState:
     """One launch while its plan is carried out: what its steps take from each other, and its traces."""
 

@@ -4,19 +4,17 @@ It forwards signals, waits, reports how the command ended and removes what it ra
 the fork and keeps no descriptor of the command's.
 """
 
-import errno
 import posix
 import sys
 
 from .. import errors
 from ..containers import record
 from ..errors import ShimError, fail, reason, unexpected
-from ..spec.request import LaunchRequest
 from ..system import files, proc, syscalls
-from . import description, execute, order, planning
+from . import description, execute, order
 from .order import Step
-from .state import LaunchState
-from .wait import Child, exit_code, hold_signals, make_process, wait
+from .state import USAGE_ONLY_NOTICE, LaunchState
+from .wait import Child, make_process
 
 if False:  # for the type checker alone: no launch imports typing
     from typing import Callable, Iterable, Iterator, Sequence
@@ -24,43 +22,8 @@ if False:  # for the type checker alone: no launch imports typing
     from . import temporary_sandbox
 
 _FAILED = b"!"  # what a child writes that did not become the command
-# How long a reader of --status-fd may let its pipe be full: signals wait as long.
-_PATIENCE_MS = 1000
 # What an agent takes for a launch that failed.
 _EXIT_FAILURE = 1
-
-
-def run(request: LaunchRequest) -> int:
-    """`run --supervise`: launch in a child and end as it ended."""
-    if request.status_fd is not None:
-        # The parent imports nothing after the fork: wait4 needs the one, `notify` the other.
-        import resource  # noqa: F401
-        import select  # noqa: F401
-    sandbox = None
-    if request.remove:
-        from . import temporary_sandbox
-
-        sandbox = temporary_sandbox.Sandbox(request)
-    try:
-        state = LaunchState(request, planning.make_plan(request, []))
-        state.sandbox = sandbox
-        state.remove = request.remove
-        state.status_fd = request.status_fd
-        order.open_record(state)
-        state.signals = hold_signals()
-        child = fork(state, order.steps(state))
-        keep_only(state, child, [request.status_fd, *(sandbox.descriptors() if sandbox else ())])
-        if not child.failed:
-            notify(state, _start(state, child))
-        status = wait(child, measure=request.status_fd is not None)
-        sandbox = None
-        clear_away(state)
-    finally:
-        if sandbox is not None:
-            _remove(sandbox)
-    if not child.failed:
-        notify(state, _end(state, child, status))
-    return exit_code(status)
 
 
 def fork(state: LaunchState, sequence: "Iterable[Step]", first: "Iterable[Step]" = ()) -> Child:
@@ -73,7 +36,9 @@ def fork(state: LaunchState, sequence: "Iterable[Step]", first: "Iterable[Step]"
     child = state.child
     assert child is not None  # noqa: S101 (the last of those steps makes it)
     if child.usage_only:
-        state.plan = planning.usage_only(state.plan)
+        from . import unenforced
+
+        state.plan = unenforced.usage_only(state.plan)
     return child
 
 
@@ -167,7 +132,9 @@ def _make_pid_namespace(state: LaunchState) -> None:
     try:
         namespaces.unshare(namespaces.pid_flags(state), state)
     except namespaces.Unenforceable as error:
-        order.isolate_nothing(state, str(error))
+        from . import unenforced
+
+        unenforced.isolate_nothing(state, str(error))
         return
     state.init_status, state.relay = posix.pipe()
 
@@ -205,7 +172,7 @@ def make_child(
             break
         notices += more
     posix.close(reading)
-    child.failed, child.usage_only = _FAILED in notices, planning.USAGE_ONLY_NOTICE in notices
+    child.failed, child.usage_only = _FAILED in notices, USAGE_ONLY_NOTICE in notices
     return child
 
 
@@ -241,7 +208,7 @@ def _keep_sandbox(state: LaunchState) -> None:
 
 
 def _remove_sandbox(state: LaunchState) -> None:
-    if state.sandbox is not None and not _remove(state.sandbox) and state.remove:
+    if state.sandbox is not None and not remove(state.sandbox) and state.remove:
         state.remains = True
 
 
@@ -262,7 +229,8 @@ def _remove_record(state: LaunchState) -> None:
         record.remove(state.place, state.plan.container_id, description.whose(state))
 
 
-def _remove(sandbox: "temporary_sandbox.Sandbox") -> bool:
+def remove(sandbox: "temporary_sandbox.Sandbox") -> bool:
+    """Remove the sandbox of --rm; False, and a warning, where it stays."""
     problem = sandbox.remove()
     if problem is not None:
         _warn(f"--rm: the sandbox is not removed: {problem}")
@@ -325,54 +293,6 @@ def clear(state: LaunchState) -> None:
 
 def _warn(text: str) -> None:
     errors.warn([text])
-
-
-def _start(state: LaunchState, child: Child) -> "dict[str, object]":
-    return {
-        "event": "start",
-        "container_id": state.plan.container_id,
-        "pid": child.pid,
-        "mode": state.plan.mode,
-        "isolation": list(state.plan.isolation),
-    }
-
-
-def _end(state: LaunchState, child: Child, status: int) -> "dict[str, object]":
-    event: dict[str, object] = {"event": "exit", "container_id": state.plan.container_id}
-    if posix.WIFSIGNALED(status):
-        event["signal"] = posix.WTERMSIG(status)
-    else:
-        event["exit_code"] = posix.WEXITSTATUS(status)
-    usage = child.usage
-    if usage is not None:
-        event["rusage"] = {
-            "user_time_secs": round(usage.ru_utime, 6),  # type: ignore[attr-defined]
-            "system_time_secs": round(usage.ru_stime, 6),  # type: ignore[attr-defined]
-            "max_rss_bytes": usage.ru_maxrss * execute.MAXRSS_UNIT,  # type: ignore[attr-defined]
-        }
-    if state.killed is not None:
-        event["oom_kills"] = state.killed
-    return event
-
-
-def notify(state: LaunchState, event: "dict[str, object]") -> None:
-    """One JSON line on --status-fd; a reader that has gone does not end the command."""
-    if state.status_fd is None:
-        return
-    import select
-
-    from ..system import strict_json
-
-    try:
-        # A pipe that is writable has room for a whole line of this size (pipe(7), PIPE_BUF).
-        poll = select.poll()
-        poll.register(state.status_fd, select.POLLOUT)
-        if not poll.poll(_PATIENCE_MS):
-            raise BlockingIOError(errno.EAGAIN, "its reader does not read")
-        posix.write(state.status_fd, strict_json.dump(event).encode("ascii") + b"\n")
-    except OSError as error:
-        _warn(f"--status-fd {state.status_fd}: {reason(error)}")
-        state.status_fd = None
 
 
 MAKE_SANDBOX = Step("make_sandbox", _adopt_sandbox)

@@ -11,6 +11,17 @@ _NAMES = (  # noqa: SIM905 (a list of 41 literals is as many lines)
 ).split()
 
 
+def lost(possible: int) -> "list[str]":
+    """What a new user namespace takes from the command of its ambient capabilities, which are among those bits."""
+    names = ", ".join(held(possible))
+    if not names:
+        return []
+    return [
+        f"the command does not get the caller's ambient capabilities {names}: a launch without root needs a user "
+        "namespace, which ends them"
+    ]
+
+
 def held(possible: int) -> "list[str]":
     """The names of the caller's ambient capabilities, of those bits."""
     numbers = [number for number in range(possible.bit_length()) if possible >> number & 1]

@@ -14,6 +14,7 @@ if False:  # for the type checker alone: no launch imports typing
     from typing import Callable
 
     from ..spec.config_tables import PrivateDirectory, Tmpfs
+    from .leaf import Leaf
 
 
 ENFORCED = "enforced"
@@ -263,22 +264,3 @@ def source_path(mount: Mount, plan: Plan) -> str:
 
 
 PASSABLE = (S_IFDIR, S_IFREG, S_IFSOCK)
-
-
-class Leaf:
-    """The group that a container will get in one hierarchy; or the one that the agent has put it into (not `ours`)."""
-
-    __slots__ = ("controllers", "delegate", "directory", "ours", "settings", "step_aside", "version")
-
-    def __init__(self, version: int, base: str, name: str) -> None:
-        from ..system.cgroups import DIRECTORY  # most launches have no groups
-
-        self.version = version
-        self.ours = True
-        # The group below which it is made: there, and in `mesos-shim` below it, version 2 must switch controllers on.
-        self.delegate = base
-        # Whether we are the only process in it, and must step aside for that.
-        self.step_aside = False
-        self.directory = f"{base}/{DIRECTORY}/{name}"
-        self.controllers: list[str] = []
-        self.settings: list[tuple[str, str]] = []
