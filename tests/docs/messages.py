@@ -17,7 +17,7 @@ VALUE = "…"
 # Functions that return, or hand on, a piece of a message rather than raise it.
 _RETURNING = re.compile(r"(^|_)fault|forbidden|explain_failure|(^|_)(why|missing)(_|$)|remedy|^unexpected$|_switch$")
 _LISTS = re.compile(r"(problems|warnings|found\.warnings)$")
-_HANDED_ON = {"_Refused": 0, "give_up": 2, "cannot": 2, "fail": 1, "_warn": 0}
+_HANDED_ON = {"_Refused": 0, "plan_without_isolation": 2, "cannot": 2, "fail": 1, "_warn": 0}
 
 
 class Message(NamedTuple):

@@ -73,7 +73,7 @@ def make_plan(request: LaunchRequest, private: "list[str]") -> model.Plan:
     if problem is not None:
         from . import unenforced
 
-        unenforced.give_up(request, result, problem)
+        unenforced.plan_without_isolation(request, result, problem)
     elif FILESYSTEM_SHARED in request.isolation or more:
         if found.bases:
             from ..plan import private_bases

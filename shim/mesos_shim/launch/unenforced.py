@@ -17,11 +17,13 @@ def off_linux(request: LaunchRequest, result: model.Draft) -> model.Plan:
     """The plan where there are neither namespaces nor cgroups: reports alone, and never without a warning."""
     result.command = request.command
     result.isolation = tuple([item.name for item in isolation.among(request.isolation) if item.portable])
-    give_up(request, result, f"{sys.platform} has no namespaces and no cgroups", default=config.USAGE_ONLY)
+    plan_without_isolation(
+        request, result, f"{sys.platform} has no namespaces and no cgroups", default=config.USAGE_ONLY
+    )
     return model.finished(result)
 
 
-def give_up(request: LaunchRequest, result: model.Draft, why: str, default: str = config.REFUSE) -> None:
+def plan_without_isolation(request: LaunchRequest, result: model.Draft, why: str, default: str = config.REFUSE) -> None:
     """Refuse, or plan the usage-only mode where the operator chose that."""
     result.warnings.append(why_usage_only(request, why, default))
     for name, value in _changes(result.isolation).items():
