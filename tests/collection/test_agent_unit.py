@@ -11,6 +11,7 @@ import pytest
 from tests.lib.collection import PLUGINS, run_module
 
 unit = import_module(f"{PLUGINS}.module_utils._agent_unit")
+flag_directory = import_module(f"{PLUGINS}.module_utils._flag_directory")
 service = import_module(f"{PLUGINS}.module_utils._agent_service")
 preflight_module = import_module(f"{PLUGINS}.modules.agent_preflight_info")
 
@@ -125,7 +126,7 @@ def systemctl(tmp_path, monkeypatch):
 
 @pytest.fixture
 def preflight(tmp_path, monkeypatch):
-    monkeypatch.setattr(preflight_module, "_NAMES", (str(tmp_path / "mesos-slave"), str(tmp_path / "mesos-agent")))
+    monkeypatch.setattr(flag_directory, "_NAMES", (str(tmp_path / "mesos-slave"), str(tmp_path / "mesos-agent")))
     monkeypatch.setattr(preflight_module, "_LIBRARIES", (str(tmp_path / "lib"),))
 
     def call(**args):

@@ -19,7 +19,7 @@ from tests.lib.shim import CHECKOUT
 
 from ..lib.ansible_versions import MATRIX, environment, runner
 
-PLAYBOOKS = ("site", "rollout", "verify", "usage", "report", "rollback", "uninstall")
+PLAYBOOKS = ("site", "rollout", "verify", "usage", "report", "adopt", "rollback", "uninstall")
 MODULES = sorted(path.stem for path in (CHECKOUT / "collection/plugins/modules").glob("*.py"))
 OLDEST_AND_NEWEST = pytest.mark.parametrize(("core", "python"), [MATRIX[0], MATRIX[-1]])
 
@@ -192,6 +192,16 @@ def test_what_is_no_usage_is_refused(containers):
         ("agent_generation", {"generation": 1.5}, "generation is 1.5, not a whole number"),
         ("agent_generation", {"changed_flags": [{"name": "x"}]}, r"changed_flags\[0\] has no before"),
         ("agent_generation", {"failed": True, "msg": ["a"]}, "msg is .* not a string"),
+        (
+            "agent_adopt_info",
+            {"path": "/p", "open": [], "notes": [], "variables": {"ansible_connection": "local"}},
+            "variables.ansible_connection is not part of it",
+        ),
+        (
+            "agent_adopt_info",
+            {"path": "/p", "open": [{"variable": "ansible_x", "key": None, "why": ""}], "notes": [], "variables": {}},
+            r"open\[0\].variable is 'ansible_x', which it cannot be",
+        ),
         ("shim_release", {"archive_needed": "any"}, "archive_needed is not part of it"),
         ("agent_flags_info", {"failed": True, "flags": {"x": [[]] * 2, "y": {"z": 1e999}}}, r"flags\.y\.z is inf"),
     ],

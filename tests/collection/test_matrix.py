@@ -41,6 +41,7 @@ def test_every_playbook(public_dir, core, python, native):
     assert "no container" in play("usage")
     play("report")
     assert ">host<" in (public_dir / "report.html").read_text()
+    assert "mesos_shim_config:" in play("adopt")
     assert tree(host.root) == before
     host.variables["mesos_agent_flags"]["gc_delay"] = "2days"
     host.variables["mesos_shim_config"]["hide_work_dir"] = False

@@ -13,6 +13,7 @@ from mesos_shim.commands.doctor import installation
 from tests.lib.collection import PLUGINS, run_module, tree
 from tests.lib.shim import CHECKOUT
 
+flag_directory = import_module(f"{PLUGINS}.module_utils._flag_directory")
 service = import_module(f"{PLUGINS}.module_utils._agent_service")
 module = import_module(f"{PLUGINS}.modules.agent_preflight_info")
 LIBRARIES = module._LIBRARIES
@@ -30,7 +31,7 @@ def info(*volumes):
 @pytest.fixture
 def preflight(tmp_path, monkeypatch):
     """Calls the module for a host of its own; `preflight.files` are what its init wrapper reads besides."""
-    monkeypatch.setattr(module, "_NAMES", (str(tmp_path / "mesos-slave"), str(tmp_path / "mesos-agent")))
+    monkeypatch.setattr(flag_directory, "_NAMES", (str(tmp_path / "mesos-slave"), str(tmp_path / "mesos-agent")))
     monkeypatch.setattr(module, "_LIBRARIES", (str(tmp_path / "lib"),))
 
     def call(flags=None, **args):

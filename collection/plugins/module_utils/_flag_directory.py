@@ -23,6 +23,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils import (
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import BACKUP_NAME, FlagError, Setting
 
 PART_FLAGS = ("attributes", "resources")
+_NAMES = ("/etc/mesos-slave", "/etc/mesos-agent")
 _MOST_BYTES = 1 << 20
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2  # include/uapi/linux/fs.h
@@ -51,6 +52,18 @@ class State:
         self.foreign_directories = []
         self.entries = {}
         self.links = set()
+
+
+def find(given):
+    """The directory to own. Raises FlagError where two are in use."""
+    if given:
+        return given
+    there = [path for path in _NAMES if os.path.isdir(path)]
+    used = [path for path in there if os.listdir(path)]
+    if len(used) > 1:
+        raise FlagError("both %s and %s hold flags; set mesos_agent_flags_dir to the one in use" % _NAMES)
+    # Newer packages read /etc/mesos-agent; where neither is there, the older name is what both wrappers know.
+    return (used or there[-1:] or _NAMES)[0]
 
 
 def read(path, known):

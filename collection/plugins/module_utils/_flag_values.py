@@ -79,7 +79,7 @@ def same(flag, before, after):
     if flag.kind == "parts" and before[:1] not in "[{":
         return flag_grammar.pairs(before) == flag_grammar.pairs(after)
     try:
-        return _parse(before) == _parse(after)
+        return parse_json(before) == parse_json(after)
     except ValueError:
         return False
 
@@ -273,7 +273,8 @@ def _refuse_constant(name):
     raise ValueError("%s is not JSON" % name)
 
 
-def _parse(text):
+def parse_json(text):
+    """What JSON says. Raises ValueError for a key that is there twice, and for what is not JSON's own."""
     try:
         return json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_refuse_constant)
     except RecursionError as error:
@@ -291,7 +292,7 @@ def _json(flag, value):
     if text.startswith(("/", "file://")):
         return Setting("file", text)
     try:
-        parsed = _parse(text)
+        parsed = parse_json(text)
     except ValueError as error:
         # The decoder's message says where, never what: the text may be a secret. Ours names a key.
         secret = flag.name in SECRET_FLAGS and not isinstance(error, json.JSONDecodeError)

@@ -133,6 +133,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _agent_refusals as agent_refusals,
     _agent_unit as agent_unit,
     _agent_versions as agent_versions,
+    _flag_directory as flag_directory,
 )
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api import agent
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import SecretiveModule
@@ -157,23 +158,10 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._host_python i
 from ansible_collections.mesos.containerizer.plugins.module_utils._problems import look
 from ansible_collections.mesos.containerizer.plugins.module_utils._system_errors import ROOM
 
-_NAMES = ("/etc/mesos-slave", "/etc/mesos-agent")
 _LIBRARIES = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64", "/usr/lib/mesos", "/opt/mesosphere/lib")
 _WRAPPER = "/usr/bin/mesos-init-wrapper"
 _FLAGS_BYTES = 1 << 20  # more than flags ever take
 _SEALING = b"Failed to clone a sealed file"  # what only such a build can say, src/slave/containerizer/mesos
-
-
-def flags_directory(given):
-    """The directory to own. Raises FlagError where two are in use."""
-    if given:
-        return given
-    there = [path for path in _NAMES if os.path.isdir(path)]
-    used = [path for path in there if os.listdir(path)]
-    if len(used) > 1:
-        raise FlagError("both %s and %s hold flags; set mesos_agent_flags_dir to the one in use" % _NAMES)
-    # Newer packages read /etc/mesos-agent; where neither is there, the older name is what both wrappers know.
-    return (used or there[-1:] or _NAMES)[0]
 
 
 def no_unit(service, run_command):
@@ -284,7 +272,7 @@ def environment_here(params, settings):
 
 def run(module):
     params = module.params
-    params["path"] = flags_directory(params["path"])
+    params["path"] = flag_directory.find(params["path"])
     problems, warnings, result, versions, limits = list(params["found_already"]), [], {}, [], []
     store = Store(os.path.normpath(params["prefix"]))
     service, pid = None, 0

@@ -9,7 +9,7 @@ item without its id, a number that is none, which would end a page or a summary 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 Check = Callable[[object, str], None]
 
@@ -122,6 +122,16 @@ def shape(required: dict[str, Check], optional: dict[str, Check] | None = None) 
     return check_all
 
 
+def one_of(names: Iterable[str]) -> Check:
+    """One of these texts."""
+
+    def check_name(value: object, at: str) -> None:
+        if value not in names:
+            raise AnswerError(f"{at} is {_said(value)}, which it cannot be")
+
+    return check_name
+
+
 def shown(_value: object, _at: str) -> None:
     """What Ansible itself has made of an answer, to be shown and no more."""
 
@@ -142,8 +152,28 @@ _SWITCH = {
     "lost_containers": each(text),
 }
 
+# An operator makes an inventory of these: no other variable can come from a host.
+_ADOPTED: dict[str, Check] = {
+    **dict.fromkeys(("mesos_agent_flags_dir", "mesos_agent_service"), text),
+    **dict.fromkeys(
+        ("mesos_shim_prefix", "mesos_shim_python", "mesos_shim_helpers_dir", "mesos_shim_metrics_dir"), text
+    ),
+    **dict.fromkeys(("mesos_agent_drop_in", "mesos_shim_gc_timer"), flag),
+    **dict.fromkeys(("mesos_agent_flags", "mesos_agent_attributes", "mesos_agent_resources"), table(anything)),
+    **dict.fromkeys(("mesos_agent_default_container_info", "mesos_shim_config"), table(anything)),
+}
+
 # Of each module: what an answer that is no failure has, and what it may have besides.
 ANSWERS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
+    "agent_adopt_info": (
+        {
+            "path": text,
+            "variables": shape({}, _ADOPTED),
+            "open": each(shape({"variable": one_of(_ADOPTED), "key": maybe(text), "why": text})),
+            "notes": each(text),
+        },
+        {},
+    ),
     "agent_drain": (
         {"machine": shape({"hostname": text, "ip": text})},
         {"ours": flag, "containers": each(text)},
