@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from importlib import import_module
 import pytest
 
 from tests.lib.collection import PLUGINS, run_module, tree
+from tests.lib.generations import Generations, killed_at
 
 change = import_module(f"{PLUGINS}.module_utils._flag_change")
 generations = import_module(f"{PLUGINS}.module_utils._generations")
@@ -19,27 +21,6 @@ values = import_module(f"{PLUGINS}.module_utils._flag_values")
 service = import_module(f"{PLUGINS}.module_utils._agent_service")
 health = import_module(f"{PLUGINS}.module_utils._agent_health")
 FLAGS = import_module(f"{PLUGINS}.module_utils._flag_table").FLAGS
-
-JOBS = {
-    "active": "agent_generation",
-    "confirmed": "agent_generation_confirm",
-    "restored": "agent_generation_restore",
-    "absent": "shim_uninstall",
-}
-
-
-class Generations:
-    def __init__(self, root):
-        self.flags_dir, self.prefix = root / "etc/mesos-slave", root / "opt"
-
-    def __call__(self, state="active", check=False, **args):
-        if state == "active":
-            args = {"path": str(self.flags_dir), "confirm": True, **args}
-        return run_module(JOBS[state], check, prefix=str(self.prefix), **args)
-
-    @property
-    def state(self):
-        return json.loads((self.prefix / "generations/state.json").read_text())
 
 
 @pytest.fixture
@@ -494,16 +475,7 @@ def test_a_kill_at_any_step_is_finished_or_taken_back(tmp_path, way):
         host = Generations(root)
         host(**old)
         before = tree(host.flags_dir)
-        pid = os.fork()
-        if pid == 0:
-            try:
-                _die_at(step)
-                host(**new, confirm=False)
-                os._exit(0)
-            finally:
-                os._exit(1)
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        assert status in (0, 9)
+        killed = killed_at(step, functools.partial(host, **new, confirm=False))
         # Never half of it: the wrapper reads either all of the old flags or all of the new ones.
         assert tree(host.flags_dir) in (before, {**before, "gc_delay": "2days\n"})
         if way == "finish":
@@ -516,25 +488,9 @@ def test_a_kill_at_any_step_is_finished_or_taken_back(tmp_path, way):
             assert (host.prefix / "etc/mesos-shim/config.json").read_text() == "{}\n"
         assert host.state["pending"] is None
         assert not [name for name in os.listdir(host.flags_dir.parent) if name.startswith(".")]
-        if status == 0:
+        if not killed:
             break
     assert step > 5
-
-
-def _die_at(step):
-    left = [step]
-
-    def dying(call):
-        def counted(*args, **kwargs):
-            if left[0] == 0:
-                os._exit(9)
-            left[0] -= 1
-            return call(*args, **kwargs)
-
-        return counted
-
-    for name in ("rename", "link", "unlink", "rmdir", "mkdir"):
-        setattr(os, name, dying(getattr(os, name)))
 
 
 def test_an_incompatible_change_is_refused_and_a_named_one_gives_up_the_id(host):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.lib.agent import on_host as agents
@@ -146,3 +148,53 @@ def test_what_ends_a_real_agent_ends_this_one(agent, name, value, says):
         path.unlink() if before is None else path.write_text(before)
         agent.host.ssh("systemctl reset-failed mesos-slave; systemctl restart mesos-slave")
     agent.wait_registered()
+
+
+# The last ones: they leave the agent another one than the others have.
+def links(agent) -> dict[str, str]:
+    """{name: id} of the links that say which agent this host's is, and was."""
+    slaves = agent.host.root / "var/lib/mesos/meta/slaves"
+    return {path.name: os.path.basename(os.readlink(path)) for path in slaves.iterdir() if path.is_symlink()}
+
+
+def test_an_agent_comes_back_as_another_one_and_as_the_first_again(agent, site, clone, tmp_path):
+    """It ends over such a change while its link is there: test_what_ends_a_real_agent_ends_this_one."""
+    first = agent.wait_registered()
+    assert site(agent.host.fleet).code == 0
+    more = {"mesos_agent_resources": {**VARIABLES["mesos_agent_resources"], "cpus": "8"}}
+    refused = site(agent.host.fleet, **more)
+    assert refused.code != 0 and "or set the flag reconfiguration_policy to additive" in refused.text, refused.text
+    assert links(agent) == {"latest": first}
+
+    done = site(agent.host.fleet, **more, mesos_agent_allow_incompatible=["resources"])
+    assert done.code == 0, done.text
+    second = agent.wait_registered()
+    assert second != first and links(agent)["latest"] == second
+    aside = {name: known for name, known in links(agent).items() if name != "latest"}
+    assert list(aside.values()) == [first] and next(iter(aside)).startswith("latest.generation-")
+
+    inventory = agent.host.fleet.inventory(tmp_path / "hosts.json", **VARIABLES)
+    done = play("rollback", "-i", str(inventory), cwd=clone)
+    assert done.code == 0, done.text
+    assert agent.wait_registered() == first
+    assert links(agent)["latest"] == first and sorted(links(agent).values()) == sorted([first, second])
+
+
+def test_an_agent_whose_new_flags_it_does_not_take_is_taken_back_as_the_first(agent, site):
+    first = agent.wait_registered()
+    flags = {**VARIABLES["mesos_agent_flags"], "isolation": "no/such"}
+    other = {**VARIABLES["mesos_agent_resources"], "cpus": "2"}
+    changed = {"mesos_agent_flags": flags, "mesos_agent_resources": other, "mesos_agent_gate_timeout": 20}
+    done = site(agent.host.fleet, **changed, mesos_agent_allow_incompatible=["resources", "isolation"])
+    assert done.code != 0 and "rolled back to generation" in done.text, done.text
+    assert agent.wait_registered() == first and links(agent)["latest"] == first
+
+
+def test_an_agent_that_is_told_to_takes_what_only_adds_and_keeps_its_id(agent, site):
+    first = agent.wait_registered()
+    flags = {**VARIABLES["mesos_agent_flags"], "reconfiguration_policy": "additive"}
+    more = {"mesos_agent_resources": {**VARIABLES["mesos_agent_resources"], "cpus": "8"}}
+    done = site(agent.host.fleet, **more, mesos_agent_flags=flags)
+    assert done.code == 0, done.text
+    assert agent.wait_registered() == first and links(agent)["latest"] == first
+    assert agent.get("/state")["resources"]["cpus"] == 8

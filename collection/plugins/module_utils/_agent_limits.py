@@ -60,6 +60,10 @@ def _json(name, text):
     return name == "resources" and text.startswith("[")
 
 
+def _policy(name, _text):
+    return name == "reconfiguration_policy"
+
+
 def _hexadecimal(name, text):
     in_ranges = re.search(r"[\[,-] *0[xX][0-9a-fA-F]", text)
     return name in ("attributes", "resources") and bool(in_ranges) and not text.startswith("[")
@@ -71,6 +75,7 @@ _VALUES = (
     ((0, 22), "file:// is read for flags that are JSON only", _from_file),
     ((0, 24), "a ':' in the value of an attribute ends the agent", _colon),
     ((0, 26), "resources cannot be JSON", _json),
+    ((1, 5), "it does not exist", _policy),
     ((0, 27), "the ends of a range cannot be hexadecimal", _hexadecimal),
 )
 

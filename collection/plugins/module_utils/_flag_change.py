@@ -20,12 +20,14 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._agent_environ
     ENVIRONMENT_FILES,
     assignments,
 )
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_identity import POLICY, adds
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_refusals import of_choices
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import masked
 from ansible_collections.mesos.containerizer.plugins.module_utils._file_diff import file_diff
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_effects import (
     INCOMPATIBLE,
     NONE,
+    agents_directory,
     changes,
 )
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import FLAGS, WRAPPER_FLAGS
@@ -138,9 +140,11 @@ def incompatible(module, changed, known):
     if not refused:
         return None
     named = "; ".join("%s (%s)" % (c.name, known[c.name].reason) for c in refused)
+    adding = POLICY in known and all(adds(c.name, c.before, c.after) for c in refused)
+    instead = ", or set the flag %s to additive, with which the agent takes what only adds" % POLICY if adding else ""
     return (
         "%s: a running agent may not recover from changing %s. Nothing was changed. Drain the host, then name "
-        "these flags in allow_incompatible" % (module.params["path"], named)
+        "these flags in allow_incompatible%s" % (module.params["path"], named, instead)
     )
 
 
@@ -231,6 +235,7 @@ class FlagChange:
             planned[os.path.join(os.path.normpath(params["prefix"]), "launcher")] = params.get("helpers_dir")
         self._judged(None, refuse_unknown_names, params.get("allow_incompatible") or [], readable)
         self.changed_flags = changes(before, self.after, readable, planned, work_dirs())
+        self.agents_directory = agents_directory(before, self.after, work_dirs())
         self.incompatible = None if params.get("compare") else incompatible(module, self.changed_flags, readable)
         self.problems += [self.incompatible] if self.incompatible else []
 

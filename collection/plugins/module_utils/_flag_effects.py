@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
+from ansible_collections.mesos.containerizer.plugins.module_utils import _agent_identity as agent_identity
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import Setting, effective, same
 
 NONE, RESTART, INCOMPATIBLE = "none", "restart", "incompatible"
@@ -45,10 +46,33 @@ def changes(before, after, known, planned=None, work_dirs=()):
             effect = RESTART
         elif flag.effect == "rule":
             effect = _RULES[name](before, after, planned or {})
+        elif _policy(after) == "additive" and agent_identity.adds(name, old, new):
+            effect = RESTART
         else:
             effect = RESTART if flag.effect == "restart" else INCOMPATIBLE
         found.append(Change(name, old, new, effect))
     return found
+
+
+def _policy(settings):
+    return effective(settings.get(agent_identity.POLICY))
+
+
+def new_identity(changed):
+    """Whether an agent can come back from these changes only as another one."""
+    return any(change.effect == INCOMPATIBLE and change.name in agent_identity.FLAGS for change in changed)
+
+
+def agents_directory(before, after, work_dirs=()):
+    """Where the agent's link lies, see agent_identity; None where there is none, or where it is another one after."""
+    place = _place(before, work_dirs)
+    return place if place == _place(after, work_dirs) else None
+
+
+def _place(settings, work_dirs):
+    given = [effective(settings["work_dir"])] if "work_dir" in settings else [*reversed(work_dirs), *_USUAL_WORK_DIRS]
+    paths = [agent_identity.directory(os.path.normpath(work_dir)) for work_dir in given]
+    return next((path for path in paths if os.path.lexists(os.path.join(path, "latest"))), None)
 
 
 def _has_run(before, after, work_dirs):

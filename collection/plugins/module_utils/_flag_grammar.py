@@ -43,7 +43,7 @@ def judge_attributes(text):
 def judge_attribute(key, text):
     """Raises ValueError where an agent does not take this value of an attribute."""
     try:
-        if _value(text)[0] == "set":
+        if value_of(text)[0] == "set":
             raise ValueError("an attribute cannot be a set")
     except ValueError as error:
         raise ValueError(
@@ -67,7 +67,7 @@ def judge_resource(key, text):
     promised = _KINDS.get(_name(key))
     wrong = "key %s: %r is not %s: " % (key, text, _WANTS[promised])
     try:
-        kind, value = _value(text)
+        kind, value = value_of(text)
         if kind == "text":
             raise ValueError("a text is no resource")
         _sensible(kind, value)
@@ -116,7 +116,7 @@ def _judge_role(role):
             raise ValueError("%r is no name of a role" % role)
 
 
-def _value(text):
+def value_of(text):
     """(kind, value) of values::parse, which drops spaces and nothing else. Raises ValueError where there is none."""
     text = text.replace(" ", "")
     if not text:

@@ -150,7 +150,7 @@ port|both|port|incompatible|compared by reconfiguration_policy=equal in 1.x
 qos_controller|1.x|string|incompatible|its effect on recovery is unknown
 qos_correction_interval_min|1.x|duration|incompatible|its effect on recovery is unknown
 quiet|both|bool|restart|-
-reconfiguration_policy|1.x|string|incompatible|its effect on recovery is unknown
+reconfiguration_policy|1.x|string|restart|-
 recover|both|string|rule|cleanup kills the running executors
 recovery_timeout|both|duration|restart|-
 registration_backoff_factor|both|duration|restart|-

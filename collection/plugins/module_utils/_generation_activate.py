@@ -9,6 +9,7 @@ import os
 
 from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _agent_environment as agent_environment,
+    _agent_identity as agent_identity,
     _agent_service as agent_service,
     _agent_unit as agent_unit,
     _generations as generations,
@@ -18,7 +19,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api imp
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import without_passwords
 from ansible_collections.mesos.containerizer.plugins.module_utils._file_diff import file_diff
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_change import FlagChange
-from ansible_collections.mesos.containerizer.plugins.module_utils._flag_effects import INCOMPATIBLE
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_effects import INCOMPATIBLE, new_identity
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import effective
 from ansible_collections.mesos.containerizer.plugins.module_utils._host_generations import (
     AgentBefore,
@@ -56,6 +57,8 @@ class Activation(Host):
         # A run that was killed has begun a switch.
         self.resumed = self.store.state["pending"] is not None
         self.restart = bool(self.service) and self._needs_restart()
+        begun = self.store.state.get("new_identity", False) if self.resumed else False
+        self.new_identity = begun or new_identity(self.change.changed_flags)
 
     def run(self):
         result = self._result()
@@ -63,6 +66,7 @@ class Activation(Host):
             return result
         # Asked before anything is switched.
         before = self.ask_running(self.service) if self.restart and not self.resumed else self.ask(self.service)
+        self._refuse_to_lose(before)
         public_paths.hold(self.closed)
         public_paths.protect(self.writable)
         if not (self.actions or self.resumed):
@@ -128,6 +132,7 @@ class Activation(Host):
             + (["modes"] if self.closed or self.writable else [])
             + self._waking()
             + (["resume"] if self.resumed else [])
+            + (["identity"] if self.new_identity else [])
             + (["restart"] if self.restart else [])
         )
 
@@ -189,6 +194,16 @@ class Activation(Host):
             origin = about["origin"]
             self.store.note(0, origin=dict(origin, links=sorted({*origin.get("links", ()), *made})))
 
+    def _refuse_to_lose(self, before):
+        """An agent that comes back as another one ends the containers that it finds."""
+        running = sorted(alive(before.containers)) if self.new_identity and not self.resumed else []
+        if len(running) > self.params["allowed_losses"]:
+            raise GenerationError(
+                "the agent comes back under a new id, which ends the %d containers that run (%s): drain the host first "
+                "(playbook rollout with mesos_agent_drain), or allow their loss by mesos_agent_gate_allowed_losses; "
+                "nothing was changed" % (len(running), ", ".join(running[:5]))
+            )
+
     def _forward(self, before, result):
         """Switches the files; the agent is the caller's. What fails is put back."""
         store, pending = self.store, self.store.state["pending"]
@@ -198,13 +213,21 @@ class Activation(Host):
         same_agent = not any(change.effect == INCOMPATIBLE for change in self.change.changed_flags)
         if pending is not None:  # what the killed run knew of the agent before its restart
             agent_id, same_agent = store.state.get("agent_id"), same_agent and store.state.get("same_agent", True)
+        identity = number if self.new_identity else self.identity(base)
         store.write_state(
-            good=base, pending=number, last=number, restarted=False, agent_id=agent_id, same_agent=same_agent
+            good=base,
+            pending=number,
+            last=number,
+            restarted=False,
+            agent_id=agent_id,
+            same_agent=same_agent,
+            new_identity=self.new_identity,
         )
         try:
             self._switch(before)
             names = sorted(change.name for change in self.change.changed_flags)
-            self._record(number, base, changed_flags=names, change=self.params["change"])
+            self._record(number, base, changed_flags=names, change=self.params["change"], identity=identity)
+            agent_identity.switch(store, self.identity(base), identity, self.change.agents_directory)
         except Exception as error:
             self._back(base, error)
         place = self.described(base)
@@ -263,7 +286,8 @@ class Activation(Host):
         elif store.state["pending"] is None and self.differing(store.state["good"], self.change.path, self.unit):
             # Somebody has changed the host since: that, not what we knew, is what it must be able to go back to.
             number = store.next_number()
-            self._record(number, store.state["good"], found=True)
+            good = store.state["good"]
+            self._record(number, good, found=True, identity=self.identity(good))
             store.write_state(good=number, last=number)
         return store.state["good"]
 

@@ -32,7 +32,7 @@ class Restoration(Host):
     def run(self):
         params, result = self.params, self._result()
         if self._of_another_change():
-            return dict(result, after=result["before"], generation=self._here())
+            return dict(result, after=result["before"], generation=self.here())
         if self.target is None or (self.pending is None and params["pending_only"]):
             if params["required"] and not params["pending_only"]:
                 raise GenerationError("there is no earlier generation to go back to")
@@ -54,9 +54,13 @@ class Restoration(Host):
         if self.pending is not None:  # it was known before the restart of the run that was killed, or has failed
             before = AgentBefore(self.store.state.get("agent_id"), before.containers)
         with self.store.lock():
-            self._begin(before.agent_id)
+            left = self._leaving()
+            self._begin(before.agent_id, left)
             self.put_back(self.target, path, unit)
+            another = self.switch_identity(left, self.target)
             result.update(_settled(service, about, restart, before) if service else {})
+            # Whose id was asked before is known only where the way there was not finished.
+            result["same_agent"] = not another or (self.pending or 0) > 0
             if unit and "unit" in differing:
                 self._give_back_drop_in(service, result)
             self._end(about)
@@ -64,7 +68,7 @@ class Restoration(Host):
 
     def _of_another_change(self):
         """Whether only certain changes are to be taken back, and this host is not part of one."""
-        here = self._here()
+        here = self.here()
         about = (self.store.about(here) if here is not None else None) or {}
         return bool(self.params["changes"]) and about.get("change") not in self.params["changes"]
 
@@ -80,17 +84,13 @@ class Restoration(Host):
             return self.good
         return None if self.good is None else self.store.previous(self.good)
 
-    def _here(self):
-        """The generation that the host is in, or was on its way to."""
-        return self.pending if (self.pending or 0) > 0 else self.good
-
     def _result(self):
         """What is returned where nothing is done."""
         return {
             **untouched_agent(),
             "changed": False,
             "actions": [],
-            "before": self.described(self._here()),
+            "before": self.described(self.here()),
             "after": self.described(self.target),
             "generation": self.target,
             "drained": self.store.drained() is not None,
@@ -109,11 +109,16 @@ class Restoration(Host):
         return about
 
     def _unit_now(self):
-        return (self.store.about(self._here()) or self.store.about(0) or {}).get("service")
+        return (self.store.about(self.here()) or self.store.about(0) or {}).get("service")
 
-    def _begin(self, agent_id):
+    def _leaving(self):
+        """The generation whose agent is here; a run that was killed on the way back has said which."""
+        return self.store.state.get("leaving") if self.pending == generations.PENDING_RESTORE else self.here()
+
+    def _begin(self, agent_id, leaving):
         pending = self.pending or generations.PENDING_RESTORE
-        self.store.write_state(good=self.target, pending=pending, restarted=False, agent_id=agent_id)
+        state = {"good": self.target, "pending": pending, "restarted": False, "agent_id": agent_id, "leaving": leaving}
+        self.store.write_state(**state)
 
     def _give_back_drop_in(self, service, result):
         """Where ours goes, it keeps the executors until the agent runs again."""

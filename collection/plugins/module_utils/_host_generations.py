@@ -15,6 +15,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _agent_baseline as agent_baseline,
     _agent_environment as agent_environment,
     _agent_health as agent_health,
+    _agent_identity as agent_identity,
     _agent_service as agent_service,
     _flag_directory as flag_directory,
     _generations as generations,
@@ -90,6 +91,20 @@ class Host:
         """A generation as results name it."""
         about = (self.store.about(number) if number is not None else None) or {}
         return {"generation": number, "release": about.get("release")}
+
+    def here(self):
+        """The generation that the host is in, or was on its way to."""
+        pending, good = self.store.state["pending"], self.store.state["good"]
+        return pending if (pending or 0) > 0 else good
+
+    def identity(self, number):
+        """The generation that brought the agent's identity of this one; 0 for what the host had before."""
+        return ((self.store.about(number) if number is not None else None) or {}).get("identity", 0)
+
+    def switch_identity(self, here, there):
+        """Between two generations: which agent this host's comes back as. Whether that is another one."""
+        agent_identity.switch(self.store, self.identity(here), self.identity(there), None)
+        return self.identity(here) != self.identity(there)
 
     # Switching.
 

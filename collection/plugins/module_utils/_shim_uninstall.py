@@ -94,8 +94,9 @@ class Uninstallation(Host):
     def _remove(self, actions):
         state_dir, result = self._state_dir(), untouched_agent()
         if self.origin is not None:
-            unit = self.origin["service"]
+            unit, here = self.origin["service"], self.here()
             self.put_back(0, self.origin["flags_path"], unit)
+            self.switch_identity(here, 0)
             if unit:
                 result.update(self._give_back_service(bool({"flags", "unit", "environment"} & set(actions))))
                 self.put_back_drop_in(0, unit)

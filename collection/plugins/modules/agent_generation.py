@@ -17,6 +17,8 @@ description:
   - A generation is pending until M(mesos.containerizer.agent_generation_confirm) says that it is good. A run that was
     killed in between is seen by the next one, which finishes it, or M(mesos.containerizer.agent_generation_restore)
     takes it back.
+  - An agent that would not recover from a change of its identity, such as C(attributes) or C(resources), comes back
+    under a new id. For that C(meta/slaves/latest) in its work_dir is renamed; going back renames it back.
   - Playbooks call it; see C(mesos.containerizer.rollout).
 extends_documentation_fragment:
   - mesos.containerizer.attributes
@@ -63,6 +65,13 @@ options:
     description: Whether a new generation counts as good at once.
     type: bool
     default: false
+  allowed_losses:
+    description:
+      - How many containers may run on an agent that comes back under a new id, which ends them. With more nothing is
+        changed.
+    type: int
+    default: 0
+    version_added: 0.3.0
   change:
     description:
       - Id of the change that a new generation is part of, kept with it. By it
@@ -207,6 +216,7 @@ def main():
             **SERVICE,
             "drop_in": {"type": "bool", "default": True},
             **ENDPOINTS,
+            "allowed_losses": {"type": "int", "default": 0},
             "confirm": {"type": "bool", "default": False},
             "change": {"type": "str"},
             **KEPT,
