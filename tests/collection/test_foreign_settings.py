@@ -164,7 +164,7 @@ def test_a_umask_closes_nothing_and_what_is_closed_is_opened(own, umask):
     assert os.access(config, os.X_OK)
 
 
-@pytest.mark.parametrize("playbook", ["site", "rollout", "rollback", "verify", "uninstall", "usage"])
+@pytest.mark.parametrize("playbook", ["site", "rollout", "rollback", "verify", "uninstall", "usage", "adopt"])
 def test_a_run_of_other_tags_goes_past_an_imported_playbook(own, playbook):
     web = {"hosts": "mesos_agents", "gather_facts": False, "tags": "web", "tasks": [{"ansible.builtin.debug": {}}]}
     plays = [{"ansible.builtin.import_playbook": f"{playbook}.yml"}, web]

@@ -166,15 +166,34 @@ def test_an_agent_comes_back_as_another_one_and_as_the_first_again(agent, site, 
     assert refused.code != 0 and "or set the flag reconfiguration_policy to additive" in refused.text, refused.text
     assert links(agent) == {"latest": first}
 
-    done = site(agent.host.fleet, **more, mesos_agent_allow_incompatible=["resources"])
+    def play_with(playbook, **changed):
+        inventory = agent.host.fleet.inventory(tmp_path / "hosts.json", **{**VARIABLES, **changed})
+        return play(playbook, "-i", str(inventory), cwd=clone)
+
+    # Three plays long, each of which a busy machine may take a minute for.
+    task = agent.launch(f"touch ready; {'; '.join([WAIT_FOR_RELEASE] * 6)}")
+    task.wait_file("ready")
+    task.wait_state("TASK_RUNNING")
+    named = {**more, "mesos_agent_allow_incompatible": ["resources"]}
+    refused = play_with("rollout", **named)
+    assert f"under a new id, which ends the 1 containers that run ({task.sandbox.name})" in refused.text, refused.text
+    named.update(mesos_agent_master_url="http://127.0.0.1:5051", mesos_agent_drain_timeout=2)
+    refused = play_with("rollout", **named)
+    assert f"after 2 seconds these containers still run: {task.sandbox.name}" in refused.text, refused.text
+    assert links(agent) == {"latest": first} and agent.wait_registered() == first
+    (task.sandbox / "go").touch()
+    assert task.wait_state("TASK_FINISHED", "TASK_FAILED", "TASK_LOST") == "TASK_FINISHED"
+
+    done = play_with("rollout", **named)
     assert done.code == 0, done.text
+    assert "Ask the frameworks to leave this host] ***\nchanged: [host-1]" in done.text
+    assert agent.get("/master/maintenance/schedule") == {}
     second = agent.wait_registered()
     assert second != first and links(agent)["latest"] == second
     aside = {name: known for name, known in links(agent).items() if name != "latest"}
     assert list(aside.values()) == [first] and next(iter(aside)).startswith("latest.generation-")
 
-    inventory = agent.host.fleet.inventory(tmp_path / "hosts.json", **VARIABLES)
-    done = play("rollback", "-i", str(inventory), cwd=clone)
+    done = play_with("rollback")
     assert done.code == 0, done.text
     assert agent.wait_registered() == first
     assert links(agent)["latest"] == first and sorted(links(agent).values()) == sorted([first, second])

@@ -200,8 +200,8 @@ class Activation(Host):
         if len(running) > self.params["allowed_losses"]:
             raise GenerationError(
                 "the agent comes back under a new id, which ends the %d containers that run (%s): drain the host first "
-                "(playbook rollout with mesos_agent_drain), or allow their loss by mesos_agent_gate_allowed_losses; "
-                "nothing was changed" % (len(running), ", ".join(running[:5]))
+                "(playbook rollout with mesos_agent_master_url), or allow as many losses by "
+                "mesos_agent_gate_allowed_losses; nothing was changed" % (len(running), ", ".join(running[:5]))
             )
 
     def _forward(self, before, result):

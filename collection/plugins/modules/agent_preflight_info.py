@@ -99,6 +99,11 @@ running:
   returned: success
   type: bool
   sample: true
+new_identity:
+  description: Whether the agent can come back from the change only under a new id, which ends its executors.
+  returned: success
+  type: bool
+  sample: false
 agent_versions:
   description:
     - Versions of Mesos on the host, the running agent's and the installed one's, which the next start brings.
@@ -152,6 +157,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._arguments imp
     TOOLS,
 )
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_change import FlagChange
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_effects import new_identity
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import FlagError, effective
 from ansible_collections.mesos.containerizer.plugins.module_utils._generations import Store
 from ansible_collections.mesos.containerizer.plugins.module_utils._host_python import NoPython, choose
@@ -273,7 +279,7 @@ def environment_here(params, settings):
 def run(module):
     params = module.params
     params["path"] = flag_directory.find(params["path"])
-    problems, warnings, result, versions, limits = list(params["found_already"]), [], {}, [], []
+    problems, warnings, result, versions, limits, another = list(params["found_already"]), [], {}, [], [], False
     store = Store(os.path.normpath(params["prefix"]))
     service, pid = None, 0
     if params["service"]:
@@ -293,6 +299,7 @@ def run(module):
     try:
         change = FlagChange(module)
         result = change.result()
+        another = new_identity(change.changed_flags)
         problems += change.problems
         problems += agent_refusals.of_flags(change.after)
         versions = agent_versions.running(params, service) + agent_versions.installed()
@@ -331,6 +338,7 @@ def run(module):
         path=params["path"],
         drained=store.drained() is not None,
         running=pid > 0 or not params["service"],
+        new_identity=another,
         agent_versions=agent_versions.text(versions),
         limits=limits,
         problems=problems,

@@ -215,6 +215,7 @@ ANSWERS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
             "path": text,
             "drained": flag,
             "running": flag,
+            "new_identity": flag,
             "agent_versions": each(text),
             "limits": each(text),
             "problems": each(text),
