@@ -37,7 +37,7 @@ def test_every_place_that_is_named_exists() -> None:
     missing = []
     for line in re.findall(r"^- Where: (.*?)(?=\n- |\n\n)", TEXT, flags=re.MULTILINE | re.DOTALL):
         for file, names in re.findall(r"`([\w/]+\.py)`(?:\s\(([^)]*)\))?", line):
-            path = CHECKOUT / ("collection" if file.startswith("plugins/") else "shim/mesos_shim") / file
+            path = CHECKOUT / ("collection" if file.startswith(("plugins/", "roles/")) else "shim/mesos_shim") / file
             source = path.read_text(encoding="utf-8") if path.exists() else ""
             for name in ["", *re.findall(r"`([\w.]+)`", names)]:
                 if not re.search(rf"\b{re.escape(name.rpartition('.')[2])}\b", source):
