@@ -563,3 +563,46 @@ def test_only_who_has_the_password_can_write(hosts: Hosts) -> None:
     assert "secret" not in said
     hosts.configure("h2", zookeeper=secret)
     assert hosts.run("h2") == (0, f"h2: {first[:12]} is applied")
+
+
+# The role refuses before it changes anything. Check mode, in case it does not.
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"mesos_pull_waves": []}, "mesos_pull_waves is [], "),
+        ({"mesos_pull_waves": ["fifty"]}, 'mesos_pull_waves is ["fifty"], '),
+        ({"mesos_pull_places": 0}, "mesos_pull_places 0 "),
+        ({"mesos_pull_seconds": -1}, "mesos_pull_seconds -1: give a list of numbers and percentages"),
+        ({"mesos_pull_zookeeper": ""}, "mesos_pull_zookeeper: expected zk://"),
+        ({"mesos_pull_python": "old"}, "the host has no Python from 3.11 on as mesos_pull_python; install that first"),
+    ],
+)
+def test_the_role_refuses_in_one_line(tmp_path: Path, changed: dict[str, Any], said: str) -> None:
+    if changed.get("mesos_pull_python"):
+        old = next((Path.home() / ".pyenv/versions").glob("3.8.*/bin/python3.8"), None)
+        if old is None:
+            pytest.skip("no Python 3.8 in pyenv")
+        changed = {"mesos_pull_python": str(old)}
+    variables = {
+        "mesos_pull_url": "/nowhere",
+        "mesos_pull_zookeeper": "zk://localhost:2181",
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+        **changed,
+    }
+    role = {"hosts": "h1", "gather_facts": False, "roles": ["mesos.containerizer.mesos_pull"]}
+    (tmp_path / "pull.yml").write_text(json.dumps([role]))
+    (tmp_path / "inventory.yml").write_text(json.dumps({"all": {"hosts": {"h1": {}}, "vars": variables}}))
+    done = subprocess.run(
+        [CHECKOUT / ".venv/bin/ansible-playbook", "--check", "-i", "inventory.yml", "pull.yml"],
+        cwd=tmp_path,
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".venv/collections")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert json.dumps(said)[1:-1] in done.stdout, done.stdout
+    assert "changed=0" in done.stdout
