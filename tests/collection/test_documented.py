@@ -83,6 +83,8 @@ INDIRECT = {
         f"mesos_agent_{name}"
         for name in ("url", "url_username", "url_password", "ca_file", "client_cert", "client_key")
     },
+    "__mesos_agent_own_allow_incompatible": {"mesos_agent_allow_incompatible"},
+    "__mesos_agent_own_gate_ignore_flags": {"mesos_agent_gate_ignore_flags"},
     "__mesos_agent_tools": {"mesos_shim_helpers_dir", "mesos_shim_python"},
 }
 

@@ -70,25 +70,25 @@ def test_a_host_that_waits_for_its_wave_is_not_lost_and_later_it_is():
 
 
 @pytest.mark.parametrize(
-    "waves", [[], "[]", "", 0, [0], [-1], ["-1"], ["1", "fifty"], "1,50%", True, None, [["1"]], ["0%"]]
+    "waves", [[], "[]", "", 0, [0], [-1], ["-1"], ["1", "fifty"], "1,fifty", "[1", "[[1]]", True, None, [["1"]], ["0%"]]
 )
 def test_waves_that_are_none_are_a_problem(waves):
     (problem,) = pace(waves=waves)["problems"]
     assert problem.startswith("mesos_agent_rollout_waves is ") and "give a list of numbers and percentages" in problem
 
 
-@pytest.mark.parametrize("waves", [[1, "25%", "100%"], [1], "50%", 3, ["1"]])
+@pytest.mark.parametrize("waves", [[1, "25%", "100%"], [1], "50%", 3, ["1"], "1, 50%", "[1, 50%]", "1\n100%"])
 def test_waves_are_numbers_and_percentages(waves):
     assert pace(waves=waves)["problems"] == []
 
 
 def test_what_a_survey_gives_as_text_is_a_number():
     found = pace(max_failures="2", in_flight=20, bake=" 600 ", confirm="yes", change="CHG-17")
-    wanted = {"max_failures": 2, "in_flight": 20, "bake": 600, "confirm": True, "change": "CHG-17"}
+    wanted = {"max_failures": 2, "in_flight": 20, "bake": 600, "confirm": True, "change": "CHG-17", "result": ""}
     assert found == {**wanted, "problems": []}
     found = pace()
     del found["change"]
-    assert found == {"max_failures": 0, "in_flight": 0, "bake": 0, "confirm": False, "problems": []}
+    assert found == {"max_failures": 0, "in_flight": 0, "bake": 0, "confirm": False, "result": "", "problems": []}
 
 
 def test_every_change_has_an_id_of_its_own():
@@ -103,6 +103,25 @@ def test_every_change_has_an_id_of_its_own():
 def test_what_is_no_number_is_a_problem_by_its_name(name, value):
     (problem,) = pace(**{name: value})["problems"]
     assert problem.startswith(f"mesos_agent_rollout_{name} is ") and "give a number" in problem
+
+
+def test_changes_to_take_back_are_a_list():
+    found = import_module(f"{PLUGINS}.filter.rollout_pace").rollout_pace
+    assert found({"mesos_agent_rollback_change": "a, b"})["problems"] == []
+    (problem,) = found({"mesos_agent_rollback_change": "[a"})["problems"]
+    assert problem == 'mesos_agent_rollback_change is "[a": give the ids of changes with commas between them'
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("result.json", "give the absolute path of a file"),
+        ("/", "give the absolute path of a file"),
+        ("/no/such/result.json", "the controller has no directory /no/such; make it"),
+    ],
+)
+def test_a_result_that_cannot_be_written_is_a_problem(path, why):
+    assert pace(result=path)["problems"] == [f'mesos_agent_rollout_result is "{path}": {why}']
 
 
 def test_a_confirmation_is_true_or_false():

@@ -20,7 +20,7 @@ def ini(fleet, host, **lines):
     return lambda playbook, *arguments: play(playbook, "-i", str(path), *arguments, cwd=fleet.checkout)
 
 
-@pytest.mark.parametrize("waves", ["1,50%", "fifty", '["1", "50 %"]', "[]", "", "0"])
+@pytest.mark.parametrize("waves", ["1,fifty", "fifty", '["1", "50 %"]', "[1, 50%", "[]", "", "0"])
 def test_waves_that_are_none_are_refused_before_anything(fleet, host, waves):
     run = ini(fleet, host, mesos_agent_rollout_waves=waves)
     for playbook in ("rollout", "rollback"):

@@ -31,15 +31,18 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - C(max_failures), C(in_flight), C(bake), C(confirm) and the change's id as C(change), and in C(problems) what is
-      wrong with them and the waves.
+    - C(max_failures), C(in_flight), C(bake), C(confirm), the path of the result as C(result) and the change's id as
+      C(change), and in C(problems) what is wrong with them and the waves.
   type: dict
 """
 
 import json
+import os
 import re
 import secrets
 import time
+
+from ansible_collections.mesos.containerizer.plugins.filter.inventory_list import inventory_list
 
 _NUMBERS = {
     "max_failures": "how many hosts may fail or be unreachable",
@@ -56,8 +59,24 @@ def _new_change():
     return time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime()) + secrets.token_hex(2)
 
 
+def _sizes(waves):
+    """The sizes of waves as texts, none where it is no list of them."""
+    found = inventory_list(waves)
+    return [str(size) for size in (found if isinstance(found, (list, tuple)) else [found])]
+
+
+def _unwritable(path):
+    """Why the result cannot be written there, on the controller; empty where it can."""
+    directory = os.path.dirname(path)
+    if not os.path.isabs(path) or os.path.isdir(path):
+        return "give the absolute path of a file"
+    if not os.path.isdir(directory):
+        return "the controller has no directory %s; make it" % directory
+    return "" if os.access(directory, os.W_OK) else "the controller cannot write to %s" % directory
+
+
 def rollout_pace(variables):
-    """{"max_failures", "in_flight", "bake", "confirm", "change", "problems"}."""
+    """{"max_failures", "in_flight", "bake", "confirm", "change", "result", "problems"}."""
     pace, problems = {}, []
     for key, meaning in _NUMBERS.items():
         value = variables.get("mesos_agent_rollout_" + key, 0)
@@ -70,7 +89,7 @@ def rollout_pace(variables):
     if pace["confirm"] is None:
         problems.append("mesos_agent_rollout_confirm is %s: give true or false" % json.dumps(confirm))
     waves = variables.get("mesos_agent_rollout_waves", [1, "25%", "100%"])
-    sizes = [str(size) for size in (waves if isinstance(waves, (list, tuple)) else [waves])]
+    sizes = _sizes(waves)
     if not sizes or not all(map(_WAVE.fullmatch, sizes)):
         problems.append(
             "mesos_agent_rollout_waves is %s: give a list of numbers and percentages of hosts, for example "
@@ -81,7 +100,16 @@ def rollout_pace(variables):
         problems.append(
             "mesos_agent_rollout_change is %s: give at most 64 letters, digits and ._-" % json.dumps(change[:100])
         )
-    return dict(pace, change=change, problems=problems)
+    if isinstance(inventory_list(variables.get("mesos_agent_rollback_change")), str):
+        problems.append(
+            "mesos_agent_rollback_change is %s: give the ids of changes with commas between them"
+            % json.dumps(variables["mesos_agent_rollback_change"][:100])
+        )
+    result = str(variables.get("mesos_agent_rollout_result") or "").strip()
+    why = _unwritable(result) if result else ""
+    if why:
+        problems.append("mesos_agent_rollout_result is %s: %s" % (json.dumps(result), why))
+    return dict(pace, change=change, result=result, problems=problems)
 
 
 class FilterModule:

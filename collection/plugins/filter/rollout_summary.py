@@ -50,7 +50,12 @@ _value:
 
 import re
 
-from ansible_collections.mesos.containerizer.plugins.plugin_utils._rollout_records import recorded
+from ansible_collections.mesos.containerizer.plugins.plugin_utils._rollout_records import (
+    ended,
+    reason,
+    recorded,
+    took,
+)
 
 _WIDEST = 40
 
@@ -88,14 +93,6 @@ def _what(switched):
     return text + (", which an interrupted run had started" if "resume" in (switched.get("actions") or []) else "")
 
 
-def _state(done):
-    """How a host ended, by what the rollout has recorded of it; None: nobody has looked at it."""
-    if done is None:
-        return "not looked at"
-    state = done.get("state") or "not started"
-    return "died" if state in ("begun", "passed") else state
-
-
 def _took(seconds):
     """How long hosts took: one time, or from the shortest to the longest."""
     if not seconds:
@@ -110,9 +107,7 @@ def _groups(names, hostvars):
     for name in names:
         record = recorded(hostvars, name)
         done = record or {}
-        why = " ".join(str(done.get("why") or "").split())
-        took = done["ended"] - done["began"] if done.get("ended") and done.get("began") else None
-        groups.setdefault((_state(record), _what(done.get("switched")), why), {})[name] = took
+        groups.setdefault((ended(record), _what(done.get("switched")), reason(done)), {})[name] = took(done)
     return groups
 
 
@@ -128,8 +123,8 @@ def rollout_summary(names, hostvars, left_out=0, change=None):
     # A column as wide as the names of a whole wave would push all else out of sight.
     widths = [max([len(row[column]) for row in rows if len(row[column]) <= _WIDEST] or [0]) for column in range(3)]
     lines = []
-    for hosts, state, what, took, why in rows:
-        line = "%s  %s  %s  %s" % (hosts.ljust(widths[0]), state.ljust(widths[1]), what.ljust(widths[2]), took)
+    for hosts, state, what, time, why in rows:
+        line = "%s  %s  %s  %s" % (hosts.ljust(widths[0]), state.ljust(widths[1]), what.ljust(widths[2]), time)
         lines.append(line.rstrip() + (": " + why if why else ""))
     total = "1 host" if len(names) == 1 else "%d hosts" % len(names)
     left_out = int(left_out)  # before 2.19 a number that was calculated arrives as text

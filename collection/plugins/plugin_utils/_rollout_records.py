@@ -17,3 +17,21 @@ THROUGH = ("done", "unchanged", "would change")
 def recorded(hostvars, name):
     """mesos_agent_rollout of a host; None: nobody has looked at it."""
     return hostvars._variable_manager._nonpersistent_fact_cache.get(name, {}).get("mesos_agent_rollout")
+
+
+def ended(record):
+    """How a host ended, by what the rollout has recorded of it; None: nobody has looked at it."""
+    if record is None:
+        return "not looked at"
+    state = record.get("state") or "not started"
+    return "died" if state in ("begun", "passed") else state
+
+
+def took(record):
+    """Seconds, or None."""
+    return record["ended"] - record["began"] if record.get("ended") and record.get("began") else None
+
+
+def reason(record):
+    """Why, in one line."""
+    return " ".join(str(record.get("why") or "").split())
