@@ -340,7 +340,7 @@ def test_a_rollout_with_what_was_adopted_changes_no_flag(public_dir, core, pytho
     # What is left open stops the next rollout before it takes the flag away.
     master = public_dir / "a/etc/mesos-slave/master"
     master.write_text(f"zk://a:{SECRET}@h/mesos\n")
-    said = play("adopt", "-e", f"mesos_adopt_dir={public_dir}/again")
+    said = play("adopt", "-e", "mesos_adopt_dir=../again")  # from where it was called
     (public_dir / "again/hosts.json").write_text((inventory / "hosts.json").read_text())
     inventory = public_dir / "again"
     said += play("rollout", code=2)
