@@ -37,6 +37,7 @@ def host(
     containers: list[tuple[dict[str, object], float]],
     release: str = "0.2.0-5f2c9e0b7a41",
     doctor: list[dict[str, str]] | None = None,
+    change: str | None = "20260824T091502Z-7c1e",
     **more: object,
 ) -> dict[str, object]:
     """Hostvars of a host: containers with the CPUs that each used between the two looks, two seconds apart."""
@@ -60,6 +61,8 @@ def host(
         "mesos_report_flags": {"flags": {name: value for name, value in flags.items() if value is not None}},
         "mesos_report_host": {
             "release": release,
+            "generation": 3,
+            "change": change,
             "cpus": 8,
             "memory": 16 << 30,
             "findings": doctor or DOCTOR_OK,
@@ -93,6 +96,7 @@ def fleet() -> dict[str, dict[str, object]]:
         "agent-03.example.net": host(
             [web],
             release="0.1.0-0d9be1aa4c07",
+            change="20260311T140911Z-b04d",
             flags={"gc_delay": "2days"},
             mesos_agent_drift=["release 0.1.0-0d9be1aa4c07 instead of 0.2.0-5f2c9e0b7a41", "flag gc_delay"],
         ),

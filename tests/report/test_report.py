@@ -172,6 +172,15 @@ def test_counts_and_differences() -> None:
         ("0.2.0-5f2c9e0b7a41", 4),
         ("0.1.0-0d9be1aa4c07", 1),
     ]
+    assert found["changes"] == [
+        {"name": "20260824T091502Z-7c1e", "hosts": 4},
+        {"name": "20260311T140911Z-b04d", "hosts": 1},
+    ]
+    assert [host["change"] for host in found["hosts"]][2:] == [
+        "20260311T140911Z-b04d",
+        *["20260824T091502Z-7c1e"] * 2,
+        None,
+    ]
     assert [(flag["flag"], [row["value"] for row in flag["values"]]) for flag in found["flags"]] == [
         ("gc_delay", [None, "2days"])
     ]
@@ -256,6 +265,13 @@ def test_hosts_of_which_little_is_known_are_shown_all_the_same(tmp_path: Path) -
 
 
 # --- the page as text
+
+
+def test_the_page_names_the_change_of_each_host(page: Path) -> None:
+    text = page.read_text()
+    said = 'Generation 3, change <span class="mono">%s</span>'
+    assert text.count(said % "20260824T091502Z-7c1e") == 4 and text.count(said % "20260311T140911Z-b04d") == 1
+    assert text.count(">change</td>") == 1  # hosts differ in it
 
 
 def test_the_page_is_well_formed_and_loads_nothing(page: Path) -> None:

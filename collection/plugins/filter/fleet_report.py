@@ -77,15 +77,12 @@ def fleet_report(names, hostvars, inventory=()):
         shown = [host["name"] for host in item["hosts"]]
         item["line"] = "%s: %s" % (_listed(shown), item["text"])
     containers = [container for host in hosts for container in host["containers"]]
-    releases = {}
-    for host in hosts:
-        if host["reachable"]:
-            releases[host["release"] or "none"] = releases.get(host["release"] or "none", 0) + 1
     return {
         "time": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "hosts": hosts,
         "attention": attention,
-        "releases": sorted(({"name": name, "hosts": count} for name, count in releases.items()), key=_most),
+        "releases": _counted(hosts, "release"),
+        "changes": _counted(hosts, "change"),
         "flags": _differing(hosts),
         "reachable": sum(host["reachable"] for host in hosts),
         "as_wanted": sum(host["state"] == "ok" for host in hosts),
@@ -123,8 +120,14 @@ def _listed(names):
     return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
-def _most(release):
-    return (-release["hosts"], release["name"])
+def _counted(hosts, key):
+    """How many hosts have each value, the most frequent first."""
+    counts = {}
+    for host in hosts:
+        if host["reachable"]:
+            counts[host[key] or "none"] = counts.get(host[key] or "none", 0) + 1
+    found = [{"name": name, "hosts": count} for name, count in counts.items()]
+    return sorted(found, key=lambda row: (-row["hosts"], row["name"]))
 
 
 def _host(name, known):
@@ -133,6 +136,8 @@ def _host(name, known):
         "anchor": "host-" + "".join(c if c.isalnum() and c.isascii() else "-%x-" % ord(c) for c in name),
         "reachable": _reachable(known),
         "release": None,
+        "generation": None,
+        "change": None,
         "drift": [str(item) for item in known.get("mesos_agent_drift") or []],
         "error": " ".join(str(known.get("mesos_report_error") or "").split()),
         "flags": {},
@@ -165,6 +170,7 @@ def _fill(host, known):
         # Who cannot say how he is, is not well.
         _unknown(host, "doctor", seen["doctor_error"])
     host["release"], host["doctor"] = seen.get("release"), seen.get("findings") or []
+    host["generation"], host["change"] = seen.get("generation"), seen.get("change")
     host["cpus"], host["memory"] = seen.get("cpus"), seen.get("memory")
     read = known["mesos_report_flags"]
     if read.get("failed"):

@@ -10,7 +10,8 @@ short_description: What a host has of the shim, and what it can enforce
 version_added: 0.3.0
 author: The mesos-shim authors (@mesos-shim)
 description:
-  - Returns the release in use, what C(mesos-shim doctor) finds, and the host's CPUs and memory.
+  - Returns the release in use, the change that has brought it, what C(mesos-shim doctor) finds, and the host's CPUs and
+    memory.
 extends_documentation_fragment:
   - mesos.containerizer.attributes
   - mesos.containerizer.attributes.info_module
@@ -29,6 +30,16 @@ release:
   returned: success
   type: str
   sample: 0.2.0-5f2c9e0b7a41
+generation:
+  description: The host's generation; V(null) where there is none, or where this user may not read it.
+  returned: success
+  type: int
+  sample: 2
+change:
+  description: Id of the change that has made this generation; V(null) where it is part of none, or not readable.
+  returned: success
+  type: str
+  sample: 20261130T103022Z-5f2c
 cpus:
   description: CPUs of the host; V(null) where it does not say.
   returned: success
@@ -58,6 +69,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import PREFIX
+from ansible_collections.mesos.containerizer.plugins.module_utils._generations import Store
 from ansible_collections.mesos.containerizer.plugins.module_utils._system_errors import said
 
 
@@ -84,6 +96,16 @@ def in_use(prefix):
         return None
 
 
+def here(prefix):
+    """(number, change) of the host's generation."""
+    try:
+        store = Store(prefix)
+        number = store.state["good"]
+        return number, (store.about(number) or {}).get("change") if number is not None else None
+    except (OSError, ValueError):
+        return None, None
+
+
 def doctor(run_command, prefix):
     """(what the doctor finds, why that is not known)"""
     program = os.path.join(prefix, "bin", "mesos-shim")
@@ -106,8 +128,11 @@ def main():
     except OSError as error:
         module.fail_json(msg=said(error, prefix))
     findings, error = doctor(module.run_command, prefix) if release else ([], "")
+    generation, change = here(prefix)
     module.exit_json(
         changed=False,
+        generation=generation,
+        change=change,
         release=release,
         cpus=setting("SC_NPROCESSORS_ONLN"),
         memory=memory(),

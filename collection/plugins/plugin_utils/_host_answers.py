@@ -243,6 +243,8 @@ ANSWERS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
     "shim_host_info": (
         {
             "release": maybe(text),
+            "generation": maybe(whole),
+            "change": maybe(text),
             "cpus": maybe(amount),
             "memory": maybe(amount),
             "findings": each(shape({"check": text, "state": text, "message": text}, {"remedy": maybe(text)})),
