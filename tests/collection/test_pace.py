@@ -55,6 +55,10 @@ def test_a_refused_host_stops_it_however_many_may_be_lost():
     assert stopped(states(canary="", b="refused"), 99) == ["b"]
 
 
+def test_a_wave_that_nobody_has_confirmed_stops_all_others():
+    assert stopped(states(canary="done", a="not confirmed"), 99, ["b"]) == ["a"]
+
+
 def test_nothing_begins_after_hosts_of_which_none_has_come_through():
     assert stopped(states(canary="failed"), 99, ["a", "b"]) == ["canary"]
     assert stopped(states(canary="unreachable"), 99, ["a", "b"]) == ["canary"]

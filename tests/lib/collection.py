@@ -119,7 +119,7 @@ class LocalFleet:
         return done, summary(done.text, [host.root.name for host in hosts])
 
 
-STATES = "done|unchanged|failed|refused|unreachable|not started|would change|died"
+STATES = "done|unchanged|failed|refused|unreachable|not started|not confirmed|would change|died"
 
 
 def summary(text: str, names: Iterable[str]) -> dict[str, tuple[str, str]]:

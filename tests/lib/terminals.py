@@ -47,10 +47,10 @@ class Terminal:
         """Type it."""
         os.write(self.master, text.encode())
 
-    def read(self, text: str) -> str:
+    def read(self, text: str, seconds: float = SECONDS) -> str:
         """What is shown up to `text` and with it, since the last time."""
         wanted = text.encode()
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + seconds
         while wanted not in self.shown:
             assert select.select([self.master], [], [], max(0.0, deadline - time.monotonic()))[0], self.shown
             try:
@@ -62,9 +62,9 @@ class Terminal:
         found, _, self.shown = self.shown.partition(wanted)
         return (found + wanted).decode()
 
-    def rest(self) -> str:
+    def rest(self, seconds: float = SECONDS) -> str:
         """What is shown until nobody has the terminal open."""
-        while select.select([self.master], [], [], SECONDS)[0]:
+        while select.select([self.master], [], [], seconds)[0]:
             try:
                 data = os.read(self.master, 65536)
             except OSError:

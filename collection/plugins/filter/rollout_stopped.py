@@ -11,8 +11,8 @@ short_description: Which hosts stop a rollout
 version_added: 0.3.0
 author: The mesos-shim authors (@mesos-shim)
 description:
-  - A refused host stops it, since nothing has changed anywhere yet, and so do more failed and unreachable hosts than
-    may be.
+  - A refused host stops it, since nothing has changed anywhere yet, and so do hosts of a wave that nobody has
+    confirmed, and more failed and unreachable hosts than may be.
   - However many may fail, nothing begins after hosts of which none has come through.
 positional: hostvars, present, allowed, batch
 options:
@@ -64,7 +64,7 @@ def rollout_stopped(names, hostvars, present, allowed=0, batch=()):
     """The hosts that stop a rollout before the next ones begin."""
     states = {name: (recorded(hostvars, name) or {}).get("state") for name in names}
     present, batch = set(present), set(batch)
-    refused = [name for name, state in states.items() if state == "refused"]
+    refused = [name for name, state in states.items() if state in ("refused", "not confirmed")]
     # Within its wave a host that has passed its gate waits for the others; after it, it has died while it did.
     lost = [
         name
