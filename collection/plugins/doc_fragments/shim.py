@@ -7,7 +7,9 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """C(shim) is the installation, C(shim.tools) what its releases run with, C(shim.kept) how much of it stays."""
+    """C(shim) is the installation, C(shim.tools) what its releases run with, C(shim.kept) how much of it stays,
+    C(shim.claim) which other run may be at work on it.
+    """
 
     DOCUMENTATION = r"""
 options:
@@ -29,6 +31,22 @@ options:
       - Interpreter of the shim's releases. Every task user must be able to execute it.
       - Default is the system's own, then the newest other one that is suitable.
     type: path
+"""
+
+    CLAIM = r"""
+options:
+  take_over:
+    description:
+      - Ids of runs whose claim on the host may be taken over, because somebody knows that they have ended.
+      - The claim of a run that this controller knows to have ended is taken over without it.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.3.0
+  run:
+    description: Set by the controller's half; which run of which playbook this is.
+    type: dict
+    version_added: 0.3.0
 """
 
     KEPT = r"""

@@ -11,6 +11,7 @@ DEFAULT_PREFIX = "/opt/mesos-shim"
 # doc_fragments/shim.py
 PREFIX = {"prefix": {"type": "path", "default": DEFAULT_PREFIX}}
 TOOLS = {"helpers_dir": {"type": "path"}, "python": {"type": "path"}}
+CLAIM = {"take_over": {"type": "list", "elements": "str", "default": []}, "run": {"type": "dict"}}
 KEPT = {"keep": {"type": "int", "default": 3}, "keep_releases": {"type": "int", "default": 2}}
 
 # doc_fragments/agent.py

@@ -38,6 +38,8 @@ class Activation(Host):
     def __init__(self, module):
         super().__init__(module)
         params = self.params
+        if not self.params["compare"]:
+            self.claim.check(self.params["claimed"])
         # None leaves the one that is there.
         self.config = None if params["config"] is None else self._config_text()
         self.change = FlagChange(module)
@@ -61,12 +63,20 @@ class Activation(Host):
         self.new_identity = begun or new_identity(self.change.changed_flags)
 
     def run(self):
+        try:
+            return self._run()
+        finally:
+            if self.store.state["pending"] is None:  # else until it is confirmed or taken back
+                self.claim.release()
+
+    def _run(self):
         result = self._result()
         if not result["changed"] or self.check_mode:
             return result
         # Asked before anything is switched.
         before = self.ask_running(self.service) if self.restart and not self.resumed else self.ask(self.service)
         self._refuse_to_lose(before)
+        self.claim.take()
         public_paths.hold(self.closed)
         public_paths.protect(self.writable)
         if not (self.actions or self.resumed):
@@ -75,6 +85,7 @@ class Activation(Host):
             return result
         with self.store.lock():
             self._refuse_another_agent()  # another run may have been the first one meanwhile
+            self.claim.check(held=True)
             self._forward(before, result)
             result.update(self._wake(AgentBefore(result["agent_id"], before.containers)))
             self.store.write_state(restarted=True)
@@ -210,6 +221,7 @@ class Activation(Host):
         base = self._base()
         number = pending if (pending or 0) > 0 else store.next_number()
         agent_id = before.agent_id
+        change = self.params["change"]
         same_agent = not any(change.effect == INCOMPATIBLE for change in self.change.changed_flags)
         if pending is not None:  # what the killed run knew of the agent before its restart
             agent_id, same_agent = store.state.get("agent_id"), same_agent and store.state.get("same_agent", True)
@@ -222,11 +234,12 @@ class Activation(Host):
             agent_id=agent_id,
             same_agent=same_agent,
             new_identity=self.new_identity,
+            change=change,
         )
         try:
             self._switch(before)
             names = sorted(change.name for change in self.change.changed_flags)
-            self._record(number, base, changed_flags=names, change=self.params["change"], identity=identity)
+            self._record(number, base, changed_flags=names, change=change, identity=identity)
             agent_identity.switch(store, self.identity(base), identity, self.change.agents_directory)
         except Exception as error:
             self._back(base, error)

@@ -30,6 +30,19 @@ class Restoration(Host):
         self.target = self._target() if params["generation"] is None else params["generation"]
 
     def run(self):
+        self.claim.check()
+        planned = False
+        if self.params["plan"]:
+            self.claim.take(patient=True)
+        try:
+            result = self._run()
+            planned = self.params["plan"]
+            return result
+        finally:
+            if not planned:
+                self.claim.release()
+
+    def _run(self):
         params, result = self.params, self._result()
         if self._of_another_change():
             return dict(result, after=result["before"], generation=self.here())
@@ -47,13 +60,15 @@ class Restoration(Host):
         restart = bool(unit) and (bool({"flags", "unit", "environment"} & set(differing)) or self.pending is not None)
         result["actions"] = differing + (["restart"] if restart else [])
         result["changed"] = bool(result["actions"]) or self.pending is not None or self.target != self.good
-        if not result["changed"] or self.check_mode:
+        if not result["changed"] or self.check_mode or params["plan"]:
             return result
         service = self.service_of(unit)
         before = self.ask(service)
         if self.pending is not None:  # it was known before the restart of the run that was killed, or has failed
             before = AgentBefore(self.store.state.get("agent_id"), before.containers)
+        self.claim.take()
         with self.store.lock():
+            self.claim.check(held=True)
             left = self._leaving()
             self._begin(before.agent_id, left)
             self.put_back(self.target, path, unit)
@@ -68,9 +83,15 @@ class Restoration(Host):
 
     def _of_another_change(self):
         """Whether only certain changes are to be taken back, and this host is not part of one."""
+        return bool(self.params["changes"]) and self._change() not in self.params["changes"]
+
+    def _change(self):
+        """Id of the change that the host is in, or was on its way to; None where it has none."""
         here = self.here()
-        about = (self.store.about(here) if here is not None else None) or {}
-        return bool(self.params["changes"]) and about.get("change") not in self.params["changes"]
+        about = self.store.about(here) if here is not None else None
+        if about is None and self.pending is not None:  # the run was killed before it had recorded what it makes
+            return self.store.state.get("change")
+        return (about or {}).get("change")
 
     def _left(self):
         """Why a host was taken back already since the last generation that was good, or None."""
@@ -95,6 +116,7 @@ class Restoration(Host):
             "generation": self.target,
             "drained": self.store.drained() is not None,
             "already": self.left,
+            "change": self._change(),
         }
 
     def _kept(self):

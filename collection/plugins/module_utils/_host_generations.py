@@ -20,6 +20,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _flag_directory as flag_directory,
     _generations as generations,
     _public_paths as public_paths,
+    _run_claim as run_claim,
 )
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api import ApiError, agent, alive
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import ServiceError
@@ -59,6 +60,7 @@ class Host:
         self.installation = Installation(module.run_command, self.check_mode, self.prefix, python, helpers)
         self.planner = Installation(module.run_command, True, self.prefix, python, helpers)
         self.store = generations.Store(self.prefix)
+        self.claim = run_claim.Claim(self.store, self.params, self.check_mode)
 
     # What lies on the host now.
 
@@ -228,9 +230,12 @@ def restarted_agent(service, before):
 def answer(module, job):
     """Ends the module by what the job returns, or by why it cannot be done."""
     try:
-        result = job(module).run()
+        job = job(module)
+        result = job.run()
+    except run_claim.ClaimError as error:
+        run_claim.refuse(module, error)
     except (FlagError, GenerationError, InstallError, NoPython, ServiceError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=said(error, module.params["prefix"], "mesos_shim_prefix"))
-    module.exit_json(**result)
+    module.exit_json(**result, took_over=job.claim.took_over)

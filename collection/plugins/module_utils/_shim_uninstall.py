@@ -46,6 +46,13 @@ class Uninstallation(Host):
         self.running = []
 
     def run(self):
+        self.claim.check()
+        try:
+            return self._run()
+        finally:
+            self.claim.release()
+
+    def _run(self):
         installed = any(os.path.lexists(os.path.join(self.prefix, name)) for name in _INSTALLED)
         result = {
             "changed": installed or self.origin is not None or bool(self.timers),
@@ -59,6 +66,7 @@ class Uninstallation(Host):
         self._refuse_lost_origin()
         result["actions"] = self._actions()
         if not self.check_mode:
+            self.claim.take()
             result.update(self._remove(result["actions"]))
         return result
 

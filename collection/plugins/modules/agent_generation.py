@@ -19,6 +19,7 @@ description:
     takes it back.
   - An agent that would not recover from a change of its identity, such as C(attributes) or C(resources), comes back
     under a new id. For that C(meta/slaves/latest) in its work_dir is renamed; going back renames it back.
+  - Until then the host is claimed for this run, and other runs refuse it.
   - Playbooks call it; see C(mesos.containerizer.rollout).
 extends_documentation_fragment:
   - mesos.containerizer.attributes
@@ -28,6 +29,7 @@ extends_documentation_fragment:
   - mesos.containerizer.agent.change
   - mesos.containerizer.agent.environment
   - mesos.containerizer.shim
+  - mesos.containerizer.shim.claim
   - mesos.containerizer.shim.tools
   - mesos.containerizer.shim.kept
 attributes:
@@ -75,8 +77,16 @@ options:
   change:
     description:
       - Id of the change that a new generation is part of, kept with it. By it
-        M(mesos.containerizer.agent_generation_restore) knows the hosts that the change has touched.
+        M(mesos.containerizer.agent_generation_restore) knows the hosts that the change has touched. Default is an id of
+        the run.
     type: str
+    version_added: 0.3.0
+  claimed:
+    description:
+      - Whether M(mesos.containerizer.shim_release) has claimed the host for this run. If it is no longer claimed, the
+        switch is refused.
+    type: bool
+    default: false
     version_added: 0.3.0
 seealso:
   - module: mesos.containerizer.agent_generation_confirm
@@ -190,6 +200,7 @@ lost_containers:
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import SecretiveModule
 from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import (
     CHANGE,
+    CLAIM,
     ENDPOINTS,
     ENVIRONMENT,
     KEPT,
@@ -209,6 +220,7 @@ def main():
             **CHANGE,
             **ENVIRONMENT,
             **PREFIX,
+            **CLAIM,
             "release": {"type": "str"},
             "config": {"type": "dict"},
             "default_container_info": {"type": "dict", "default": {}},
@@ -219,6 +231,7 @@ def main():
             "allowed_losses": {"type": "int", "default": 0},
             "confirm": {"type": "bool", "default": False},
             "change": {"type": "str"},
+            "claimed": {"type": "bool", "default": False},
             **KEPT,
         },
         supports_check_mode=True,

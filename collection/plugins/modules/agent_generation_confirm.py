@@ -17,6 +17,7 @@ extends_documentation_fragment:
   - mesos.containerizer.attributes
   - mesos.containerizer.attributes.changes
   - mesos.containerizer.shim
+  - mesos.containerizer.shim.claim
   - mesos.containerizer.shim.tools
   - mesos.containerizer.shim.kept
 attributes:
@@ -41,7 +42,7 @@ generation:
 """
 
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import SecretiveModule
-from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import KEPT, PREFIX, TOOLS
+from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import CLAIM, KEPT, PREFIX, TOOLS
 from ansible_collections.mesos.containerizer.plugins.module_utils._generations import PENDING_RESTORE
 from ansible_collections.mesos.containerizer.plugins.module_utils._host_generations import GenerationError, Host, answer
 
@@ -50,21 +51,25 @@ class Confirmation(Host):
     """The pending generation is good."""
 
     def run(self):
+        self.claim.check()
         number = self.store.state["pending"]
         result = {"changed": number is not None, "generation": number or self.store.state["good"]}
         if number is None or self.check_mode:
+            self.claim.release()
             return result
         if number == PENDING_RESTORE or self.store.about(number) is None:
             raise GenerationError(
                 "generation %s was started but not finished; run the rollout again, or roll back" % number
             )
         with self.store.lock():
+            self.claim.check()
             self.confirm_pending()
+        self.claim.release()
         return result
 
 
 def main():
-    module = SecretiveModule(argument_spec={**PREFIX, **TOOLS, **KEPT}, supports_check_mode=True)
+    module = SecretiveModule(argument_spec={**PREFIX, **CLAIM, **TOOLS, **KEPT}, supports_check_mode=True)
     answer(module, Confirmation)
 
 

@@ -21,6 +21,7 @@ extends_documentation_fragment:
   - mesos.containerizer.agent.endpoints
   - mesos.containerizer.agent.well
   - mesos.containerizer.shim
+  - mesos.containerizer.shim.claim
   - mesos.containerizer.shim.tools
 attributes:
   diff_mode:
@@ -51,6 +52,13 @@ options:
     elements: str
     default: []
     version_added: 0.3.0
+  plan:
+    description:
+      - Whether only to say what would be done, and to claim the host for it, so that no other run changes it meanwhile.
+        The restoration, or M(mesos.containerizer.agent_claim_release), ends the claim.
+    type: bool
+    default: false
+    version_added: 0.3.0
   required:
     description: Whether it is a failure that there is nothing to go back to.
     type: bool
@@ -72,6 +80,11 @@ already:
   returned: success
   type: str
   sample: "from generation 3: rolled back by the operator"
+change:
+  description: Id of the change that the host was part of; V(null) where it was part of none.
+  returned: success
+  type: str
+  sample: 20261130T103022Z-5f2c
 drained:
   description: Whether a rollout that was stopped has left the host in the master's maintenance schedule.
   returned: success
@@ -100,7 +113,13 @@ lost_containers: {description: Containers that did not., returned: success, type
 """
 
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import SecretiveModule
-from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import ENDPOINTS, PREFIX, TOOLS, WELL
+from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import (
+    CLAIM,
+    ENDPOINTS,
+    PREFIX,
+    TOOLS,
+    WELL,
+)
 from ansible_collections.mesos.containerizer.plugins.module_utils._generation_restore import Restoration
 from ansible_collections.mesos.containerizer.plugins.module_utils._host_generations import answer
 
@@ -109,6 +128,7 @@ def main():
     module = SecretiveModule(
         argument_spec={
             **PREFIX,
+            **CLAIM,
             **TOOLS,
             **ENDPOINTS,
             **WELL,
@@ -117,6 +137,7 @@ def main():
             "pending_only": {"type": "bool", "default": False},
             "once": {"type": "bool", "default": False},
             "changes": {"type": "list", "elements": "str", "default": []},
+            "plan": {"type": "bool", "default": False},
             "required": {"type": "bool", "default": True},
         },
         supports_check_mode=True,

@@ -27,6 +27,7 @@ extends_documentation_fragment:
   - mesos.containerizer.agent.change
   - mesos.containerizer.agent.environment
   - mesos.containerizer.shim
+  - mesos.containerizer.shim.claim
   - mesos.containerizer.shim.tools
 options:
   path:
@@ -150,6 +151,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service
 )
 from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import (
     CHANGE,
+    CLAIM,
     ENDPOINTS,
     ENVIRONMENT,
     PREFIX,
@@ -162,6 +164,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values i
 from ansible_collections.mesos.containerizer.plugins.module_utils._generations import Store
 from ansible_collections.mesos.containerizer.plugins.module_utils._host_python import NoPython, choose
 from ansible_collections.mesos.containerizer.plugins.module_utils._problems import look
+from ansible_collections.mesos.containerizer.plugins.module_utils._run_claim import Claim, ClaimError, refuse
 from ansible_collections.mesos.containerizer.plugins.module_utils._system_errors import ROOM
 
 _LIBRARIES = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64", "/usr/lib/mesos", "/opt/mesosphere/lib")
@@ -346,6 +349,13 @@ def run(module):
     )
 
 
+def unclaimed(module):
+    """What `run` returns. Raises ClaimError where another run is at work, which changes what would be found."""
+    if not module.params["compare"]:
+        Claim(Store(os.path.normpath(module.params["prefix"])), module.params, check_mode=True).check()
+    return run(module)
+
+
 def main():
     module = SecretiveModule(
         argument_spec={
@@ -354,6 +364,7 @@ def main():
             **CHANGE,
             "default_container_info": {"type": "dict", "default": {}},
             **PREFIX,
+            **CLAIM,
             "shim_follows": {"type": "bool", "default": True},
             **TOOLS,
             **SERVICE,
@@ -366,7 +377,10 @@ def main():
         },
         supports_check_mode=True,
     )
-    result = look(module, run, "agent_preflight_info")
+    try:
+        result = look(module, unclaimed, "agent_preflight_info")
+    except ClaimError as error:
+        refuse(module, error, problems=[str(error)])
     if result["problems"]:
         module.fail_json(msg="; ".join(result["problems"]), problems=result["problems"])
     module.exit_json(**result)

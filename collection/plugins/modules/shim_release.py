@@ -19,6 +19,7 @@ extends_documentation_fragment:
   - mesos.containerizer.attributes
   - mesos.containerizer.attributes.changes
   - mesos.containerizer.shim
+  - mesos.containerizer.shim.claim
   - mesos.containerizer.shim.tools
 attributes:
   check_mode:
@@ -69,6 +70,18 @@ options:
       - What M(mesos.containerizer.shim_timers) is to be given, as C(gc) and C(metrics_dir). With O(state=staged) it is
         said in RV(timers_differ) whether that module has anything to do, so that an unchanged host is not asked again.
     type: dict
+    version_added: 0.3.0
+  claim:
+    description:
+      - Whether to claim the host for this run first, with O(state=staged). Other runs refuse the host until
+        M(mesos.containerizer.agent_generation) or what follows it has ended the claim.
+      - In check mode nothing is claimed, and a host that another run has claimed is refused.
+    type: bool
+    default: false
+    version_added: 0.3.0
+  change:
+    description: Id of the change for which the host is claimed. Default is an id of the run.
+    type: str
     version_added: 0.3.0
   agent_versions:
     description:
@@ -141,6 +154,11 @@ config_path:
   returned: success
   type: str
   sample: /etc/mesos-shim/config.json
+claimed:
+  description: Whether the host is claimed for this run now.
+  returned: with O(claim)
+  type: bool
+  sample: true
 timers_differ:
   description: Whether the timers are not as O(timers) says.
   returned: where O(timers) is given, and O(state=staged)
@@ -163,8 +181,10 @@ from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _shim_timers as shim_timers,
 )
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import ServiceError
-from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import PREFIX, SERVICE, TOOLS
+from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import CLAIM, PREFIX, SERVICE, TOOLS
+from ansible_collections.mesos.containerizer.plugins.module_utils._generations import Store
 from ansible_collections.mesos.containerizer.plugins.module_utils._host_python import NoPython, choose
+from ansible_collections.mesos.containerizer.plugins.module_utils._run_claim import Claim, ClaimError, refuse
 from ansible_collections.mesos.containerizer.plugins.module_utils._shim_installation import (
     Installation,
     InstallError,
@@ -181,10 +201,35 @@ def _timers_differ(module, timers):
     return bool(found and any(found))
 
 
+def _claim(module):
+    return Claim(Store(os.path.normpath(module.params["prefix"])), module.params, module.check_mode)
+
+
+def _stage(module, installation, *what):
+    """What staging returns, None where it needs the archive first."""
+    result = installation.stage(*what)
+    if result is not None and module.params["timers"] is not None:
+        result["timers_differ"] = _timers_differ(module, module.params["timers"])
+    return result
+
+
+def _stage_claimed(module, installation, *what):
+    """The same, the host claimed before. One that is not staged is not claimed, either."""
+    claim, result = _claim(module), None
+    claim.take(patient=True)
+    try:
+        result = _stage(module, installation, *what)
+    finally:
+        if result is None:
+            claim.release()
+    return result and dict(result, claimed=not module.check_mode, took_over=claim.took_over)
+
+
 def main():
     module = AnsibleModule(
         argument_spec={
             **PREFIX,
+            **CLAIM,
             "config": {"type": "dict", "default": {}},
             "default_container_info": {"type": "dict", "default": {}},
             "state": {"type": "str", "choices": ["current", "staged"], "default": "current"},
@@ -194,6 +239,8 @@ def main():
             "archive_sha256": {"type": "str"},
             "psutil_wheel": {"type": "path"},
             "timers": {"type": "dict"},
+            "claim": {"type": "bool", "default": False},
+            "change": {"type": "str"},
             "agent_versions": {"type": "list", "elements": "str", "default": []},
             **SERVICE,
             "releases": {"type": "dict"},
@@ -222,11 +269,13 @@ def main():
         release, archive = params["releases"][where], params["archive"]
         config = configuration(params["config"], params["default_container_info"])
         if params["state"] == "staged":
-            result = installation.stage(release, archive, config)
-            if result is not None and params["timers"] is not None:
-                result["timers_differ"] = _timers_differ(module, params["timers"])
+            stage = _stage_claimed if params["claim"] else _stage
+            result = stage(module, installation, release, archive, config)
         else:
+            _claim(module).check()
             result = installation.converge(release, archive, config, params["keep_releases"])
+    except ClaimError as error:
+        refuse(module, error)
     except (InstallError, NoPython, ServiceError, TimerError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:

@@ -20,6 +20,7 @@ extends_documentation_fragment:
   - mesos.containerizer.attributes
   - mesos.containerizer.attributes.changes
   - mesos.containerizer.shim
+  - mesos.containerizer.shim.claim
   - mesos.containerizer.shim.tools
 attributes:
   diff_mode:
@@ -72,14 +73,27 @@ after:
 """
 
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import SecretiveModule
-from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import ENDPOINTS, PREFIX, TOOLS, WELL
+from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import (
+    CLAIM,
+    ENDPOINTS,
+    PREFIX,
+    TOOLS,
+    WELL,
+)
 from ansible_collections.mesos.containerizer.plugins.module_utils._host_generations import answer
 from ansible_collections.mesos.containerizer.plugins.module_utils._shim_uninstall import Uninstallation
 
 
 def main():
     module = SecretiveModule(
-        argument_spec={**PREFIX, **TOOLS, **ENDPOINTS, **WELL, "force": {"type": "bool", "default": False}},
+        argument_spec={
+            **PREFIX,
+            **CLAIM,
+            **TOOLS,
+            **ENDPOINTS,
+            **WELL,
+            "force": {"type": "bool", "default": False},
+        },
         supports_check_mode=True,
     )
     answer(module, Uninstallation)

@@ -10,7 +10,10 @@ import re
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.unsafe_proxy import wrap_var
-from ansible_collections.mesos.containerizer.plugins.plugin_utils import _host_answers as host_answers
+from ansible_collections.mesos.containerizer.plugins.plugin_utils import (
+    _claims as claims,
+    _host_answers as host_answers,
+)
 
 UNREACHABLE = "unreachable: "
 _HUNG_UP = re.compile(r"(Shared c|C)onnection to .* closed")
@@ -40,12 +43,37 @@ class CheckedAction(ActionBase):
     def ask(self, args, task_vars, needed=False):
         """The module's answer. Raises AnsibleActionFail where it is none; `needed`: see host_answers.wrong."""
         module = self._module()
+        if module in claims.CLAIMING:
+            run = claims.this_run(args.get("change"))
+            args = {"change": run["id"], **args} if module == "agent_generation" else args
+            answer = self._ask_claimed(module, {**args, "run": run}, task_vars, needed)
+        else:
+            answer = self._believed(module, args, task_vars, needed)
+        if answer.get("failed"):
+            answer["msg"] = wrap_var("; ".join(filter(None, (answer.get("msg"), last_words(answer)))))
+        return answer
+
+    def _ask_claimed(self, module, args, task_vars, needed):
+        """The answer of a module that respects another run's claim; the claim of one that has ended is no obstacle."""
+        answer = self._believed(module, args, task_vars, needed)
+        claim = answer.pop("claimed_by", None)
+        lives = claims.living(claim) if claim else None
+        if claim and lives is False:
+            args = {**args, "run": {**args["run"], "ended": claim}}
+            answer = self._believed(module, args, task_vars, needed)
+            claim = answer.pop("claimed_by", None)
+        if claim and answer.get("failed"):
+            answer["msg"] = wrap_var(claims.refusal(claim, lives))
+        taken = answer.pop("took_over", None)
+        if taken:
+            self._display.warning(f"{task_vars['inventory_hostname']}: took over from {claims.named(taken)}")
+        return answer
+
+    def _believed(self, module, args, task_vars, needed):
         answer = self._execute_module("mesos.containerizer." + module, module_args=args, task_vars=task_vars)
         wrong = host_answers.wrong(module, answer, needed)
         if wrong:
             raise disbelieved(task_vars, f"answers what {module} never does: {wrong}")
-        if answer.get("failed"):
-            answer["msg"] = wrap_var("; ".join(filter(None, (answer.get("msg"), last_words(answer)))))
         return answer
 
     def _module(self):

@@ -56,6 +56,12 @@ def whole(value: object, at: str) -> None:
         raise AnswerError(f"{at} is {_said(value)}, not a whole number")
 
 
+def count(value: object, at: str) -> None:
+    """A whole number that is not below 0."""
+    whole(value, at)
+    amount(value, at)
+
+
 def anything(value: object, at: str, deep: int = 0) -> None:
     """Any JSON that is not too deep and has no number that cannot be calculated with."""
     if deep > _DEEPEST:
@@ -163,6 +169,14 @@ _ADOPTED: dict[str, Check] = {
     **dict.fromkeys(("mesos_agent_default_container_info", "mesos_shim_config"), table(anything)),
 }
 
+_CLAIM = shape(
+    {
+        **dict.fromkeys(("id", "user", "host", "boot", "namespace"), text),
+        **dict.fromkeys(("pid", "start", "began"), count),
+    },
+    {"ended": anything},
+)
+
 # Of each module: what an answer that is no failure has, and what it may have besides.
 ANSWERS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
     "agent_adopt_info": (
@@ -174,6 +188,7 @@ ANSWERS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
         },
         {},
     ),
+    "agent_claim_release": ({}, {"released": maybe(text)}),
     "agent_drain": (
         {"machine": shape({"hostname": text, "ip": text})},
         {"ours": flag, "containers": each(text)},
@@ -207,7 +222,12 @@ ANSWERS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
     "agent_generation_confirm": ({}, {"generation": maybe(whole)}),
     "agent_generation_restore": (
         {},
-        {**_SWITCH, "drained": flag, "already": maybe(text), "flags_path": text, "service": maybe(text)},
+        {
+            **_SWITCH,
+            "drained": flag,
+            **dict.fromkeys(("already", "change", "service"), maybe(text)),
+            "flags_path": text,
+        },
     ),
     "agent_preflight_info": (
         {
@@ -254,7 +274,10 @@ ANSWERS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
     ),
     "shim_release": (
         {"release": text, "previous": maybe(text), "actions": each(text), "damage": each(text)},
-        {"program": text, "launcher_dir": text, "config_path": text, "python": text, "timers_differ": flag},
+        {
+            **dict.fromkeys(("program", "launcher_dir", "config_path", "python"), text),
+            **dict.fromkeys(("timers_differ", "claimed"), flag),
+        },
     ),
     "shim_uninstall": (
         {},
@@ -273,6 +296,9 @@ _OF_ANY = {
     "msg": text,
     "rc": whole,
     "diff": anything,
+    # A run's claim, which the controller's half takes out (plugin_utils/_claims.py).
+    "claimed_by": _CLAIM,
+    "took_over": maybe(_CLAIM),
     "module_stdout": text,
     "module_stderr": text,
     # AnsibleModule adds them to an answer that has a path.
