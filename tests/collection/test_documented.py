@@ -49,7 +49,19 @@ def calls(name, defaults=False):
 
 
 @pytest.mark.parametrize(
-    "entry", ["main", "preflight", "converge", "verify", "uninstall", "wave_preflight", "wave", "wave_back", "summary_left"]
+    "entry",
+    [
+        "main",
+        "preflight",
+        "converge",
+        "verify",
+        "uninstall",
+        "wave_preflight",
+        "wave",
+        "wave_back",
+        "wave_back_plan",
+        "summary_left",
+    ],
 )
 def test_every_call_says_which_installation(entry):
     """A module that is not told falls back to /opt/mesos-shim, whatever mesos_shim_prefix is."""

@@ -74,9 +74,26 @@ def test_a_change_is_taken_back_where_it_was_made_and_nowhere_else(host):
         left = host("restored", changes=other, once=True)
         assert not left["changed"] and left["generation"] == 2 and "failed" not in left, left
         assert tree(host.flags_dir) == before and host.state["good"] == 2
-    assert host("restored", changes=["CHG-3", "CHG-2"], once=True)["changed"]
+    assert host("restored", changes=["CHG-3", "CHG-2", "CHG-4"], once=True)["changed"]
     assert tree(host.flags_dir) == {"gc_delay": "1days\n"} and host.state["good"] == 1
     assert not host("restored", changes=["CHG-2"], once=True)["changed"]  # a second run
+
+
+def test_a_change_that_was_killed_before_it_was_kept_is_taken_back_by_its_id(host, monkeypatch):
+    """The state alone knows of it: no generation has been recorded yet."""
+    host(flags={"gc_delay": "1days"}, change="CHG-1")
+
+    def killed(*arguments, **more):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+        context.setattr(generations.Store, "record", killed)
+        host(flags={"gc_delay": "2days"}, change="CHG-2")
+    assert tree(host.flags_dir) == {"gc_delay": "2days\n"} and host.state["pending"] == 2
+    left = host("restored", changes=["CHG-1"])
+    assert not left["changed"] and left["change"] == "CHG-2"
+    assert host("restored", changes=["CHG-2"])["changed"]
+    assert tree(host.flags_dir) == {"gc_delay": "1days\n"}
 
 
 def test_where_nothing_was_nothing_stays(host, tmp_path):

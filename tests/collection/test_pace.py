@@ -153,6 +153,38 @@ def test_the_summary_names_the_change_that_was_made():
     assert said == [True, False, False]
 
 
+def going_back(change, generation=2, changed=True, chosen=False):
+    places = {"before": {"generation": generation}, "after": {"generation": generation - changed}}
+    return {"planned": {"changed": changed, "change": change, **places}, "chosen": chosen}
+
+
+def plan(**records):
+    names = list(records)
+    return import_module(f"{PLUGINS}.filter.rollback_plan").rollback_plan(names, hostvars(**records))
+
+
+def test_a_rollback_says_what_it_is_about_to_do():
+    left = going_back("CHG-1", changed=False)
+    found = plan(a=going_back("CHG-2"), b=going_back("CHG-2"), c=left, d={"state": "refused"})
+    assert found == {
+        "lines": ["a, b: 2 (no shim) -> 1 (no shim), takes back change CHG-2", "c: nothing to do"],
+        "problem": "",
+    }
+
+
+def test_a_rollback_of_different_changes_is_refused_by_their_ids():
+    many = {f"h{number}": going_back("CHG-1") for number in range(6)}
+    assert plan(a=going_back("CHG-2"), b=going_back(None), **many)["problem"] == (
+        "the hosts are in different changes, CHG-2 (a), a change without an id (b), CHG-1 (h0, h1, h2 and 3 more); say "
+        "which to take back, for example with -e mesos_agent_rollback_change=CHG-2, or choose hosts with --limit"
+    )
+    two = plan(a=going_back("CHG-2"), b=going_back("CHG-1"))["problem"]
+    assert two.startswith("the hosts are in different changes, CHG-2 (a), CHG-1 (b); ")
+    chosen = plan(a=going_back("CHG-2", chosen=True), b=going_back("CHG-1", chosen=True))
+    assert chosen["problem"] == "" and len(chosen["lines"]) == 2
+    assert plan(a=going_back(None), b=going_back(None))["problem"] == ""  # as earlier releases have left them
+
+
 @pytest.mark.parametrize(
     ("before", "after", "down"),
     [

@@ -221,6 +221,40 @@ def test_rollouts_follow_each_other_in_one_run(fleet):
     assert done.text.count("2 hosts: 2 done") == 2 and {state for state, _ in ended.values()} == {"done"}, done.text
 
 
+def test_a_rollback_without_an_id_takes_back_one_change_or_none(fleet):
+    """After a rollout of some hosts only, one generation back would take an older change back on all others."""
+    a, b, c = (fleet.host(name) for name in "abc")
+    everywhere: dict = {a: {}, b: {}, c: {}}
+
+    def delays():
+        found = [host.root / "etc/mesos-slave/gc_delay" for host in (a, b, c)]
+        return [path.read_text().strip() if path.exists() else None for path in found]
+
+    def delayed(days, change, *hosts):
+        given = {"mesos_agent_flags": {**a.variables["mesos_agent_flags"], "gc_delay": f"{days}days"}}
+        done = fleet.rollout(dict.fromkeys(hosts, given), "-e", f"mesos_agent_rollout_change={change}")[0]
+        assert done.code == 0, done.text
+
+    delayed(1, "CHG-1", a, b, c)
+    delayed(2, "CHG-2", a, b)
+    done, ended = fleet.rollout(everywhere, playbook="rollback")
+    refusal = "the hosts are in different changes, CHG-2 (a, b), CHG-1 (c); say which to take back"
+    assert done.code != 0 and all(state == "refused" and refusal in why for state, why in ended.values()), done.text
+    assert delays() == ["2days", "2days", "1days"]
+    assert not [host for host in everywhere if (host.prefix / "generations/claim.json").exists()]
+
+    done, ended = fleet.rollout(everywhere, "-e", "mesos_agent_rollback_change=CHG-2", playbook="rollback")
+    assert done.code == 0 and [ended[name][0] for name in "abc"] == ["done", "done", "unchanged"], done.text
+    said = done.text.index("takes back change CHG-2")
+    assert '"a, b: 2 (' in done.text[:said] and said < done.text.index("mesos.containerizer.mesos_agent : Restore]")
+    assert delays() == ["1days"] * 3
+
+    # a and b are back already, so there is one change to take back: that of c.
+    done, ended = fleet.rollout(everywhere, playbook="rollback")
+    assert done.code == 0 and [ended[name][0] for name in "abc"] == ["unchanged", "unchanged", "done"], done.text
+    assert delays() == ["1days", "1days", None]
+
+
 def test_secrets_are_not_printed(fleet):
     good = {"master": "zk://u:hunter2@h/m", "docker_config": {"auths": {"h": {"auth": "sesame"}}}}
     hosts = {
