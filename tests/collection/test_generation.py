@@ -306,6 +306,8 @@ def systemd(tmp_path, monkeypatch):
         f'echo "$1" >> {tmp_path}/calls\n'
     )
     program.chmod(0o755)
+    every = '#!/bin/sh\nfor last; do :; done\n[ "$1" = show ] && echo "Id=$last" && echo LoadState=loaded\nexit 0\n'
+    says.know_every_unit = lambda: program.write_text(every)
     says.units, says.drop_in = units, units / "mesos-slave.service.d/zzz-mesos-shim.conf"
     says.calls = lambda: (tmp_path / "calls").read_text().split() if (tmp_path / "calls").exists() else []
     says()
@@ -374,16 +376,12 @@ def test_a_masked_unit_is_refused(host, systemd, tmp_path):
     assert tree(tmp_path) == before
 
 
-def test_another_unit_is_refused(host, systemd, tmp_path):
+def test_another_unit_is_refused(host, systemd):
     host(flags={"gc_delay": "1days"}, **MANAGED)
-    systemd(Id="mesos-agent.service")
     about = host.prefix / "generations/0/generation.json"
     known = json.loads(about.read_text())
     assert known["service"] == "mesos-slave.service"
-    systemd(Id="mesos-agent@2.service")
-    (tmp_path / "bin/systemctl").write_text(
-        '#!/bin/sh\nfor last; do :; done\n[ "$1" = show ] && echo "Id=$last" && echo LoadState=loaded\nexit 0\n'
-    )
+    systemd.know_every_unit()
     refused = host(flags={"gc_delay": "2days"}, service="mesos-agent@2", url="http://127.0.0.1:9")
     assert (
         "service: mesos-agent@2.service (variable mesos_agent_service), but this host's generations use"
@@ -407,6 +405,135 @@ def test_a_second_flags_directory_is_refused_under_the_lock(host, tmp_path, monk
     refused = host(flags={"gc_delay": "1days"})
     assert f"generations use {tmp_path}/etc/mesos-agent; set it to that" in refused["msg"]
     assert not host.flags_dir.exists() and host.state["good"] == 1
+
+
+@pytest.fixture
+def other(tmp_path):
+    """A second installation on the machine of `host`, for the same flags directory."""
+    other = Generations(tmp_path)
+    other.prefix = tmp_path / 'an "other"'
+    return other
+
+
+def launcher(installation):
+    return {"launcher_dir": f"{installation.prefix}/launcher"}
+
+
+def preflight(installation, **args):
+    """What preflight says of other installations."""
+    args = {"path": str(installation.flags_dir), "prefix": str(installation.prefix), "environment_files": [], **args}
+    said = run_module("agent_preflight_info", flags=launcher(installation), **args)
+    return [line for line in said.get("problems", []) if "the installation in" in line]
+
+
+UNIT, DIRECTORY = "the unit mesos-slave.service", "the flags directory {path}"
+
+
+@pytest.mark.parametrize(("what", "taken"), [("unit", UNIT), ("flags", DIRECTORY), ("both", f"{UNIT} and {DIRECTORY}")])
+def test_what_another_installation_manages_is_refused_until_it_is_gone(host, other, systemd, tmp_path, what, taken):
+    args = {} if what == "flags" else MANAGED
+    taken = taken.format(path=host.flags_dir)
+    if what == "unit":
+        other.flags_dir = tmp_path / "etc/mesos-agent"
+    assert host(flags=launcher(host), **args)["changed"]
+    before = tree(tmp_path)
+    for check in (True, False):
+        said = other(check=check, flags=launcher(other), **args)
+        assert said["failed"] and said["msg"] == (
+            f"mesos_shim_prefix {other.prefix}: the installation in {host.prefix} manages {taken}; give this one its "
+            "own (mesos_agent_service, mesos_agent_flags_dir), or run the playbook uninstall with "
+            f"mesos_shim_prefix={host.prefix} first"
+        )
+        assert preflight(other, **args) == [said["msg"]]
+    assert preflight(host, **args) == [] and tree(tmp_path) == before
+    assert host(flags={"gc_delay": "2days", **launcher(host)}, **args)["changed"]
+    assert host("absent", url=MANAGED["url"])["changed"]
+    assert other(flags=launcher(other), **args)["changed"]
+
+
+def test_a_flags_directory_that_names_no_launcher_is_known_by_the_unit_of_its_agent(host, other, systemd):
+    systemd.know_every_unit()
+    host(flags={}, **MANAGED)
+    args = {**MANAGED, "service": "mesos-agent@2"}
+    said = other(flags=launcher(other), **args)["msg"]
+    assert f"the installation in {host.prefix} manages the flags directory {host.flags_dir};" in said
+    assert preflight(other, **args) == [said]
+
+
+def test_who_went_back_takes_nothing_from_who_came_after(host, other, systemd, tmp_path):
+    host(flags=launcher(host), **MANAGED)
+    assert host("restored", url=MANAGED["url"])["generation"] == 0
+    assert other(flags=launcher(other), **MANAGED)["changed"]
+    before = tree(tmp_path)
+    for said in (
+        host(flags=launcher(host), **MANAGED),
+        host("restored", generation=1, url=MANAGED["url"]),
+        host("restored", True, generation=1, url=MANAGED["url"]),
+        host("absent", url=MANAGED["url"]),
+        host("absent", force=True, url=MANAGED["url"]),
+    ):
+        assert f"mesos_shim_prefix {host.prefix}: the installation in {other.prefix} manages the unit" in said["msg"]
+    assert tree(tmp_path) == before
+    assert other("absent", url=MANAGED["url"])["changed"] and host("absent", url=MANAGED["url"])["changed"]
+    assert not host.flags_dir.exists() and not systemd.drop_in.exists()
+
+
+def test_another_installation_of_which_nothing_is_left_stops_nobody(host, other, systemd):
+    host(flags=launcher(host), **MANAGED)
+    shutil.rmtree(host.prefix)
+    assert other(flags=launcher(other), **MANAGED)["changed"]
+    assert service.drop_ins() == {str(systemd.drop_in): str(other.prefix)}
+
+
+def test_an_installation_by_another_name_is_the_same_one(host, systemd, tmp_path):
+    host(flags=launcher(host), **MANAGED)
+    (tmp_path / "link").symlink_to(host.prefix)
+    renamed = Generations(tmp_path)
+    renamed.prefix = tmp_path / "link"
+    assert not renamed(flags=launcher(host), **MANAGED).get("failed")
+
+
+def test_an_agent_may_use_the_launcher_of_another_installation(host, other, tmp_path):
+    host(flags=launcher(host))
+    other.flags_dir = tmp_path / "etc/mesos-agent"
+    for days in (1, 2):
+        assert other(flags={"gc_delay": f"{days}days", **launcher(host)})["changed"]
+
+
+def test_what_another_installation_took_meanwhile_is_refused_under_the_lock(host, other, systemd, monkeypatch):
+    """Two first runs at once: neither knew of the other when it began."""
+    lock = generations.Store.lock
+    begun = []
+
+    def meanwhile(store):
+        if not begun:
+            begun.append(True)
+            assert other(flags=launcher(other), **MANAGED)["changed"]
+        return lock(store)
+
+    monkeypatch.setattr(generations.Store, "lock", meanwhile)
+    said = host(flags=launcher(host), **MANAGED)
+    assert f"the installation in {other.prefix} manages {UNIT} and" in said["msg"]
+    assert not (host.prefix / "generations/state.json").exists()
+    assert service.drop_ins() == {str(systemd.drop_in): str(other.prefix)}
+    assert not host("restored", pending_only=True, required=False)["changed"]
+
+
+def test_an_uninstallation_that_another_one_was_faster_than_changes_nothing(host, systemd, tmp_path, monkeypatch):
+    host(flags=launcher(host), **MANAGED)
+    lock = generations.Store.lock
+    begun = []
+
+    def meanwhile(store):
+        if not begun:
+            begun.append(True)
+            assert host("absent", url=MANAGED["url"])["changed"]
+        return lock(store)
+
+    monkeypatch.setattr(generations.Store, "lock", meanwhile)
+    said = host("absent", url=MANAGED["url"])
+    assert begun and not said.get("failed"), said
+    assert not host.flags_dir.exists() and not host.prefix.exists()
 
 
 def test_pending_is_finished_or_taken_back(host):

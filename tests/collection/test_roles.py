@@ -166,6 +166,28 @@ def test_a_host_whose_variables_are_wrong_is_refused_and_nothing_is_staged(fleet
     assert tree(hosts["a"].root) == tree(hosts["b"].root) == {}
 
 
+@pytest.mark.timeout(600)
+def test_two_prefixes_for_one_flags_directory_are_one_host_done_and_one_refused(fleet):
+    """Two names of one machine: the preflight of both comes before the switch of either."""
+    hosts = {fleet.host(name): {} for name in "ab"}
+    first, second = hosts
+    hosts[second] = {"mesos_agent_flags_dir": first.variables["mesos_agent_flags_dir"]}
+    says = f"mesos_shim_prefix {second.prefix}: the installation in {first.prefix} manages the flags directory"
+    done, ended = fleet.rollout(hosts)  # one after the other
+    assert done.code != 0 and ended["a"][0] == "done", done.text
+    assert ended["b"][0] == "failed" and says in ended["b"][1], done.text
+    assert not (second.prefix / "current").exists() and not (second.prefix / "generations/state.json").exists()
+    before = tree(first.root)
+    done, ended = fleet.rollout(hosts)
+    assert ended["b"][0] == "refused" and says in ended["b"][1], done.text
+    verified = fleet.site({second: hosts[second]}, playbook="verify")
+    assert verified.code != 0 and says in verified.failure(second), verified.text
+    assert tree(first.root) == before
+    assert fleet.site(first, playbook="uninstall").code == 0
+    done, ended = fleet.rollout({second: hosts[second]})
+    assert ended["b"][0] == "done", done.text
+
+
 def test_every_host_that_is_refused_while_it_is_staged_keeps_its_reason(fleet):
     """Also one that is refused once the refusal of another is known, as in a fleet with more hosts than forks."""
     hosts = [fleet.host(name) for name in "abcdef"]

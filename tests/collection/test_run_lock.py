@@ -16,6 +16,8 @@ from tests.lib.shim import CHECKOUT
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: another user locks what it changes")
 
+generations = import_module(f"{PLUGINS}.module_utils._generations")
+
 HOLD = """
 import fcntl, os, sys
 os.setgid(65534), os.setuid(65534)
@@ -67,6 +69,15 @@ def test_one_run_at_a_time_and_none_waits_for_ever(run_lock, tmp_path):
         with run_lock.lock("/"):  # another one's
             pass
     with run_lock.lock(str(tmp_path)):
+        pass
+
+
+def test_one_switch_at_a_time_on_a_host(run_lock, tmp_path):
+    """Two prefixes have locks of their own, and may want the same unit."""
+    one, other = (generations.Store(str(tmp_path / name)) for name in ("one", "other"))
+    with one.lock(), pytest.raises(run_lock.LockError, match="another run has held its lock"), other.lock():
+        pass
+    with other.lock():
         pass
 
 

@@ -30,11 +30,11 @@ VARIABLES = {
 
 @pytest.fixture(scope="module")
 def site(clone, tmp_path_factory):
-    """site(fleet, **changed): runs the site play with the variables, some of them changed."""
+    """site(fleet, **changed): runs the site play, or another one, with the variables, some of them changed."""
 
-    def run(fleet, **changed):
+    def run(fleet, playbook="site", **changed):
         inventory = fleet.inventory(tmp_path_factory.mktemp("site") / "hosts.json", **{**VARIABLES, **changed})
-        return play("site", "-i", str(inventory), cwd=clone)
+        return play(playbook, "-i", str(inventory), cwd=clone)
 
     return run
 
@@ -217,3 +217,29 @@ def test_an_agent_that_is_told_to_takes_what_only_adds_and_keeps_its_id(agent, s
     assert done.code == 0, done.text
     assert agent.wait_registered() == first and links(agent)["latest"] == first
     assert agent.get("/state")["resources"]["cpus"] == 8
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("flags_dir", ["/etc/mesos-slave", "/etc/mesos-other"])
+def test_another_prefix_does_not_get_the_unit_of_an_installation(agent, site, flags_dir):
+    agent.wait_registered()
+    state = "systemctl show -p MainPID --value mesos-slave; ls -R /opt /etc/mesos-slave /etc/systemd/system"
+    before = agent.host.says(state)
+    other = {"mesos_shim_prefix": "/opt/other", "mesos_agent_flags_dir": flags_dir}
+    done = site(agent.host.fleet, **other)
+    assert "mesos_shim_prefix /opt/other: the installation in /opt/mesos-shim manages the unit mesos-slave.service" in (
+        done.text
+    )
+    assert done.code != 0 and agent.host.says(state) == before
+
+
+@pytest.mark.timeout(600)
+def test_an_uninstallation_frees_the_unit_for_another_prefix(agent, site):
+    """The last test here: the agent is the other installation's afterwards."""
+    agent.wait_registered()
+    done = site(agent.host.fleet, "uninstall", mesos_agent_uninstall_force=True)
+    assert done.code == 0, done.text
+    done = site(agent.host.fleet, mesos_shim_prefix="/opt/other")
+    assert done.code == 0, done.text
+    assert "/opt/other/bin/mesos-shim" in agent.host.says("systemctl show -p ExecStartPre mesos-slave")
+    agent.wait_registered()

@@ -30,6 +30,8 @@ ExecStartPre=-+/usr/bin/timeout -k 5 30 "%s/bin/mesos-shim" gc --keep-sandboxes
 """
 )
 
+_PROGRAM = re.compile(r'"((?:[^"\\]|\\.)*)/bin/mesos-shim"')
+
 # Of a unit file that `systemctl enable` could make one that starts with the host. One that is static or generated
 # starts by something else, which nobody here knows.
 _NOT_STARTED = ("disabled", "linked", "linked-runtime", "masked", "masked-runtime", "bad")
@@ -80,16 +82,25 @@ def drop_in_path(unit):
     return "%s/%s.d/%s" % (_UNITS_DIRECTORY, full_name(unit), DROP_IN)
 
 
-def all_of_ours(prefix):
-    """Paths of the drop-ins that name programs of `prefix`, of all units of this host."""
-    path, found = drop_in_path("*"), []
+def prefix_of(text):
+    """The prefix of the installation whose program a drop-in of ours runs; None where it names none."""
+    found = _PROGRAM.search(text or "") if is_ours(text) else None
+    return re.sub(r"%%|\$\$|\\(.)", lambda match: match[1] or match[0][0], found[1]) if found else None
+
+
+def drop_ins():
+    """{path: prefix} of the drop-ins of ours, of all units of this host."""
+    path, found = drop_in_path("*"), {}
     former = os.path.join(os.path.dirname(path), FORMER_DROP_IN)
     for place in glob.glob(path) + glob.glob(former):
         with contextlib.suppress(OSError), open(place, encoding="utf-8", errors="replace") as stream:
-            text = stream.read()
-            if is_ours(text) and quoted(prefix) + "/bin/" in text:
-                found.append(place)
-    return found
+            found[place] = prefix_of(stream.read())
+    return {place: prefix for place, prefix in found.items() if prefix is not None}
+
+
+def all_of_ours(prefix):
+    """Paths of the drop-ins that name programs of `prefix`, of all units of this host."""
+    return [place for place, named in drop_ins().items() if named == prefix]
 
 
 def former_drop_in(unit):

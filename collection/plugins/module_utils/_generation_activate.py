@@ -109,6 +109,7 @@ class Activation(Host):
             raise GenerationError(moved)
         if unit and self.unit and self.service_of(unit).unit != self.unit:
             raise GenerationError(generations.ANOTHER % ("service", self.unit, "mesos_agent_service", unit))
+        self.refuse_other_installation(self.unit, self.change.path)
 
     # What is to be done.
 

@@ -60,6 +60,8 @@ class Restoration(Host):
         restart = bool(unit) and (bool({"flags", "unit", "environment"} & set(differing)) or self.pending is not None)
         result["actions"] = differing + (["restart"] if restart else [])
         result["changed"] = bool(result["actions"]) or self.pending is not None or self.target != self.good
+        if result["changed"]:
+            self.refuse_other_installation(unit, path)
         if not result["changed"] or self.check_mode or params["plan"]:
             return result
         service = self.service_of(unit)

@@ -46,16 +46,19 @@ class Store:
 
     def __init__(self, prefix):
         self.path = os.path.join(prefix, "generations")
-        self.state = self._read_json("state.json") or {"good": None, "pending": None}
+        self.state = self._read_state()
 
     @contextlib.contextmanager
     def lock(self):
-        """One run at a time."""
+        """One run at a time, of all installations of this host: two of them may want the same unit or flags."""
         public_paths.make(os.path.dirname(self.path))
         os.makedirs(self.path, 0o700, exist_ok=True)
-        with run_lock.lock(self.path):
-            self.state = self._read_json("state.json") or self.state
+        with run_lock.lock(self.path), run_lock.host():
+            self.state = self._read_state()
             yield
+
+    def _read_state(self):
+        return self._read_json("state.json") or {"good": None, "pending": None}
 
     def _read_json(self, *names):
         try:

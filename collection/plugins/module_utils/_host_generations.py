@@ -19,6 +19,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _agent_service as agent_service,
     _flag_directory as flag_directory,
     _generations as generations,
+    _other_installation as other_installation,
     _public_paths as public_paths,
     _run_claim as run_claim,
 )
@@ -107,6 +108,12 @@ class Host:
         """Between two generations: which agent this host's comes back as. Whether that is another one."""
         agent_identity.switch(self.store, self.identity(here), self.identity(there), None)
         return self.identity(here) != self.identity(there)
+
+    def refuse_other_installation(self, unit, path):
+        """Raises GenerationError where the unit or the flags are another installation's."""
+        wrong = other_installation.refusal(self.prefix, unit, path)
+        if wrong:
+            raise GenerationError(wrong)
 
     # Switching.
 

@@ -36,6 +36,11 @@ def lock(path):
         os.close(fd)
 
 
+def host():
+    """Holds the lock of this host. Only root's runs need it: no one else can manage a unit or the agent's flags."""
+    return lock("/") if os.geteuid() == 0 else contextlib.nullcontext()
+
+
 def _roots(path):
     """The file that stands for `path`, in root's own directory."""
     with contextlib.suppress(FileExistsError):

@@ -41,18 +41,25 @@ class Uninstallation(Host):
 
     def __init__(self, module):
         super().__init__(module)
+        self._look()
+        self.running = []
+
+    def _look(self):
         self.origin = self.store.about(0)
         self.timers = shim_timers.ours(self.prefix)
-        self.running = []
 
     def run(self):
         self.claim.check()
         try:
-            return self._run()
+            if self.check_mode or not os.path.isdir(self.store.path):
+                return self._uninstall(self.claim.take)
+            with self.store.lock():
+                self._look()  # another run may have been here meanwhile
+                return self._uninstall(self.claim.take_locked)
         finally:
             self.claim.release()
 
-    def _run(self):
+    def _uninstall(self, claim):
         installed = any(os.path.lexists(os.path.join(self.prefix, name)) for name in _INSTALLED)
         result = {
             "changed": installed or self.origin is not None or bool(self.timers),
@@ -64,9 +71,11 @@ class Uninstallation(Host):
             return result
         self._refuse_running()
         self._refuse_lost_origin()
+        if self.origin is not None:
+            self.refuse_other_installation(self.origin["service"], self.origin["flags_path"])
         result["actions"] = self._actions()
         if not self.check_mode:
-            self.claim.take()
+            claim()
             result.update(self._remove(result["actions"]))
         return result
 

@@ -140,6 +140,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _agent_unit as agent_unit,
     _agent_versions as agent_versions,
     _flag_directory as flag_directory,
+    _other_installation as other_installation,
 )
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api import agent
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets import SecretiveModule
@@ -271,6 +272,13 @@ def silent(params, service):
     return []
 
 
+def another_agent(params, store, service):
+    """Why this installation's agent is another one than the unit and the flags are of."""
+    moved = store.another_directory(params["path"])
+    taken = other_installation.refusal(os.path.normpath(params["prefix"]), service and service.unit, params["path"])
+    return [problem for problem in (moved, taken) if problem]
+
+
 def environment_here(params, settings):
     """(problems, warnings) of the init wrapper's variables."""
     files, taken_over = params["environment_files"], {}
@@ -297,8 +305,7 @@ def run(module):
             problems += wrong
     if params["validator"] and not os.path.exists(params["validator"]):
         params["validator"] = None  # judged by the release once it is staged
-    moved = store.another_directory(params["path"])
-    problems += [moved] if moved else []
+    problems += another_agent(params, store, service)
     try:
         change = FlagChange(module)
         result = change.result()
