@@ -24,7 +24,8 @@ def tarball(tmp_path_factory):
 def run(cwd, *command):
     """A program of .venv in an environment that knows no checkout."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("ANSIBLE_", "MESOS_", "PYTHON"))}
-    env.update(ANSIBLE_NOCOLOR="1", ANSIBLE_COLLECTIONS_PATH=str(cwd / "collections"), PWD=str(cwd))
+    env.update(ANSIBLE_NOCOLOR="1", ANSIBLE_COLLECTIONS_PATH=str(cwd / "collections"))
+    env.pop("PWD", None)  # of a shell; what systemd, cron or Python starts has none, or another one's
     done = subprocess.run(
         [BIN / command[0], *command[1:]], cwd=cwd, env=env, capture_output=True, text=True, timeout=100, check=False
     )

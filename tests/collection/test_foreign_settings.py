@@ -33,15 +33,19 @@ def state(host: LocalHost) -> dict[str, object]:
 
 def test_names_of_hosts_are_no_patterns(own):
     """Each of these would mean other hosts where hosts are named in a pattern."""
-    names = ("plain", "a b", "x,outside", "y:outside", "!plain", "~.*", "*")
+    names = ("plain", "a b", "x,outside", "y:outside", "!plain", "&plain", "~.*", "*", "p[0]", "r[1:3]", "[s]")
     hosts = {name: own.host(f"h{number}") for number, name in enumerate((*names, "outside"))}
     inventory = {
         "mesos_agents": {"hosts": {name: hosts[name].variables for name in names}},
         "mesos_agents_canary": {"hosts": {"a b": {}, "outside": {}}},
         "others": {"hosts": {"outside": hosts["outside"].variables}},
     }
-    path = own.root / "inventory.json"
-    path.write_text(json.dumps(inventory))
+    # A file's names are expanded by Ansible itself: r[1:3] would be three hosts.
+    groups = {name: {"hosts": list(group["hosts"])} for name, group in inventory.items()}
+    known = {"hostvars": {name: host.variables for name, host in hosts.items()}}
+    path = own.root / "inventory.sh"
+    path.write_text(f"#!/bin/sh\ncat <<'END'\n{json.dumps({**groups, '_meta': known})}\nEND\n")
+    path.chmod(0o755)
     waves = json.dumps({"mesos_agent_rollout_waves": [1, "100%"]})
     for playbook in ("rollout", "rollback"):
         done = play(playbook, "-i", str(path), "-e", waves, cwd=own.checkout)
@@ -51,6 +55,8 @@ def test_names_of_hosts_are_no_patterns(own):
         first = re.search(r'"(.*?) +done ', done.text)
         assert first and first[1].split(", ")[0] == "a b"
         assert tree(hosts["outside"].root) == {}
+    done = play("uninstall", "-i", str(path), "-e", waves, cwd=own.checkout)
+    assert done.code == 0 and not any(hosts[name].prefix.exists() for name in names), done.text
 
 
 @pytest.mark.parametrize("playbook", ["rollout", "site"])
@@ -66,6 +72,19 @@ def test_any_errors_fatal_of_the_user_leaves_nothing_half_done(own, playbook):
     assert (hosts["b"].root / "etc/mesos-slave/launcher_dir").exists()
     if playbook == "rollout":
         assert "2 hosts: 1 done, 1 failed" in done.text
+
+
+@pytest.mark.parametrize("playbook", ["rollout", "rollback", "report"])
+def test_another_strategy_of_the_user_decides_nothing_host_by_host(own, playbook):
+    """What all hosts are asked for first, once, each host decided for itself; the report ended."""
+    configure(own, "strategy = free")
+    hosts = {own.host(name): {} for name in "ab"}
+    if playbook == "rollback":
+        assert own.site(hosts).code == 0
+    page = own.root / "report.html"
+    done = own.site(hosts, "-e", f"mesos_report_path={page}", "-e", "mesos_report_seconds=0", playbook=playbook)
+    assert done.code == 0 and "free strategy" not in done.text, done.text
+    assert page.exists() if playbook == "report" else done.text.count('"2 hosts: 2 done"') == 1
 
 
 ROLES = """\
