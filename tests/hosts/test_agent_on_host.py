@@ -239,7 +239,8 @@ def test_an_uninstallation_frees_the_unit_for_another_prefix(agent, site):
     agent.wait_registered()
     done = site(agent.host.fleet, "uninstall", mesos_agent_uninstall_force=True)
     assert done.code == 0, done.text
-    done = site(agent.host.fleet, mesos_shim_prefix="/opt/other")
+    anew = {"mesos_agent_allow_incompatible": ["resources", "work_dir"]}  # the agent ran by other flags meanwhile
+    done = site(agent.host.fleet, mesos_shim_prefix="/opt/other", **anew)
     assert done.code == 0, done.text
     assert "/opt/other/bin/mesos-shim" in agent.host.says("systemctl show -p ExecStartPre mesos-slave")
     agent.wait_registered()
