@@ -38,6 +38,11 @@ _PROTECTED = {
 _UNPROTECTED = ("/dev", "/proc", "/sys")
 _HOMES = ("/home", "/root", "/run/user")
 
+_ANOTHER_USER = (
+    "its tasks could forge the shim's records, because they have the agent's own user; run the agent as root (%s in a "
+    "drop-in), which starts each task as its own user"
+)
+
 PROPERTIES = (
     "Id",
     "LoadState",
@@ -144,9 +149,12 @@ def hardened(unit, found, programs, places):
 
 def _of_root(found):
     user, problems = found.get("User", ""), []
-    if found.get("DynamicUser") == "yes" or user not in ("", "root", "0"):
-        setting = "DynamicUser=yes" if found.get("DynamicUser") == "yes" else "User=%s" % user
-        problems.append((setting, "only an agent that runs as root is supported"))
+    dynamic = found.get("DynamicUser") == "yes"
+    if dynamic or user not in ("", "root", "0"):
+        setting, instead = (
+            ("DynamicUser=yes", "DynamicUser=no and User=root") if dynamic else ("User=" + user, "User=root")
+        )
+        problems.append((setting, _ANOTHER_USER % instead))
     for name in ("RootDirectory", "RootImage"):
         if found.get(name, "") not in ("", "/"):
             problems.append(("%s=%s" % (name, found[name]), "the shim is not in there, so every launch would fail"))
