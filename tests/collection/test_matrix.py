@@ -75,3 +75,35 @@ def test_quickstart(public_dir, core, python):
         assert f"changed={changed} " in said, said
     launched = run(clone / ".demo/bin/mesos-shim", "run", "--rm", "--", "sh", "-c", "ls -A /tmp; echo launched")
     assert launched == "launched\n"
+
+
+@pytest.mark.parametrize(("core", "python"), [MATRIX[0], MATRIX[-1]])
+def test_what_yaml_makes_of_a_date_or_a_key_is_what_was_written_or_named(public_dir, core, python):
+    """Before 2.19 a template makes a text of a map with a date in it, and no map of that text."""
+    programs = environment(core, python)
+    run = runner(programs, clone_to(public_dir / "clone"))
+    host = LocalHost(public_dir / "host")
+    inventory = public_dir / "inventory.yml"
+
+    def play(name, variable, code):
+        known = json.dumps(host.variables)[1:-1]
+        inventory.write_text(f"mesos_agents:\n  hosts:\n    host: {{{known}, {variable}}}\n")
+        return run(programs / "ansible-playbook", "-i", str(inventory), f"playbooks/{name}.yml", code=code)
+
+    said = play("rollout", "mesos_agent_rollout_waves: [2026-01-02]", 2)
+    assert 'mesos_agent_rollout_waves is [\\"2026-01-02\\"]: give a list of numbers' in said, said
+    own_info = host.variables.pop("mesos_agent_default_container_info")
+    info = "mesos_agent_default_container_info: {volumes: [{host_path: 2026-01-02, container_path: /tmp}]}"
+    for variable in (info, "mesos_shim_config: {tmpfs: {/x: {size: 2026-01-02 03:04:05}}}"):
+        said = play("site", variable, 2)
+        assert (
+            f"{variable.partition(':')[0]}: YAML reads an unquoted 2026-01-02" in said and "as a date: quote it" in said
+        )
+        assert tree(host.root) == {}
+    for playbook in ("site", "rollout"):
+        said = play(playbook, "mesos_shim_config: {on: off}", 2)
+        assert "mesos_shim_config: the key true is not text: quote it" in said and tree(host.root) == {}, said
+    host.variables["mesos_agent_default_container_info"] = own_info
+    play("site", "mesos_agent_attributes: {built: 2026-01-02, at: 2026-01-02 03:04:05}", 0)
+    there = tree(host.root / "etc/mesos-slave/attributes")
+    assert there == {"built": "2026-01-02\n", "at": "2026-01-02 03:04:05\n"}

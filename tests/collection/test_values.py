@@ -68,3 +68,14 @@ def test_a_date_in_a_configuration_is_said_to_be_one(fleet, host, name):
     done = play("site", "-i", str(path), cwd=fleet.checkout)
     assert f"{name}: YAML reads an unquoted 2026-01-02 as a date: quote it" in done.failure(host), done.text
     assert tree(host.root) == {}
+
+
+@pytest.mark.parametrize("name", ["mesos_shim_config", "mesos_agent_default_container_info"])
+def test_a_key_that_yaml_makes_no_text_of_is_named(fleet, host, name):
+    path = fleet.root / "inventory.yml"
+    known = json.dumps({key: value for key, value in host.variables.items() if key != name})[1:-1]
+    own = "{tmpfs: {/x: {on: off}}}" if name == "mesos_shim_config" else "{on: off}"
+    path.write_text(f"mesos_agents:\n  hosts:\n    host: {{{known}, {name}: {own}}}\n")
+    done = play("site", "-i", str(path), cwd=fleet.checkout)
+    assert f"{name}: the key true is not text: quote it" in done.failure(host), done.text
+    assert tree(host.root) == {}

@@ -9,6 +9,7 @@ import datetime
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,10 @@ from ansible_collections.mesos.containerizer.plugins.plugin_utils._without_facts
 _OWN_ARGUMENTS = ("archive", "archive_sha256", "psutil_wheel")
 _MAPS = {"config": "mesos_shim_config", "default_container_info": "mesos_agent_default_container_info"}
 
+_A_DATE = "%s: YAML reads an unquoted %s as a date: quote it"
+_NO_TEXT = "%s: the key %s is not text: quote it (YAML makes true or false of an unquoted on, off, yes or no)"
+# Before 2.19 a map with a date in it arrives as this text of it.
+_DATE_BEFORE = re.compile(r"\bdatetime\.(?:date|datetime)\(([0-9]{1,4}), ([0-9]{1,2}), ([0-9]{1,2})")
 
 _VALIDATE = (
     "import sys; sys.path.insert(0, sys.argv[1]); from mesos_shim import validate; sys.exit(validate.main(['-']))"
@@ -71,10 +76,16 @@ def _map(name, value):
     try:
         found = check_type_dict(value or {})
     except TypeError as error:
+        before = _DATE_BEFORE.search(value) if isinstance(value, str) else None
+        if before is not None:
+            raise AnsibleActionFail(_A_DATE % (_MAPS[name], datetime.date(*map(int, before.groups())))) from error
         raise AnsibleActionFail(f"{_MAPS[name]}: not a map, nor JSON of one: {error}") from error
     date = _date(found)
     if date is not None:
-        raise AnsibleActionFail(f"{_MAPS[name]}: YAML reads an unquoted {date} as a date: quote it")
+        raise AnsibleActionFail(_A_DATE % (_MAPS[name], date))
+    key = _no_text(found)
+    if key is not None:
+        raise AnsibleActionFail(_NO_TEXT % (_MAPS[name], json.dumps(key[0], default=str)))
     return found
 
 
@@ -84,6 +95,15 @@ def _date(value):
         items = value.values() if isinstance(value, dict) else value
         return next((date for date in map(_date, items) if date is not None), None)
     return value if isinstance(value, datetime.date) else None
+
+
+def _no_text(value):
+    """(key,) for the first key in a map or list that is not text; None where all are."""
+    if isinstance(value, dict):
+        return next(((key,) for key in value if not isinstance(key, str)), None) or _no_text(list(value.values()))
+    if isinstance(value, list):
+        return next((key for key in map(_no_text, value) if key is not None), None)
+    return None
 
 
 def _unless_omitted(value, known):

@@ -13,6 +13,8 @@ author: The mesos-shim authors (@mesos-shim)
 description:
   - An inventory in INI form gives a map as text as soon as JSON's true, false or null is in it.
   - A key that is named twice is refused, by its name alone; nothing else of the text is shown.
+  - What YAML takes for a date is the text that was written. Before ansible-core 2.19 a map with a date in it would
+    arrive as a text that is no map.
 options:
   _input:
     description: The map, or its text in JSON or YAML.
@@ -33,6 +35,8 @@ _value:
   sample: {isolation: posix/cpu}
 """
 
+import datetime
+
 import yaml
 from ansible.errors import AnsibleFilterError
 
@@ -48,10 +52,18 @@ def _twice(node):
     return None
 
 
+def _without_dates(value):
+    if isinstance(value, dict):
+        return {key: _without_dates(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_dates(item) for item in value]
+    return str(value) if isinstance(value, datetime.date) else value
+
+
 def inventory_map(value):
     """The map of a text. Raises AnsibleFilterError for a text that names a key twice."""
     if not isinstance(value, str):
-        return value
+        return _without_dates(value)
     text = str.__str__(value)
     try:
         twice = _twice(yaml.compose(text, Loader=yaml.SafeLoader))
@@ -60,7 +72,7 @@ def inventory_map(value):
         return value
     if twice is not None:
         raise AnsibleFilterError("the key %s is named twice; keep one of them" % twice)
-    return found if isinstance(found, dict) else value
+    return _without_dates(found) if isinstance(found, dict) else value
 
 
 class FilterModule:

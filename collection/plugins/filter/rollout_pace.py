@@ -75,6 +75,10 @@ def _unwritable(path):
     return "" if os.access(directory, os.W_OK) else "the controller cannot write to %s" % directory
 
 
+def _shown(value):
+    return json.dumps(value, default=str)  # YAML knows dates, JSON does not
+
+
 def rollout_pace(variables):
     """{"max_failures", "in_flight", "bake", "confirm", "change", "result", "problems"}."""
     pace, problems = {}, []
@@ -82,18 +86,18 @@ def rollout_pace(variables):
         value = variables.get("mesos_agent_rollout_" + key, 0)
         text = "" if isinstance(value, bool) else str(value).strip()
         if not (text.isascii() and text.isdigit()):
-            problems.append("mesos_agent_rollout_%s is %s: give a number, %s" % (key, json.dumps(value), meaning))
+            problems.append("mesos_agent_rollout_%s is %s: give a number, %s" % (key, _shown(value), meaning))
         pace[key] = int(text) if text.isascii() and text.isdigit() else 0
     confirm = variables.get("mesos_agent_rollout_confirm", False)
     pace["confirm"] = _TRUTH.get(str(confirm).strip().lower())
     if pace["confirm"] is None:
-        problems.append("mesos_agent_rollout_confirm is %s: give true or false" % json.dumps(confirm))
+        problems.append("mesos_agent_rollout_confirm is %s: give true or false" % _shown(confirm))
     waves = variables.get("mesos_agent_rollout_waves", [1, "25%", "100%"])
     sizes = _sizes(waves)
     if not sizes or not all(map(_WAVE.fullmatch, sizes)):
         problems.append(
             "mesos_agent_rollout_waves is %s: give a list of numbers and percentages of hosts, for example "
-            '[1, "25%%", "100%%"], also in an inventory in INI form' % json.dumps(waves)
+            '[1, "25%%", "100%%"], also in an inventory in INI form' % _shown(waves)
         )
     change = str(variables.get("mesos_agent_rollout_change") or _new_change())
     if not _CHANGE.fullmatch(change):
