@@ -74,7 +74,7 @@ def test_any_errors_fatal_of_the_user_leaves_nothing_half_done(own, playbook):
         assert "2 hosts: 1 done, 1 failed" in done.text
 
 
-@pytest.mark.parametrize("playbook", ["rollout", "rollback", "report"])
+@pytest.mark.parametrize("playbook", ["rollout", "rollback", "report", "adopt"])
 def test_another_strategy_of_the_user_decides_nothing_host_by_host(own, playbook):
     """What all hosts are asked for first, once, each host decided for itself; the report ended."""
     configure(own, "strategy = free")
@@ -84,7 +84,8 @@ def test_another_strategy_of_the_user_decides_nothing_host_by_host(own, playbook
     page = own.root / "report.html"
     done = own.site(hosts, "-e", f"mesos_report_path={page}", "-e", "mesos_report_seconds=0", playbook=playbook)
     assert done.code == 0 and "free strategy" not in done.text, done.text
-    assert page.exists() if playbook == "report" else done.text.count('"2 hosts: 2 done"') == 1
+    once = "All hosts as mesos.containerizer.adopt found them" if playbook == "adopt" else '"2 hosts: 2 done"'
+    assert page.exists() if playbook == "report" else done.text.count(once) == 1
 
 
 ROLES = """\
