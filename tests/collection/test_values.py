@@ -43,9 +43,10 @@ def test_a_slash_at_the_end_of_the_prefix_is_none(fleet, host):
     assert done.code == 0 and done.recap("changed") == 0, done.text
 
 
-def test_a_flag_that_is_named_twice_in_ini_form_prints_no_secret(fleet, host):
-    flags = '{"master": "zk://u:sesame1@h/m", "quiet": true, "quiet": false, "docker_config": {"a": "sesame2"}}'
-    done = ini(fleet, host, mesos_agent_flags=flags)("site", "-vvv")
+@pytest.mark.parametrize("name", ["mesos_agent_flags", "mesos_agent_default_container_info"])
+def test_a_key_that_is_named_twice_in_ini_form_prints_no_secret(fleet, host, name):
+    text = '{"master": "zk://u:sesame1@h/m", "quiet": true, "quiet": false, "docker_config": {"a": "sesame2"}}'
+    done = ini(fleet, host, **{name: text})("site", "-vvv")
     assert done.code != 0 and "the key quiet is named twice" in done.text and "changed=0" in done.text, done.text
     assert "sesame" not in done.text
 
