@@ -34,10 +34,11 @@ class Repository:
         os.makedirs(self._config.directory, mode=0o700, exist_ok=True)
         directory = os.open(self._config.directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise PullError(f"{self._config.directory}: another run is under way on this host") from None
             yield
-        except BlockingIOError:
-            raise PullError(f"{self._config.directory}: another run is under way on this host") from None
         finally:
             os.close(directory)
 
