@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -22,7 +23,7 @@ from tests.lib.shim import CHECKOUT
 from tests.lib.waiting import wait_until
 from tests.lib.zookeeper import Unavailable, ZooKeeper
 
-pytestmark = [pytest.mark.hosts, pytest.mark.agent, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.hosts, pytest.mark.timeout(1800)]
 
 NAMES = ("host-1", "host-2", "host-3")
 CANARY = "host-2"
@@ -114,7 +115,7 @@ class Pulling:
         return done.stdout
 
     def write_inventory(self, path: Path, **flags: str) -> None:
-        everyone = {name: {} for name in NAMES}
+        everyone = {host.name: {} for host in self.fleet}
         groups = {
             "mesos_agents": {"hosts": everyone, "vars": {**VARIABLES, "mesos_agent_flags": {**FLAGS, **flags}}},
             "mesos_agents_canary": {"hosts": {CANARY: {}}},
@@ -155,30 +156,35 @@ class Pulling:
         return begun, next(when for when, line in lines if when > begun and line.endswith("is applied"))
 
 
+@contextlib.contextmanager
+def served(fleet: machines.Fleet, directory: Path) -> Iterator[Pulling]:
+    """The hosts, and ZooKeeper and a git server that they reach."""
+    inside = ("ip", "netns", "exec", f"msh-{fleet.name}")
+    data = directory / "zookeeper"
+    data.mkdir()
+    try:
+        zookeeper = ZooKeeper(data, GATEWAY, inside=inside)
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+    serve = ["git", "daemon", "--reuseaddr", "--export-all", f"--base-path={directory}", f"--listen={GATEWAY}"]
+    daemon = subprocess.Popen([*inside, *serve], stderr=subprocess.DEVNULL)
+    yield Pulling(fleet, directory)
+    for host in fleet:
+        host.ssh(f"systemctl stop {UNIT}.timer {UNIT}.service", check=False)
+    daemon.terminate()
+    daemon.wait()
+    zookeeper.end()
+
+
 @pytest.fixture(scope="module")
 def up(hosts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pulling]:
-    """Three hosts with an agent, and ZooKeeper and a git server that they reach."""
-    tmp_path = tmp_path_factory.mktemp("pull")
+    """Three hosts with an agent."""
     try:
         layer = agents.layer()
     except machines.Unavailable as reason:
         pytest.skip(str(reason))
-    with hosts(len(NAMES), layer=layer) as fleet:
-        inside = ("ip", "netns", "exec", f"msh-{fleet.name}")
-        data = tmp_path / "zookeeper"
-        data.mkdir()
-        try:
-            zookeeper = ZooKeeper(data, GATEWAY, inside=inside)
-        except Unavailable as reason:
-            pytest.skip(str(reason))
-        serve = ["git", "daemon", "--reuseaddr", "--export-all", f"--base-path={tmp_path}", f"--listen={GATEWAY}"]
-        daemon = subprocess.Popen([*inside, *serve], stderr=subprocess.DEVNULL)
-        yield Pulling(fleet, tmp_path)
-        for host in fleet:
-            host.ssh(f"systemctl stop {UNIT}.timer {UNIT}.service", check=False)
-        daemon.terminate()
-        daemon.wait()
-        zookeeper.end()
+    with hosts(len(NAMES), layer=layer) as fleet, served(fleet, tmp_path_factory.mktemp("pull")) as found:
+        yield found
 
 
 @pytest.fixture
@@ -193,11 +199,8 @@ def pulling(up: Pulling, following: commands.Following) -> Pulling:
     return up
 
 
-def test_the_role_installs_a_timer_that_applies_the_first_commit(
-    pulling: Pulling, following: commands.Following
-) -> None:
-    again = pulling.shell(pulling.install)
-    assert re.findall(r"changed=(\d+)", again) == ["0"] * len(NAMES), again
+@pytest.mark.agent
+def test_the_first_commit_is_applied_everywhere(pulling: Pulling, following: commands.Following) -> None:
     (look,) = following("docs/operations.md", "test pull host")
     first = pulling.git("rev-parse", "HEAD")
     said = pulling.fleet[CANARY].says(look.use())
@@ -205,6 +208,7 @@ def test_the_role_installs_a_timer_that_applies_the_first_commit(
     assert pulling.flag("isolation") == [FLAGS["isolation"]] * len(NAMES)
 
 
+@pytest.mark.agent
 def test_a_good_change_is_applied_by_the_canary_and_then_by_the_others(pulling: Pulling) -> None:
     good = pulling.commit(gc_delay="2weeks")
     pulling.wait_applied(good)
@@ -215,6 +219,7 @@ def test_a_good_change_is_applied_by_the_canary_and_then_by_the_others(pulling: 
     assert pulling.fleet[CANARY].says(f"grep -rl {good} /opt/mesos-shim/generations")
 
 
+@pytest.mark.agent
 def test_a_bad_change_stops_at_the_canary_and_a_mended_one_goes_on(pulling: Pulling) -> None:
     before, applied = pulling.started(), pulling.applied()
     # Only the agent itself can find out that it has no such isolator.
@@ -237,26 +242,30 @@ def test_a_bad_change_stops_at_the_canary_and_a_mended_one_goes_on(pulling: Pull
     assert pulling.flag("gc_delay") == ["3weeks"] * len(NAMES)
 
 
-def test_what_lies_in_the_directory_that_it_is_called_from_is_not_run(pulling: Pulling) -> None:
-    host = pulling.fleet["host-1"]
-    (host.root / "tmp/kazoo").mkdir()
-    (host.root / "tmp/kazoo/__init__.py").write_text("open('/root/owned', 'w')\n")
-    assert f"change     {pulling.git('rev-parse', 'HEAD')}" in host.says(f"cd /tmp && {PROGRAM} status")
-    assert not (host.root / "root/owned").exists()
+def test_the_role_comes_and_goes_on_a_host(hosts, following: commands.Following, tmp_path: Path) -> None:
+    """With a playbook that does nothing."""
+    found = following("docs/operations.md", "test pull repository", "test pull playbook", "test pull controller")
+    blocks = [block.use() for block in found]
+    with hosts(names={CANARY: "bookworm"}) as fleet, served(fleet, tmp_path) as pulling:
+        host = fleet[CANARY]
+        nothing = 'printf \'[{"hosts": "all", "gather_facts": false}]\' > nothing.yml\ngit add'
+        repository, playbook, install = blocks
+        install = f"{install.strip()} -e mesos_pull_playbook=nothing.yml"
+        pulling.prepare(repository.replace("git add", nothing), playbook, install)
+        assert re.findall(r"changed=(\d+)", pulling.shell(install)) == ["0"]
 
+        # What lies in the directory that it is called from is not run as root.
+        (host.root / "tmp/kazoo").mkdir()
+        (host.root / "tmp/kazoo/__init__.py").write_text("open('/root/owned', 'w')\n")
+        assert f"change     {pulling.git('rev-parse', 'HEAD')}" in host.says(f"cd /tmp && {PROGRAM} status")
+        assert not (host.root / "root/owned").exists()
 
-def test_without_the_role_a_host_keeps_what_was_applied(pulling: Pulling) -> None:
-    flags = pulling.flag("gc_delay")
-    absent = f"{pulling.install} -e mesos_pull_state=absent"
-    pulling.shell(f"{absent} --check")
-    assert all((host.root / PROGRAM.lstrip("/")).exists() for host in pulling.fleet)
-    for host in pulling.fleet:
+        absent = f"{install} -e mesos_pull_state=absent"
+        pulling.shell(f"{absent} --check")
+        assert (host.root / PROGRAM.lstrip("/")).exists()
         host.ssh(f"systemctl stop {UNIT}.timer && systemctl start {UNIT}.service")  # the last run; it would be refused
-    pulling.shell(absent)
-    for host in pulling.fleet:
-        assert (
-            host.says("ls -d /opt/mesos-shim-pull /var/lib/mesos-shim-pull /etc/mesos-shim-pull* 2>&- | wc -l") == "0"
-        )
+        pulling.shell(absent)
+        there = "/opt/mesos-shim-pull /var/lib/mesos-shim-pull /etc/mesos-shim-pull*"
+        assert host.says(f"ls -d {there} 2>&- | wc -l") == "0"
         assert host.says(f"systemctl list-unit-files --no-legend '{UNIT}*'") == ""
-    assert pulling.flag("gc_delay") == flags
-    assert re.findall(r"changed=(\d+)", pulling.shell(absent)) == ["0"] * len(NAMES)
+        assert re.findall(r"changed=(\d+)", pulling.shell(absent)) == ["0"]

@@ -11,8 +11,8 @@ short_description: What became of each host in a rollout, for programs
 version_added: 0.3.0
 author: The mesos-shim authors (@mesos-shim)
 description:
-  - The content of the file that O(mesos.containerizer.mesos_agent#role:main:mesos_agent_rollout_result) names. The playbooks
-    set the same without C(hosts) as the custom statistic C(mesos_rollout).
+  - The content of the file that O(mesos.containerizer.mesos_agent#role:main:mesos_agent_rollout_result) names. The
+    playbooks set the same without C(hosts) as the custom statistic C(mesos_rollout).
 positional: hostvars, change
 options:
   _input:
