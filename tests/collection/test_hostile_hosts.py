@@ -73,9 +73,9 @@ class LyingFleet:
     def archive(self) -> Path:
         """A release whose validator says that it ran."""
         path = self.root / "evil.tar.gz"
-        judge = f"def main(words):\n    open({str(self.ran)!r}, 'w').close()\n    return 0\n"
+        check = f"def main(words):\n    open({str(self.ran)!r}, 'w').close()\n    return 0\n"
         with tarfile.open(path, "w:gz") as tar:
-            for name, text in (("__init__", '__version__ = "6.6.6"\n'), ("validate", judge)):
+            for name, text in (("__init__", '__version__ = "6.6.6"\n'), ("validate", check)):
                 member = tarfile.TarInfo(f"lib/mesos_shim/{name}.py")
                 member.size = len(text)
                 tar.addfile(member, io.BytesIO(text.encode()))

@@ -156,7 +156,7 @@ def test_running_containers_are_not_given_up_for_a_new_identity(host, monkeypatc
 
 
 def setting(name, value):
-    return None if value is None else values.judged_settings({name: value}, FLAGS)[0][name]
+    return None if value is None else values.checked_settings({name: value}, FLAGS)[0][name]
 
 
 # By compatibility.cpp of 1.11.0.

@@ -406,7 +406,7 @@ def test_verify_names_what_differs_and_changes_nothing(fleet):
     before = [tree(machine.root, "etc", "opt/mesos-shim") for machine in (host, other)]
     done = fleet.play("verify")
     said = done.text[done.text.index("fatal: [host-2]") :]
-    for what in ("foreign file isolation.rpmnew", "drop-in of the unit"):
+    for what in ("unmanaged file isolation.rpmnew", "drop-in of the unit"):
         assert what in said
     assert "configuration: default_container_info" in said and "config.json can be written by others" in said
     for what in ("containerizer is missing", "shim.bundle is another one", "mesos-shim has mode 0700, not 0755"):

@@ -31,7 +31,7 @@ FLAGS = (
 DARK, LIGHT = 0, 1
 
 
-def judged(fleet: dict[str, dict[str, object]], *inventory: str) -> dict[str, object]:
+def checked(fleet: dict[str, dict[str, object]], *inventory: str) -> dict[str, object]:
     """What the filter makes of a fleet."""
     spec = importlib.util.spec_from_file_location("fleet_report", COLLECTION / "plugins/filter/fleet_report.py")
     module = importlib.util.module_from_spec(spec)
@@ -107,7 +107,7 @@ class Elements(HTMLParser):
 
 
 def test_what_needs_a_person_comes_worst_first() -> None:
-    attention = judged(fleets.fleet())["attention"]
+    attention = checked(fleets.fleet())["attention"]
     assert [(item["level"], *(host["name"].split(".")[0] for host in item["hosts"])) for item in attention] == [
         ("unreachable", "agent-06"),
         ("usage-only", "agent-05"),
@@ -128,7 +128,7 @@ def many(count: int) -> dict[str, dict[str, object]]:
 
 
 def test_what_is_the_same_on_many_hosts_is_said_once() -> None:
-    attention = judged(many(30))["attention"]
+    attention = checked(many(30))["attention"]
     assert [(item["level"], len(item["hosts"])) for item in attention] == [
         ("unreachable", 2),
         ("usage-only", 30),
@@ -146,7 +146,7 @@ def test_what_is_the_same_on_many_hosts_is_said_once() -> None:
 
 def test_a_command_is_whole(tmp_path: Path) -> None:
     """What is offered can be pasted: program, inventory and every host, whatever the names are."""
-    commands = [shlex.split(item["command"]) for item in judged(many(30), "my inventory.yml", "b")["attention"]]
+    commands = [shlex.split(item["command"]) for item in checked(many(30), "my inventory.yml", "b")["attention"]]
     names = ",".join(f"differs-{number:02}" for number in range(30))
     inventory = ["-i", "my inventory.yml", "-i", "b"]
     look = ["--check", "--diff"]
@@ -156,17 +156,17 @@ def test_a_command_is_whole(tmp_path: Path) -> None:
         ["ansible-playbook", *inventory, "mesos.containerizer.site", "--limit", names, *look],
         ["ansible-playbook", *inventory, "mesos.containerizer.site", "--limit", "other", *look],
     ]
-    (broken,) = judged({"a b": {**SEEN, "mesos_report_error": "x"}})["attention"]
+    (broken,) = checked({"a b": {**SEEN, "mesos_report_error": "x"}})["attention"]
     assert broken["command"] == r"ansible-playbook mesos.containerizer.verify --limit '~^a\U00000020b$'"
     text = page_of(many(30), tmp_path).read_text()
     assert commands_of(text) == [
-        item["command"] for item in judged(many(30), "inventory.yml")["attention"] if item["command"]
+        item["command"] for item in checked(many(30), "inventory.yml")["attention"] if item["command"]
     ]
     assert ">differs-10</a> and 19 more" in text
 
 
 def test_counts_and_differences() -> None:
-    found = judged(fleets.fleet())
+    found = checked(fleets.fleet())
     assert (found["reachable"], found["as_wanted"], found["containers"], found["enforced"]) == (5, 2, 8, 7)
     assert [(release["name"], release["hosts"]) for release in found["releases"]] == [
         ("0.2.0-5f2c9e0b7a41", 4),
@@ -190,7 +190,7 @@ def test_what_the_agent_runs_without_the_shim_is_not_enforced() -> None:
     """As on the day of the rollout, when all executors are older than the shim."""
     known = fleets.host([(fleets.container(1, "new", 1, 1), 0.1)])
     known["mesos_report_after"]["without_shim"] = ["old-1", "old-2"]
-    found = judged({"a": known})
+    found = checked({"a": known})
     assert (found["containers"], found["enforced"], found["as_wanted"]) == (3, 1, 0)
     (item,) = found["attention"]
     assert item["line"] == "a: old-1 and old-2 run without isolation (without the shim)"
@@ -198,7 +198,7 @@ def test_what_the_agent_runs_without_the_shim_is_not_enforced() -> None:
 
 
 def test_cpu_is_what_was_used_between_the_looks() -> None:
-    first = judged(fleets.fleet())["hosts"][0]
+    first = checked(fleets.fleet())["hosts"][0]
     frontend = next(item for item in first["containers"] if "frontend" in item["executor"])
     assert frontend["cpu"] == pytest.approx(1.31)
     assert frontend["cpu_share"] == pytest.approx(1.31 / 2)
@@ -210,7 +210,7 @@ def test_cpu_is_what_was_used_between_the_looks() -> None:
 def test_a_name_in_a_command_means_that_host_alone(name: str) -> None:
     manager = pytest.importorskip("ansible.inventory.manager")
     loader = pytest.importorskip("ansible.parsing.dataloader").DataLoader()
-    (broken,) = judged({name: {**SEEN, "mesos_report_error": "x"}})["attention"]
+    (broken,) = checked({name: {**SEEN, "mesos_report_error": "x"}})["attention"]
     inventory = manager.InventoryManager(loader, sources=[], parse=False)
     for known in (name, "other", "plain", "a", "b", "a0"):
         inventory.add_host(known) if known not in inventory.hosts else None
@@ -221,13 +221,13 @@ def test_a_container_of_which_no_memory_is_known_is_shown() -> None:
     fleet = fleets.fleet()
     (statistics,) = (item["statistics"] for item in fleet["agent-04.example.net"]["mesos_report_after"]["containers"])
     del statistics["mem_rss_bytes"]
-    assert not [item for item in judged(fleet)["attention"] if item["level"] == "full"]
+    assert not [item for item in checked(fleet)["attention"] if item["level"] == "full"]
 
 
 def test_a_container_that_was_seen_once_has_no_cpu_use() -> None:
     fleet = fleets.fleet()
     fleet["agent-01.example.net"]["mesos_report_before"] = {"containers": []}
-    assert {item["cpu"] for item in judged(fleet)["hosts"][0]["containers"]} == {None}
+    assert {item["cpu"] for item in checked(fleet)["hosts"][0]["containers"]} == {None}
 
 
 HOST: dict[str, object] = {"release": None, "cpus": None, "memory": None, "findings": [], "doctor_error": ""}
@@ -247,7 +247,7 @@ LITTLE: dict[str, dict[str, object]] = {
 
 
 def test_hosts_of_which_little_is_known_are_shown_all_the_same(tmp_path: Path) -> None:
-    found = judged(LITTLE)
+    found = checked(LITTLE)
     assert {host["name"]: host["state"] for host in found["hosts"]} == {
         "nothing": "unreachable",
         "went-away": "unreachable",
@@ -306,7 +306,7 @@ def test_a_strangers_words_stay_words(tmp_path: Path) -> None:
 
 
 def test_a_host_name_makes_a_safe_anchor(tmp_path: Path) -> None:
-    found = judged({'a"b c': {}, "ä.1": {}})
+    found = checked({'a"b c': {}, "ä.1": {}})
     anchors = [host["anchor"] for host in found["hosts"]]
     assert all(re.fullmatch(r"[A-Za-z0-9-]+", anchor) for anchor in anchors)
     assert len(set(anchors)) == 2
@@ -355,7 +355,7 @@ document.body.append(frame);
 
 def measure(browser: str, page: Path, width: int, scheme: int = LIGHT) -> dict[str, object]:
     """How the page comes out in a window of that width."""
-    anchor = judged(fleets.fleet())["hosts"][0]["anchor"]
+    anchor = checked(fleets.fleet())["hosts"][0]["anchor"]
     text = MEASURE.replace("WIDTH", str(width)).replace("ANCHOR", anchor)
     # A frame inherits the policy of what is around it, and only the strictest counts: ours stays in force.
     text = text.replace("PAGE", base64.b64encode(page.read_bytes()).decode())
@@ -389,7 +389,7 @@ def test_what_is_copied_is_the_command(browser: str, tmp_path: Path, width: int)
     """However its lines are broken on the screen."""
     seen = measure(browser, page_of(many(30), tmp_path), width)
     assert (seen["overflow"], seen["wide"]) == (0, [])
-    wanted = [item["command"] for item in judged(many(30), "inventory.yml")["attention"] if item["command"]]
+    wanted = [item["command"] for item in checked(many(30), "inventory.yml")["attention"] if item["command"]]
     assert seen["copied"] == wanted
 
 

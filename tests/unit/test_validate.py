@@ -23,7 +23,7 @@ volumes:
 VALUE = {"type": "MESOS", "volumes": [{"host_path": "tmp", "container_path": "/tmp", "mode": "RW"}]}
 
 
-def judged(path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> str:
+def checked(path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> str:
     """What `validate` says of a file of that name and text, which it must not take."""
     path.write_text(text)
     assert validate.main([str(path)]) == 1
@@ -46,8 +46,8 @@ def test_a_file_that_is_too_long_is_not_judged_by_its_beginning(
 ) -> None:
     """The part that was read is valid; what comes after it would not be."""
     text = INFO + "#" * strict_json.MAX_BYTES + "\nnonsense: 1\n"
-    assert f"at most {strict_json.MAX_BYTES}" in judged(tmp_path / "long.yml", text, capsys)
-    assert f"at most {strict_json.MAX_BYTES}" in judged(
+    assert f"at most {strict_json.MAX_BYTES}" in checked(tmp_path / "long.yml", text, capsys)
+    assert f"at most {strict_json.MAX_BYTES}" in checked(
         tmp_path / "long.json", json.dumps(VALUE) + " " * len(text), capsys
     )
 
@@ -67,8 +67,8 @@ def test_aliases_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     """Ten lines of them stand for 10^9 values."""
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
-    assert "line 2: an alias" in judged(tmp_path / "bomb.yml", "\n".join(lines), capsys)
-    assert "an alias" in judged(tmp_path / "itself.yml", "&a [*a]", capsys)
+    assert "line 2: an alias" in checked(tmp_path / "bomb.yml", "\n".join(lines), capsys)
+    assert "an alias" in checked(tmp_path / "itself.yml", "&a [*a]", capsys)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_aliases_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_what_json_could_not_say_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, words: str
 ) -> None:
-    assert words in judged(tmp_path / "bad.yaml", text, capsys)
+    assert words in checked(tmp_path / "bad.yaml", text, capsys)
 
 
 def test_depth_is_depth_not_length() -> None:

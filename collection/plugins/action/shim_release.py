@@ -46,8 +46,8 @@ _VALIDATE = (
 )
 
 
-def _judge(archive, config, own_default):
-    """Has the release in an archive judge a configuration. Raises AnsibleActionFail by its words."""
+def _check(archive, config, own_default):
+    """Has the release in an archive check a configuration. Raises AnsibleActionFail by its words."""
     text = json.dumps({key: value for key, value in config.items() if value is not None})
     with tempfile.TemporaryDirectory(dir=C.DEFAULT_LOCAL_TMP) as home:
         path, unpacked = os.path.join(home, "release"), os.path.join(home, "unpacked")
@@ -131,14 +131,14 @@ class ActionModule(CheckedAction):
         if wanted not in (None, *found):
             raise disbelieved(task_vars, f"asks for a release for {wanted!r}: there is none")
         if wanted or "stage" in result.get("actions", ()):
-            # No release there that could judge it: the same code does here, before anything on the host changes.
+            # No release there that could check it: the same code does here, before anything on the host changes.
             own = args.get("default_container_info")
-            _judge(next(iter(found.values())).content, configuration(args.get("config") or {}, own), bool(own))
+            _check(next(iter(found.values())).content, configuration(args.get("config") or {}, own), bool(own))
         if wanted:
             result.update(self.ask({**args, "archive": self._send(found[wanted].content)}, task_vars))
         return result
 
-    def _own(self, given, task_vars):
+    def _own(self, options, task_vars):
         """Which files of the controller are meant, by what the operator has written and no host has said.
 
         The task's arguments have been templated with the host's facts, which go before the inventory.
@@ -146,7 +146,7 @@ class ActionModule(CheckedAction):
         written = ModuleArgsParser(task_ds=self._task.get_ds()).parse(skip_action_validation=True)[1]
         known = variables(task_vars["hostvars"], task_vars["inventory_hostname"], self._task)
         templar, own = Templar(self._loader, variables=known), {}
-        for name, value in given.items():
+        for name, value in options.items():
             if value and name not in written:
                 raise AnsibleActionFail(f"{name}: give it in the task itself, not in module_defaults")
             try:

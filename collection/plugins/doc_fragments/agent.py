@@ -1,14 +1,14 @@
 # Copyright the mesos-shim authors
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Options of modules that ask an agent or judge its flags; the arguments are in module_utils/_arguments.py."""
+"""Options of modules that ask an agent or check its flags; the arguments are in module_utils/_arguments.py."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
     """C(agent.endpoints) is where an agent answers, C(agent.well) when it is well, C(agent.change) how a
-    change of its flags is judged, C(agent.environment) the variables beside the flags.
+    change of its flags is checked, C(agent.environment) the variables beside the flags.
     """
 
     DOCUMENTATION = r"""

@@ -104,12 +104,12 @@ def _units(switched, timers):
 def _flags(switched):
     if "environment" in switched["actions"]:
         yield "variables of the init wrapper that double a flag"
-    changed, foreign = switched["changed_flags"], switched["foreign_files"]
+    changed, unmanaged = switched["changed_flags"], switched["foreign_files"]
     for change in changed:
         yield "flag %s" % change["name"]
-    for name in foreign:
-        yield "foreign file %s" % name
-    if "flags" in switched["actions"] and not changed and not foreign:
+    for name in unmanaged:
+        yield "unmanaged file %s" % name
+    if "flags" in switched["actions"] and not changed and not unmanaged:
         yield "files of the flags directory: mode, owner or form"
 
 

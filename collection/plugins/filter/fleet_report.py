@@ -1,13 +1,13 @@
 # Copyright the mesos-shim authors
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What playbook report has seen of each host, judged and counted; the page only shows it."""
+"""What playbook report has seen of each host, checked and counted; the page only shows it."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: fleet_report
-short_description: What was seen of a fleet, judged and counted
+short_description: What was seen of a fleet, checked and counted
 version_added: 0.2.0
 author: The mesos-shim authors (@mesos-shim)
 description:

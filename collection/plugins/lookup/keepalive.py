@@ -53,7 +53,7 @@ class LookupModule(LookupBase):
 
     def run(self, terms, variables=None, **kwargs):  # noqa: ARG002 (as Ansible calls it)
         if terms == ["extra_args"]:
-            value, _given = option(variables, "ssh_extra_args", "ansible_ssh_extra_args")
+            value, _is_set = option(variables, "ssh_extra_args", "ansible_ssh_extra_args")
             return [" ".join(filter(None, (value, _OURS)))]
-        value, _given = option(variables, "control_path_dir", "ansible_control_path_dir")
+        value, _is_set = option(variables, "control_path_dir", "ansible_control_path_dir")
         return [os.path.join(value, "mesos")]

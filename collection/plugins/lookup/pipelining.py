@@ -40,5 +40,5 @@ class LookupModule(LookupBase):
     """The lookup mesos.containerizer.pipelining."""
 
     def run(self, terms, variables=None, **kwargs):  # noqa: ARG002 (as Ansible calls it)
-        value, given = option(variables, "pipelining", "ansible_pipelining")
-        return [value if given else True]
+        value, is_set = option(variables, "pipelining", "ansible_pipelining")
+        return [value if is_set else True]

@@ -277,8 +277,8 @@ def _speaks_tls(environment, allowed=NO_ACCESS):
     """libprocess takes its variables with the longer prefix and, for compatibility, with the shorter one."""
 
     def says(name):
-        given = environment.get("LIBPROCESS_SSL_" + name, environment.get("SSL_" + name, "false"))
-        return given.lower() in _TRUE
+        value = environment.get("LIBPROCESS_SSL_" + name, environment.get("SSL_" + name, "false"))
+        return value.lower() in _TRUE
 
     return says("ENABLED") and not (says("SUPPORT_DOWNGRADE") and not allowed.ca_file)
 

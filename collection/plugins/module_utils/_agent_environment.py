@@ -44,19 +44,19 @@ def takeover(files, settings):
 
 def _doubles(line, settings):
     match = _ASSIGNMENT.match(line.rstrip("\n"))
-    return bool(match and _bare(match)) and WRAPPER_VARIABLES.get(match.group(1)) in settings
+    return bool(match and _unquoted(match)) and WRAPPER_VARIABLES.get(match.group(1)) in settings
 
 
-def _bare(match):
+def _unquoted(match):
     """The text of an assignment without quotes around it."""
     return match.group(2).strip().strip("\"'")
 
 
 def _is_whole(line):
     """Whether the shell ends an assignment with the line: no quote is open, and the line end is not quoted itself."""
-    bare = re.sub(r"\\.", "", line.rstrip("\n"))
-    quoted = any(bare.count(quote) % 2 for quote in "\"'`") or bare.count("$(") > bare.count(")")
-    return not (quoted or bare.endswith("\\"))
+    unescaped = re.sub(r"\\.", "", line.rstrip("\n"))
+    quoted = any(unescaped.count(quote) % 2 for quote in "\"'`") or unescaped.count("$(") > unescaped.count(")")
+    return not (quoted or unescaped.endswith("\\"))
 
 
 def found(paths):
@@ -86,4 +86,4 @@ def assignments(path):
     except (FileNotFoundError, NotADirectoryError):
         return []
     matches = (_ASSIGNMENT.match(line) for line in lines)
-    return [(match.group(1), _bare(match)) for match in matches if match]
+    return [(match.group(1), _unquoted(match)) for match in matches if match]

@@ -1,6 +1,6 @@
 # Copyright the mesos-shim authors
 # Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
-"""What systemd says of the agent's unit, judged: whether it can be managed, and what in it would defeat the shim.
+"""What systemd says of the agent's unit, checked: whether it can be managed, and what in it would defeat the shim.
 
 What counts is what systemd has made of all files together (`systemctl show`), never the text of one of them.
 """

@@ -12,7 +12,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_change import FlagChange, known_flags
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_effects import NONE
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import FLAGS, SECRET_FLAGS
-from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import judged_settings, parse_json
+from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import checked_settings, parse_json
 
 FLAGS_VARIABLE = "mesos_agent_flags"
 _VARIABLES = {name: "mesos_agent_" + name for name in flag_directory.PART_FLAGS}
@@ -43,8 +43,8 @@ class FlagAdoption:
                 self._values[name] = value
         change = self._foreseen(module, path)
         self.notes = ["a rollout refuses this: %s" % problem for problem in change.problems + of_flags(change.after)]
-        foreign = [flag_directory.printable(name) for name in self.state.foreign]
-        self.notes += ["%s is no flag, so a rollout removes it" % name for name in foreign] + self._rewritten(change)
+        unmanaged = [flag_directory.printable(name) for name in self.state.unmanaged]
+        self.notes += ["%s is no flag, so a rollout removes it" % name for name in unmanaged] + self._rewritten(change)
 
     @property
     def variables(self):
@@ -67,7 +67,7 @@ class FlagAdoption:
         if not all(_is_text(entry.content) for entry in self._entries(name).values()):
             return _NO_TEXT, None
         value = _typed(name, settings[0])
-        wrong = judged_settings({name: value}, known)[1]
+        wrong = checked_settings({name: value}, known)[1]
         if wrong:
             return wrong[name].partition(": ")[2] or wrong[name], None
         if name not in FLAGS and not isinstance(value, bool):
@@ -84,8 +84,8 @@ class FlagAdoption:
     def _foreseen(self, module, path):
         """What a rollout with these values would do, by the code that does it; what it would change is left open."""
         flags = dict(self._values)
-        asked = {"path": path, "flags": flags, "allow_incompatible": list(FLAGS), "validator": None}
-        view = SimpleNamespace(params=asked, check_mode=True, warn=module.warn, run_command=module.run_command)
+        params = {"path": path, "flags": flags, "allow_incompatible": list(FLAGS), "validator": None}
+        view = SimpleNamespace(params=params, check_mode=True, warn=module.warn, run_command=module.run_command)
         change = FlagChange(view)
         for made in change.changed_flags:
             if made.name in flags and made.effect != NONE:

@@ -1,6 +1,6 @@
 # Copyright the mesos-shim authors
 # Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
-"""A change of the flags directory: judged as a whole first, then made or only shown.
+"""A change of the flags directory: checked as a whole first, then made or only shown.
 
 The module agent_flags makes it by itself, agent_generation together with the release and the configuration.
 """
@@ -33,8 +33,8 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._flag_effects 
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import FLAGS, WRAPPER_FLAGS
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import (
     FlagError,
+    checked_settings,
     flags_of_help,
-    judged_settings,
 )
 
 
@@ -165,7 +165,7 @@ def shown_changes(changed):
     ]
 
 
-def text_of(entries, foreign, links=()):
+def text_of(entries, unmanaged, links=()):
     """One line a file, for the diff."""
     lines = []
     for relative in sorted(entries):
@@ -176,7 +176,7 @@ def text_of(entries, foreign, links=()):
             what += " = " + str(masked(relative.split("/")[0], value))
         kind = "link to " if relative in links else ""
         lines.append("%s  (%s%04o %d:%d)\n" % (what, kind, entry.mode, entry.uid, entry.gid))
-    lines.extend("%s  (no flag)\n" % flag_directory.printable(name) for name in foreign)
+    lines.extend("%s  (no flag)\n" % flag_directory.printable(name) for name in unmanaged)
     return "".join(lines)
 
 
@@ -192,7 +192,7 @@ def holds_secret(name, value):
 class FlagChange:
     """What a call asks for against what lies in the directory.
 
-    Raises FlagError where nothing can be judged at all; else `refuse` does, with everything that is refused.
+    Raises FlagError where nothing can be checked at all; else `refuse` does, with everything that is refused.
     """
 
     def __init__(self, module):
@@ -203,19 +203,19 @@ class FlagChange:
         if not os.path.isabs(self.path) or self.path == "/":
             raise FlagError("path %s: give the absolute path of the flags directory" % params["path"])
         self.problems = []  # one line each, so that all are said together; see refuse
-        mode = self._judged(0o644, parse_mode, params.get("mode") or "0644")
-        uid = self._judged(None, number_of, params.get("owner"), lambda name: pwd.getpwnam(name).pw_uid, "owner")
-        gid = self._judged(None, number_of, params.get("group"), lambda name: grp.getgrnam(name).gr_gid, "group")
+        mode = self._checked(0o644, parse_mode, params.get("mode") or "0644")
+        uid = self._checked(None, number_of, params.get("owner"), lambda name: pwd.getpwnam(name).pw_uid, "owner")
+        gid = self._checked(None, number_of, params.get("group"), lambda name: grp.getgrnam(name).gr_gid, "group")
         purge = params.get("purge", True)
 
         known, installed = known_flags(module)
-        wanted, errors = judged_settings(params["flags"], known)
+        wanted, errors = checked_settings(params["flags"], known)
         self.problems += errors.values()
         if not installed:  # none that tells its release
-            self._judged(None, refuse_mixed, [name for name, setting in wanted.items() if setting is not None])
-        self._judged(None, validate_container_info, module, wanted.get("default_container_info"))
+            self._checked(None, refuse_mixed, [name for name, setting in wanted.items() if setting is not None])
+        self._checked(None, validate_container_info, module, wanted.get("default_container_info"))
 
-        # What is there may be a flag of another release: it is a flag all the same, not a foreign file.
+        # What is there may be a flag of another release: it is a flag all the same, not an unmanaged file.
         readable = dict(FLAGS)
         readable.update(known)
         flag_directory.refuse_mounts(self.path)
@@ -225,7 +225,7 @@ class FlagChange:
 
         # One whose wanted value is wrong counts as unchanged: it is refused for that alone.
         kept_flags = {n: s for n, s in state.flags.items() if n in errors or not (purge or n in wanted)}
-        self._judged(None, refuse_contradictions, {} if purge else kept_flags)
+        self._checked(None, refuse_contradictions, {} if purge else kept_flags)
         self.after = {name: settings[-1] for name, settings in kept_flags.items()}
         written = {name: setting for name, setting in wanted.items() if setting is not None}
         self.after.update(written)
@@ -233,7 +233,7 @@ class FlagChange:
         planned = {}
         if params.get("prefix"):  # the launcher directory may not be there yet
             planned[os.path.join(os.path.normpath(params["prefix"]), "launcher")] = params.get("helpers_dir")
-        self._judged(None, refuse_unknown_names, params.get("allow_incompatible") or [], readable)
+        self._checked(None, refuse_unknown_names, params.get("allow_incompatible") or [], readable)
         self.changed_flags = changes(before, self.after, readable, planned, work_dirs())
         self.agents_directory = agents_directory(before, self.after, work_dirs())
         self.incompatible = None if params.get("compare") else incompatible(module, self.changed_flags, readable)
@@ -244,20 +244,20 @@ class FlagChange:
         self.entries = flag_directory.entries_of(written, mode, uid, gid, holds_secret)
         self.kept = {}
         if not purge:
-            self.kept = self._judged({}, flag_directory.kept_entries, state, wanted, self.entries)
+            self.kept = self._checked({}, flag_directory.kept_entries, state, wanted, self.entries)
         self.drift = bool(
             (state.mode, state.uid, state.gid) != self.owner
             or any(not flag_directory.equal(state.entries.get(name), entry) for name, entry in self.entries.items())
             or set(state.entries) - set(self.entries) - self._staying()
-            or (purge and state.foreign)
+            or (purge and state.unmanaged)
             or state.links & (set(state.entries) - self._staying())
             or flag_directory.leftover(self.path)
         )
 
-    def _judged(self, instead, judge, *given):
-        """What `judge` returns; where it refuses, `instead`, and why is one of the problems."""
+    def _checked(self, instead, check, *arguments):
+        """What `check` returns; where it refuses, `instead`, and why is one of the problems."""
         try:
-            return judge(*given)
+            return check(*arguments)
         except FlagError as error:
             self.problems.append(str(error))
             return instead
@@ -296,8 +296,8 @@ class FlagChange:
         after.update({name: self.state.entries[name] for name in staying})
         return file_diff(
             self.path,
-            text_of(self.state.entries, self.state.foreign, self.state.links),
-            text_of(after, [] if self.purge else self.state.foreign, staying & self.state.links),
+            text_of(self.state.entries, self.state.unmanaged, self.state.links),
+            text_of(after, [] if self.purge else self.state.unmanaged, staying & self.state.links),
         )
 
     def result(self):
@@ -306,6 +306,6 @@ class FlagChange:
             "changed": self.drift,
             "changed_flags": shown_changes(self.changed_flags),
             "restart_required": self.restart_required,
-            "foreign_files": [flag_directory.printable(name) for name in self.state.foreign],
+            "foreign_files": [flag_directory.printable(name) for name in self.state.unmanaged],
             "diff": self.diff(),
         }

@@ -32,12 +32,12 @@ _RENAME_EXCHANGE = 2  # include/uapi/linux/fs.h
 Entry = collections.namedtuple("Entry", "content mode uid gid")
 
 
-FOREIGN = None
-FOREIGN_DIRECTORY = "directory"
+UNMANAGED = None
+UNMANAGED_DIRECTORY = "directory"
 
 
 class State:
-    """What lies in the directory: flags (name: [Setting, …], more than one where it contradicts itself), foreign
+    """What lies in the directory: flags (name: [Setting, …], more than one where it contradicts itself), unmanaged
     (relative names of what is no flag, directories again by themselves), entries (relative name: Entry) of
     everything that is a flag, and links, the relative names of those that are symbolic links.
 
@@ -48,16 +48,16 @@ class State:
         self.exists = False
         self.mode = self.uid = self.gid = None
         self.flags = {}
-        self.foreign = []
-        self.foreign_directories = []
+        self.unmanaged = []
+        self.unmanaged_directories = []
         self.entries = {}
         self.links = set()
 
 
-def find(given):
+def find(configured):
     """The directory to own. Raises FlagError where two are in use."""
-    if given:
-        return given
+    if configured:
+        return configured
     there = [path for path in _NAMES if os.path.isdir(path)]
     used = [path for path in there if os.listdir(path)]
     if len(used) > 1:
@@ -102,13 +102,13 @@ def _read_entry(fd, name, known, state):
             state.entries[name] = Entry(None, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid)
             state.flags.setdefault(name, []).append(Setting("directory", _read_parts(fd, name, state)))
         else:
-            state.foreign.append(name)
+            state.unmanaged.append(name)
             if name not in state.links:
-                state.foreign_directories.append(name)
+                state.unmanaged_directories.append(name)
         return
     flag, setting = _flag_of(name)
     if not stat.S_ISREG(found.st_mode) or flag not in known:
-        state.foreign.append(name)
+        state.unmanaged.append(name)
         return
     entry = _read_file(fd, name)
     state.entries[name] = entry
@@ -141,9 +141,9 @@ def _read_parts(fd, name, state):
             relative = name + "/" + key
             found = _found(inner, key, relative, state)
             if not stat.S_ISREG(found.st_mode) or key.startswith(".") or BACKUP_NAME.search(key):
-                state.foreign.append(relative)
+                state.unmanaged.append(relative)
                 if stat.S_ISDIR(found.st_mode) and relative not in state.links:
-                    state.foreign_directories.append(relative)
+                    state.unmanaged_directories.append(relative)
                 continue
             entry = _read_file(inner, key)
             state.entries[relative] = entry
@@ -199,18 +199,18 @@ def kept_entries(state, wanted, entries):
     """Without purge: {relative name: Entry | FOREIGN | FOREIGN_DIRECTORY} of what stays beside the wanted flags."""
     kept = {n: e for n, e in state.entries.items() if _flag_of(n.split("/")[0])[0] not in wanted}
     for name in [name for name in kept if name in state.links or name.split("/")[0] in state.links]:
-        kept[name] = FOREIGN  # the link stays one
+        kept[name] = UNMANAGED  # the link stays one
     for name in [name for name in kept if "/" in name and name.split("/")[0] in state.links]:
         del kept[name]
-    for name in state.foreign:
+    for name in state.unmanaged:
         top, inner = name.split("/")[0], "/" in name
-        foreign_directory = name in state.foreign_directories
+        unmanaged_directory = name in state.unmanaged_directories
         holder = entries.get(top)
         if name in entries or (
-            inner and top in wanted and (foreign_directory or holder is None or holder.content is not None)
+            inner and top in wanted and (unmanaged_directory or holder is None or holder.content is not None)
         ):
             raise FlagError("%s is in the way of the flag %s; remove it, or purge" % (name, _flag_of(top)[0]))
-        kept[name] = FOREIGN_DIRECTORY if foreign_directory else FOREIGN
+        kept[name] = UNMANAGED_DIRECTORY if unmanaged_directory else UNMANAGED
     return kept
 
 
@@ -264,7 +264,7 @@ class Replacement:
             for relative in sorted(entries):
                 _write(new, relative, entries[relative])
             # A directory cannot be linked into two places: where one must stay, what surrounds it stays too.
-            whole = FOREIGN_DIRECTORY not in kept.values()
+            whole = UNMANAGED_DIRECTORY not in kept.values()
             self._take_over(new, {n: e for n, e in kept.items() if whole or n.split("/")[0] in entries})
             _finish(new, *owner)
             if not (whole and self._exchange()):

@@ -70,8 +70,9 @@ def agents_directory(before, after, work_dirs=()):
 
 
 def _place(settings, work_dirs):
-    given = [effective(settings["work_dir"])] if "work_dir" in settings else [*reversed(work_dirs), *_USUAL_WORK_DIRS]
-    paths = [agent_identity.directory(os.path.normpath(work_dir)) for work_dir in given]
+    usual = [*reversed(work_dirs), *_USUAL_WORK_DIRS]
+    possible = [effective(settings["work_dir"])] if "work_dir" in settings else usual
+    paths = [agent_identity.directory(os.path.normpath(work_dir)) for work_dir in possible]
     return next((path for path in paths if os.path.lexists(os.path.join(path, "latest"))), None)
 
 
@@ -100,10 +101,10 @@ def _ip(before, after, _planned):
 
 def _launcher_dir(before, after, planned):
     def executor(flags):
-        given = effective(flags.get("launcher_dir"))
-        directories = [given] if given else list(_PACKAGED_HELPERS)
-        if given and os.path.normpath(given) in planned:
-            helpers = planned[os.path.normpath(given)]
+        configured = effective(flags.get("launcher_dir"))
+        directories = [configured] if configured else list(_PACKAGED_HELPERS)
+        if configured and os.path.normpath(configured) in planned:
+            helpers = planned[os.path.normpath(configured)]
             directories += [helpers] if helpers else list(_PACKAGED_HELPERS)
         for directory in directories:
             path = os.path.realpath(os.path.join(directory, "mesos-executor"))

@@ -31,16 +31,16 @@ def pairs(text):
     return sorted(part.strip() for part in re.split("[;\n]", text) if part.strip())
 
 
-def judge_attributes(text):
+def check_attributes(text):
     """Raises ValueError for the first attribute that an agent does not take."""
     for part in (part for part in re.split("[;\n]", text) if part):
         key, colon, value = part.partition(":")
         if not colon or not key or not value:
             raise ValueError("%r is not key:value; write key:value pairs with ';' between them" % part)
-        judge_attribute(key.strip(), value)
+        check_attribute(key.strip(), value)
 
 
-def judge_attribute(key, text):
+def check_attribute(key, text):
     """Raises ValueError where an agent does not take this value of an attribute."""
     try:
         if value_of(text)[0] == "set":
@@ -51,7 +51,7 @@ def judge_attribute(key, text):
         ) from error
 
 
-def judge_resources(text):
+def check_resources(text):
     """Raises ValueError for the first resource that an agent does not take."""
     kinds = {}
     for part in (part for part in text.split(";") if part):
@@ -59,10 +59,10 @@ def judge_resources(text):
         if len(found) != 2:
             raise ValueError("%r is not key:value; write key:value pairs with ';' between them" % part)
         key = found[0].strip()
-        _one_kind(kinds, _name(key), judge_resource(key, found[1]))
+        _one_kind(kinds, _name(key), check_resource(key, found[1]))
 
 
-def judge_resource(key, text):
+def check_resource(key, text):
     """The kind of a resource's value. Raises ValueError where an agent does not take it."""
     promised = _KINDS.get(_name(key))
     wrong = "key %s: %r is not %s: " % (key, text, _WANTS[promised])
@@ -78,7 +78,7 @@ def judge_resource(key, text):
     return kind
 
 
-def judge_resource_list(items):
+def check_resource_list(items):
     """Raises ValueError for the first of a list of resources, as JSON has them, that an agent does not take."""
     kinds = {}
     for number, item in enumerate(items):
@@ -103,11 +103,11 @@ def _name(key):
     if not name:
         raise ValueError("key %s: the name is empty" % key)
     if bracket:
-        _judge_role(role.strip())
+        _check_role(role.strip())
     return name
 
 
-def _judge_role(role):
+def _check_role(role):
     """roles::validate of src/common/roles.cpp."""
     if role == "*":
         return
@@ -205,11 +205,11 @@ def _of_json(item):
         raise ValueError("(%s) is wrong: %s" % (name, error)) from error
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError("(%s) is wrong: its value has another form than that of a Resource" % name) from error
-    _judge_given(name, item)
+    _check_settings(name, item)
     return name, field
 
 
-def _judge_given(name, item):
+def _check_settings(name, item):
     """validateCommandLineResources: what only a framework or an operator's call may bring."""
     reservations = item.get("reservations") or [{}]
     disk = item.get("disk") or {}
@@ -218,7 +218,7 @@ def _judge_given(name, item):
     if not all(isinstance(one, dict) for one in reservations) or reservations[-1].get("type") == "DYNAMIC":
         raise ValueError("(%s) has reservations that no flag can say" % name)
     if isinstance(item.get("role"), str):
-        _judge_role(item["role"])
+        _check_role(item["role"])
 
 
 def _json_number(value):

@@ -39,13 +39,13 @@ class FlagError(ValueError):
 
 def wanted_settings(flags, known):
     """All flags as settings, None for those that must be absent; raises FlagError naming every wrong one."""
-    settings, errors = judged_settings(flags, known)
+    settings, errors = checked_settings(flags, known)
     if errors:
         raise FlagError("; ".join(errors.values()))
     return settings
 
 
-def judged_settings(flags, known):
+def checked_settings(flags, known):
     """({flag: its setting, None for one that must be absent}, {flag: why its value is wrong})"""
     settings, errors = {}, {}
     for name in sorted(flags):
@@ -113,8 +113,8 @@ def quantity(kind, text):
 def _known(name, flags, known):
     if name in known:
         return known[name]
-    bare = name.lstrip("?")
-    positive = bare[3:] if bare.startswith("no-") else bare
+    plain = name.lstrip("?")
+    positive = plain[3:] if plain.startswith("no-") else plain
     if positive in known and positive != name:
         if positive in flags:
             both = "; ".join("%s: %s" % (key, _shown(positive, flags[key])) for key in (positive, name))
@@ -122,7 +122,7 @@ def _known(name, flags, known):
                 "flag %s is set and negated in mesos_agent_flags (%s); give it once, as true or false"
                 % (positive, both)
             )
-        raise FlagError("flag %s: write it as %s: %s" % (name, positive, "false" if bare != positive else "true"))
+        raise FlagError("flag %s: write it as %s: %s" % (name, positive, "false" if plain != positive else "true"))
     if name in _YAML_WORDS:
         raise FlagError("flag %s is unknown: %s" % (name, YAML_WORD))
     near = difflib.get_close_matches(name.lower().replace("-", "_").replace(".", "_"), sorted(known), n=1, cutoff=0.5)
@@ -329,17 +329,17 @@ def _part_text(flag, value):
     if text.startswith("file://"):
         return Setting("file", text)
     if flag.name == "attributes":
-        flag_grammar.judge_attributes(text)
+        flag_grammar.check_attributes(text)
     elif text.startswith("["):
         return _resource_list(flag, text)
     else:
-        flag_grammar.judge_resources(text)
+        flag_grammar.check_resources(text)
     return Setting("file", text)
 
 
 def _resource_list(flag, value):
     setting = _json(flag, value)
-    flag_grammar.judge_resource_list(json.loads(setting.value))
+    flag_grammar.check_resource_list(json.loads(setting.value))
     return setting
 
 
@@ -347,12 +347,12 @@ def _part_directory(flag, value):
     parts = {}
     for key in sorted(value, key=str):
         if value[key] is not None:
-            _judge_key(flag, key)
+            _check_key(flag, key)
             parts[key] = _part(flag, key, value[key])
     return Setting("directory", parts) if parts else None
 
 
-def _judge_key(flag, key):
+def _check_key(flag, key):
     if key in _YAML_WORDS:
         raise ValueError("key %s: %s" % (key, YAML_WORD))
     if not isinstance(key, str) or not _KEY.fullmatch(key):
@@ -373,9 +373,9 @@ def _part(flag, key, item):
     if ";" in text or "\n" in text:
         raise ValueError("key %s: ';' or a line break would start another key" % key)
     if flag.name == "attributes":
-        flag_grammar.judge_attribute(key, text)
+        flag_grammar.check_attribute(key, text)
     else:
-        flag_grammar.judge_resources("%s:%s" % (key, text))
+        flag_grammar.check_resources("%s:%s" % (key, text))
     return text
 
 

@@ -75,7 +75,7 @@ class Restoration(Host):
             self._begin(before.agent_id, left)
             self.put_back(self.target, path, unit)
             another = self.switch_identity(left, self.target)
-            result.update(_settled(service, about, restart, before) if service else {})
+            result.update(_resumed(service, about, restart, before) if service else {})
             # Whose id was asked before is known only where the way there was not finished.
             result["same_agent"] = not another or (self.pending or 0) > 0
             if unit and "unit" in differing:
@@ -161,7 +161,7 @@ class Restoration(Host):
         self.store.write_state(pending=None, restarted=True)
 
 
-def _settled(service, about, restart, before):
+def _resumed(service, about, restart, before):
     """Leaves the agent as it was when the generation was recorded, else restarts it; what a result says of it."""
     origin = about.get("origin", {}).get("status")
     service.unlink(about.get("origin", {}).get("links", ()))

@@ -70,7 +70,7 @@ def of_unit(module, flags):
     status, wrong = service.status(), agent_unit.unmanageable(service.unit, found)
     notes += [
         "the running agent has the flag %s from elsewhere" % name
-        for name in _elsewhere(status["pid"], flags, module, own)
+        for name in _from_other_sources(status["pid"], flags, module, own)
     ]
     lacks = [word for word, key in (("enabled", "enabled"), ("running", "active")) if not status[key]]
     if wrong or lacks:
@@ -89,14 +89,14 @@ def of_unit(module, flags):
 
 def _service(module):
     """The agent's unit; None where this host has none, or no systemd."""
-    given = module.params["service"]
-    for name in [given] if given else agent_service.UNITS:
+    named = module.params["service"]
+    for name in [named] if named else agent_service.UNITS:
         service = agent_service.Service(module.run_command, name)
         try:
             if service.known():
                 return service.resolved()
         except agent_service.ServiceError:
-            if given:
+            if named:
                 raise
     return None
 
@@ -104,15 +104,15 @@ def _service(module):
 def _own(found, files):
     """What a unit gives its agent by itself."""
     words = agent_unit.words(found.get("ExecStart"))
-    given = [word.partition("=")[0] for word in words if word.startswith("--")]
-    own = ["gives its program the argument %s" % word for word in dict.fromkeys(given)]
+    named = [word.partition("=")[0] for word in words if word.startswith("--")]
+    own = ["gives its program the argument %s" % word for word in dict.fromkeys(named)]
     names = [word.partition("=")[0] for word in agent_unit.words(found.get("Environment"))]
     own += ["sets the variable %s" % name for name in dict.fromkeys(names) if name.startswith("MESOS_")]
     read = re.findall(r"(/\S+) \(ignore_errors=", found.get("EnvironmentFiles", ""))
     return own + ["reads variables from %s" % path for path in dict.fromkeys(read) if path not in files]
 
 
-def _elsewhere(pid, flags, module, own):
+def _from_other_sources(pid, flags, module, own):
     """Flags of the running agent that nothing gives it which was named."""
     if not pid:
         return []
@@ -129,8 +129,8 @@ def _elsewhere(pid, flags, module, own):
 def of_shim(module, _flags):
     """The shim, where one is installed."""
     params = module.params
-    given = {"mesos_shim_python": params["python"], "mesos_shim_helpers_dir": params["helpers_dir"]}
-    variables = {name: value for name, value in given.items() if value}
+    named = {"mesos_shim_python": params["python"], "mesos_shim_helpers_dir": params["helpers_dir"]}
+    variables = {name: value for name, value in named.items() if value}
     if params["prefix"] != DEFAULT_PREFIX:
         variables["mesos_shim_prefix"] = params["prefix"]
     planner = Installation(module.run_command, True, params["prefix"], choose(params["python"]), params["helpers_dir"])
@@ -147,8 +147,8 @@ def of_shim(module, _flags):
         )
     default, left_open = config.pop("default_container_info", None), []
     # Of the helper that is found by itself nothing need be said.
-    bare = {key: value for key, value in config.items() if key != "packaged_helper"}
-    config = bare if planner.config_text(bare) == planner.config_text(config) else config
+    without_helper = {key: value for key, value in config.items() if key != "packaged_helper"}
+    config = without_helper if planner.config_text(without_helper) == planner.config_text(config) else config
     variables.update({"mesos_shim_config": config} if config else {})
     if default and masked("default_container_info", default) == default:
         variables[_DEFAULT] = default

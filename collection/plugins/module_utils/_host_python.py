@@ -20,13 +20,13 @@ class NoPython(ValueError):
     """No interpreter is fit; the text says which were looked at and what is wrong with them."""
 
 
-def choose(given):
+def choose(configured):
     """The path of the interpreter to use. A given one must be fit; else the system's own comes first."""
-    if given:
-        wrong = unfit(given)
+    if configured:
+        wrong = unfit(configured)
         if wrong:
-            raise NoPython("mesos_shim_python %s %s" % (given, wrong))
-        return given
+            raise NoPython("mesos_shim_python %s %s" % (configured, wrong))
+        return configured
     candidates = [os.path.join(d, name) for d in _DIRECTORIES for name in _NAMES]
     reasons = []
     for path in candidates + [sys.executable]:
@@ -36,7 +36,7 @@ def choose(given):
         if not wrong:
             return path
         reasons.append("%s %s" % (path, wrong))
-    # An ordinary user's own installation serves that user alone: his own interpreter will do.
+    # An ordinary user's own installation serves that user alone: their own interpreter will do.
     if os.geteuid() != 0 and sys.version_info >= OLDEST:
         return sys.executable
     raise NoPython("no usable Python for the shim: %s; install python3" % ("; ".join(reasons) or "none is installed"))

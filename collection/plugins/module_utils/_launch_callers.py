@@ -73,10 +73,10 @@ def agents_call(row, command, sandbox, runtime, pipes, user, environment):
         "user": user,
         "working_directory": sandbox,
     }
-    given = {flag: values[flag] for flag in row.agent if values[flag] is not None}
-    arguments = {flag: value for flag, value in given.items() if flag not in row.variables}
+    options = {flag: values[flag] for flag in row.agent if values[flag] is not None}
+    arguments = {flag: value for flag, value in options.items() if flag not in row.variables}
     # Where the container's own are not among the flags they are the helper's environment.
-    own = {_ENVIRONMENT + flag.upper(): given[flag] for flag in row.variables} or environment
+    own = {_ENVIRONMENT + flag.upper(): options[flag] for flag in row.variables} or environment
     return ["launch"] + _arguments(arguments), own
 
 
@@ -96,9 +96,9 @@ def writes_status(row):
     return "runtime_directory" in row.agent
 
 
-def _arguments(given):
+def _arguments(options):
     # As stout prints a map of flags: in the order of their names.
-    return ["--%s=%s" % (flag, given[flag]) for flag in sorted(given)]
+    return ["--%s=%s" % (flag, options[flag]) for flag in sorted(options)]
 
 
 def variables(environment):

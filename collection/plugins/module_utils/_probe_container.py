@@ -19,7 +19,7 @@ STATUS = 17  # of the probe
 _LATE = 18  # of one that waited for a signal in vain
 _TASK_STATUS = 23  # of the command that mesos-executor's call becomes
 _TASK_SIGNAL = 9
-_GIVEN = "given"  # a variable's value
+_VALUE = "given"  # a variable's value
 _MOST_BYTES = 65536
 REPORT, ERRORS = "report", "errors"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -86,7 +86,7 @@ def _shell(text):
 
 def environment(sandbox):
     """A container's variables."""
-    return {"MESOS_SANDBOX": sandbox, "PATH": _PATH, "MESOS_SHIM_PROBE": _GIVEN}
+    return {"MESOS_SANDBOX": sandbox, "PATH": _PATH, "MESOS_SHIM_PROBE": _VALUE}
 
 
 def report(sandbox):
@@ -137,13 +137,13 @@ def compare(found, row, volumes, sandbox, uid):
 
 
 def _look(found, who, what, volumes, sandbox, uid):
-    """Judges what one of them saw; returns its pid."""
+    """Checks what one of them saw; returns its pid."""
     lines = [line.split(" ") for line in found.get(who, [])]
     if [len(words) for words in lines] != [3] + [2] * len(volumes):
         raise ProbeError("%s printed %s, which is not readable" % (what, json.dumps(found.get(who))[:200]))
     if lines[0][1] != str(uid):
         raise ProbeError("%s ran as uid %s instead of %d" % (what, lines[0][1], uid))
-    if lines[0][2] != _GIVEN:
+    if lines[0][2] != _VALUE:
         raise ProbeError("%s did not get its environment" % what)
     for (seen, writable), volume in zip(lines[1:], volumes):
         if not seen and uid != os.geteuid():

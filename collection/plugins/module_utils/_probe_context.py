@@ -69,8 +69,8 @@ _SECONDS = 1800  # more than all callers together take
 _SOURCES = (_launch_callers, _probe_container, probe_launch)
 _START = """\
 import json, sys, types
-given = json.load(sys.stdin)
-for name, text in given["modules"]:
+request = json.load(sys.stdin)
+for name, text in request["modules"]:
     parent = ""
     for part in name.split("."):
         whole = parent + "." + part if parent else part
@@ -81,7 +81,7 @@ for name, text in given["modules"]:
             setattr(sys.modules[parent], part, sys.modules[whole])
         parent = whole
     exec(compile(text, name, "exec"), sys.modules[name].__dict__)
-print(json.dumps(sys.modules[name].answer(given["call"])))
+print(json.dumps(sys.modules[name].answer(request["call"])))
 """
 
 
@@ -97,10 +97,10 @@ def run(run_command, python, unit, call, writable=()):
         return
     words = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--service-type=exec"]
     words += ["--property=" + item for item in settings(found, writable) + ["RuntimeMaxSec=%d" % _SECONDS]]
-    given = {"modules": [(m.__name__, m.__loader__.get_source(m.__name__)) for m in _SOURCES], "call": call}
+    request = {"modules": [(m.__name__, m.__loader__.get_source(m.__name__)) for m in _SOURCES], "call": call}
     words += ["--", python, "-ISB", "-c", _START]
     try:
-        code, out, err = run_command(words, data=json.dumps(given), handle_exceptions=False)
+        code, out, err = run_command(words, data=json.dumps(request), handle_exceptions=False)
     except OSError as error:
         raise ProbeError("systemd-run cannot be run: %s" % error.strerror) from error
     try:
@@ -116,7 +116,7 @@ def run(run_command, python, unit, call, writable=()):
 
 
 def settings(found, writable):
-    """["Name=value", …] of what is in force for a unit, as it is given to another one."""
+    """["Name=value", …] of what is in force for a unit, as it is request to another one."""
     items = []
     for name in _COPIED:
         value = found.get(name, "")

@@ -1,6 +1,6 @@
 # Copyright the mesos-shim authors
 # Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
-"""An installation of the shim on a host: unpacks and verifies a release, judges the configuration, switches.
+"""An installation of the shim on a host: unpacks and verifies a release, checks the configuration, switches.
 
 What a release looks like on disk is known by the release's own release.py alone, so an installer is always of the
 version that it installs.
@@ -59,7 +59,7 @@ class Installation:
             raise InstallError("prefix %s: give an absolute path" % prefix)
 
     def stage(self, release, archive, config):
-        """Puts a release beside the others and has it judge the configuration and launch by it; nothing is switched.
+        """Puts a release beside the others and has it check the configuration and launch by it; nothing is switched.
 
         None: the archive is needed first.
         """
@@ -296,8 +296,8 @@ class Installation:
         return json.dumps(config, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
 
     def validate(self, home, text):
-        """Has a release judge a configuration; raises InstallError by its words."""
-        self._judge(home, text, lambda candidate: ["validate", candidate])
+        """Has a release check a configuration; raises InstallError by its words."""
+        self._check(home, text, lambda candidate: ["validate", candidate])
 
     def _explain(self, home, text):
         """Has a release plan a launch of an executor that brings nothing: what this host lacks for it is said now."""
@@ -306,11 +306,11 @@ class Installation:
         sandbox = tempfile.mkdtemp(prefix="mesos-shim-sandbox-", dir="/var/tmp")  # noqa: S108 (private, and removed)
         try:
             words = ["--sandbox", sandbox, "--", "true"]
-            self._judge(home, text, lambda candidate: ["explain", "--json", "--config", candidate] + words)
+            self._check(home, text, lambda candidate: ["explain", "--json", "--config", candidate] + words)
         finally:
             os.rmdir(sandbox)
 
-    def _judge(self, home, text, words):
+    def _check(self, home, text, words):
         program = os.path.join(home, "bin", "mesos-shim")
         fd, candidate = tempfile.mkstemp(prefix="mesos-shim-config-", suffix=".json")
         try:

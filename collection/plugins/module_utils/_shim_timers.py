@@ -86,7 +86,7 @@ def wanted(prefix, gc, metrics_dir):
     return texts
 
 
-def asked(run_command, prefix, gc, metrics_dir):
+def requested(run_command, prefix, gc, metrics_dir):
     """({file name: UnitChange}, timers to be started) of what differs; None where this host has no timers of ours."""
     if not os.path.isdir(BOOTED) or os.geteuid() != 0:
         if metrics_dir:

@@ -194,10 +194,10 @@ class Uninstallation(Host):
 
     def _state_dir(self):
         try:
-            given = json.loads(self.planner.read_config() or "{}").get("state_dir")
+            configured = json.loads(self.planner.read_config() or "{}").get("state_dir")
         except ValueError:
-            given = None
-        return given or ("/run/mesos-shim" if os.geteuid() == 0 else None)
+            configured = None
+        return configured or ("/run/mesos-shim" if os.geteuid() == 0 else None)
 
 
 def _remove_records(state_dir):

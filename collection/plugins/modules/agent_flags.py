@@ -22,7 +22,7 @@ description:
     either all of the old flags or all of the new ones.
   - Every flag must be known, by a table of releases 0.21.2 and 1.11.0 or, where an agent is installed on the host,
     by what its C(--help) names. Values are checked by their kind.
-  - C(attributes) and C(resources) are judged by Mesos' own grammar, that of 1.11.0.
+  - C(attributes) and C(resources) are checked by Mesos' own grammar, that of 1.11.0.
   - C(credential), C(http_credentials) and C(jwt_secret_key) take the path of a file, which this module does not write.
     The secret itself is refused, since the agent logs its flags.
   - Secrets are masked wherever a value is shown, and so are parameters of C(modules) whose names look like one.
@@ -77,7 +77,7 @@ options:
     default: []
   validator:
     description:
-      - Path of C(mesos-shim) on the host. It judges the flag C(default_container_info).
+      - Path of C(mesos-shim) on the host. It checks the flag C(default_container_info).
       - Without it, that flag is checked to be a JSON object and no more.
     type: path
 seealso:

@@ -85,7 +85,7 @@ def main():
         exists=state.exists,
         flags={name: masked(name, settings[-1].value) for name, settings in state.flags.items()},
         contradictions=sorted(name for name, settings in state.flags.items() if len(settings) > 1),
-        foreign_files=[flag_directory.printable(name) for name in state.foreign],
+        foreign_files=[flag_directory.printable(name) for name in state.unmanaged],
     )
 
 

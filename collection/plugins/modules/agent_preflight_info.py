@@ -11,7 +11,7 @@ version_added: 0.1.0
 author: The mesos-shim authors (@mesos-shim)
 description:
   - Finds the agent's flags directory and unit by the names that packages use, C(slave) or C(agent).
-  - Judges every flag, the effect of every change on the agent's recovery, and what the agent itself would refuse.
+  - Checks every flag, the effect of every change on the agent's recovery, and what the agent itself would refuse.
   - Asks the agent, where it runs and a change of its flags needs a restart. One that does not answer is refused,
     because nobody could tell afterwards what the restart has cost.
   - Looks for what would defeat the shim; conflicting variables of the init wrapper, container paths that the host does
@@ -72,7 +72,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Judge a change
+- name: Check a change
   mesos.containerizer.agent_preflight_info:
     service: mesos-slave
     flags:
@@ -236,9 +236,9 @@ def of_unit(params, service):
 
 def no_launcher(prefix, settings):
     """Why the flag launcher_dir is none, where no shim is installed; None where it is fine."""
-    given = effective(settings.get("launcher_dir"))
+    configured = effective(settings.get("launcher_dir"))
     ours = os.path.join(os.path.normpath(prefix), "launcher")
-    if given is None or os.path.normpath(given) != ours or os.path.isdir(ours):
+    if configured is None or os.path.normpath(configured) != ours or os.path.isdir(ours):
         return None
     return (
         "flag launcher_dir: %s does not exist; install the shim first (role mesos_shim, or playbook site), or give "
@@ -304,7 +304,7 @@ def run(module):
             wrong, warnings = of_unit(params, service)
             problems += wrong
     if params["validator"] and not os.path.exists(params["validator"]):
-        params["validator"] = None  # judged by the release once it is staged
+        params["validator"] = None  # checked by the release once it is staged
     problems += another_agent(params, store, service)
     try:
         change = FlagChange(module)

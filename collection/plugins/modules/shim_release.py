@@ -12,7 +12,7 @@ author: The mesos-shim authors (@mesos-shim)
 description:
   - Makes one release the current one of a host, from an archive on the controller. The host needs no network.
   - The archive travels only where the release is not there yet. Its digest is verified on the host, the release is
-    unpacked beside the others, tests itself, and judges the new configuration before it becomes the current one. Every
+    unpacked beside the others, tests itself, and checks the new configuration before it becomes the current one. Every
     caller of the launch helper in the host's version of Mesos is played against it, for root and for an ordinary user.
   - Roles call it; see the role C(mesos.containerizer.mesos_shim).
 extends_documentation_fragment:
@@ -43,7 +43,7 @@ options:
   state:
     description:
       - V(current) makes the release the one in use.
-      - V(staged) puts it beside the others, where it judges O(config) and plans a launch by it, and switches nothing;
+      - V(staged) puts it beside the others, where it checks O(config) and plans a launch by it, and switches nothing;
         M(mesos.containerizer.agent_generation) does that later.
     type: str
     choices: [current, staged]
@@ -197,7 +197,8 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._system_errors
 def _timers_differ(module, timers):
     """Whether the module shim_timers, which is asked only then, would change something."""
     gc, metrics_dir = module.boolean(timers.get("gc", True)), timers.get("metrics_dir")
-    found = shim_timers.asked(module.run_command, os.path.normpath(module.params["prefix"]), gc, metrics_dir or None)
+    prefix = os.path.normpath(module.params["prefix"])
+    found = shim_timers.requested(module.run_command, prefix, gc, metrics_dir or None)
     return bool(found and any(found))
 
 

@@ -75,7 +75,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._system_errors
 
 def run(module):
     params = module.params
-    found = shim_timers.asked(
+    found = shim_timers.requested(
         module.run_command, os.path.normpath(params["prefix"]), params["gc"], params["metrics_dir"]
     )
     if found is None:

@@ -50,18 +50,18 @@ class Kept(NamedTuple):
         return Path(self.path).read_bytes()
 
 
-def kept(directory: str, given: str | None, sha256: str | None, psutil_wheel: str | None) -> dict[str, Kept]:
+def kept(directory: str, configured: str | None, sha256: str | None, psutil_wheel: str | None) -> dict[str, Kept]:
     """What `archives` gives, made by the first host of a run and taken from `directory` by all others.
 
     To pack a checkout takes a quarter of a second, which would be each host's.
     """
-    asked = hashlib.sha256(json.dumps([given, sha256, psutil_wheel]).encode()).hexdigest()
-    index = Path(directory, f"mesos-shim-{asked}.json")
+    key = hashlib.sha256(json.dumps([configured, sha256, psutil_wheel]).encode()).hexdigest()
+    index = Path(directory, f"mesos-shim-{key}.json")
     with open(index.with_suffix(".lock"), "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # ends with the worker that holds it
         if not index.is_file():
             found = {}
-            for where, archive in archives(given, sha256, psutil_wheel).items():
+            for where, archive in archives(configured, sha256, psutil_wheel).items():
                 path = index.with_suffix(f".{where}")
                 path.write_bytes(archive.content)
                 found[where] = [archive.name, archive.sha256, str(path)]
@@ -71,7 +71,7 @@ def kept(directory: str, given: str | None, sha256: str | None, psutil_wheel: st
     return {where: Kept(*one) for where, one in json.loads(index.read_text(encoding="utf-8")).items()}
 
 
-def archives(given: str | None, sha256: str | None, psutil_wheel: str | None) -> dict[str, Archive]:
+def archives(configured: str | None, sha256: str | None, psutil_wheel: str | None) -> dict[str, Archive]:
     """The release for each platform ("linux-x86_64", …, "any").
 
     Arguments:
@@ -80,12 +80,12 @@ def archives(given: str | None, sha256: str | None, psutil_wheel: str | None) ->
         psutil_wheel: path of psutil's abi3 wheel for a platform; for this one it goes before the psutil installed here.
     """
     bundled = bundle_name(_COLLECTION, ANY)
-    if sha256 and not given:
+    if sha256 and not configured:
         raise AnsibleError(
             f"mesos_shim_archive_sha256 is {sha256}, and mesos_shim_archive names no archive that could have it"
         )
-    if given:
-        return {ANY: _ready(Path(given), sha256, "mesos_shim_archive")}
+    if configured:
+        return {ANY: _ready(Path(configured), sha256, "mesos_shim_archive")}
     if bundled.is_file():
         paths = [*bundled.parent.glob(bundle_name(_COLLECTION, "*").name), bundled]
         return {_platform(path): _ready(path, None) for path in paths}

@@ -57,7 +57,7 @@ def test_a_host_as_it_should_be_has_none():
         ({"timers": {"units": ["a.timer"], "started": ["a.timer"]}}, "unit a.timer"),
         ({"timers": {"started": ["a.timer"]}}, "a.timer is not running"),
         ({"switched": {"actions": ["flags"], "changed_flags": [{"name": "gc_delay"}]}}, "flag gc_delay"),
-        ({"switched": {"actions": ["flags"], "foreign_files": ["x.rpmnew"]}}, "foreign file x.rpmnew"),
+        ({"switched": {"actions": ["flags"], "foreign_files": ["x.rpmnew"]}}, "unmanaged file x.rpmnew"),
         ({"switched": {"actions": ["flags"]}}, "files of the flags directory: mode, owner or form"),
         ({"gate": {"problems": ["the agent does not answer"]}}, "the agent does not answer"),
     ],

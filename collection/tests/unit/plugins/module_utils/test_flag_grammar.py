@@ -29,7 +29,7 @@ def items(*found):
     ],
 )
 def test_attributes_that_an_agent_takes(text):
-    flag_grammar.judge_attributes(text)
+    flag_grammar.check_attributes(text)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_attributes_that_an_agent_takes(text):
 )
 def test_attributes_that_an_agent_ends_over(text, says):
     with pytest.raises(ValueError, match=says):
-        flag_grammar.judge_attributes(text)
+        flag_grammar.check_attributes(text)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_attributes_that_an_agent_ends_over(text, says):
     ],
 )
 def test_resources_that_an_agent_takes(text):
-    flag_grammar.judge_resources(text)
+    flag_grammar.check_resources(text)
 
 
 @pytest.mark.parametrize(
@@ -102,13 +102,13 @@ def test_resources_that_an_agent_takes(text):
 )
 def test_resources_that_an_agent_refuses(text, says):
     with pytest.raises(ValueError, match=says):
-        flag_grammar.judge_resources(text)
+        flag_grammar.check_resources(text)
 
 
 @pytest.mark.parametrize("text", ["cpus:[1-2]", "mem:{a}", "ports:5"])
 def test_resources_that_an_agent_takes_and_cannot_offer(text):
     with pytest.raises(ValueError, match="the agent would offer none"):
-        flag_grammar.judge_resources(text)
+        flag_grammar.check_resources(text)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_resources_that_an_agent_takes_and_cannot_offer(text):
     ],
 )
 def test_a_list_that_an_agent_takes(found):
-    flag_grammar.judge_resource_list(found)
+    flag_grammar.check_resource_list(found)
 
 
 @pytest.mark.parametrize(
@@ -158,9 +158,9 @@ def test_a_list_that_an_agent_takes(found):
 )
 def test_a_list_that_an_agent_refuses(found, says):
     with pytest.raises(ValueError, match=f"resource 2 of the list.*{says}"):
-        flag_grammar.judge_resource_list([scalar(1), found])
+        flag_grammar.check_resource_list([scalar(1), found])
 
 
 def test_a_list_has_one_kind_of_a_name():
     with pytest.raises(ValueError, match="one kind of a name"):
-        flag_grammar.judge_resource_list([scalar(1), {**items("a"), "name": "cpus"}])
+        flag_grammar.check_resource_list([scalar(1), {**items("a"), "name": "cpus"}])
