@@ -51,12 +51,13 @@ class AgentFleet:
     """Three hosts with an agent each, and the controller's checkout."""
 
     def __init__(self, machines_: machines.Fleet, checkout: Path, scratch: Path) -> None:
-        self.machines, self.checkout, self.scratch = machines_, checkout, scratch
+        self.machines, self.checkout, self.scratch, self.runs = machines_, checkout, scratch, 0
         self.current = BASE  # what the last rollout that went through was given
         self.agents = {host.name: agents.HostAgent(host) for host in machines_}
 
     def begin(self, playbook: str, *arguments: str, variables: dict[str, object]) -> subprocess.Popen[str]:
-        inventory = self.machines.inventory(self.scratch / "hosts.json", **variables)
+        self.runs += 1
+        inventory = self.machines.inventory(self.scratch / f"hosts-{self.runs}.json", **variables)
         env = {k: v for k, v in os.environ.items() if not k.startswith(("ANSIBLE_", "MESOS_"))}
         command = [str(CHECKOUT / ".venv/bin/ansible-playbook"), f"playbooks/{playbook}.yml", "-i", str(inventory)]
         return subprocess.Popen(
@@ -337,6 +338,28 @@ def kill_in_the_middle(fleet: AgentFleet, variables: dict[str, object]) -> None:
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert fleet.state("host-1")["pending"]
+
+
+def test_two_rollouts_at_once_are_one_rollout_and_one_refusal(fleet):
+    before, both = fleet.goods(), [with_flags(gc_delay=delay) for delay in ("21days", "22days")]
+    processes = [fleet.begin("rollout", variables=variables) for variables in both]
+    ended = []
+    for process in processes:
+        out = process.communicate(timeout=250)[0]
+        ended.append(Played(subprocess.CompletedProcess([], process.returncode, out, "")))
+    texts = "\n".join(done.text for done in ended)
+    assert [done.code == 0 for done in ended].count(True) == 1, texts
+    winner = 0 if ended[0].code == 0 else 1
+    assert ended[winner].ended() == dict.fromkeys(NAMES, "done"), texts
+    refused = ended[1 - winner]
+    assert refused.code != 0 and "refused" in refused.ended().values(), texts
+    assert set(refused.ended().values()) <= {"refused", "not started"} and "claimed by the run " in refused.text, texts
+    fleet.current = both[winner]
+    assert fleet.running("gc_delay") == [both[winner]["mesos_agent_flags"]["gc_delay"]] * 3
+    assert fleet.goods() == [number + 1 for number in before]
+    assert not [
+        name for name in NAMES if (fleet.machines[name].root / "opt/mesos-shim/generations/claim.json").exists()
+    ]
 
 
 def test_a_rollout_goes_on_after_its_controller_was_killed(fleet):
