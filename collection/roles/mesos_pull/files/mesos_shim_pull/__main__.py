@@ -116,7 +116,7 @@ def retry(config: Config) -> int:
 def status(config: Config) -> int:
     """Print the state of the change."""
     with Fleet(config) as fleet:
-        rollout, _ = fleet.rollout()
+        rollout, _version = fleet.rollout()
         size = fleet.size()
     if rollout is None:
         print("no change has begun")

@@ -42,7 +42,8 @@ def read_config(path: str) -> Config:
         raise PullError(f"{path}: {error}; write it by the role mesos_pull") from None
     for field in fields(Config):
         value = found[field.name]
-        if type(value) is not _KINDS[str(field.type)]:
+        kind = _KINDS[str(field.type)]
+        if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):  # True is an int as well
             raise PullError(f"{path}: {field.name}: {value!r} is not of type {field.type}")
     if not NAME.match(config.name):
         raise PullError(f"{path}: name: {config.name!r} is not the name of a host")

@@ -105,7 +105,7 @@ class Fleet:
         Arguments:
             step: returns the new rollout (None: as it is), and what this function is to return.
         """
-        for _ in range(ATTEMPTS):
+        for _attempt in range(ATTEMPTS):
             rollout, version = self.rollout()
             new, result = step(rollout)
             if new is None or new == rollout or self._replace(new, version):

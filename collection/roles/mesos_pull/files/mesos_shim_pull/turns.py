@@ -101,7 +101,7 @@ def parse_rollout(data: bytes, where: str) -> Rollout:
             raise ValueError("open")
         if not all(map(NAME.match, rollout.failed)):
             raise ValueError("failed")
-        if type(rollout.done) is not int or not 0 <= rollout.done <= MAX_HOSTS:
+        if not isinstance(rollout.done, int) or isinstance(rollout.done, bool) or not 0 <= rollout.done <= MAX_HOSTS:
             raise ValueError("done")
         failed = {name: one_line(str(reason)) for name, reason in rollout.failed.items()}
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
