@@ -212,14 +212,15 @@ def test_records_that_cannot_be_kept(shim: Shim) -> None:
 
 
 def test_a_missing_run_directory(shim: Shim, open_tmp: Path) -> None:
-    """A user under cron has none: then one of his and the boot's is used, unless somebody else has put it there."""
+    """A user under cron has none: then one of theirs and the boot's is used, unless somebody else has put it there."""
+    uid = 1_000_000 + os.getpid()  # a user who has launched nothing on this host
     config = open_tmp / "config.json"
     config.write_text("{}")
-    user = {"user": NOBODY, "group": NOBODY, "extra_groups": [], "env": {"PATH": "/usr/bin:/bin"}}
+    user = {"user": uid, "group": NOBODY, "extra_groups": [], "env": {"PATH": "/usr/bin:/bin"}}
     item = doctor(shim, "--config", config, **user)["records"]
     assert item["state"] == "ok"
     path = Path(item["message"].split(" ")[0])
-    assert path.name.startswith(f"mesos-shim-{NOBODY}-")
+    assert path.name.startswith(f"mesos-shim-{uid}-")
     path.mkdir()
     try:
         item = doctor(shim, "--config", config, **user)["records"]
