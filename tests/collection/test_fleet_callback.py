@@ -69,9 +69,8 @@ def test_what_is_said(public_dir, core, python):
     assert [line.partition(" : ")[0] for line in recap] == ["a", "b", "c", "d", "gone"], recap
 
 
-@pytest.mark.parametrize(("core", "python"), [MATRIX[0], MATRIX[-1]])
-def test_with_v_it_is_the_default(public_dir, core, python):
-    said = told(public_dir, core, python, "-v")
+def test_with_v_it_is_the_default(public_dir):
+    said = told(public_dir, *MATRIX[-1], "-v")
     for line in ("ok: [c] =>", "fatal: [a]: FAILED! =>", "fatal: [b]: FAILED! =>"):
         assert line in said, said
     assert "sesame" not in said
