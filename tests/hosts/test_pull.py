@@ -267,5 +267,7 @@ def test_the_role_comes_and_goes_on_a_host(hosts, following: commands.Following,
         pulling.shell(absent)
         there = "/opt/mesos-shim-pull /var/lib/mesos-shim-pull /etc/mesos-shim-pull*"
         assert host.says(f"ls -d {there} 2>&- | wc -l") == "0"
-        assert host.says(f"systemctl list-unit-files --no-legend '{UNIT}*'") == ""
+        assert (
+            host.says(f"systemctl list-unit-files --no-legend '{UNIT}*' || :") == ""
+        )  # systemd 248 fails where none is
         assert re.findall(r"changed=(\d+)", pulling.shell(absent)) == ["0"]
