@@ -341,7 +341,7 @@ def kill_in_the_middle(fleet: AgentFleet, variables: dict[str, object]) -> None:
 
 
 def test_two_rollouts_at_once_are_one_rollout_and_one_refusal(fleet):
-    before, both = fleet.goods(), [with_flags(gc_delay=delay) for delay in ("21days", "22days")]
+    before, both = fleet.goods(), [with_flags(gc_delay=delay) for delay in ("22days", "23days")]
     processes = [fleet.begin("rollout", variables=variables) for variables in both]
     ended = []
     for process in processes:
