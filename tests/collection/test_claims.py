@@ -275,7 +275,7 @@ def test_on_a_new_host_a_refusal_leaves_nothing_of_a_claim(fleet, run):
     host = fleet.host("a")
     done = run(host).play("rollout", mesos_shim_config={"isolation": "no list"})
     assert states(done) == {"a": "refused"}, done.text
-    assert not (host.prefix / "generations").exists()
+    assert list(host.root.iterdir()) == []
 
 
 # --- one host

@@ -26,6 +26,15 @@ def make(path):
         os.chmod(path, 0o755)  # noqa: S103 (see above)
 
 
+def missing(path):
+    """The directory and those on the way to it that are not there, the deepest first."""
+    found = []
+    while path and not os.path.lexists(path):
+        found.append(path)
+        path = os.path.dirname(path)
+    return found
+
+
 def closed(paths):
     """Those of them that others cannot enter, or read where they are files; what is not there is not closed."""
     found = []

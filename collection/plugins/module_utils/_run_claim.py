@@ -16,6 +16,7 @@ import json
 import os
 import time
 
+from ansible_collections.mesos.containerizer.plugins.module_utils import _public_paths as public_paths
 from ansible_collections.mesos.containerizer.plugins.module_utils._generations import write_file
 
 CLAIM = "claim.json"
@@ -41,6 +42,8 @@ class Claim:
         self._reads_only = check_mode or self._run is None
         self._path = os.path.join(store.path, CLAIM)
         self.took_over = None
+        # Directories that were made for the claim, and go with it if nothing else was put there.
+        self._made = [store.path]
 
     def found(self):
         """The claim on this host; None where there is none. Raises ClaimError where nobody can read it."""
@@ -86,6 +89,7 @@ class Claim:
         found = self.check()  # before the lock, which another run may hold for as long as its agent takes to start
         if self._reads_only or (found is not None and self._ours(found)):
             return
+        self._made = public_paths.missing(self._store.path) or self._made
         with self._store.lock():
             self.take_locked()
 
@@ -105,8 +109,9 @@ class Claim:
         with self._store.lock():
             if self._releasable() == found:
                 os.unlink(self._path)
-        with contextlib.suppress(OSError):
-            os.rmdir(self._store.path)  # of a host on which there is no generation yet
+        for directory in self._made:
+            with contextlib.suppress(OSError):
+                os.rmdir(directory)  # of a host on which there is no generation yet
         return found["id"]
 
     def _releasable(self):
