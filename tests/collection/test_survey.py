@@ -37,6 +37,8 @@ TYPED = {
     "mesos_agent_rollout_in_flight": (1, "1"),
     "mesos_agent_rollout_bake": (1, "1"),
     "mesos_agent_rollout_confirm": (False, "no"),
+    # Ids of runs that have ended; one that no claim has takes over nothing.
+    "mesos_agent_rollout_take_over": (["RUN-1", "RUN-2"], "RUN-1, RUN-2"),
     "mesos_shim_config": ({"hide_work_dir": False}, '{"hide_work_dir": false}'),
     "mesos_shim_keep_releases": (3, "3"),
     "mesos_shim_gc_timer": (False, "no"),
