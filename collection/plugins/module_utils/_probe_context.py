@@ -116,7 +116,7 @@ def run(run_command, python, unit, call, writable=()):
 
 
 def settings(found, writable):
-    """["Name=value", …] of what is in force for a unit, as it is request to another one."""
+    """["Name=value", …] of what is in force for a unit, as it is given to another one."""
     items = []
     for name in _COPIED:
         value = found.get(name, "")

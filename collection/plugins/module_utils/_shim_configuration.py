@@ -32,9 +32,9 @@ def volumes(info):
         if not isinstance(item, dict) or not isinstance(item.get("container_path"), str):
             continue
         source = item.get("host_path")
-        source = item.get("source")
-        if isinstance(source, dict):
-            inner = source.get("host_path") or source.get("sandbox_path") or {}
+        volume_source = item.get("source")
+        if isinstance(volume_source, dict):
+            inner = volume_source.get("host_path") or volume_source.get("sandbox_path") or {}
             source = inner.get("path") if isinstance(inner, dict) else None
         if isinstance(source, str):
             found.append(Volume(item["container_path"], source, item.get("mode") == "RO"))
