@@ -502,21 +502,20 @@ def test_a_playbook_that_takes_too_long_has_failed(hosts: Hosts) -> None:
 
 @pytest.mark.parametrize("data", [b"junk", rollout(change="main"), rollout(open={"\x1b[31m": HEAD})])
 def test_a_rollout_that_somebody_else_has_written_changes_nothing(hosts: Hosts, data: bytes) -> None:
-    register(hosts)
-    hosts.commit("second")
-    hosts.write("rollout", data)
-    status, said = hosts.run("h1")
-    assert (status, "/mesos-shim/pull/rollout in ZooKeeper holds no rollout" in said) == (2, True)
-    assert said.isprintable()
-    assert set(hosts.values().values()) == {"first"}
+    changes_nothing(hosts, "rollout", data, "/mesos-shim/pull/rollout in ZooKeeper holds no rollout")
 
 
 def test_a_canary_that_is_no_host_changes_nothing(hosts: Hosts) -> None:
+    changes_nothing(hosts, "canaries/\u202emoc", b"", "which is not a host; delete it")
+
+
+def changes_nothing(hosts: Hosts, node: str, data: bytes, why: str) -> None:
+    """With that in ZooKeeper a host applies no new commit, and says why in text."""
     register(hosts)
     hosts.commit("second")
-    hosts.write("canaries/\u202emoc", b"")
+    hosts.write(node, data)
     status, said = hosts.run("h1")
-    assert (status, "which is not a host; delete it" in said) == (2, True)
+    assert (status, why in said) == (2, True)
     assert said.isprintable()
     assert set(hosts.values().values()) == {"first"}
 

@@ -10,6 +10,8 @@ from tests.lib.collection import play, tree
 
 pytestmark = pytest.mark.timeout(600)
 
+DATE = "YAML reads an unquoted 2026-01-02 as a date: quote it"
+
 
 def ini(fleet, host, **lines):
     """Runs a playbook on an inventory in INI form, each of these variables exactly as it is written there."""
@@ -60,23 +62,19 @@ def test_a_date_of_yaml_is_a_text_to_the_agent(fleet, host):
     assert tree(host.root / "etc/mesos-slave")["attributes/built"] == "2026-01-02\n"
 
 
-@pytest.mark.parametrize("name", ["mesos_shim_config", "mesos_agent_default_container_info"])
-def test_a_date_in_a_configuration_is_said_to_be_one(fleet, host, name):
+@pytest.mark.parametrize(
+    ("name", "own", "why"),
+    [
+        ("mesos_shim_config", "{tmpfs: {/x: {size: 2026-01-02}}}", DATE),
+        ("mesos_agent_default_container_info", "{volumes: [{host_path: 2026-01-02}]}", DATE),
+        ("mesos_shim_config", "{tmpfs: {/x: {on: off}}}", "the key true is not text: quote it"),
+        ("mesos_agent_default_container_info", "{on: off}", "the key true is not text: quote it"),
+    ],
+)
+def test_what_yaml_makes_no_text_of_is_named(fleet, host, name, own, why):
     path = fleet.root / "inventory.yml"
     known = json.dumps({key: value for key, value in host.variables.items() if key != name})[1:-1]
-    own = "{tmpfs: {/x: {size: 2026-01-02}}}" if name == "mesos_shim_config" else "{volumes: [{host_path: 2026-01-02}]}"
     path.write_text(f"mesos_agents:\n  hosts:\n    host: {{{known}, {name}: {own}}}\n")
     done = play("site", "-i", str(path), cwd=fleet.checkout)
-    assert f"{name}: YAML reads an unquoted 2026-01-02 as a date: quote it" in done.failure(host), done.text
-    assert tree(host.root) == {}
-
-
-@pytest.mark.parametrize("name", ["mesos_shim_config", "mesos_agent_default_container_info"])
-def test_a_key_that_yaml_makes_no_text_of_is_named(fleet, host, name):
-    path = fleet.root / "inventory.yml"
-    known = json.dumps({key: value for key, value in host.variables.items() if key != name})[1:-1]
-    own = "{tmpfs: {/x: {on: off}}}" if name == "mesos_shim_config" else "{on: off}"
-    path.write_text(f"mesos_agents:\n  hosts:\n    host: {{{known}, {name}: {own}}}\n")
-    done = play("site", "-i", str(path), cwd=fleet.checkout)
-    assert f"{name}: the key true is not text: quote it" in done.failure(host), done.text
+    assert f"{name}: {why}" in done.failure(host), done.text
     assert tree(host.root) == {}
