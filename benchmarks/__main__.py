@@ -9,7 +9,7 @@ import sys
 from . import bench, measure
 
 # In the order of the table; each module has `rows(bench)`, which yields name and Row.
-MODULES = ("launch", "agent", "memory", "crowd", "parallel", "usage", "start", "rollout")
+MODULES = ("launch", "agent", "memory", "crowd", "parallel", "usage", "start", "rollout", "cable")
 # Runs of each case; a quartile of fewer moves by more than the differences that are to be seen.
 RUNS = int(os.environ.get("BENCH_RUNS", "200"))
 BUSY = 0.5

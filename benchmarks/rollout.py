@@ -52,11 +52,11 @@ def rows(bench: Bench) -> Iterator[tuple[str, Row]]:
             {"calls": {"site": site, "copy loop": loop}, "flags": FLAGS},
         ),
     )
-    environment = recorded.environment(bench.root / "recorded")
+    recording = recorded.environment(bench.root / "recorded")
     fleets = {many: _names(bench, host, many) for many in (1, SHOWN, *FLEETS)}
     for playbook, lines in (("site", None), ("rollout", 200)):
-        _run(checkout, playbook, fleets[1], environment)  # its answers are kept
-        runs = {many: _run(checkout, playbook, fleets[many], environment) for many in FLEETS}
+        _run(checkout, playbook, fleets[1], recording)  # its answers are kept
+        runs = {many: _run(checkout, playbook, fleets[many], recording) for many in FLEETS}
         per_host = {many: float(run["cpu"]) / many for many, run in runs.items()}
         least, most = min(per_host.values()), max(per_host.values())
         yield (
@@ -71,7 +71,7 @@ def rows(bench: Bench) -> Iterator[tuple[str, Row]]:
             ),
         )
         if lines is not None:
-            shown = _run(checkout, playbook, fleets[SHOWN], environment)
+            shown = _run(checkout, playbook, fleets[SHOWN], recording)
             yield (
                 "lines",
                 Row(
@@ -125,7 +125,7 @@ def _calls(checkout: Path, playbook: str, inventory: Path) -> int:
     done = subprocess.run(
         [PLAYBOOK, playbook, "-i", str(inventory), "-vvv"],
         cwd=checkout,
-        env=_environment(),
+        env=environment(),
         capture_output=True,
         text=True,
         check=False,
@@ -135,12 +135,12 @@ def _calls(checkout: Path, playbook: str, inventory: Path) -> int:
     return len(re.findall(r"^<\S+> (?:SSH: )?(?:EXEC|PUT|FETCH) ", done.stdout, re.MULTILINE))
 
 
-def _run(checkout: Path, playbook: str, inventory: Path, environment: dict[str, str]) -> dict[str, float]:
+def _run(checkout: Path, playbook: str, inventory: Path, more: dict[str, str]) -> dict[str, float]:
     before, begin = os.times(), time.perf_counter()
     done = subprocess.run(
         [PLAYBOOK, f"playbooks/{playbook}.yml", "-i", str(inventory)],
         cwd=checkout,
-        env={**_environment(), **environment, "ANSIBLE_STDOUT_CALLBACK": "mesos.containerizer.fleet"},
+        env={**environment(), **more, "ANSIBLE_STDOUT_CALLBACK": "mesos.containerizer.fleet"},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -150,5 +150,6 @@ def _run(checkout: Path, playbook: str, inventory: Path, environment: dict[str, 
     return {"wall": round(wall, 2), "cpu": round(cpu, 2), "lines": len(done.stdout.splitlines())}
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """This process's, without settings of Ansible that its caller has."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MESOS_"))}

@@ -29,6 +29,7 @@ from ansible_collections.mesos.containerizer.plugins.plugin_utils._checked_actio
     CheckedAction,
     disbelieved,
 )
+from ansible_collections.mesos.containerizer.plugins.plugin_utils._map_keys import not_text
 from ansible_collections.mesos.containerizer.plugins.plugin_utils._release_archive import kept
 from ansible_collections.mesos.containerizer.plugins.plugin_utils._without_facts import variables
 
@@ -37,7 +38,6 @@ _OWN_ARGUMENTS = ("archive", "archive_sha256", "psutil_wheel")
 _MAPS = {"config": "mesos_shim_config", "default_container_info": "mesos_agent_default_container_info"}
 
 _A_DATE = "%s: YAML reads an unquoted %s as a date: quote it"
-_NO_TEXT = "%s: the key %s is not text: quote it (YAML makes true or false of an unquoted on, off, yes or no)"
 # Before 2.19 a map with a date in it arrives as this text of it.
 _DATE_BEFORE = re.compile(r"\bdatetime\.(?:date|datetime)\(([0-9]{1,4}), ([0-9]{1,2}), ([0-9]{1,2})")
 
@@ -83,9 +83,9 @@ def _map(name, value):
     date = _date(found)
     if date is not None:
         raise AnsibleActionFail(_A_DATE % (_MAPS[name], date))
-    key = _no_text(found)
+    key = not_text(_MAPS[name], found)
     if key is not None:
-        raise AnsibleActionFail(_NO_TEXT % (_MAPS[name], json.dumps(key[0], default=str)))
+        raise AnsibleActionFail(key)
     return found
 
 
@@ -95,15 +95,6 @@ def _date(value):
         items = value.values() if isinstance(value, dict) else value
         return next((date for date in map(_date, items) if date is not None), None)
     return value if isinstance(value, datetime.date) else None
-
-
-def _no_text(value):
-    """(key,) for the first key in a map or list that is not text; None where all are."""
-    if isinstance(value, dict):
-        return next(((key,) for key in value if not isinstance(key, str)), None) or _no_text(list(value.values()))
-    if isinstance(value, list):
-        return next((key for key in map(_no_text, value) if key is not None), None)
-    return None
 
 
 def _unless_omitted(value, known):

@@ -12,7 +12,7 @@ version_added: 0.3.0
 author: The mesos-shim authors (@mesos-shim)
 description:
   - A survey gives a list as text. Its items are separated by commas or line breaks, or it is a list of YAML or JSON in
-    brackets. Anything else stays as it is.
+    brackets. Nothing is an empty list, and anything else stays as it is.
 options:
   _input:
     description: The list, or its text.
@@ -38,9 +38,9 @@ import yaml
 
 
 def inventory_list(value):
-    """The list of a text; what is in brackets and no list stays what it is."""
+    """The list of a text, of nothing an empty one; what is in brackets and no list stays what it is."""
     if not isinstance(value, str):
-        return value
+        return [] if value is None else value
     text = str.__str__(value).strip()
     if not text.startswith("["):
         return [item.strip() for item in re.split(r"[,\n]", text) if item.strip()]

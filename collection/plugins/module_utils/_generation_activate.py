@@ -189,7 +189,7 @@ class Activation(Host):
         for path, text in self.environment.items():
             shown = without_passwords([generations.read_text(path), text])
             diff.append(file_diff(path, *shown))
-        return diff
+        return [part for part in diff if part["before"] != part["after"]]
 
     # Doing it.
 
