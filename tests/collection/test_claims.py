@@ -254,6 +254,15 @@ def test_a_host_that_a_rollout_does_not_go_on_with_is_claimed_no_more(hosts, run
     assert [claim(host) for host in hosts] == [None, None]
 
 
+def test_one_machine_under_two_names_is_refused_before_anything_is_switched(fleet):
+    """Else both would be between switch and gate, and the second one's generation would lie upon the first one's."""
+    a, b = fleet.host("a"), fleet.host("b")
+    done, ended = fleet.rollout({a: {}, b: {**a.variables, **delay(a, 2)}})
+    assert done.code != 0 and sorted(how for how, _ in ended.values()) == ["not started", "refused"], done.text
+    assert re.search("this host is in the inventory twice, as (a and as b|b and as a): keep one of them", done.text)
+    assert not Path(a.variables["mesos_agent_flags_dir"]).exists() and claim(a) is None
+
+
 def test_what_site_has_made_is_one_change_on_all_hosts(hosts):
     made = [json.loads((host.prefix / "generations/1/generation.json").read_text()) for host in hosts]
     (name,) = {about["change"] for about in made}
@@ -282,7 +291,7 @@ def test_on_a_new_host_a_refusal_leaves_nothing_of_a_claim(fleet, run):
 
 
 def me(**changed: object) -> dict[str, Any]:
-    return {**claims.this_run("CHG-1"), **changed}
+    return {**claims.this_run("CHG-1", "a"), **changed}
 
 
 @pytest.fixture

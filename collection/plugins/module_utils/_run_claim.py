@@ -2,7 +2,7 @@
 # Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
 """Which run of a playbook is at work on a host, from its staging to the end of its work here.
 
-    PREFIX/generations/claim.json   0600: {"id", "user", "host", "pid", "start", "boot", "namespace", "began"}
+    PREFIX/generations/claim.json   0600: {"id", "user", "host", "pid", "start", "boot", "namespace", "began", "name"}
 
 The lock of _run_lock is of one call of a module. A claim is of a whole run, whose process is on the controller, so only
 the controller can tell whether it still lives: a module fails with the claim that it has found, and the controller's
@@ -65,6 +65,11 @@ class Claim:
             if held and not self._reads_only:
                 raise ClaimError("another run has taken over this host and ended meanwhile; nothing was changed")
         elif not self._ours(found) and not self._may_take(found):
+            if self._of_this_run(found):
+                raise ClaimError(
+                    "this host is in the inventory twice, as %s and as %s: keep one of them"
+                    % (found.get("name"), self._run["name"])
+                )
             raise ClaimError("claimed by the run %s" % found["id"], found)
         return found
 
@@ -119,6 +124,9 @@ class Claim:
         return found if found is not None and (self._ours(found) or self._may_take(found)) else None
 
     def _ours(self, found):
+        return self._of_this_run(found) and found.get("name") == self._run["name"]
+
+    def _of_this_run(self, found):
         return self._run is not None and all(found.get(key) == self._run[key] for key in _PROCESS)
 
     def _may_take(self, found):

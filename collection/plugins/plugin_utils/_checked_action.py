@@ -44,7 +44,7 @@ class CheckedAction(ActionBase):
         """The module's answer. Raises AnsibleActionFail where it is none; `needed`: see host_answers.wrong."""
         module = self._module()
         if module in claims.CLAIMING:
-            run = claims.this_run(args.get("change"))
+            run = claims.this_run(args.get("change"), task_vars["inventory_hostname"])
             args = {"change": run["id"], **args} if module == "agent_generation" else args
             answer = self._ask_claimed(module, {**args, "run": run}, task_vars, needed)
         else:

@@ -29,11 +29,14 @@ CLAIMING = frozenset(
 )
 
 
-def this_run(change: object = None) -> dict[str, Any]:
-    """The process of ansible-playbook, as a claim names it: by the id of its change, else by one made of itself."""
+def this_run(change: object = None, name: str = "") -> dict[str, Any]:
+    """The process of ansible-playbook, as a claim names it: by the id of its change, else by one made of itself.
+
+    name: the host's in the inventory.
+    """
     parent = multiprocessing.parent_process()  # tasks are in workers of it
     run = _process(parent.pid if parent and parent.pid else os.getpid())
-    return dict(run, id=str(change) if change else _id(run))
+    return dict(run, id=str(change) if change else _id(run), name=name)
 
 
 @cache

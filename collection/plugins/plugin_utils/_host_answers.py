@@ -171,7 +171,7 @@ _ADOPTED: dict[str, Check] = {
 
 _CLAIM = shape(
     {
-        **dict.fromkeys(("id", "user", "host", "boot", "namespace"), text),
+        **dict.fromkeys(("id", "user", "host", "boot", "namespace", "name"), text),
         **dict.fromkeys(("pid", "start", "began"), count),
     },
     {"ended": anything},
