@@ -78,3 +78,19 @@ def test_what_yaml_makes_no_text_of_is_named(fleet, host, name, own, why):
     done = play("site", "-i", str(path), cwd=fleet.checkout)
     assert f"{name}: {why}" in done.failure(host), done.text
     assert tree(host.root) == {}
+
+
+@pytest.mark.parametrize("name", ["mesos_agent_service", "mesos_agent_flags", "mesos_shim_gc_timer"])
+def test_a_variable_without_a_value_is_refused_by_its_name(fleet, host, name):
+    """As YAML makes one of a name whose lines below it are commented out."""
+    done, ended = fleet.rollout({host: {name: None}})
+    assert done.code != 0 and ended["host"][0] == "refused", done.text
+    assert f" {name}: it is empty; give a value, or leave the variable out" in ended["host"][1], ended
+    assert tree(host.root) == {}
+
+
+def test_a_rollback_does_not_stop_half_way_for_a_variable_without_a_value(fleet, host):
+    assert fleet.site(host).code == 0
+    empty = dict.fromkeys(("mesos_agent_service", "mesos_agent_url", "mesos_agent_master_url"))
+    done = fleet.site({host: empty}, playbook="rollback")
+    assert done.code == 0 and not (host.root / "etc/mesos-slave").exists(), done.text

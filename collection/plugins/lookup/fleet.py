@@ -34,6 +34,7 @@ _raw:
 
 from ansible.plugins import loader
 from ansible.plugins.lookup import LookupBase
+from ansible_collections.mesos.containerizer.plugins.plugin_utils._role_options import every_option
 
 _NEEDED = (
     # One of its filters or tests brings all of a collection.
@@ -42,10 +43,10 @@ _NEEDED = (
     (
         loader.lookup_loader,
         (
-            "ansible.builtin.varnames",
             "mesos.containerizer.keepalive",
             "mesos.containerizer.pipelining",
             "mesos.containerizer.role_options",
+            "mesos.containerizer.variable_problems",
         ),
     ),
     (
@@ -70,5 +71,6 @@ class LookupModule(LookupBase):
         for plugins, names in _NEEDED:
             for name in names:
                 plugins.get(name, class_only=True)
+        every_option()
         canary = ["mesos_agents_canary"] if "mesos_agents_canary" in variables["groups"] else []
         return [*canary, "mesos_agents", "&mesos_agents"]

@@ -32,21 +32,12 @@ _raw:
   elements: dict
 """
 
-from pathlib import Path
-
-import yaml
 from ansible.plugins.lookup import LookupBase
-
-_ROLES = Path(__file__).resolve().parents[2] / "roles"
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from ansible_collections.mesos.containerizer.plugins.plugin_utils._role_options import entries
 
 
 class LookupModule(LookupBase):
     """The lookup mesos.containerizer.role_options."""
 
     def run(self, terms, variables=None, **kwargs):  # noqa: ARG002 (as Ansible calls it)
-        found = {}
-        for role in reversed(terms):
-            text = (_ROLES / role / "meta/argument_specs.yml").read_text(encoding="utf-8")
-            found.update(yaml.load(text, Loader=_LOADER)["argument_specs"]["main"]["options"])  # noqa: S506 (a safe one)
-        return [found]
+        return [{name: option for role in reversed(terms) for name, option in entries(role)["main"]["options"].items()}]
