@@ -13,7 +13,7 @@ author: The mesos-shim authors (@mesos-shim)
 description:
   - The flags that variables of their own name, and over them those of C(mesos_agent_flags).
   - An inventory in INI form may give each map as text. What is no map is left out, which
-    P(mesos.containerizer.variable_problems#filter) has said.
+    P(mesos.containerizer.variable_problems#lookup) has said.
 positional: launcher_dir, attributes, resources, default_container_info
 options:
   _input:
