@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -335,6 +336,38 @@ def test_a_switch_that_was_claimed_before_needs_that_claim(place):
     assert not Path(place.flags["path"]).exists()
     assert place("agent_generation", **place.flags, claimed=True, check=True)["changed"]  # nothing is claimed there
     assert place("agent_generation", **place.flags)["changed"]
+
+
+class Store:
+    """A host's generations, of which `meanwhile` is done by somebody else until the lock is had."""
+
+    def __init__(self, path: Path, meanwhile: Any) -> None:
+        self.path, self._meanwhile = str(path), meanwhile
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        self._meanwhile()
+        yield
+
+
+def test_who_waits_for_the_lock_looks_again_and_who_is_refused_does_not_wait(tmp_path):
+    file, params = tmp_path / "claim.json", {"run": me(), "take_over": []}
+
+    def other() -> None:
+        file.write_text(json.dumps(me(**OTHER)))
+
+    with pytest.raises(run_claim.ClaimError, match="claimed by the run CHG-2"):
+        run_claim.Claim(Store(tmp_path, other), params, False).take()
+    assert json.loads(file.read_text()) == me(**OTHER)
+
+    def waited() -> None:
+        raise AssertionError("its agent may take minutes to start")
+
+    with pytest.raises(run_claim.ClaimError, match="claimed by the run CHG-2"):
+        run_claim.Claim(Store(tmp_path, waited), params, False).take()
+    run_claim.Claim(Store(tmp_path, lambda: None), {**params, "take_over": ["CHG-2"]}, False).take()
+    mine = run_claim.Claim(Store(tmp_path, other), params, False)  # it was taken over before it could end its own
+    assert mine.release() == "CHG-1" and json.loads(file.read_text()) == me(**OTHER)
 
 
 def test_a_claim_that_nobody_can_read_is_respected(place):

@@ -25,7 +25,9 @@ Defaults umask=0077, umask_override
 def test_a_user_of_sudo_that_wants_a_terminal_needs_pipelining_off(hosts, clone, tmp_path):
     with hosts(1) as fleet:
         host = fleet["host-1"]
-        host.ssh("cat > /etc/sudoers.d/deploy && chmod 440 /etc/sudoers.d/deploy && visudo --check --quiet", input=SUDOERS)
+        host.ssh(
+            "cat > /etc/sudoers.d/deploy && chmod 440 /etc/sudoers.d/deploy && visudo --check --quiet", input=SUDOERS
+        )
         before = tree(host.root / "etc"), tree(host.root / "opt")
 
         def play(name, **variables):
