@@ -370,6 +370,22 @@ def test_who_waits_for_the_lock_looks_again_and_who_is_refused_does_not_wait(tmp
     assert mine.release() == "CHG-1" and json.loads(file.read_text()) == me(**OTHER)
 
 
+@pytest.mark.parametrize("key", ["host", "boot", "namespace", "pid", "start"])
+def test_a_run_is_its_process_and_not_only_its_id(tmp_path, key):
+    """An id may be the operator's (mesos_agent_rollout_change), and a pid comes again."""
+    other = me(**{key: 7 if isinstance(me()[key], int) else "other"})
+    (tmp_path / "claim.json").write_text(json.dumps(other))
+    for ended in (None, me()):  # of which the controller knows that it has: that one, and no other
+        params = {"run": {**me(pid=5), "ended": ended}, "take_over": []}
+        mine = {"run": {**me(), "ended": ended}, "take_over": []}
+        for run in (params, mine):
+            claim = run_claim.Claim(Store(tmp_path, lambda: None), run, False)
+            with pytest.raises(run_claim.ClaimError, match="claimed by the run CHG-1"):
+                claim.take()
+            assert claim.release() is None
+    assert json.loads((tmp_path / "claim.json").read_text()) == other
+
+
 def test_a_claim_that_nobody_can_read_is_respected(place):
     place("agent_generation", **place.flags)
     for text in ("{", "[]", '{"id": 5}'):
