@@ -62,7 +62,7 @@ def inventory_list(value):
         ("", []),
         ("[]", []),
         (["a"], ["a"]),
-        (None, None),
+        (None, []),
     ],
 )
 def test_a_list_of_a_survey_is_a_list(text, found):

@@ -181,7 +181,22 @@ def test_a_group_that_did_not_reach_every_test_fails_the_run(tmp_path: Path) -> 
     assert (status, named) == (2, {}), output
 
 
-def test_the_folders_that_run_beside_exist() -> None:
-    """One that has another name would run with all others, by itself."""
+def test_a_file_that_is_moved_to_the_other_group_runs_once_and_there(tmp_path: Path) -> None:
+    files = ("test_alone", "tests/collection/test_one", "tests/collection/test_matrix", "tests/hosts/test_two")
+    for file in files:
+        path = tmp_path / f"{file}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("def test_passes(): pass\n")
+    status, _, output = second_try(tmp_path, "def test_good(): pass")
+    assert status == 0, output
+    _, one, two = re.split(r"^==== tests/.* ====\n", output, flags=re.MULTILINE)
+    for file, there in zip(files, (None, one, two, two)):
+        ran = re.compile(rf"^{file}\.py \.", re.MULTILINE)
+        assert len(ran.findall(output)) == 1, output
+        assert there is None or ran.search(there), output
+
+
+def test_what_runs_beside_is_there() -> None:
+    """What has another name would run with all others, by itself."""
     namespace = runpy.run_path(str(CHECKOUT / ".ci/test"))
-    assert [folder for folders in namespace["BESIDE"] for folder in folders if not (CHECKOUT / folder).is_dir()] == []
+    assert [path for paths in namespace["BESIDE"] for path in paths if not (CHECKOUT / path).exists()] == []
