@@ -48,6 +48,6 @@ class LookupModule(LookupBase):
     """The lookup mesos.containerizer.variable_problems."""
 
     def run(self, terms, variables=None, **kwargs):  # noqa: ARG002 (as Ansible calls it)
-        given = {name: value for name, value in variables.items() if NAME.match(name)}
-        values = {name: self._templar.template(given[name]) for name in LOOKED_AT if given.get(name) is not None}
-        return misspelt(given) + problems({**dict.fromkeys(n for n, v in given.items() if v is None), **values})
+        ours = {name: value for name, value in variables.items() if NAME.match(name)}
+        values = {name: self._templar.template(ours[name]) for name in LOOKED_AT if ours.get(name) is not None}
+        return misspelt(ours) + problems({**dict.fromkeys(n for n, v in ours.items() if v is None), **values})

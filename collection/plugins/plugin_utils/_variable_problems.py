@@ -64,10 +64,10 @@ LOOKED_AT = (
 def _named_twice(variables: Mapping[str, Any]) -> list[str]:
     """Flags that are named by mesos_agent_flags and by the variable of their own."""
     flags = inventory_map(variables.get("mesos_agent_flags"))
-    given = {name: inventory_map(variables.get("mesos_agent_" + name)) for name in _OF_THEIR_OWN}
+    own = {name: inventory_map(variables.get("mesos_agent_" + name)) for name in _OF_THEIR_OWN}
     if not boolean(variables.get("mesos_agent_default_container_info_flag", False), strict=False):
-        given.pop("default_container_info")
-    both = [name for name, value in given.items() if value and isinstance(flags, dict) and name in flags]
+        own.pop("default_container_info")
+    both = [name for name, value in own.items() if value and isinstance(flags, dict) and name in flags]
     return [f"mesos_agent_flags names {name}, and so does mesos_agent_{name}: keep one of them" for name in both]
 
 
@@ -93,7 +93,7 @@ def problems(variables: Mapping[str, Any]) -> list[str]:
     empty = _empty(variables)
     if empty:
         return empty  # which would be said once more by what it is not
-    found = [judge(name, variables[name]) for name, judge in _ALONE.items() if name in variables]
+    found = [check(name, variables[name]) for name, check in _ALONE.items() if name in variables]
     return [*filter(None, found)] + _named_twice(variables) + _undrainable(variables)
 
 
