@@ -12,6 +12,8 @@ import pytest
 from tests.lib.collection import clone_to, play, tree
 from tests.lib.shim import CHECKOUT
 
+pytestmark = pytest.mark.timeout(600)  # of a test: some are ten playbooks, and a busy machine takes twice as long
+
 
 def installed(host):
     command = f"/usr/bin/python3 -ISB {host.prefix}/current/lib/mesos_shim/release.py status --prefix {host.prefix}"
@@ -166,7 +168,6 @@ def test_a_host_whose_variables_are_wrong_is_refused_and_nothing_is_staged(fleet
     assert tree(hosts["a"].root) == tree(hosts["b"].root) == {}
 
 
-@pytest.mark.timeout(600)
 def test_two_prefixes_for_one_flags_directory_are_one_host_done_and_one_refused(fleet):
     """Two names of one machine: the preflight of both comes before the switch of either."""
     hosts = {fleet.host(name): {} for name in "ab"}
@@ -348,7 +349,6 @@ def wheel_for_macos(directory):
     return path
 
 
-@pytest.mark.timeout(300)
 def test_on_a_masked_macos_the_same_role_installs_usage_only_mode(fleet, host, public_dir):
     python = shutil.copy(Path(__file__).with_name("masked_python.py"), public_dir)
     shutil.copy(CHECKOUT / "tests/lib/mask.py", public_dir)
