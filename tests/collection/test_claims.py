@@ -370,6 +370,24 @@ def test_who_waits_for_the_lock_looks_again_and_who_is_refused_does_not_wait(tmp
     assert mine.release() == "CHG-1" and json.loads(file.read_text()) == me(**OTHER)
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_who_waits_for_a_run_that_switches_the_host_is_refused(tmp_path, monkeypatch, gone):
+    """It was told of a run that would give way, and has inspected what is no longer there."""
+    mine = me(began=5, start=5)
+    (tmp_path / "claim.json").write_text(json.dumps(me(**{**OTHER, "began": 9, "start": 9})))
+
+    def switched(_seconds: float) -> None:
+        (tmp_path / "state.json").write_text('{"pending": 2}')
+        if gone:
+            (tmp_path / "claim.json").unlink()
+
+    monkeypatch.setattr(run_claim.time, "sleep", switched)
+    says = "has changed this host since it was inspected" if gone else "claimed by the run CHG-2"
+    with pytest.raises(run_claim.ClaimError, match=says):
+        run_claim.Claim(Store(tmp_path, lambda: None), {"run": mine, "take_over": []}, False).take(patient=True)
+    assert (tmp_path / "claim.json").exists() is not gone
+
+
 @pytest.mark.parametrize("key", ["host", "boot", "namespace", "pid", "start"])
 def test_a_run_is_its_process_and_not_only_its_id(tmp_path, key):
     """An id may be the operator's (mesos_agent_rollout_change), and a pid comes again."""
