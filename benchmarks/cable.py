@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.lib.collection import clone_to
+from tests.lib.collection import clone_to, neutral_environment
 from tests.lib.hosts import machines
 
 from .bench import Bench, Row
-from .rollout import PLAYBOOK, environment
+from .rollout import PLAYBOOK
 
 TARGET = 60
 PULLED = "host-2"
@@ -53,7 +53,7 @@ def _seconds(
     with subprocess.Popen(
         [PLAYBOOK, "playbooks/rollout.yml", "-i", str(inventory)],
         cwd=checkout,
-        env={**environment(), "PYTHONUNBUFFERED": "1"},
+        env={**neutral_environment(), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.lib.collection import LocalHost, clone_to
+from tests.lib.collection import LocalHost, clone_to, neutral_environment
 
 from . import recorded
 from .bench import Bench, Row
@@ -125,7 +125,7 @@ def _calls(checkout: Path, playbook: str, inventory: Path) -> int:
     done = subprocess.run(
         [PLAYBOOK, playbook, "-i", str(inventory), "-vvv"],
         cwd=checkout,
-        env=environment(),
+        env=neutral_environment(),
         capture_output=True,
         text=True,
         check=False,
@@ -140,7 +140,7 @@ def _run(checkout: Path, playbook: str, inventory: Path, more: dict[str, str]) -
     done = subprocess.run(
         [PLAYBOOK, f"playbooks/{playbook}.yml", "-i", str(inventory)],
         cwd=checkout,
-        env={**environment(), **more, "ANSIBLE_STDOUT_CALLBACK": "mesos.containerizer.fleet"},
+        env={**neutral_environment(), **more, "ANSIBLE_STDOUT_CALLBACK": "mesos.containerizer.fleet"},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -148,8 +148,3 @@ def _run(checkout: Path, playbook: str, inventory: Path, more: dict[str, str]) -
     wall, after = time.perf_counter() - begin, os.times()
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
     return {"wall": round(wall, 2), "cpu": round(cpu, 2), "lines": len(done.stdout.splitlines())}
-
-
-def environment() -> dict[str, str]:
-    """This process's, without settings of Ansible that its caller has."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MESOS_"))}

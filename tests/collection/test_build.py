@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lib.collection import neutral_environment
 from tests.lib.shim import CHECKOUT
 
 BIN = CHECKOUT / ".venv/bin"
@@ -23,7 +24,7 @@ def tarball(tmp_path_factory):
 
 def run(cwd, *command):
     """A program of .venv in an environment that knows no checkout."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("ANSIBLE_", "MESOS_", "PYTHON"))}
+    env = neutral_environment("PYTHON")
     env.update(ANSIBLE_NOCOLOR="1", ANSIBLE_COLLECTIONS_PATH=str(cwd / "collections"))
     env.pop("PWD", None)  # of a shell; what systemd, cron or Python starts has none, or another one's
     done = subprocess.run(

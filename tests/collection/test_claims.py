@@ -17,7 +17,16 @@ from typing import Any
 
 import pytest
 
-from tests.lib.collection import PLUGINS, LocalFleet, LocalHost, Playbook, run_module, summary, tree
+from tests.lib.collection import (
+    PLUGINS,
+    LocalFleet,
+    LocalHost,
+    Playbook,
+    neutral_environment,
+    run_module,
+    summary,
+    tree,
+)
 from tests.lib.shim import CHECKOUT
 from tests.lib.waiting import wait_until
 
@@ -58,7 +67,7 @@ class Run:
         }
         inventory = self.home / "inventory.json"
         inventory.write_text(json.dumps({"mesos_agents": {"hosts": known}}))
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("ANSIBLE_", "MESOS_"))}
+        env = neutral_environment()
         command = [str(CHECKOUT / ".venv/bin/ansible-playbook"), f"playbooks/{playbook}.yml", "-i", str(inventory)]
         self.process = subprocess.Popen(
             [*inside, *command, *arguments],
@@ -343,11 +352,17 @@ class Store:
 
     def __init__(self, path: Path, meanwhile: Any) -> None:
         self.path, self._meanwhile = str(path), meanwhile
+        self.state = self.read_state()
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         self._meanwhile()
+        self.state = self.read_state()
         yield
+
+    def read_state(self) -> Any:
+        file = Path(self.path, "state.json")
+        return json.loads(file.read_text()) if file.exists() else None
 
 
 def test_who_waits_for_the_lock_looks_again_and_who_is_refused_does_not_wait(tmp_path):

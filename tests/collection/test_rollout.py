@@ -20,7 +20,7 @@ import pytest
 
 from tests.lib.agent import on_host as agents
 from tests.lib.agent.tasks import WAIT_FOR_RELEASE
-from tests.lib.collection import Playbook, clone_to, summary
+from tests.lib.collection import Playbook, clone_to, neutral_environment, summary
 from tests.lib.hosts import machines
 from tests.lib.shim import CHECKOUT
 from tests.lib.waiting import wait_until
@@ -58,7 +58,7 @@ class AgentFleet:
     def begin(self, playbook: str, *arguments: str, variables: dict[str, object]) -> subprocess.Popen[str]:
         self.runs += 1
         inventory = self.machines.inventory(self.scratch / f"hosts-{self.runs}.json", **variables)
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("ANSIBLE_", "MESOS_"))}
+        env = neutral_environment()
         command = [str(CHECKOUT / ".venv/bin/ansible-playbook"), f"playbooks/{playbook}.yml", "-i", str(inventory)]
         return subprocess.Popen(
             [*command, *arguments],

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.lib.agent import on_host as agents
-from tests.lib.collection import clone_to
+from tests.lib.collection import clone_to, neutral_environment
 from tests.lib.hosts import machines
 from tests.lib.shim import CHECKOUT
 
@@ -47,7 +47,7 @@ def test_scenario(checkout, tmp_path, scenario):
             agents.layer()
     except machines.Unavailable as reason:
         pytest.skip(str(reason))
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("ANSIBLE_", "MESOS_", "MOLECULE_"))}
+    env = neutral_environment("MOLECULE_")
     env.update(
         PATH=f"{Path(sys.executable).parent}:{env['PATH']}",
         NO_COLOR="1",

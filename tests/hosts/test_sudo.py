@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lib.collection import tree
+from tests.lib.collection import neutral_environment, tree
 
 pytestmark = pytest.mark.hosts
 PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
@@ -38,7 +37,7 @@ def test_a_user_of_sudo_that_wants_a_terminal_needs_pipelining_off(hosts, clone,
                 mesos_agent_flags={"work_dir": "/var/lib/mesos"},
                 **variables,
             )
-            env = {k: v for k, v in os.environ.items() if not k.startswith(("ANSIBLE_", "MESOS_"))}
+            env = neutral_environment()
             command = [PLAYBOOK, f"playbooks/{name}.yml", "-i", inventory]
             done = subprocess.run(command, cwd=clone, env=env, capture_output=True, text=True, check=False)
             return done.returncode, done.stdout + done.stderr

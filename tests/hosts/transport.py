@@ -9,11 +9,12 @@ log would not show. `COPY_LOOP` is the plain way to the same flags, for comparis
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
 from collections import Counter
 from pathlib import Path
+
+from tests.lib.collection import neutral_environment
 
 COPY_LOOP = Path(__file__).resolve().parent / "copy_loop.yml"
 
@@ -61,7 +62,7 @@ def count(
         plugin.write_text(PLUGIN.format(documentation=ssh.DOCUMENTATION))
         log = Path(scratch) / "log"
         log.touch()
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("ANSIBLE_", "MESOS_"))}
+        env = neutral_environment()
         env.update(ANSIBLE_NOCOLOR="1", ANSIBLE_CONNECTION_PLUGINS=scratch, COUNTED_SSH_LOG=str(log))
         argv = [*map(str, command), "-i", str(inventory), "-e", "ansible_connection=counted_ssh"]
         done = subprocess.run(argv, cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout, check=False)

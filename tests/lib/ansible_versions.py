@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from .collection import neutral_environment
+
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mesos-shim-tests/ansible-core"
 PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
 
@@ -42,7 +44,7 @@ def environment(core: str, python: str) -> Path:
 
 def runner(programs: Path, clone: Path, **more: str) -> Callable[..., str]:
     """Runs a command in a checkout with these programs; returns what it said."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("ANSIBLE_", "MESOS_", "PYTHON"))}
+    env = neutral_environment("PYTHON")
     env.update(ANSIBLE_NOCOLOR="1", PATH=f"{programs}:{env['PATH']}", **more)
 
     def run(*command: str | Path, code: int = 0) -> str:

@@ -175,10 +175,15 @@ class Playbook:
         return sum(f"> {verb} " in line for line in self.text.splitlines() for verb in ("EXEC", "PUT", "FETCH"))
 
 
+def neutral_environment(*also: str) -> dict[str, str]:
+    """This process's variables, without settings of Ansible and of ours, and without those that begin with `also`."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MESOS_", *also))}
+
+
 def play(playbook: str, *arguments: str, cwd: Path, as_user: int | None = None) -> Playbook:
     """Runs a playbook of a checkout, as another user where told so."""
     command = [str(CHECKOUT / ".venv/bin/ansible-playbook")]
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("ANSIBLE_", "MESOS_"))}
+    env = neutral_environment()
     env["ANSIBLE_NOCOLOR"] = "1"
     if as_user is not None:
         # Another user may not reach the interpreter of .venv: the system's own runs the same packages.

@@ -46,7 +46,7 @@ class Store:
 
     def __init__(self, prefix):
         self.path = os.path.join(prefix, "generations")
-        self.state = self._read_state()
+        self.state = self.read_state()
 
     @contextlib.contextmanager
     def lock(self):
@@ -54,10 +54,10 @@ class Store:
         public_paths.make(os.path.dirname(self.path))
         os.makedirs(self.path, 0o700, exist_ok=True)
         with run_lock.lock(self.path), run_lock.host():
-            self.state = self._read_state()
+            self.state = self.read_state()
             yield
 
-    def _read_state(self):
+    def read_state(self):
         return self._read_json("state.json") or {"good": None, "pending": None}
 
     def _read_json(self, *names):

@@ -79,7 +79,7 @@ class Claim:
         patient: of two runs that claim hosts at the same time and have each met the other, the later one gives way, and
         the earlier one waits for that. So one of them gets all hosts, in whatever order they are taken.
         """
-        end, before = time.monotonic() + PATIENCE, self._switched()
+        end, before = time.monotonic() + PATIENCE, self._store.state
         while True:
             try:
                 self._take()
@@ -89,20 +89,12 @@ class Claim:
                     patient and error.claim and self._began_before(error.claim) and time.monotonic() < end
                 ):
                     raise
-                if self._switched() != before:  # it has met nobody, and goes on
+                if self._store.read_state() != before:  # it has met nobody, and goes on
                     raise
             time.sleep(_PAUSE)
-        if self._switched() != before:
+        if self._store.state != before:  # as it was read under the lock
             self.release()
             raise ClaimError("another run has changed this host since it was inspected; run this one again")
-
-    def _switched(self):
-        """What is known of generations here, which every switch changes."""
-        try:
-            with open(os.path.join(self._store.path, "state.json"), "rb") as stream:
-                return stream.read()
-        except OSError:
-            return None
 
     def _take(self):
         found = self.check()  # before the lock, which another run may hold for as long as its agent takes to start
