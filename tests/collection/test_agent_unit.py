@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from importlib import import_module
 from pathlib import Path
 
@@ -17,6 +18,7 @@ preflight_module = import_module(f"{PLUGINS}.modules.agent_preflight_info")
 
 RECORDED = Path(__file__).with_name("systemctl_show.txt")
 PROGRAMS = ["/opt/mesos-shim", "/usr/bin/python3.11"]
+DAEMON = pwd.getpwnam("daemon")
 PLACES = {"/run/mesos-shim": "so nobody sees it"}
 
 
@@ -72,20 +74,41 @@ def test_every_setting_with_which_no_launch_can_succeed_is_named(version):
         ("ReadOnlyPaths", '"/a b" /run', "ReadOnlyPaths="),
         ("ProtectHome", "yes", None),
         ("User", "root", None),
-        (
-            "User",
-            "mesos",
-            "User=mesos: its tasks could forge the shim's records, because they have the agent's own user;",
-        ),
-        ("User", "mesos", "; run the agent as root (User=root in a drop-in), which starts each task as its own user"),
-        ("DynamicUser", "yes", "DynamicUser=yes: its tasks could forge"),
-        ("DynamicUser", "yes", "; run the agent as root (DynamicUser=no and User=root in a drop-in), which"),
+        ("User", "daemon", "User=daemon: its tasks have the agent's own user, so they could change the agent's files"),
+        ("User", "daemon", "; set agent_user: daemon in mesos_shim_config to accept that, or run the agent as root"),
+        ("User", "nix-da", "User=nix-da: this host has no such account, so the agent does not start; create it"),
+        ("DynamicUser", "yes", "DynamicUser=yes: its uid can be another one after a restart"),
         ("RootDirectory", "/srv/image", "RootDirectory=/srv/image: the shim is not in there"),
         ("MountFlags", "slave", None),
     ],
 )
 def test_a_setting_is_judged_by_what_a_launch_needs(setting, value, says):
     said = hardened(**{setting: value})
+    assert len(said) == (says is not None) and (says or "") in "".join(said), said
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"User": "daemon"}, None),
+        ({"User": str(DAEMON.pw_uid)}, None),
+        ({"User": "nobody"}, "User=nobody: mesos_shim_config has agent_user: daemon; name the user there"),
+        ({"User": ""}, "User=root: mesos_shim_config has agent_user: daemon; name the user there"),
+        ({"User": "daemon", "DynamicUser": "yes"}, "DynamicUser=yes: "),
+        # What a launch needs in a user namespace of its own is less, and more.
+        ({"User": "daemon", "CapabilityBoundingSet": ""}, None),
+        ({"User": "daemon", "SystemCallFilter": "~setgroups setresuid"}, None),
+        (
+            {"User": "daemon", "SystemCallFilter": "~unshare"},
+            "without unshare: launches need it; allow @mount and unsh",
+        ),
+        ({"User": "daemon", "RestrictNamespaces": "mnt"}, "each container needs a user namespace; allow user"),
+        ({"User": "daemon", "RestrictNamespaces": "pid"}, "a mount namespace and a user namespace; allow mnt user"),
+        ({"User": "daemon", "RestrictNamespaces": "user mnt"}, None),
+    ],
+)
+def test_an_agent_that_is_not_roots(changed, says):
+    said = unit.hardened("a.service", {**recorded("252 plain"), **changed}, PROGRAMS, PLACES, DAEMON)
     assert len(said) == (says is not None) and (says or "") in "".join(said), said
 
 

@@ -14,6 +14,7 @@ import pytest
 from mesos_shim.commands import enter as module
 from mesos_shim.containers import namespaces
 from mesos_shim.errors import ShimError
+from mesos_shim.spec import config
 from mesos_shim.system import proc
 
 from ..lib.cgroups import needs_cgroups
@@ -164,7 +165,7 @@ def test_a_reused_pid_is_not_entered(start: Starter, shim: Shim) -> None:
 
 def opened(shim: Shim, name: str = "c1", **other: Any) -> dict[str, int]:
     """What `enter` opens of the container, whose process may be said to be an`other`."""
-    entry, process = module._find(str(shim.state_dir), name)
+    entry, process = module._find(config.read(str(shim.config_path), required=True), name)
     pid, start = other.get("pid", process.pid), other.get("start", process.start)
     return namespaces.open_those_of("it", pid, start, namespaces.KINDS, entry.namespaces, entry.uid)
 

@@ -18,6 +18,7 @@ from mesos_shim.agent import debug_container
 from mesos_shim.commands import enter
 from mesos_shim.containers import namespaces
 from mesos_shim.errors import ShimError
+from mesos_shim.spec import config
 
 from ..lib.containers import Starter
 from ..lib.shim import NOBODY, SOAK, Shim, needs_root
@@ -52,7 +53,7 @@ def test_at_every_moment(start: Starter, shim: Shim, monkeypatch: pytest.MonkeyP
         container = start(
             "--user", "nobody", "--isolation", "filesystem/shared,namespaces/ipc", "--volume", "t:/opt", name=name
         )
-        entry, process = enter._find(str(shim.state_dir), name)
+        entry, process = enter._find(config.read(str(shim.config_path), required=True), name)
         before = {each: os.stat(f"/proc/{process.pid}/ns/{each}").st_ino for each in kinds}
         left = [2 if moment == "the end" else 1]
 

@@ -13,7 +13,10 @@ from __future__ import annotations
 import os
 import re
 
-from ansible_collections.mesos.containerizer.plugins.module_utils import _flag_grammar as flag_grammar
+from ansible_collections.mesos.containerizer.plugins.module_utils import (
+    _agents_user as agents_user,
+    _flag_grammar as flag_grammar,
+)
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_values import effective
 
 # Flags of which the agent's info is made.
@@ -113,9 +116,12 @@ def _free(path):
 
 
 def _rename(old, new):
-    os.rename(old, new)
-    fd = os.open(os.path.dirname(new), os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    """With the rights of the work_dir's owner, for what is below may be links if the agent's tasks have its user."""
+    owner = os.stat(os.path.dirname(os.path.dirname(os.path.dirname(new))))
+    with agents_user.rights_of(owner.st_uid, owner.st_gid):
+        os.rename(old, new)
+        fd = os.open(os.path.dirname(new), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

@@ -19,6 +19,7 @@ import uuid
 from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _launch_callers as launch_callers,
     _probe_container as probe_container,
+    _probe_launch as probe_launch,
 )
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api import ApiError
 from ansible_collections.mesos.containerizer.plugins.module_utils._probe_container import ProbeError
@@ -43,21 +44,23 @@ class _Missed(Exception):
     """It had ended before it could be waited for."""
 
 
-def run(api, helper, version, volumes, work_dir, users):
-    """Launches a probe for each of the users, None being the agent's own.
+def run(api, helper, version, volumes, work_dir, agent=None):
+    """Launches a probe as the agent's own user, and where that is root also for an ordinary one.
 
-    `work_dir` is the agent's, as it says itself. Raises ProbeError, NotAllowed.
+    `work_dir` is the agent's, as it says itself; `agent` is the account of its user if that is not root. Then its tasks
+    have the same, so they can put anything where the probe's sandbox is. Raises ProbeError, NotAllowed.
     """
     (row,) = launch_callers.rows([version])
     api = copy.copy(api)
     api.timeout = _SECONDS  # LAUNCH_CONTAINER answers once it is launched, WAIT_CONTAINER once it has ended
     if not (isinstance(work_dir, str) and os.path.isabs(work_dir)):
         raise ProbeError("the agent says that its work_dir is %r" % (work_dir,))
-    for user in users:
+    own = agent.pw_uid if agent else os.geteuid()
+    for user in [None] if agent else probe_launch.users():
         what = "a launch through the agent%s" % (" for " + user.pw_name if user else "")
         for left in reversed(range(_TRIES)):
             try:
-                _probe(api, helper, row, volumes, work_dir, user)
+                _probe(api, helper, row, volumes, work_dir, user, own)
                 break
             except _Missed as error:
                 if not left:
@@ -66,7 +69,7 @@ def run(api, helper, version, volumes, work_dir, users):
                 raise ProbeError("%s: %s" % (what, error)) from error
 
 
-def _probe(api, helper, row, volumes, work_dir, user):
+def _probe(api, helper, row, volumes, work_dir, user, own):
     identity = "mesos-shim-probe-%s" % uuid.uuid4()
     sandbox = os.path.join(work_dir, "containers", identity)  # slave/paths.cpp, getContainerPath
     command = dict(
@@ -85,7 +88,7 @@ def _probe(api, helper, row, volumes, work_dir, user):
         status, wanted = waiting.status(deadline), probe_container.STATUS << 8
         if status != wanted:
             raise ProbeError("it ended with wait status %d instead of %d" % (status, wanted))
-        probe_container.compare(found or {}, row, volumes, sandbox, user.pw_uid if user else os.geteuid())
+        probe_container.compare(found or {}, row, volumes, sandbox, user.pw_uid if user else own)
     except (ProbeError, _Missed) as error:
         said = probe_container.errors(sandbox, "stderr")
         raise type(error)("%s: %s" % (error, said) if said else str(error)) from error
@@ -172,4 +175,5 @@ def _clear_away(api, identity, waiting, sandbox):
         with contextlib.suppress(NotAllowed):
             _ask(api, "KILL_CONTAINER", identity)
             waiting.wait(_SECONDS_TO_DIE)
-    shutil.rmtree(sandbox, ignore_errors=True)
+    with contextlib.suppress(RecursionError):  # whoever makes a tree so deep has its user clear it away
+        shutil.rmtree(sandbox, ignore_errors=True)  # which follows no link, nor takes one for the sandbox

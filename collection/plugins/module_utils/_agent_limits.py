@@ -94,6 +94,16 @@ def values(versions, settings):
     ]
 
 
+def of_user(user, switch_user):
+    """What an agent that runs as another user than root does not do; none where it does. `switch_user` is that flag."""
+    if user is None or switch_user == "false":
+        return []
+    return [
+        "flag switch_user: an agent that runs as %s cannot become a framework's user, so tasks of any other user fail; "
+        "set switch_user: false in mesos_agent_flags to run all tasks as %s" % (user.pw_name, user.pw_name)
+    ]
+
+
 def _found(limits, versions, isolation):
     named = [item for item in (isolation or "").split(",") if item]
     lines = []

@@ -9,6 +9,8 @@ import glob
 import os
 import re
 
+from ansible_collections.mesos.containerizer.plugins.module_utils import _agents_user as agents_user
+
 DROP_IN = "zzz-mesos-shim.conf"  # the last one counts, and the usual name of a user's is override.conf
 FORMER_DROP_IN = "50-mesos-shim.conf"  # up to 0.2
 _HEAD = "# Written by mesos.containerizer; do not edit.\n"
@@ -29,6 +31,12 @@ PrivateTmp=no
 ExecStartPre=-+/usr/bin/timeout -k 5 30 "%s/bin/mesos-shim" gc --keep-sandboxes
 """
 )
+
+# For the records of an agent that is not root's. They outlive a stop of the unit, as its executors do.
+_OF_ANOTHER_USER = """\
+RuntimeDirectory=%s
+RuntimeDirectoryPreserve=yes
+"""
 
 _PROGRAM = re.compile(r'"((?:[^"\\]|\\.)*)/bin/mesos-shim"')
 
@@ -55,9 +63,10 @@ class ServiceError(Exception):
     """What systemd did not do, in one line."""
 
 
-def drop_in_text(prefix):
-    """The drop-in for a host whose shim is installed in `prefix`."""
-    return _DROP_IN % quoted(prefix)
+def drop_in_text(prefix, user=None):
+    """The drop-in for a host whose shim is installed in `prefix`, and whose agent runs as `user` if not as root."""
+    state = _OF_ANOTHER_USER % os.path.basename(agents_user.STATE_DIR % user.pw_uid) if user else ""
+    return _DROP_IN % quoted(prefix) + state
 
 
 def quoted(path):

@@ -11,7 +11,10 @@ import os
 import re
 import shlex
 
-from ansible_collections.mesos.containerizer.plugins.module_utils import _agent_service as agent_service
+from ansible_collections.mesos.containerizer.plugins.module_utils import (
+    _agent_service as agent_service,
+    _agents_user as agents_user,
+)
 
 # What the drop-in is for: with another KillMode executors end with the agent; see _agent_service.
 _KEEPS_EXECUTORS = ("process", "none")
@@ -21,6 +24,7 @@ _SETS = re.compile(r"^\s*(KillMode|Delegate|PrivateTmp)\s*=\s*(.*?)\s*$", re.MUL
 # Without these a launch by root ends: its mount namespace, and the task's user.
 _CAPABILITIES = ("cap_chown", "cap_setgid", "cap_setuid", "cap_sys_admin")
 _CALLS = ("mount", "setgroups", "setresuid", "unshare")
+_CALLS_OF_USERS = ("mount", "unshare")
 
 # In the order of systemd.exec(5): a later and longer path counts more.
 _HIDE, _READ, _WRITE = "InaccessiblePaths", "ReadOnlyPaths", "ReadWritePaths"
@@ -39,9 +43,15 @@ _UNPROTECTED = ("/dev", "/proc", "/sys")
 _HOMES = ("/home", "/root", "/run/user")
 
 _ANOTHER_USER = (
-    "its tasks could forge the shim's records, because they have the agent's own user; run the agent as root (%s in a "
-    "drop-in), which starts each task as its own user"
+    "its tasks have the agent's own user, so they could change the agent's files and the shim's records of them; set "
+    "agent_user: %s in mesos_shim_config to accept that, or run the agent as root (User=root in a drop-in), which "
+    "starts each task as its own user"
 )
+_DYNAMIC_USER = (
+    "its uid can be another one after a restart, which its tasks and their files would not follow; give it an account "
+    "(DynamicUser=no and User= in a drop-in)"
+)
+_NOT_AS = "mesos_shim_config has agent_user: %s; name the user there as whom the agent runs, or leave it out for root"
 
 PROPERTIES = (
     "Id",
@@ -134,27 +144,38 @@ def _last_of(found, name):
     return " (%s)" % ", ".join(others) if others else ""
 
 
-def hardened(unit, found, programs, places):
+def hardened(unit, found, programs, places, user=None):
     """One line for each thing in the unit with which the shim cannot do its work there.
 
     `programs` are paths of the installation, which must be executable in there; `places` {path: why it must be
-    writable}.
+    writable}. `user` is the account as which the configuration says that the agent runs, None for root.
     """
-    problems = _of_root(found) + _of_namespaces(found) + _of_capabilities(found) + _of_calls(found)
+    problems = _of_user(found, user) + _of_root(found) + _of_namespaces(found, user)
+    problems += [] if user else _of_capabilities(found)  # in a user namespace of one's own one has all
+    problems += _of_calls(found, user)
     problems += [item for path in programs for item in _of_programs(found, path)]
     problems += [item for path, why in places.items() for item in _of_place(found, path, why)]
     line = "the unit %s has %s: %s; systemctl cat %s shows where it is from"
     return [line % (unit, setting, why, unit) for setting, why in dict.fromkeys(problems)]
 
 
+def _of_user(found, user):
+    if found.get("DynamicUser") == "yes":
+        return [("DynamicUser=yes", _DYNAMIC_USER)]
+    name = found.get("User") or "root"
+    try:
+        runs_as = agents_user.account(name)
+    except agents_user.NoAccount:
+        return [("User=" + name, "this host has no such account, so the agent does not start; create it")]
+    if runs_as and not user:
+        return [("User=" + name, _ANOTHER_USER % name)]
+    if user and (runs_as is None or runs_as.pw_uid != user.pw_uid):
+        return [("User=" + name, _NOT_AS % user.pw_name)]
+    return []
+
+
 def _of_root(found):
-    user, problems = found.get("User", ""), []
-    dynamic = found.get("DynamicUser") == "yes"
-    if dynamic or user not in ("", "root", "0"):
-        setting, instead = (
-            ("DynamicUser=yes", "DynamicUser=no and User=root") if dynamic else ("User=" + user, "User=root")
-        )
-        problems.append((setting, _ANOTHER_USER % instead))
+    problems = []
     for name in ("RootDirectory", "RootImage"):
         if found.get(name, "") not in ("", "/"):
             problems.append(("%s=%s" % (name, found[name]), "the shim is not in there, so every launch would fail"))
@@ -164,11 +185,12 @@ def _of_root(found):
     return problems
 
 
-def _of_namespaces(found):
+def _of_namespaces(found, user):
     allowed = found.get("RestrictNamespaces", "no")
-    if allowed in ("no", "") or "mnt" in allowed.split():
-        return []
-    return [("RestrictNamespaces=%s" % allowed, "each container needs a mount namespace; allow mnt")]
+    needed = {"mnt": "a mount namespace", **({"user": "a user namespace"} if user else {})}
+    missing = [] if allowed in ("no", "") else [name for name in needed if name not in allowed.split()]
+    why = "each container needs %s; allow %s" % (" and ".join(map(needed.get, missing)), " ".join(missing))
+    return [("RestrictNamespaces=%s" % allowed, why)] if missing else []
 
 
 def _of_capabilities(found):
@@ -178,12 +200,14 @@ def _of_capabilities(found):
     return [(setting, "launches need it; allow it")] if missing else []
 
 
-def _of_calls(found):
+def _of_calls(found, user):
     text = found.get("SystemCallFilter", "")
     named = {word.partition(":")[0] for word in text.lstrip("~").split()}
-    missing = [name for name in _CALLS if named and (name in named) == text.startswith("~")]
+    calls = _CALLS_OF_USERS if user else _CALLS
+    missing = [name for name in calls if named and (name in named) == text.startswith("~")]
     setting = "a SystemCallFilter without %s" % " ".join(missing)
-    return [(setting, "launches need it; allow @mount, @setuid and unshare")] if missing else []
+    allow = "@mount and unshare" if user else "@mount, @setuid and unshare"
+    return [(setting, "launches need it; allow " + allow)] if missing else []
 
 
 def _of_programs(found, path):

@@ -195,7 +195,8 @@ class FlagChange:
     Raises FlagError where nothing can be checked at all; else `refuse` does, with everything that is refused.
     """
 
-    def __init__(self, module):
+    def __init__(self, module, agents_gid=None):
+        """`agents_gid` is the group of an agent that is not root's, which may read flags with secrets."""
         params = module.params
         if params.get("compare") and not module.check_mode:
             raise FlagError("compare: use it only in check mode")
@@ -221,6 +222,7 @@ class FlagChange:
         flag_directory.refuse_mounts(self.path)
         self.state = state = flag_directory.read(self.path, readable)
         uid = uid if uid is not None else state.uid if state.exists else os.geteuid()
+        gid = gid if gid is not None else agents_gid
         gid = gid if gid is not None else state.gid if state.exists else os.getegid()
 
         # One whose wanted value is wrong counts as unchanged: it is refused for that alone.

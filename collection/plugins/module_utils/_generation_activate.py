@@ -12,6 +12,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _agent_identity as agent_identity,
     _agent_service as agent_service,
     _agent_unit as agent_unit,
+    _agents_user as agents_user,
     _generations as generations,
     _public_paths as public_paths,
 )
@@ -42,13 +43,14 @@ class Activation(Host):
             self.claim.check(self.params["claimed"])
         # None leaves the one that is there.
         self.config = None if params["config"] is None else self._config_text()
-        self.change = FlagChange(module)
-        self.change.refuse()
         self.service = self.service_of(params["service"])
+        user, gid = self._agents_user()
+        self.change = FlagChange(module, gid)
+        self.change.refuse()
         self.unit = self.service.unit if self.service else None
         self._refuse_another_agent()
         self.before = self.found(self.unit)
-        self.drop_in = agent_service.drop_in_text(self.prefix) if self.unit and params["drop_in"] else None
+        self.drop_in = agent_service.drop_in_text(self.prefix, user) if self.unit and params["drop_in"] else None
         self.environment = {}
         if params["take_over_environment"]:
             self.environment = agent_environment.takeover(params["environment_files"], self.change.after).texts
@@ -96,6 +98,14 @@ class Activation(Host):
 
     def _config_text(self):
         return self.planner.config_text(configuration(self.params["config"], self.params["default_container_info"]))
+
+    def _agents_user(self):
+        """(account, gid) of an agent that is not root's, by the configuration that will be there."""
+        try:
+            user = agents_user.configured(self.planner.read_config() if self.config is None else self.config)
+            return user, agents_user.group(user, self.service)
+        except agents_user.NoAccount as error:
+            raise GenerationError(str(error)) from error
 
     def _refuse_another_agent(self):
         """All generations are of one flags directory and one unit: another one's could not be put back."""

@@ -17,6 +17,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _agent_process as agent_process,
     _agent_service as agent_service,
     _agent_unit as agent_unit,
+    _agents_user as agents_user,
     _generations as generations,
     _shim_timers as shim_timers,
 )
@@ -24,6 +25,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._agent_secrets
 from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import DEFAULT_PREFIX
 from ansible_collections.mesos.containerizer.plugins.module_utils._flag_table import FLAGS
 from ansible_collections.mesos.containerizer.plugins.module_utils._host_python import choose
+from ansible_collections.mesos.containerizer.plugins.module_utils._shim_configuration import config_path
 from ansible_collections.mesos.containerizer.plugins.module_utils._shim_installation import Installation, configuration
 
 _SEEN = ("ExecStart", "Environment", "EnvironmentFiles")
@@ -76,15 +78,28 @@ def of_unit(module, flags):
     if wrong or lacks:
         why = wrong or "the unit %s is not %s" % (service.unit, " and not ".join(lacks))
         return Found({}, [], notes + [_UNMANAGED % why])
+    user = found.get("User", "")
+    configured = _agents_user(module)
+    if user not in ("", "root", "0") and configured is None:
+        notes.append("the unit %s runs its agent as %s; see agent_user of mesos_shim_config" % (service.unit, user))
     variables = {"mesos_agent_service": re.sub(r"\.service$", "", service.unit)}
     path = agent_service.drop_in_path(service.unit)
     text = generations.read_text(path)
     if not agent_service.is_ours(text):
         variables["mesos_agent_drop_in"] = False
         notes += filter(None, [agent_unit.deadly(service.unit, found)])
-    elif text != agent_service.drop_in_text(module.params["prefix"]):
+    elif text != agent_service.drop_in_text(module.params["prefix"], configured):
         notes.append("%s is not as this release writes it, so a rollout writes it anew and restarts the agent" % path)
     return Found(variables, [], notes)
+
+
+def _agents_user(module):
+    """The account of the agent's user by the configuration that is installed; None for root."""
+    try:
+        text = generations.read_text(config_path(module.params["prefix"]))
+        return agents_user.configured(text)
+    except agents_user.NoAccount:
+        return None  # preflight says it
 
 
 def _service(module):

@@ -18,6 +18,7 @@ import tarfile
 import tempfile
 
 from ansible_collections.mesos.containerizer.plugins.module_utils import (
+    _agents_user as agents_user,
     _probe_context as probe_context,
     _public_paths as public_paths,
     _release_files as release_files,
@@ -215,7 +216,12 @@ class Installation:
             config = json.loads(text)
             with open(own, "w", encoding="utf-8") as stream:
                 # Its records are not the host's: before 1.1 no helper stays to remove them.
-                json.dump(dict(config, state_dir=os.path.join(place, "state")), stream)
+                own_records = {key: value for key, value in config.items() if key != "agent_user"}
+                json.dump(dict(own_records, state_dir=os.path.join(place, "state")), stream)
+            user = agents_user.configured(text)
+            if user is not None:
+                os.mkdir(os.path.join(place, "state"), 0o700)
+                os.chown(os.path.join(place, "state"), user.pw_uid, user.pw_gid)
             words = ["--prefix", place, "--source", source, "--name", "copy", "--config", own]
             self._run(home, "stage", words)
             helper = os.path.join(place, "releases", "copy", "bin", "mesos-containerizer")
@@ -232,6 +238,8 @@ class Installation:
             own = [place] if work_dir else [place, "/var/tmp"]  # noqa: S108 (where sandboxes are then)
             call["others"] = shut is None
             probe_context.run(self.run_command, self.python, self.unit, call, own)
+        except agents_user.NoAccount as error:
+            raise InstallError(str(error)) from error
         except (ProbeError, ServiceError) as error:
             known = (
                 "" if self.versions else " (the Mesos version of this host is unknown, so all versions were simulated)"

@@ -9,9 +9,12 @@ import json
 import os
 import re
 import shutil
+import stat
 
 from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _agent_service as agent_service,
+    _agents_user as agents_user,
+    _generations as generations,
     _shim_timers as shim_timers,
 )
 from ansible_collections.mesos.containerizer.plugins.module_utils._host_generations import (
@@ -109,7 +112,7 @@ class Uninstallation(Host):
         return self.differing(0, self.origin["flags_path"], self.origin["service"]) + actions
 
     def _remove(self, actions):
-        state_dir, result = self._state_dir(), untouched_agent()
+        state_dirs, result = self._state_dirs(), untouched_agent()
         if self.origin is not None:
             unit, here = self.origin["service"], self.here()
             self.put_back(0, self.origin["flags_path"], unit)
@@ -124,8 +127,9 @@ class Uninstallation(Host):
             with contextlib.suppress(OSError):
                 os.rmdir(directory)
         self._remove_installation()
-        if not self.running and state_dir:
-            _remove_records(state_dir)
+        if not self.running:
+            for state_dir in state_dirs:
+                _remove_records(state_dir)
         return {name: result[name] for name in ("restarted", "lost_containers")}
 
     def _give_back_service(self, changed):
@@ -182,29 +186,41 @@ class Uninstallation(Host):
 
     def _untold(self):
         """Ids of the containers of which there is a record that gc would not clear."""
-        directory = os.path.join(self._state_dir() or "", "containers")
-        try:
-            names = {name[: -len(".json")] for name in os.listdir(directory) if re.match(r"[^.].*\.json\Z", name)}
-        except OSError:
-            return set()
+        names = set()
+        for state_dir in self._state_dirs():
+            with contextlib.suppress(OSError):
+                found = os.listdir(os.path.join(state_dir, "containers"))
+                names |= {name[: -len(".json")] for name in found if re.match(r"[^.].*\.json\Z", name)}
+        if not names:
+            return names
         program = os.path.join(self.prefix, "bin", "mesos-shim")
         out = self.module.run_command([program, "gc", "--dry-run"])[1]  # 1 where something stays
         cleared = re.findall(r"^would clear (?:record of (\S+)|(\S+)\.json, which is no record)", out, re.M)
         return names - {one or other for one, other in cleared}
 
-    def _state_dir(self):
-        try:
-            configured = json.loads(self.planner.read_config() or "{}").get("state_dir")
-        except ValueError:
-            configured = None
-        return configured or ("/run/mesos-shim" if os.geteuid() == 0 else None)
+    def _state_dirs(self):
+        """Where our records are: root's, and agents' users' by all configurations that are kept."""
+        text, configured = self.planner.read_config(), None
+        with contextlib.suppress(ValueError):
+            configured = json.loads(text or "{}").get("state_dir")
+        own = configured or ("/run/mesos-shim" if os.geteuid() == 0 else None)
+        found = {own} if own else set()
+        for each in [text, *(self.store.text(number, generations.CONFIG) for number in self.store.numbers())]:
+            with contextlib.suppress(agents_user.NoAccount):
+                user = agents_user.configured(each)
+                if user is not None:
+                    found.add(agents_user.STATE_DIR % user.pw_uid)  # nobody but root can put a link in its place
+        return sorted(found)
 
 
 def _remove_records(state_dir):
-    """The records of ended containers; a directory that holds anything else stays."""
+    """The records of ended containers; a directory that holds anything else stays.
+
+    One of an agent's user may hold anything: links, which neither of these follows, or trees too deep to remove.
+    """
     for name in _RECORDS:
         path = os.path.join(state_dir, name)
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+        with contextlib.suppress(OSError, RecursionError):
+            shutil.rmtree(path) if stat.S_ISDIR(os.lstat(path).st_mode) else os.unlink(path)
     with contextlib.suppress(OSError):
         os.rmdir(state_dir)

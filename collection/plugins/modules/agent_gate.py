@@ -13,8 +13,9 @@ description:
   - Waits until the agent answers that it is well, runs with the flags that it was given, is registered with its master
     under the same id as before, and still has its containers.
   - Has the agent launch a probe (C(LAUNCH_CONTAINER) of its operator API, Mesos 1.5 and later), for root and for an
-    ordinary user. The probe looks at what it sees of the default ContainerInfo's volumes, and makes in there the call
-    of the launch helper by which C(mesos-executor) starts every command task.
+    ordinary user, or as the agent's own user if that is not root. The probe looks at what it sees of the default
+    ContainerInfo's volumes, and makes in there the call of the launch helper by which C(mesos-executor) starts every
+    command task.
   - Where no agent is asked, where the agent is older, or where it does not let us launch, which is a warning and in
     RV(probe_note), every caller of the launch helper in that version of Mesos is played instead, through the launcher
     directory. They are played by a transient unit with the settings that are in force for O(service).
@@ -136,11 +137,11 @@ from typing import NamedTuple
 from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _agent_launch as agent_launch,
     _agent_versions as agent_versions,
+    _agents_user as agents_user,
     _flag_directory as flag_directory,
     _launch_callers as launch_callers,
     _probe_container as probe_container,
     _probe_context as probe_context,
-    _probe_launch as probe_launch,
 )
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_api import ApiError, agent
 from ansible_collections.mesos.containerizer.plugins.module_utils._agent_health import wait
@@ -164,25 +165,29 @@ class Probed(NamedTuple):
 
 
 def configured(prefix):
-    """What the shim's configuration gives a container without a ContainerInfo."""
+    """What the shim's configuration gives a container without a ContainerInfo, and the agent's user if not root."""
     try:
         with open(config_path(prefix), encoding="utf-8") as stream:
-            return expected(json.load(stream))
+            text = stream.read()
     except FileNotFoundError:
-        return []
+        return [], None
+    return expected(json.loads(text)), agents_user.configured(text)
 
 
 def probe(module, settings, version, api):
     """Launches the probes: by the agent where it can and lets us, else as the agent would, from its unit."""
     params = module.params
-    wanted = configured(params["prefix"])
+    try:
+        wanted, user = configured(params["prefix"])
+    except agents_user.NoAccount as error:
+        return Probed([str(error)], "none")
     launcher = effective(settings.get("launcher_dir")) or os.path.join(params["prefix"], "launcher")
     helper = os.path.join(launcher, "mesos-containerizer")
     note = None
     try:
         if api is not None and version is not None and version >= agent_launch.SINCE:
             try:
-                agent_launch.run(api, helper, version, wanted, api.flags().get("work_dir"), probe_launch.users())
+                agent_launch.run(api, helper, version, wanted, api.flags().get("work_dir"), user)
                 return Probed([], "agent")
             except agent_launch.NotAllowed as error:
                 note = (

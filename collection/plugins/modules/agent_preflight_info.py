@@ -60,6 +60,12 @@ options:
     description: Where the shim keeps its records, which the unit must be able to write.
     type: path
     default: /run/mesos-shim
+  agent_user:
+    description:
+      - The user as whom the unit runs the agent, as the shim's configuration says it. Default is root.
+      - It must be the one that systemd says, and its account must exist on the host.
+    type: str
+    version_added: 0.3.0
   free_bytes:
     description: What must be free where the shim is installed.
     type: int
@@ -139,6 +145,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _agent_refusals as agent_refusals,
     _agent_unit as agent_unit,
     _agent_versions as agent_versions,
+    _agents_user as agents_user,
     _flag_directory as flag_directory,
     _other_installation as other_installation,
 )
@@ -208,7 +215,17 @@ def sealing(pid):
     return "%s was built with launcher sealing: %s" % (library, advice) if library else None
 
 
-def of_unit(params, service):
+def records_of(params, found, user):
+    """{where the records of the agent's containers will lie: why that must be writable}, unless systemd makes it."""
+    place = params["state_dir"]
+    if user is not None:
+        if params["drop_in"] or agents_user.STATE_DIR % user.pw_uid in agent_unit.own_directories(found):
+            return {}
+        place = "/var/tmp"  # noqa: S108 (the shim checks whose it is)
+    return {place: "so ps and usage would not see the agent's containers"}
+
+
+def of_unit(params, service, user):
     """(problems, warnings) of what systemd says of the unit."""
     found = service.show(agent_unit.PROPERTIES)
     wrong = agent_unit.unmanageable(service.unit, found)
@@ -229,9 +246,31 @@ def of_unit(params, service):
     programs = [os.path.realpath(params["prefix"])]
     with contextlib.suppress(NoPython):
         programs.append(os.path.realpath(choose(params["python"])))
-    places = {params["state_dir"]: "so ps and usage would not see the agent's containers"}
-    problems += agent_unit.hardened(service.unit, found, programs, places)
+    problems += agent_unit.hardened(service.unit, found, programs, records_of(params, found, user), user)
     return problems, warnings
+
+
+def find_agent(module):
+    """(account and gid of an agent that is not root's, its unit, problems, warnings); None for what there is not."""
+    params = module.params
+    user, service, problems, warnings = None, None, [], []
+    try:
+        user = agents_user.account(params["agent_user"])
+    except agents_user.NoAccount as error:
+        problems.append(str(error))
+    if params["service"]:
+        service = Service(module.run_command, params["service"])
+        if service.known():
+            service = service.resolved()
+            wrong, warnings = of_unit(params, service, user)
+            problems += wrong
+        else:
+            problems.append(no_unit(service, module.run_command))
+            service = None
+    try:
+        return user, agents_user.group(user, service), service, problems, warnings
+    except agents_user.NoAccount as error:
+        return user, None, service, [*problems, str(error)], warnings
 
 
 def no_launcher(prefix, settings):
@@ -290,24 +329,16 @@ def environment_here(params, settings):
 def run(module):
     params = module.params
     params["path"] = flag_directory.find(params["path"])
-    problems, warnings, result, versions, limits, another = list(params["found_already"]), [], {}, [], [], False
+    problems, result, versions, limits, another = list(params["found_already"]), {}, [], [], False
     store = Store(os.path.normpath(params["prefix"]))
-    service, pid = None, 0
-    if params["service"]:
-        service = Service(module.run_command, params["service"])
-        if not service.known():
-            problems.append(no_unit(service, module.run_command))
-            service = None
-        else:
-            service = service.resolved()
-            pid = service.status()["pid"]
-            wrong, warnings = of_unit(params, service)
-            problems += wrong
+    user, gid, service, wrong, warnings = find_agent(module)
+    pid = service.status()["pid"] if service else 0
+    problems += wrong
     if params["validator"] and not os.path.exists(params["validator"]):
         params["validator"] = None  # checked by the release once it is staged
     problems += another_agent(params, store, service)
     try:
-        change = FlagChange(module)
+        change = FlagChange(module, gid)
         result = change.result()
         another = new_identity(change.changed_flags)
         problems += change.problems
@@ -317,6 +348,7 @@ def run(module):
         problems += agent_limits.refusals(versions, isolation)
         problems += agent_limits.values(versions, change.after)
         limits = agent_limits.warnings(versions, isolation)
+        limits += agent_limits.of_user(user, effective(change.after.get("switch_user")))
         # A run that was killed has left the agent to the next one, which knows what it was before.
         if change.restart_required and store.state["pending"] is None and not params["compare"]:
             problems += silent(params, service)
@@ -377,6 +409,7 @@ def main():
             **SERVICE,
             "drop_in": {"type": "bool", "default": True},
             "state_dir": {"type": "path", "default": "/run/mesos-shim"},
+            "agent_user": {"type": "str"},
             **ENDPOINTS,
             **ENVIRONMENT,
             "free_bytes": {"type": "int", "default": 33554432},

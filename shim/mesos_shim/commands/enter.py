@@ -7,14 +7,15 @@ What is joined is checked first (containers/namespaces.py). What is root's stays
 import os
 import sys
 
-from ..containers import membership, namespaces, processes, registry
+from ..containers import membership, namespaces, processes, record, registry
 from ..containers.counters import Counters
 from ..containers.processes import Process
 from ..containers.registry import Entry
 from ..errors import ShimError, one_line, reason
 from ..launch import execute, supervisor, terminal, wait
+from ..spec.config import Config
 from ..system import cgroups, credentials, syscalls
-from . import options
+from . import agents_user, options
 
 HELP = """\
 usage: mesos-shim enter ID [--config FILE] -- COMMAND [ARG...]
@@ -47,7 +48,7 @@ def main(arguments: "list[str]", config_path: str) -> int:
         raise ShimError("enter: no command; it goes after '--'")
     if not processes.LINUX:
         raise ShimError("enter: containers have no mount namespace on this system; run the command in the sandbox")
-    entry, process = _find(options.state_dir(values, config_path), operands[0])
+    entry, process = _find(options.read_config(values, config_path), operands[0])
     variables = _environment(entry)
     terminal.separate(entry.uid)
     what = f"enter: container {entry.container_id!r}"
@@ -56,8 +57,9 @@ def main(arguments: "list[str]", config_path: str) -> int:
     return _run(entry, found, command, variables)
 
 
-def _find(state: str, container_id: str) -> "tuple[Entry, Process]":
+def _find(config: Config, container_id: str) -> "tuple[Entry, Process]":
     """The container and one of its live processes: the recorded one, else one that it left behind."""
+    state = record.state_dir(config.state_dir)
     entries, warnings = registry.read_all(state)
     for entry in entries:
         if entry.container_id == container_id:
@@ -65,6 +67,11 @@ def _find(state: str, container_id: str) -> "tuple[Entry, Process]":
     else:
         for warning in warnings:
             sys.stderr.write(f"mesos-shim: warning: {one_line(warning)}\n")
+        if agents_user.identity(config) is not None:  # whatever its tasks have recorded, root does not go there
+            raise ShimError(
+                f"enter: no container {container_id!r} in {state}; an agent's are entered as its user: "
+                f"runuser --pty -u {config.agent_user} -- mesos-shim enter ..."
+            )
         raise ShimError(f"enter: no container {container_id!r} in {state}; 'mesos-shim ps' lists them")
     members = membership.find(entries, processes.table(), Counters(state, locked=False).previous_members(entries))
     if container_id in members.hidden:

@@ -24,7 +24,7 @@ from ..containers.sight import Sight, current_sight
 from ..errors import ShimError, one_line, reason
 from ..spec.config import Config
 from ..system import cgroups, guarded_walk, mountinfo, proc, remove_tree, syscalls, walk
-from . import leftovers, options
+from . import agents_user, leftovers, options
 from .sweep import MAX_SECONDS, Sweep
 
 HELP = """\
@@ -56,8 +56,16 @@ def main(arguments: "list[str]", config_path: str) -> int:
         return 0
     options.none(operands, "gc")
     config = options.read_config(values, config_path)
+
+    def sweep() -> int:
+        return _sweep(config, Sweep("--dry-run" in values, "--keep-sandboxes" in values))
+
+    return 1 if sweep() + agents_user.clear(config, sweep) else 0
+
+
+def _sweep(config: Config, sweep: Sweep) -> int:
+    """What the caller may clear; how many things failed."""
     state = record.state_dir(config.state_dir)
-    sweep = Sweep("--dry-run" in values, "--keep-sandboxes" in values)
     directory = registry.open_directory(state)
     if directory is not None:
         try:
@@ -71,7 +79,7 @@ def main(arguments: "list[str]", config_path: str) -> int:
         _groups(sweep)
         if not sweep.keep_sandboxes:
             _unrecorded(config, state, sweep)
-    return 1 if sweep.failed else 0
+    return sweep.failed
 
 
 def _earlier_boots(sweep: Sweep) -> None:

@@ -2,7 +2,6 @@
 
 import sys
 
-from ..containers import record
 from ..errors import ShimError
 from ..spec import config as configuration
 from .arguments import scan
@@ -15,11 +14,6 @@ def parse(
     operands: list[str] = []
     parsed, rest = scan(arguments, values, flags, command, operands)
     return {name: value for name, (value,) in parsed.items()}, operands + rest
-
-
-def state_dir(parsed: "dict[str, str]", config_path: str) -> str:
-    """Where the records lie, by the configuration at `config_path` or the one that `--config` names."""
-    return record.state_dir(read_config(parsed, config_path).state_dir)
 
 
 def read_config(parsed: "dict[str, str]", config_path: str) -> configuration.Config:

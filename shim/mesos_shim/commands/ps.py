@@ -3,10 +3,9 @@
 import json
 import sys
 
-from ..containers import membership, processes, registry
-from ..containers.counters import Counters
 from ..errors import one_line
-from . import options
+from ..usage import sample
+from . import agents_user, options
 
 HELP = """\
 usage: mesos-shim ps [--json] [--config FILE]
@@ -24,13 +23,10 @@ def main(arguments: "list[str]", config_path: str) -> int:
     if options.asks_help(values, HELP):
         return 0
     options.none(operands, "ps")
-    state = options.state_dir(values, config_path)
-    entries, warnings = registry.read_all(state)
-    previous = Counters(state, locked=False).previous_members(entries)
-    members = membership.find(entries, processes.table() if entries else {}, previous)
-    for warning in warnings + members.unseen() + registry.whose(state):
+    found = agents_user.look(options.read_config(values, config_path), sample.running)
+    for warning in found.warnings:
         sys.stderr.write(f"mesos-shim: warning: {one_line(warning)}\n")
-    running = [entry for entry in entries if members.alive(entry)]
+    running = [item.entry for item in found.used]
     if "--json" in values:
         sys.stdout.write(json.dumps([entry.public() for entry in running]) + "\n")
         return 0

@@ -4,10 +4,12 @@ import os
 import sys
 import time
 
+from ..containers import record
 from ..errors import ShimError, one_line
+from ..spec.config import Config
 from ..usage import sample
 from ..usage.sample import Used
-from . import formats, options
+from . import agents_user, formats, options
 
 HELP = """\
 usage: mesos-shim usage [ID...] [--format FORMAT] [--watch SECONDS]
@@ -34,10 +36,10 @@ def main(arguments: "list[str]", config_path: str) -> int:
     form = values.get("--format", "table")
     if form not in _FORMATS:
         raise ShimError(f"--format: {form!r} is not one of {', '.join(_FORMATS)}")
-    state = options.state_dir(values, config_path)
+    config = options.read_config(values, config_path)
     if "--watch" in values:
-        return _watch(state, ids, form, _seconds(values["--watch"], "--watch"))
-    used, missing = _sample(state, ids, set())
+        return _watch(config, ids, form, _seconds(values["--watch"], "--watch"))
+    used, missing = _sample(config, ids, set())
     if form == "table":
         text = "\n".join(formats.table(used)) + "\n"
     else:
@@ -46,14 +48,14 @@ def main(arguments: "list[str]", config_path: str) -> int:
     return 1 if missing else 0
 
 
-def _sample(state: str, ids: "list[str]", said: "set[str]") -> "tuple[list[Used], bool]":
+def _sample(config: Config, ids: "list[str]", said: "set[str]") -> "tuple[list[Used], bool]":
     """One sample, of the containers named; what is to be said goes to stderr, unless it was `said` before."""
-    found = sample.take(state)
+    found = agents_user.look(config, sample.take)
     problems = [f"mesos-shim: warning: {one_line(warning)}\n" for warning in found.warnings]
     used = found.used
     missing = [name for name in ids if name not in {item.entry.container_id for item in used}]
     for name in missing:
-        ended = "has ended" if name in found.ended else f"no such container in {state}"
+        ended = "has ended" if name in found.ended else f"no such container in {record.state_dir(config.state_dir)}"
         problems.append(f"mesos-shim: usage: {one_line(name)}: {ended}\n")
     for line in problems:
         if line not in said:
@@ -62,7 +64,7 @@ def _sample(state: str, ids: "list[str]", said: "set[str]") -> "tuple[list[Used]
     return [item for item in used if not ids or item.entry.container_id in ids], bool(missing)
 
 
-def _watch(state: str, ids: "list[str]", form: str, interval: float) -> int:
+def _watch(config: Config, ids: "list[str]", form: str, interval: float) -> int:
     if form == "openmetrics":
         raise ShimError(
             "--watch: cannot be used with --format openmetrics, because Prometheus repeats the query itself"
@@ -70,7 +72,7 @@ def _watch(state: str, ids: "list[str]", form: str, interval: float) -> int:
     earlier: dict[str, dict[str, object]] = {}
     said: set[str] = set()
     while True:
-        used, _ = _sample(state, ids, said)
+        used, _ = _sample(config, ids, said)
         try:
             sys.stdout.write(formats.as_json(used) if form == "json" else _screen(used, earlier))
             sys.stdout.flush()

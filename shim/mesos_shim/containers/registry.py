@@ -191,7 +191,7 @@ FIELDS: "dict[str, Callable[[_Fields, str], object]]" = {
 class Entry:
     """One record, checked: every field has the type that its reader expects (FIELDS)."""
 
-    __slots__ = (*FIELDS, "written")
+    __slots__ = (*FIELDS, "value", "written")
 
     container_id: str
     executor_id: "str | None"
@@ -225,9 +225,12 @@ class Entry:
     # With --rm: device and inode of the sandbox.
     remove: "tuple[int, int] | None"
     cgroups: "dict[str, str]"
+    # All of it as it was read.
+    value: "dict[str, object]"
 
     def __init__(self, value: "dict[str, object]", written: float) -> None:
         """From the parsed JSON `value` of a file last written at `written` (seconds since 1970); raises ShimError."""
+        self.value = value
         fields = _Fields(value)
         for name, read_field in FIELDS.items():
             setattr(self, name, read_field(fields, name))

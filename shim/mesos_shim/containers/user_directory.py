@@ -1,6 +1,7 @@
 """Where the records of an ordinary user lie who has configured nothing.
 
-They lie in a directory of the user and the boot, because the run directory of a login vanishes at the last logout while
+Root can make a directory for them, /run/mesos-shim-UID: the agent's unit does so where the agent is not root's. Else
+they lie in a directory of the user and the boot, because the run directory of a login vanishes at the last logout while
 what was started in it runs on. If records lie there already, as releases before 0.3 had them, it is used until it goes.
 """
 
@@ -9,10 +10,15 @@ from _stat import S_ISDIR
 
 from ..system import proc, unmapped
 
+# Nobody but root can make anything there.
+OF_ROOTS_MAKING = "/run/mesos-shim-"
+
 
 def state_dir(stem: str) -> str:
     """The directory of the caller's records; `stem` is how the path of one of the user and the boot begins."""
     uid = unmapped.outside(posix.geteuid())
+    if _is_ours(f"{OF_ROOTS_MAKING}{uid}"):
+        return f"{OF_ROOTS_MAKING}{uid}"
     run = f"/run/user/{uid}"
     configured = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
     if configured.startswith("/") and configured != run and _is_ours(configured):

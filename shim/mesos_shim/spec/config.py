@@ -27,6 +27,7 @@ class Config(Frozen):
     """The configuration's keys as values; the defaults are those of a host without a configuration file."""
 
     __slots__ = (
+        "agent_user",
         "default_container_info",
         "default_limits",
         "framework_volumes",
@@ -58,6 +59,8 @@ class Config(Frozen):
         self.on_unenforceable: str | None = None
         self.packaged_helper: str | None = None
         self.state_dir: str | None = None
+        # Where it is another than root, for root's view of the containers: launches do not look at it.
+        self.agent_user: str | None = None
 
 
 def read(path: str, required: bool) -> Config:
@@ -156,6 +159,10 @@ def parse(value: object, where: str) -> "tuple[Config, list[str]]":
         from . import config_tables
 
         problems.extend(config_tables.named_twice(config.private_directories, config.tmpfs, where))
+    if config.agent_user is not None:
+        from . import config_tables
+
+        problems.extend(config_tables.one_state_directory(config.state_dir, config.agent_user, where))
     return config, problems
 
 
@@ -228,4 +235,5 @@ _READERS = {
     "on_unenforceable": _on_unenforceable,
     "packaged_helper": _directory,
     "state_dir": _directory,
+    "agent_user": _table,
 }

@@ -180,6 +180,21 @@ def named_twice(private: "list[PrivateDirectory]", in_memory: "list[Tmpfs]", whe
     ]
 
 
+def one_state_directory(state_dir: "str | None", user: str, where: str) -> "list[str]":
+    """Root's records and those of the agent's user lie in two directories, each of one owner."""
+    if state_dir is None:
+        return []
+    why = f"cannot be combined with agent_user, because root and {user} need a directory each; leave it out"
+    return [f"{where}: state_dir: {why}"]
+
+
+def agent_user(item: object, json_path: str) -> "tuple[str | None, list[str]]":
+    """The account, by name or uid, as which the agent runs if that is not root."""
+    if not isinstance(item, str) or not item or not item.isprintable() or ":" in item or "/" in item:
+        return None, [f"{json_path}: {item!r} is not the name or uid, as a string, of the agent's user"]
+    return item, []
+
+
 def default_limits(item: object, json_path: str) -> "tuple[dict[str, float], list[str]]":
     """What a container is given that asks for no limits."""
     if not isinstance(item, dict):
@@ -218,4 +233,5 @@ READERS = {
     "trusted_groups": trusted_groups,
     "private_directories": private_directories,
     "default_limits": default_limits,
+    "agent_user": agent_user,
 }

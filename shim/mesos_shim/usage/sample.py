@@ -10,7 +10,7 @@ from . import statistics
 
 
 class Used(NamedTuple):
-    """A running container and its ResourceStatistics."""
+    """A running container and its ResourceStatistics, empty where nobody asked for them."""
 
     entry: Entry
     statistics: "dict[str, object]"
@@ -26,6 +26,15 @@ class Sample(NamedTuple):
     used: "list[Used]"
     ended: "list[str]"
     warnings: "list[str]"
+
+
+def running(state: str) -> Sample:
+    """Which containers run of those whose record is in `state`, without what they use. Raises ShimError."""
+    entries, warnings = registry.read_all(state)
+    previous = Counters(state, locked=False).previous_members(entries)
+    members = membership.find(entries, processes.table() if entries else {}, previous)
+    ended = [entry.container_id for entry in entries if members.ended(entry)]
+    return Sample([Used(entry, {}) for entry in entries if members.alive(entry)], ended, warnings + members.unseen())
 
 
 def take(state: str) -> Sample:
@@ -51,7 +60,7 @@ def take(state: str) -> Sample:
     # Not under the counters' lock, for which others wait: a disk can be large.
     for item in used:
         warnings += statistics.measure(item.entry, item.statistics)
-    warnings += members.unseen() + registry.whose(state)
+    warnings += members.unseen()
     for warning in (counters.warning, processes.reader_warning() if used else None):
         if warning is not None:
             warnings.append(warning)

@@ -14,7 +14,7 @@ from ...containers.counters import Counters
 from ...errors import ShimError, reason
 from ...spec.config import Config
 from ...system import files, guarded_walk
-from . import private
+from . import agents_records, private
 from .finding import BROKEN, DEGRADED, OK, Finding, checked
 
 # src/slave/containerizer/mesos/containerizer.cpp, only with --enable-launcher-sealing.
@@ -121,6 +121,7 @@ def examine(config: Config) -> "list[Finding]":
     findings = checked("psutil", lambda: [_psutil()])
     findings += checked("records", lambda: [_state(config)])
     findings += checked("containers", lambda: _ended(config))
+    findings += agents_records.examine(config, lambda: [_state(config), *_ended(config)])
     findings += checked("private dirs", lambda: private.examine(config))
     findings += checked("launcher", _launcher)
     findings += checked("packaged helper", lambda: _packaged(config))

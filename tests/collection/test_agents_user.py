@@ -1,0 +1,228 @@
+"""An agent whose unit has User=: its tasks have its user, so what is root's is done with no more than its rights."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import subprocess
+from importlib import import_module
+
+import pytest
+
+from tests.lib.collection import PLUGINS
+from tests.lib.generations import Generations
+
+from .test_adopt import SHOWN, adopt, systemctl  # noqa: F401 (fixtures)
+
+agents_user = import_module(f"{PLUGINS}.module_utils._agents_user")
+identity = import_module(f"{PLUGINS}.module_utils._agent_identity")
+preflight = import_module(f"{PLUGINS}.modules.agent_preflight_info")
+probe = import_module(f"{PLUGINS}.module_utils._probe_container")
+launch = import_module(f"{PLUGINS}.module_utils._agent_launch")
+service = import_module(f"{PLUGINS}.module_utils._agent_service")
+uninstall = import_module(f"{PLUGINS}.module_utils._shim_uninstall")
+
+USER = pwd.getpwnam("games")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="not root: nobody else could be it")
+
+
+@pytest.mark.parametrize(
+    ("text", "account"),
+    [
+        ('{"agent_user": "games"}', USER),
+        (f'{{"agent_user": "{USER.pw_uid}"}}', USER),
+        ('{"agent_user": "root"}', None),
+        ('{"agent_user": "0"}', None),
+        ("{}", None),
+        ("[]", None),
+        ("no JSON", None),
+        (None, None),
+    ],
+)
+def test_who_the_agent_is(text, account):
+    assert agents_user.configured(text) == account
+
+
+@pytest.mark.parametrize("name", ["nix-da", "99999999999999999999", "4294967294"])
+def test_an_account_that_the_host_does_not_have(name):
+    with pytest.raises(agents_user.NoAccount, match=f"agent_user: this host has no account '{name}'"):
+        agents_user.account(name)
+
+
+def test_the_unit_makes_a_directory_for_the_records():
+    roots = service.drop_in_text("/opt/mesos-shim")
+    theirs = service.drop_in_text("/opt/mesos-shim", USER)
+    assert "RuntimeDirectory" not in roots
+    assert theirs == f"{roots}RuntimeDirectory=mesos-shim-{USER.pw_uid}\nRuntimeDirectoryPreserve=yes\n"
+    assert service.is_ours(theirs) and service.prefix_of(theirs) == "/opt/mesos-shim"
+
+
+@needs_root
+def test_the_agents_group_may_read_its_flags(tmp_path):
+    """Those with a secret too, and nobody else; root owns them, so that no task can change them."""
+    host = Generations(tmp_path)
+    done = host(flags={"master": "zk://u:secret@h/mesos", "gc_delay": "1days"}, config={"agent_user": "games"})
+    assert "failed" not in done, done
+    for name, mode in (("master", 0o640), ("gc_delay", 0o644), ("", 0o755)):
+        found = (host.flags_dir / name).stat()
+        assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (0, USER.pw_gid, mode), name
+    # By the configuration that is there, where a call leaves it alone.
+    assert not host(flags={"master": "zk://u:secret@h/mesos", "gc_delay": "1days"})["changed"]
+    said = host(flags={}, config={"agent_user": "nix-da"})["msg"]
+    assert "mesos_shim_config.agent_user: this host has no account 'nix-da'" in said
+
+
+class Unit:
+    unit = "a.service"
+
+    def __init__(self, group):
+        self.group = group
+
+    def show(self, names):
+        return dict.fromkeys(names, self.group)
+
+
+@pytest.mark.parametrize(
+    ("unit", "gid"),
+    [(None, USER.pw_gid), (Unit(""), USER.pw_gid), (Unit("daemon"), grp.getgrnam("daemon").gr_gid), (Unit("77"), 77)],
+)
+def test_the_group_is_the_units(unit, gid):
+    """systemd.exec(5), Group=: in place of the account's own."""
+    assert agents_user.group(USER, unit) == gid
+    assert agents_user.group(None, unit) is None
+
+
+def test_a_group_that_the_host_does_not_have():
+    with pytest.raises(agents_user.NoAccount, match=r"the unit a\.service has Group=nix-da: this host has no"):
+        agents_user.group(USER, Unit("nix-da"))
+
+
+@pytest.mark.parametrize(
+    ("drop_in", "own", "place"),
+    [
+        (True, "", None),  # the drop-in has systemd make it
+        (False, f"other mesos-shim-{USER.pw_uid}", None),
+        (False, "other", "/var/tmp"),
+    ],
+)
+def test_where_the_records_must_be_writable(drop_in, own, place):
+    params = {"drop_in": drop_in, "state_dir": "/run/mesos-shim"}
+    found = {"RuntimeDirectory": own}
+    assert list(preflight.records_of(params, found, USER)) == ([place] if place else [])
+    assert list(preflight.records_of(params, found, None)) == ["/run/mesos-shim"]
+
+
+@needs_root
+def test_rights_are_lent_and_come_back(public_dir):
+    (public_dir / "roots").write_text("")
+    (public_dir / "roots").chmod(0o600)
+    before = os.getresuid(), os.getresgid(), os.getgroups()
+    with pytest.raises(PermissionError), agents_user.rights_of(USER.pw_uid, USER.pw_gid):
+        (public_dir / "roots").read_text()
+    assert (os.getresuid(), os.getresgid(), os.getgroups()) == before
+    with agents_user.rights_of(0, 0):
+        assert (public_dir / "roots").read_text() == ""
+
+
+@needs_root
+@pytest.mark.parametrize("is_link", [False, True])
+def test_the_agents_link_is_renamed_with_its_owners_rights(public_dir, is_link):
+    """A task may have put a link to a directory of root's in the place of meta/slaves."""
+    work_dir, roots = public_dir / "work", public_dir / "roots"
+    for path in (roots, work_dir / "meta"):
+        path.mkdir(parents=True)
+    if is_link:
+        (work_dir / "meta/slaves").symlink_to(roots)
+        (roots / "latest").symlink_to("kept")
+    else:
+        (work_dir / "meta/slaves").mkdir()
+        (work_dir / "meta/slaves/latest").symlink_to("S0")
+    for path in (work_dir, *work_dir.rglob("*")):
+        os.chown(path, USER.pw_uid, USER.pw_gid, follow_symlinks=False)
+    old, new = (str(work_dir / "meta/slaves" / name) for name in ("latest", "latest.generation-1"))
+    if is_link:
+        with pytest.raises(PermissionError):
+            identity._rename(old, new)
+        assert os.readlink(roots / "latest") == "kept"
+    else:
+        identity._rename(old, new)
+        assert os.readlink(new) == "S0"
+
+
+def test_the_agent_launches_the_probe_as_its_own_user_alone(monkeypatch):
+    seen = []
+
+    def probe(api, helper, row, volumes, work_dir, user, own):
+        seen.append((user and user.pw_name, own))
+
+    class Api:
+        timeout = 1
+
+    monkeypatch.setattr(launch, "_probe", probe)
+    launch.run(Api(), "/helper", (1, 11), [], "/work", USER)
+    assert seen == [(None, USER.pw_uid)]
+    seen.clear()
+    launch.run(Api(), "/helper", (1, 11), [], "/work")
+    assert seen == [(None, os.geteuid())] + [("nobody", 0)] * (os.geteuid() == 0)
+
+
+def test_a_link_in_the_place_of_the_probes_sandbox(public_dir):
+    """Its user may have made it: what it leads to is neither read nor removed."""
+    roots = public_dir / "roots"
+    roots.mkdir()
+    (roots / "report").write_text("container 1 0 given\n")
+    (public_dir / "sandbox").symlink_to(roots)
+    assert probe.report(str(roots)) == {"container": ["1 0 given"]}
+    assert probe.report(str(public_dir / "sandbox")) is None
+    launch._clear_away(None, "id", None, str(public_dir / "sandbox"))
+    assert (roots / "report").exists()
+
+
+@needs_root
+@pytest.mark.parametrize("back", [False, True])
+def test_the_records_go_with_the_shim(tmp_path, monkeypatch, back):
+    """Of a generation that was taken back as well: its unit had made the directory."""
+    monkeypatch.setattr(agents_user, "STATE_DIR", str(tmp_path / "run-%d"))
+    host = Generations(tmp_path)
+    host(flags={"gc_delay": "1days"}, config={"agent_user": "games"})
+    if back:
+        assert host("restored")["generation"] == 0
+    (tmp_path / f"run-{USER.pw_uid}/containers").mkdir(parents=True)
+    done = host("absent")
+    assert done["changed"], done
+    assert sorted(path.name for path in tmp_path.iterdir()) == []
+
+
+def test_what_lies_among_the_records_is_removed_without_following(public_dir):
+    state, roots = public_dir / "state", public_dir / "roots"
+    roots.mkdir()
+    (roots / "kept").touch()
+    state.mkdir()
+    (state / "containers").symlink_to(roots)
+    uninstall._remove_records(str(state))
+    assert not state.exists() and (roots / "kept").exists()
+    deep = state / "containers"
+    fd = os.open(public_dir, os.O_RDONLY)
+    deep.mkdir(parents=True)
+    try:
+        inner = os.open(deep, os.O_RDONLY)
+        for _ in range(1500):  # deeper than a recursion goes
+            os.mkdir("d", dir_fd=inner)
+            inner, outer = os.open("d", os.O_RDONLY, dir_fd=inner), inner
+            os.close(outer)
+        os.close(inner)
+        uninstall._remove_records(str(state))
+        assert state.exists()
+    finally:
+        os.close(fd)
+        subprocess.run(["rm", "-rf", state], check=True)
+
+
+def test_adopt_says_that_the_unit_has_a_user(adopt, systemctl):  # noqa: F811
+    systemctl(User="games")
+    assert (
+        "the unit mesos-slave.service runs its agent as games; see agent_user of mesos_shim_config" in adopt()["notes"]
+    )
+    systemctl()
+    assert not [note for note in adopt()["notes"] if "agent_user" in note]
