@@ -160,16 +160,18 @@ def questions(calls: list[Call]) -> set[Call]:
     begin = next(i for i, call in enumerate(calls) if call.name == "fchdir") + 1
     end = next(i for i, call in enumerate(calls) if ".json" in call.text and "O_EXCL" in call.text)
     # Whether there is a terminal: one that answers so is none that anybody could use.
-    terminals = {call for call in calls if call.name == "ioctl" and "TCGETS" in call.text}
+    unanswered = {call for call in calls if call.name == "ioctl" and "TCGETS" in call.text}
+    # Whether root is one of a user namespace of their own: where nobody tells, the first one's (system/unmapped.py).
+    unanswered |= {call for call in calls if '"/proc/self/ns/user"' in call.text}
     # Who stays beside the command has asked for his start time before, and is then made his orphans' parent.
     stays = next((i for i, call in enumerate(calls) if "PR_SET_CHILD_SUBREAPER" in call.text), None)
     if stays is not None:
         who = {call for call in calls if call.name == "readlink" and '"/proc/self"' in call.text}
-        return {*terminals, *who, *calls[stays - 3 : stays + 1], *calls[begin:end]}
+        return {*unanswered, *who, *calls[stays - 3 : stays + 1], *calls[begin:end]}
     stat = next(i for i, call in enumerate(calls) if i > begin and "/proc/self/stat" in call.text)
     # A directory in a base is named after us, too.
     who = {call for call in calls if call.name == "readlink" and '"/proc/self"' in call.text}
-    return {*terminals, *who, *calls[begin:stat], *calls[stat + 2 : end]}
+    return {*unanswered, *who, *calls[begin:stat], *calls[stat + 2 : end]}
 
 
 def best_effort(calls: list[Call]) -> set[Call]:
@@ -198,6 +200,8 @@ def verdict(call: Call, scene: Scene, optional: set[Call], silent: set[Call], dr
         tolerated = call in silent or (call in optional and "warning: " in done.stderr)
         # Whatever keeps an entry from being judged or passed leaves it hidden, which is the safe side.
         tolerated = tolerated or ("pass_through" in done.stderr and "stays hidden" in done.stderr)
+        # So does what keeps a link in the sandbox from being followed: what it leads to is not mirrored.
+        tolerated = tolerated or ("links in the sandbox " in done.stderr and "may be hidden" in done.stderr)
         if done.returncode or not tolerated:
             problems.append("started")
     else:

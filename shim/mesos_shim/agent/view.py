@@ -54,15 +54,21 @@ def enter(work: Launch, state: LaunchState) -> None:
         # The mount namespace's /proc may be one of a pid namespace.
         state.first = proc.first()
         state.pid_namespace = proc.pid_namespace(state.first["pid"])
-    stays = "pid" not in state.plan.namespaces and work.parent is None
-    helper = (state.supervisor["pid"], state.supervisor["start_time"]) if state.supervisor else view_record.myself()
-    anchor = helper if stays else view_record.myself()
+    who = None if work.directory is None else _who(work, state)  # as long as the host's /proc is there
     if work.parent is not None:
         from . import debug_container
 
         debug_container.enter(work.parent)
     else:
         order.enter_mount_tree(state)
-    if work.directory is not None:
+    if who is not None and work.directory is not None:
+        helper, anchor = who
         covered = bool(state.plan.mounts) or state.plan.before is not None or work.parent is not None
         view_record.write(work.directory, state.plan, helper, anchor, covered)
+
+
+def _who(work: Launch, state: LaunchState) -> "tuple[tuple[int, int], tuple[int, int]]":
+    """The helper, and the process that keeps the mount namespace: those whom a DEBUG container looks for."""
+    helper = (state.supervisor["pid"], state.supervisor["start_time"]) if state.supervisor else view_record.myself()
+    stays = "pid" not in state.plan.namespaces and work.parent is None
+    return helper, helper if stays else view_record.myself()

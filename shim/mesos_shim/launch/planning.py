@@ -89,7 +89,10 @@ def _with_privileges(result: model.Draft, user: credentials.Identity) -> model.P
     own_mount_namespace = bool(result.private_mount_namespace or result.mounts or result.namespaces)
     new_user_namespace = own_mount_namespace and posix.geteuid() != 0
     if new_user_namespace:
-        _, permitted, inheritable = syscalls.capabilities()
+        try:
+            _, permitted, inheritable = syscalls.capabilities()
+        except OSError as error:
+            raise ShimError(f"the caller's capabilities: {reason(error)}") from None
         if permitted & inheritable:  # without both none can be ambient
             from ..plan import ambient
 
