@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mesos_shim.system import guarded_walk, syscalls
+from mesos_shim.system import guarded_walk, other_syscalls, syscalls
 
 from ..lib import wire
 from ..lib.launching import launch, refused, said, volume
@@ -42,7 +42,7 @@ def lying() -> Iterator[Mounter]:
     yield mount
     for path, daemon in mounted:
         with suppress(OSError):
-            syscalls.umount(str(path), syscalls.MNT_DETACH)
+            other_syscalls.umount(str(path), other_syscalls.MNT_DETACH)
         daemon.kill()
         daemon.wait()
 

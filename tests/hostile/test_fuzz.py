@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mesos_shim.agent import call, checkpoint, common, isolator_commands, launch_info, protobuf, reading
+from mesos_shim.commands import arguments
 from mesos_shim.errors import ShimError, one_line
 from mesos_shim.spec import config, container_info, isolation, policy
 from mesos_shim.spec.container_info import ContainerInfo
@@ -150,7 +151,7 @@ def test_container_info(value: object) -> None:
 @given(st.text(alphabet="/:ab.RWO\0é ", max_size=20))
 def test_volume_argument(text: str) -> None:
     try:
-        volume = container_info.parse_argument(text)
+        volume = arguments.volume_of(text)
     except ShimError as error:
         check_message(str(error))
     else:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mesos_shim.isolators import disk_du
-from mesos_shim.system import syscalls, walk
+from mesos_shim.system import other_syscalls, walk
 from mesos_shim.usage import sample
 
 from ..lib import fuse
@@ -108,7 +108,7 @@ def test_without_statx_the_figure_is_the_same(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "a/file").write_bytes(b"x" * 50000)
     os.link(tmp_path / "a/file", tmp_path / "again")
     before = disk_du.used(str(tmp_path))
-    monkeypatch.setattr(syscalls, "_statx", syscalls._absent)
+    monkeypatch.setattr(other_syscalls, "_statx", other_syscalls.absent)
     assert disk_du.used(str(tmp_path)) == before == du(tmp_path)
 
 
@@ -169,10 +169,10 @@ exec "$@"
 
 
 @needs_root
-@pytest.mark.parametrize("kernel", ["", "syscalls.STATX_MNT_ID = 0"], ids=["5.8", "before 5.8"])
+@pytest.mark.parametrize("kernel", ["", "other_syscalls.STATX_MNT_ID = 0"], ids=["5.8", "before 5.8"])
 def test_an_overlay_has_files_of_several_devices(open_tmp: Path, kernel: str) -> None:
     """Of what is mounted in it nothing counts, be it a directory or a file."""
-    program = USED.replace("print", f"from mesos_shim.system import syscalls\n{kernel}\nprint")
+    program = USED.replace("print", f"from mesos_shim.system import other_syscalls\n{kernel}\nprint")
     if kernel:  # then a file of a layer cannot be told from one that is mounted
         program = f"import os; os.system('umount {open_tmp}/merged/bound')\n" + program
     script = ["unshare", "-m", "/bin/sh", "-c", OVERLAY, "sh", str(open_tmp)]

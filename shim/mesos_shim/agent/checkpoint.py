@@ -18,9 +18,6 @@ DEBUG = 2  # ContainerClass
 
 _TYPES = {1: "DOCKER", 2: "MESOS"}
 _MODES = {1: "RW", 2: "RO"}
-_SOURCES = {1: "DOCKER_VOLUME", 2: "SANDBOX_PATH", 3: "SECRET", 4: "HOST_PATH", 5: "CSI_VOLUME"}
-_SANDBOX_PATHS = {1: "SELF", 2: "PARENT"}
-_PROPAGATIONS = {1: "HOST_TO_CONTAINER", 2: "BIDIRECTIONAL"}
 # Of ContainerInfo and Volume, by number: what is there is named, so that nothing is honoured or dropped in silence.
 _CONTAINER_FIELDS = {3: "docker", 4: "hostname", 5: "mesos", 7: "network_infos", 8: "linux_info", 10: "tty_info"}
 _RLIMIT_INFO = 9
@@ -107,7 +104,7 @@ def _ids(found: "list[tuple[int, int | bytes]]", held: Held, where: str) -> None
 def container_info(data: bytes, where: str) -> "dict[str, object]":
     """ContainerInfo in its JSON form."""
     found = protobuf.fields(data, where)
-    info: dict[str, object] = {"type": _name(_TYPES, protobuf.number(found, 1, where))}
+    info: dict[str, object] = {"type": protobuf.enum_name(_TYPES, protobuf.number(found, 1, where))}
     info["volumes"] = [_volume(item, where) for item in protobuf.messages(found, 2, where)]
     for number, _ in found:
         if number in _CONTAINER_FIELDS:
@@ -135,7 +132,7 @@ def _volume(data: bytes, where: str) -> "dict[str, object]":
             volume[name] = value
     mode = protobuf.number(found, 3, where)
     if mode is not None:
-        volume["mode"] = _name(_MODES, mode)
+        volume["mode"] = protobuf.enum_name(_MODES, mode)
     for number, _ in found:
         if number in _VOLUME_FIELDS:
             volume[_VOLUME_FIELDS[number]] = True
@@ -143,32 +140,7 @@ def _volume(data: bytes, where: str) -> "dict[str, object]":
             volume[f"field {number}"] = True
     source = protobuf.message(found, 5, where)
     if source is not None:
-        volume["source"] = _source(source, where)
+        from . import volume_source  # many have none
+
+        volume["source"] = volume_source.read(source, where)
     return volume
-
-
-def _source(data: bytes, where: str) -> "dict[str, object]":
-    """Volume.Source: type 1, docker_volume 2, sandbox_path 3, secret 4, host_path 5, csi_volume 6."""
-    found = protobuf.fields(data, where)
-    source: dict[str, object] = {"type": _name(_SOURCES, protobuf.number(found, 1, where))}
-    sandbox = protobuf.message(found, 3, where)
-    if sandbox is not None:
-        inner = protobuf.fields(sandbox, where)
-        source["sandbox_path"] = {
-            "type": _name(_SANDBOX_PATHS, protobuf.number(inner, 1, where)),
-            "path": protobuf.text(inner, 2, where),
-        }
-    host = protobuf.message(found, 5, where)
-    if host is not None:
-        inner = protobuf.fields(host, where)
-        host_path: dict[str, object] = {"path": protobuf.text(inner, 1, where)}
-        propagation = protobuf.message(inner, 2, where)
-        if propagation is not None:
-            mode = protobuf.number(protobuf.fields(propagation, where), 1, where)
-            host_path["mount_propagation"] = {"mode": _name(_PROPAGATIONS, mode)}
-        source["host_path"] = host_path
-    return source
-
-
-def _name(names: "dict[int, str]", number: "int | None") -> "str | None":
-    return None if number is None else names.get(number, f"enum value {number}")

@@ -15,7 +15,7 @@ from ..plan import model
 from ..spec import config as configuration
 from ..spec import request
 from ..system import credentials, paths, syscalls, walk
-from . import call, common, launch_info, packaged
+from . import call, common, inside, launch_info, packaged
 
 if False:  # for the type checker alone
     from typing import Iterator
@@ -72,7 +72,7 @@ def steps(state: LaunchState, process: launch_info.Process) -> "Iterator[order.S
 
 def _enter_directory(process: launch_info.Process) -> None:
     if process.directory is not None:
-        common.change_directory(process.directory)
+        inside.change_directory(process.directory)
 
 
 def _unsupported(agents_call: call.Call, info: "dict[str, object]") -> "str | None":

@@ -3,14 +3,10 @@
 import posix
 
 from ..errors import ShimError, reason
-from ..launch import wait
-from ..plan import model
 from ..spec import container_info
 from ..spec.container_info import ContainerInfo
 from ..spec.request import FRAMEWORK, OPERATOR, LaunchRequest
 from ..system import strict_json
-from ..system.files import trusted_uids
-from ..system.walk import resolve
 
 if False:  # for the type checker alone: no launch imports typing
     from typing import Callable
@@ -57,28 +53,6 @@ def choose(
     request.info = container_info.parse_or_refuse(info, where, enforced)
     # An agent merges its own default into what it holds: the operator's words stay the operator's.
     request.origin = OPERATOR if _equal(request.info, request.config.default_container_info) else FRAMEWORK
-
-
-def without_linked(info: "dict[str, object]", linked: "list[str]") -> "dict[str, object]":
-    """The ContainerInfo of a nested container without the volumes that the agent has made symbolic links for.
-
-    Without filesystem/linux that is how a pod's tasks share their parent's files (volume/sandbox_path). Where in the
-    sandbox the links are is put into `linked`.
-    """
-    volumes = []
-    for volume in objects(info.get("volumes"), "ContainerInfo.volumes"):
-        path = volume.get("container_path")
-        if _is_of_parent(volume) and isinstance(path, str) and not path.startswith("/"):
-            linked.append(path)
-        else:
-            volumes.append(volume)
-    return {**info, "volumes": volumes}
-
-
-def _is_of_parent(volume: "dict[str, object]") -> bool:
-    source = volume.get("source")
-    inner = source.get("sandbox_path") if isinstance(source, dict) else None
-    return isinstance(inner, dict) and inner.get("type") == "PARENT"
 
 
 def _equal(one: ContainerInfo, other: "ContainerInfo | None") -> bool:
@@ -168,87 +142,9 @@ def command(value: object, where: str) -> Command:
     return Command(text, list(arguments) or [text])
 
 
-# All that root's commands get: the framework's variables, LD_PRELOAD and PATH among them, are not root's (threats 15).
-_ROOTS_VARIABLES = {b"PATH": b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-
-
-def run_as_root(
-    commands: "list[Command | Callable[[], None]]", plan: model.Plan, where: str, directory: str = "/"
-) -> None:
-    """Run an isolator's own commands, or our calls in their place, one after the other, in the agent's `directory`.
-
-    The first that fails ends the launch.
-    """
-    if commands:
-        check_view_for_root(plan, where)
-    for index, item in enumerate(commands):
-        if not isinstance(item, Command):
-            _do(item, f"{where}[{index}]")
-            continue
-        pid = wait.make_process(f"{where}[{index}]")
-        if pid == 0:
-            _exec(item, directory)
-        _, status = posix.waitpid(pid, 0)
-        if status:
-            raise ShimError(f"{where}[{index}]: {item.argv!r} ended with wait status {status}")
-
-
-def check_view_for_root(plan: model.Plan, what: str) -> None:
-    """Refuse to run `what` as root in a mount namespace in which the task's user provides files over root's."""
-    if plan.not_as_root is not None:
-        raise ShimError(f"{what}: nothing runs as root in this container's mount namespace: {plan.not_as_root}")
-
-
-def _do(call: "Callable[[], None]", where: str) -> None:
-    try:
-        call()
-    except OSError as error:
-        raise ShimError(f"{where}: doing the isolator's mount: {reason(error)}") from None
-
-
-def _exec(item: Command, directory: str) -> None:
-    from ..launch import execute
-
-    try:
-        posix.chdir(directory)
-        execute.restore_signals()
-        execute.command(item.argv, _ROOTS_VARIABLES, item.path)
-    finally:
-        posix._exit(127)
-
-
-def change_directory(path: str, nested: bool = True) -> None:
-    """Enter the working directory inside the new mount namespace, walked and checked as a sandbox is (system/walk.py).
-
-    We are root still, and the task's user may put a link in the place of what is theirs.
-    """
-    found = resolve(path, "working_directory", trusted_uids(), nested)
-    try:
-        posix.fchdir(found.fd)
-    except OSError as error:
-        raise ShimError(f"working_directory {path!r}: {reason(error)}") from None
-    finally:
-        posix.close(found.fd)
-
-
 def parse_json(text: bytes, where: str) -> "dict[str, object]":
     """A JSON object from the agent."""
     value = strict_json.parse(text, where)
     if not isinstance(value, dict):
         raise ShimError(f"{where}: not an object")
     return value
-
-
-def dump(value: object) -> bytes:
-    """JSON for the packaged helper."""
-    return strict_json.dump(value).encode("ascii")
-
-
-def set_limit(name: str, number: int, soft: int, hard: int) -> None:
-    """setrlimit(2), while we are still root."""
-    import resource
-
-    try:
-        resource.setrlimit(number, (soft, hard))
-    except (OSError, ValueError) as error:
-        raise ShimError(f"ContainerLaunchInfo.rlimits: {name}: soft {soft}, hard {hard}: {error}") from None

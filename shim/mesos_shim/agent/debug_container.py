@@ -10,7 +10,7 @@ from ..containers import namespaces, record
 from ..errors import ShimError, reason
 from ..launch import execute
 from ..plan import model
-from ..system import files, proc, syscalls
+from ..system import files, other_syscalls, proc
 from . import kept_view
 
 # What the child joins, and what its parent must (setns(2): a pid namespace is entered by children only).
@@ -111,7 +111,7 @@ def enter(parent: Parent, kinds: "tuple[str, ...]" = IN_CHILD) -> None:
     execute.stop_imports()
     try:
         for fd in opened:
-            syscalls.setns(fd, 0)
+            other_syscalls.setns(fd, 0)
             posix.close(fd)
     except OSError as error:
         raise ShimError(f"joining the mount namespace of {parent.name}, pid {parent.pid}: {reason(error)}") from None

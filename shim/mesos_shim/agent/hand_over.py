@@ -6,7 +6,8 @@ from ..errors import ShimError, reason
 from ..launch import order, wait
 from ..launch.order import Step
 from ..launch.state import LaunchState
-from . import call, common, packaged, untouched, view
+from ..system import strict_json
+from . import call, common, inside, packaged, view
 from .reading import Launch
 
 if False:  # for the type checker alone
@@ -19,9 +20,9 @@ def hand_over(work: Launch, signals: "wait.Signals | None") -> None:
     """Attach our volumes, take their entries out of the launch info, and become the packaged helper."""
     what = f"ContainerLaunchInfo.{work.needs_packaged}"
     program = packaged.open_packaged(work.config, what)
-    untouched.check_no_parent(work.request, what)
+    packaged.check_no_parent(work.request, what)
     state = view.prepare(work)
-    common.check_view_for_root(state.plan, what)
+    inside.check_view_for_root(state.plan, what)
     # The helper makes the namespaces that the agent names.
     state.plan = state.plan.but(private_mount_namespace=state.plan.before is not None)
     state.signals = signals
@@ -95,11 +96,11 @@ def _again(agents_call: call.Call, info: "dict[str, object]", reading: int, writ
     """
     values = dict(agents_call.values, pipe_read=str(reading), pipe_write=str(writing))
     if not agents_call.by_arguments:
-        values["launch_info"] = common.dump(info).decode("ascii")
+        values["launch_info"] = strict_json.dump(info)
     elif "commands" in values:
-        values["commands"] = common.dump({"commands": info.get("pre_exec_commands", [])}).decode("ascii")
+        values["commands"] = strict_json.dump({"commands": info.get("pre_exec_commands", [])})
     elif "pre_exec_commands" in values:
-        values["pre_exec_commands"] = common.dump(info.get("pre_exec_commands", [])).decode("ascii")
+        values["pre_exec_commands"] = strict_json.dump(info.get("pre_exec_commands", []))
     for name, value in values.items():
         if name not in agents_call.from_arguments:
             posix.environ[f"{call.PREFIX}{name.upper()}".encode("ascii")] = value.encode("utf-8", "surrogateescape")

@@ -18,32 +18,18 @@ def wait_for_agent(reading: int, writing: int, signals: wait.Signals) -> wait.Si
     """
     common.close_agents_end(writing)
     if not common.has_agents_byte(reading, wait=False):
-        _catch_signals(signals)
+        from . import early_signal
+
+        early_signal.catch(signals)
         wait.release_signals(signals)
         common.has_agents_byte(reading)
         signals = wait.hold_signals(signals.forwarded)
     early = _signal.sigpending() & signals.forwarded
     if early:
-        raise EarlySignal(min(early))
+        from . import early_signal
+
+        raise early_signal.EarlySignal(min(early))
     return signals
-
-
-class EarlySignal(Exception):  # noqa: N818 (no error: the agent's way of calling a launch off)
-    """A signal that came before there was a command to forward it to."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
-def _raise_early(number: int, frame: object) -> None:
-    raise EarlySignal(number)
-
-
-def _catch_signals(signals: wait.Signals) -> None:
-    """Have each of them call the launch off."""
-    for number in signals.forwarded:
-        _signal.signal(number, _raise_early)
 
 
 def reset_signals(state: LaunchState) -> None:

@@ -7,7 +7,7 @@ it. Sources: src/slave/containerizer/mesos/launch.cpp of 0.21.2, 0.28.3, 1.0.4, 
 from ..launch import execute, order, planning, spawn, supervisor, wait
 from ..launch.state import LaunchState
 from ..system import paths
-from . import common, handshake, launch_info, reading, untouched, view
+from . import common, handshake, launch_info, reading, view
 from .reading import Launch
 
 if False:  # for the type checker alone
@@ -42,8 +42,12 @@ def launch(agents_call: "call.Call", config_path: str) -> int:
 
             hand_over.hand_over(work, signals)
         wait_status, failed = _run(work, signals, status)
-    except handshake.EarlySignal as early:
-        wait_status = early.number
+    except Exception as error:
+        from . import early_signal
+
+        if not isinstance(error, early_signal.EarlySignal):
+            raise
+        wait_status = error.number
     finally:
         handshake.write_status(status, wait_status)
     return _EXIT_FAILURE if failed else 0
@@ -65,18 +69,22 @@ def _become(agents_call: "call.Call", config_path: str) -> int:
     process = launch_info.Process(work.info, searches=False)
     state.plan = state.plan.but(command=process.command.argv)
     if planning.needs_parent(work.request):
+        from ..launch import ending
+
         state.signals = wait.hold_signals(wait.FORWARDED_FOR_AGENT)
         child = supervisor.fork(state, steps(work, state, process))
-        wait.end_as(_wait(state, child, [], state.signals))
+        ending.end_as(_wait(state, child, [], state.signals))
     order.become(state, steps(work, state, process))
     return _EXIT_FAILURE
 
 
 def _leave_untouched(work: Launch, signals: "wait.Signals | None") -> None:
     """Hand an image's launch over before anything of it is taken."""
-    image = untouched.reason_for(work.info, work.held)
+    image = reading.image_of(work.info, work.held)
     if image is not None:
-        untouched.hand_over(work.config, work.request, work.agents_call.arguments, signals, image)
+        from . import packaged
+
+        packaged.hand_over_image(work.config, work.request, work.agents_call.arguments, signals, image)
 
 
 def _run(work: Launch, signals: wait.Signals, status: int) -> "tuple[int, bool]":
@@ -158,10 +166,15 @@ def _enter(work: Launch, state: LaunchState, process: launch_info.Process) -> No
 
 
 def _run_as_root(work: Launch, state: LaunchState) -> None:
-    common.run_as_root(work.isolators.steps, state.plan, work.commands_where, work.agents_directory)
+    if work.isolators.steps:
+        from . import inside
+
+        inside.run_as_root(work.isolators.steps, state.plan, work.commands_where, work.agents_directory)
 
 
 def _enter_directory(work: Launch, state: LaunchState, process: launch_info.Process) -> None:
     directory = process.directory
     if directory is not None and (work.debug or paths.normal(directory) != state.plan.sandbox.path):
-        common.change_directory(directory, nested=len(work.container_ids) > 1)
+        from . import inside
+
+        inside.change_directory(directory, nested=len(work.container_ids) > 1)

@@ -8,12 +8,9 @@ import posix
 from ..errors import ShimError, reason
 from ..launch import execute
 from ..launch.state import LaunchState
-from ..system import strict_json
 from . import common
 
 _DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # stout, os::host_default_path
-# Of RLimitInfo's types the one that Python has no name for (asm-generic/resource.h: the same on every machine).
-_NAMELESS_LIMITS = {"RLMT_LOCKS": 10}
 
 
 class Process:
@@ -25,7 +22,11 @@ class Process:
         """`searches`: for the program in its directory first, as since 1.1. Raises ShimError by the wrong field."""
         self.command = common.command(info.get("command"), "ContainerLaunchInfo.command")
         self.variables = _environment(info)
-        self.limits = _limits(info)
+        self.limits: list[tuple[str, int, int, int]] = []
+        if info.get("rlimits") is not None:
+            from . import limits
+
+            self.limits = limits.read(info["rlimits"])
         self.directory = common.string(info.get("working_directory"), "ContainerLaunchInfo.working_directory")
         self.no_new_privileges = common.boolean(info.get("no_new_privileges"), "ContainerLaunchInfo.no_new_privileges")
         self.searches = searches and self.directory is not None and not self.command.path.startswith("/")
@@ -50,7 +51,9 @@ class Process:
     def set_limits(self) -> None:
         """setrlimit(2), before the user changes."""
         for name, number, soft, hard in self.limits:
-            common.set_limit(name, number, soft, hard)
+            from . import limits  # loaded when they were read
+
+            limits.set_one(name, number, soft, hard)
 
 
 def take_terminal() -> None:
@@ -92,38 +95,3 @@ def groups(info: "dict[str, object]") -> "list[int]":
     if not isinstance(value, list) or not all(type(gid) is int and 0 <= gid < 2**32 - 1 for gid in value):
         raise ShimError("ContainerLaunchInfo.supplementary_groups: not a list of group ids")
     return value
-
-
-def _limits(info: "dict[str, object]") -> "list[tuple[str, int, int, int]]":
-    """RLimitInfo as (name, resource, soft, hard); without values a limit is unlimited."""
-    outer = info.get("rlimits")
-    if outer is None:
-        return []
-    if not isinstance(outer, dict):
-        raise ShimError("ContainerLaunchInfo.rlimits: not an object")
-    import resource
-
-    result = []
-    for item in common.objects(outer.get("rlimits"), "ContainerLaunchInfo.rlimits.rlimits"):
-        kind = str(item.get("type"))
-        where = f"ContainerLaunchInfo.rlimits: {kind}"
-        number = getattr(resource, "RLIMIT_" + kind.replace("RLMT_", "", 1), _NAMELESS_LIMITS.get(kind))
-        if number is None:
-            raise ShimError(f"{where}: no such limit on this host")
-        if (item.get("soft") is None) != (item.get("hard") is None):
-            raise ShimError(f"{where}: soft and hard go together; give both, or neither for unlimited")
-        soft, hard = (_limit(item.get(side), resource.RLIM_INFINITY, f"{where}.{side}") for side in ("soft", "hard"))
-        result.append((kind, int(number), soft, hard))
-    return result
-
-
-def _limit(value: object, infinity: int, where: str) -> int:
-    """One uint64, which protobuf's JSON may write as a string; from the largest int64 on it is no limit at all."""
-    if value is None:
-        return infinity
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= strict_json.MAX_DIGITS:
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 64:
-        raise ShimError(f"{where}: {value!r} is not a number")
-    # RLIM_INFINITY is ~0 to the kernel; Python's resource module takes no more than a signed 64 bit number.
-    return infinity if value >= (1 << 63) - 1 else value

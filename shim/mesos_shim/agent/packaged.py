@@ -5,8 +5,9 @@ import sys
 from _stat import S_ISREG
 
 from ..errors import ShimError, reason
-from ..launch import execute
+from ..launch import execute, planning, wait
 from ..spec import config as configuration
+from ..spec.request import LaunchRequest
 from ..system import syscalls
 from ..system.files import trusted_uids
 from ..system.walk import resolve
@@ -55,6 +56,34 @@ def become(config: configuration.Config, fd: int, arguments: "list[str]") -> Non
         posix.execve(program, ["mesos-containerizer", *arguments], execute.environment())  # noqa: S606
     except OSError as error:
         raise ShimError(f"packaged_helper {config.packaged_helper!r}: {reason(error)}") from None
+
+
+def hand_over_image(
+    config: configuration.Config,
+    request: LaunchRequest,
+    arguments: "list[str]",
+    signals: "wait.Signals | None",
+    what: str,
+) -> None:
+    """Become the packaged helper from the first byte on: an image's root file system is not ours to enter.
+
+    It gets the call as it was made: environment, `arguments` (what came after `launch`), the pipe with the agent's byte
+    still to come. Comes back only by ShimError.
+    """
+    check_no_parent(request, what)
+    if signals is not None:
+        wait.release_signals(signals)
+    exec_packaged(config, ["launch", *arguments], f"{what}: an image's root file system")
+
+
+def check_no_parent(request: LaunchRequest, what: str) -> None:
+    """Refuse a hand-over that would lose what our own isolation promises."""
+    if request.config.packaged_helper is not None and planning.needs_parent(request):
+        names = ", ".join(request.isolation)
+        raise ShimError(
+            f"{what}: only the packaged helper does this, and it leaves no parent process of the shim for {names}: "
+            "remove cgroups and namespaces/pid from the shim's isolation and add them to the agent's"
+        )
 
 
 def drop_inheritable() -> None:

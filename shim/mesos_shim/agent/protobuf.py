@@ -97,3 +97,8 @@ def number(found: "list[tuple[int, int | bytes]]", wanted: int, where: str) -> "
                 raise ShimError(f"{where}: protobuf field {wanted} is not a number")
             value = item
     return value
+
+
+def enum_name(names: "dict[int, str]", number: "int | None") -> "str | None":
+    """The name of an enumeration's value; one that we do not know is named by its number."""
+    return None if number is None else names.get(number, f"enum value {number}")

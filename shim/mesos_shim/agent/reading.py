@@ -214,7 +214,9 @@ def _choose(work: Launch) -> None:
             filesystem_linux.leave_to_agent(launch_request)
     if not done:
         if info is not None and len(work.container_ids) > 1:
-            info = common.without_linked(info, launch_request.linked_paths)
+            from . import linked
+
+            info = linked.without(info, launch_request.linked_paths)
         common.choose(launch_request, info, "ContainerInfo", () if work.agents_call.of_0x else _enforced(work.info))
     if not work.known:
         _take_agents_mounts(work)
@@ -257,6 +259,16 @@ def _needs_packaged(work: Launch) -> "str | None":
         if name not in _OURS and value not in (None, []):
             return name
     return "unshare_namespace_mnt" if work.agents_call.is_true("unshare_namespace_mnt") else None
+
+
+def image_of(info: "dict[str, object]", held: checkpoint.Held) -> "str | None":
+    """The field that names an image's root file system, so that the launch is the packaged helper's alone; or None.
+
+    A command executor's root is the host's, but the agent prepares its task's image in the executor's own namespace.
+    """
+    if info.get("rootfs") is not None:
+        return "ContainerLaunchInfo.rootfs"
+    return "ContainerConfig.rootfs" if held.rootfs is not None else None
 
 
 def private_directories(work: Launch) -> "list[str]":

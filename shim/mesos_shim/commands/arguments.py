@@ -171,7 +171,7 @@ def _isolation(request: LaunchRequest, parsed: "dict[str, list[str]]") -> None:
 
 def _container_info(request: LaunchRequest, parsed: "dict[str, list[str]]") -> None:
     text = _last(parsed, "--container-info")
-    volumes = [container_info.parse_argument(value) for value in parsed.get("--volume", ())]
+    volumes = [volume_of(value) for value in parsed.get("--volume", ())]
     if text is not None:
         request.info = _read_container_info(text)
         request.info.volumes.extend(volumes)
@@ -180,6 +180,22 @@ def _container_info(request: LaunchRequest, parsed: "dict[str, list[str]]") -> N
     else:
         request.info = request.config.default_container_info
         request.origin = OPERATOR
+
+
+def volume_of(text: str) -> container_info.Volume:
+    """The Volume of a `--volume HOST:CONTAINER[:RW|RO]` argument."""
+    parts = text.split(":")
+    mode = container_info.RW
+    if len(parts) == 3:
+        mode = parts.pop()
+    if len(parts) != 2:
+        raise ShimError(f"--volume {text!r}: not HOST:CONTAINER[:RW|RO]; for a path with ':' use --container-info")
+    value = {"host_path": parts[0], "container_path": parts[1], "mode": mode}
+    problems: list[str] = []
+    volume = container_info.read_volume(value, f"--volume {text!r}", problems)
+    container_info.refuse(problems)
+    assert volume is not None  # noqa: S101 (for the type checker: a volume or a problem)
+    return volume
 
 
 def _read_container_info(text: str) -> container_info.ContainerInfo:

@@ -12,9 +12,9 @@ from ..containers.counters import Counters
 from ..containers.processes import Process
 from ..containers.registry import Entry
 from ..errors import ShimError, one_line, reason
-from ..launch import execute, supervisor, terminal, wait
+from ..launch import ending, execute, supervisor, terminal, wait
 from ..spec.config import Config
-from ..system import cgroups, credentials, syscalls
+from ..system import cgroups, credentials, other_syscalls, syscalls
 from . import agents_user, options
 
 HELP = """\
@@ -115,7 +115,7 @@ def _run(entry: Entry, found: "dict[str, int]", command: "list[str]", variables:
             # Its uids mean nothing inside: become the user outside, whose namespace it is.
             _become(entry)
         for fd in found.values():
-            syscalls.setns(fd, 0)
+            other_syscalls.setns(fd, 0)
     except OSError as error:
         raise ShimError(f"enter: joining the namespaces of {entry.container_id!r}: {reason(error)}") from None
 
@@ -129,7 +129,7 @@ def _run(entry: Entry, found: "dict[str, int]", command: "list[str]", variables:
     # A process does not change its own pid namespace, only its children's (setns(2)).
     child = supervisor.make_child(finish, "mesos-shim")
     execute.close_others([])
-    return wait.exit_code(wait.wait(child))
+    return ending.exit_code(wait.wait(child))
 
 
 def _become(entry: Entry) -> None:

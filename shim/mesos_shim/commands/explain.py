@@ -86,7 +86,7 @@ def _sequence(state: LaunchState) -> "list[order.Step]":
 
 def _attempt(state: LaunchState) -> None:
     """Change the plan, or refuse it, as the launch would where the kernel gives no such namespaces."""
-    from ..launch import namespaces, wait
+    from ..launch import namespace_remedies, namespaces, wait
 
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a caller may ignore its children's ends
     reading, writing = os.pipe()
@@ -94,7 +94,7 @@ def _attempt(state: LaunchState) -> None:
     if pid == 0:
         try:
             namespaces.try_namespaces(state)
-        except namespaces.Unenforceable as error:
+        except namespace_remedies.Unenforceable as error:
             os.write(writing, f"-{error}".encode("utf-8", "replace"))
         except ShimError as error:
             os.write(writing, f"!{error}".encode("utf-8", "replace"))

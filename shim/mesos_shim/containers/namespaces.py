@@ -15,7 +15,7 @@ import errno
 import posix
 
 from ..errors import ShimError, reason
-from ..system import proc, syscalls
+from ..system import other_syscalls, proc, syscalls
 
 # All but that of users. Those that the shim never makes are joined too, where the container's process has them.
 KINDS = ("mnt", "pid", "ipc", "net", "uts", "cgroup", "time")
@@ -116,9 +116,9 @@ def _check_owners(found: "dict[str, int]", recorded: "dict[str, int]", uid: "int
     joined: int | None = None
     try:
         for kind, fd in found.items():
-            owner = syscalls.owning_user_namespace(fd)
+            owner = other_syscalls.owning_user_namespace(fd)
             inode = posix.fstat(owner).st_ino
-            if kind == "mnt" and inode != ours and "mnt" in recorded and syscalls.owner_of(owner) == uid:
+            if kind == "mnt" and inode != ours and "mnt" in recorded and other_syscalls.owner_of(owner) == uid:
                 joined = owner
                 accepted.append(inode)
                 continue

@@ -15,7 +15,7 @@ import sys
 from typing import NamedTuple, Optional
 
 from ..errors import ShimError
-from ..system import guarded_walk, paths, syscalls, walk
+from ..system import guarded_walk, other_syscalls, paths, syscalls, walk
 from ..system.files import trusted_uids
 from ..system.tree_walk import TreeWalk, inode
 from ..system.walk import resolve
@@ -159,9 +159,9 @@ def _status(fd: int, name: str) -> _Status:
     """What the entry `name` of the directory `fd` is, or, without a name, the directory itself. Raises OSError."""
     if sys.platform == "linux":
         try:
-            data = syscalls.status_at_hand(fd, name)
+            data = other_syscalls.status_at_hand(fd, name)
             mask, links, mode, number, blocks, major, minor, mount = _STATX.unpack_from(data)
-            mount_id = mount if mask & syscalls.STATX_MNT_ID else None
+            mount_id = mount if mask & other_syscalls.STATX_MNT_ID else None
             return _Status(links, mode, number, blocks, os.makedev(major, minor), mount_id)
         except OSError as error:
             if error.errno not in syscalls.ABSENT:

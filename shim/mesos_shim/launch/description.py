@@ -1,6 +1,6 @@
 """Describes a launched container in the fields of its record."""
 
-from ..containers.record import VERSION
+from ..containers import record
 from ..plan.model import BIND, TMPFS, source_path
 from ..system.proc import boot_id, first, namespaces, pid_namespace, time_namespace
 from .state import LaunchState
@@ -11,7 +11,7 @@ def describe(state: LaunchState) -> "dict[str, object]":
     own_mount_namespace = state.plan.mode == "enforced" and state.plan.own_mount_namespace
     who = state.first or first()
     return {
-        "version": VERSION,
+        "version": record.VERSION,
         "container_id": state.plan.container_id,
         "executor_id": state.request.executor_id,
         "framework_id": state.request.framework_id,
@@ -58,3 +58,14 @@ def whose(state: LaunchState) -> "dict[str, object]":
         return {"supervisor": state.supervisor}
     ours = state.recorded
     return {} if ours is None else {name: ours[name] for name in ("pid", "start_time")}
+
+
+def started(state: LaunchState) -> "int | None":
+    """When the container's first process started, which its record says; None without one."""
+    if state.place is None:
+        return None
+    try:
+        found = record.read(record.reopened(state.place), state.plan.container_id).get("start_time")
+    except OSError:
+        return None
+    return found if isinstance(found, int) else None

@@ -29,7 +29,7 @@ def make(mount: Mount, parent: Mount, root: int, state: LaunchState) -> None:
             last = depth == len(below) - 1
             if last and mount.covers.kind != S_IFDIR:
                 if parent.fresh:
-                    sources.make_file(fd, name, mount.what, state)
+                    make_file(fd, name, mount.what, state)
                 return
             # What the agent has mounted there hides the directory that the mount point is a copy of.
             hidden = mount.covers.fd if last and mount.action == AGENTS else -1
@@ -46,13 +46,42 @@ def _make_level(
     fd: int, name: str, level: Status, parent: Mount, mount: Mount, state: LaunchState, level_fd: int
 ) -> int:
     if parent.fresh:
-        return sources.enter_or_copy(fd, name, level, mount.what, state, level_fd)
+        return enter_or_copy(fd, name, level, mount.what, state, level_fd)
     try:
         return walk.step(fd, name, _DIRECTORY, within_mount=False)
     except OSError as error:
         raise ShimError(
             f"{mount.what}: {mount.target!r} has no place in {parent.what}: {name!r}: {reason(error)}"
         ) from None
+
+
+def enter_or_copy(fd: int, name: str, level: Status, what: str, state: LaunchState, level_fd: int = -1) -> int:
+    """The directory `name`, as a step on the way to a mount point; made as a copy of `level` where it is not there.
+
+    `level_fd` is a descriptor of what is copied, where its path leads elsewhere by now.
+    """
+    try:
+        child, made = sources.enter_or_make(fd, name, [name], what, state)
+        sources.finish_level(child, made, level, state, level_fd)
+    except OSError as error:
+        raise ShimError(f"{what}: the mount point {level.path!r}: {reason(error)}") from None
+    return child
+
+
+def make_file(fd: int, name: str, what: str, state: LaunchState) -> None:
+    """An empty file `name` for a file to be mounted on, if there is none."""
+    directory = posix.dup(fd)
+    state.notes.append(("made", directory, name))
+    try:
+        flags = posix.O_CREAT | posix.O_EXCL | posix.O_WRONLY | posix.O_CLOEXEC
+        made = posix.open(name, flags, 0o644, dir_fd=fd)
+    except OSError as error:
+        state.notes.pop()
+        posix.close(directory)
+        if isinstance(error, FileExistsError):
+            return
+        raise
+    posix.close(made)
 
 
 def open_inside(tree: int, mount: Mount, parent: Mount) -> int:

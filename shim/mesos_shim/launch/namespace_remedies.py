@@ -2,6 +2,7 @@
 
 import errno
 
+from ..errors import ShimError
 from ..system import files, syscalls
 
 _CAP_SYS_ADMIN = 21  # include/uapi/linux/capability.h
@@ -22,6 +23,10 @@ _SWITCHES = (
 )
 
 
+class Unenforceable(ShimError):
+    """This host cannot give a launch its own mount namespace; nothing has been done yet."""
+
+
 def remedy(code: "int | None", flags: int) -> str:
     """What to do where unshare(2) of the namespaces `flags`, or a mount in them, has failed with `code`."""
     if code in (errno.ENOSPC, errno.EUSERS):
@@ -36,6 +41,13 @@ def remedy(code: "int | None", flags: int) -> str:
             "launch as an ordinary user, who does not need it"
         )
     return "a seccomp filter or a security module forbids it; allow unshare and mount for this container"
+
+
+def of_mount(error: OSError, new_user_namespace: bool) -> str:
+    """What to do about a mount that is forbidden where its namespace is not, as AppArmor has it."""
+    if error.errno not in (errno.EPERM, errno.EACCES):
+        return ""
+    return f"; {remedy(error.errno, syscalls.CLONE_NEWUSER if new_user_namespace else syscalls.CLONE_NEWNS)}"
 
 
 def _limit_remedy(flags: int) -> str:

@@ -1,15 +1,8 @@
 """Leaves the host's namespaces for the container's own."""
 
-import errno
-import posix
-
 from ..errors import ShimError, reason
 from ..system import syscalls
 from .state import LaunchState
-
-
-class Unenforceable(ShimError):
-    """This host cannot give a launch its own mount namespace; nothing has been done yet."""
 
 
 def leave_host(state: LaunchState) -> None:
@@ -32,17 +25,10 @@ def leave_host(state: LaunchState) -> None:
     except OSError as error:
         if not state.plan.isolates:
             return  # where '/' is no mount point, say; there is nothing to be kept from the host
-        raise ShimError(f"making '/' a slave of the host's mounts: {reason(error)}{_forbidden(error, state)}") from None
+        from . import namespace_remedies
 
-
-def _forbidden(error: OSError, state: LaunchState) -> str:
-    """What to do about a mount that is forbidden where its namespace is not, as AppArmor has it."""
-    if error.errno not in (errno.EPERM, errno.EACCES):
-        return ""
-    from . import namespace_remedies
-
-    flags = syscalls.CLONE_NEWUSER if state.plan.new_user_namespace else syscalls.CLONE_NEWNS
-    return f"; {namespace_remedies.remedy(error.errno, flags)}"
+        remedy = namespace_remedies.of_mount(error, state.plan.new_user_namespace)
+        raise ShimError(f"making '/' a slave of the host's mounts: {reason(error)}{remedy}") from None
 
 
 def try_namespaces(state: LaunchState) -> None:
@@ -66,28 +52,8 @@ def unshare(flags: int, state: LaunchState) -> None:
 
         what = "mount" if flags & syscalls.CLONE_NEWNS else "pid"
         remedy = namespace_remedies.remedy(error.errno, flags)
-        raise Unenforceable(f"a new {what} namespace: {reason(error)}; {remedy}") from None
+        raise namespace_remedies.Unenforceable(f"a new {what} namespace: {reason(error)}; {remedy}") from None
     if flags & syscalls.CLONE_NEWUSER:
-        _keep_ids(state.plan.user.uid, state.plan.user.gid)
+        from . import user_namespace
 
-
-def _keep_ids(uid: int, gid: int) -> None:
-    """Map the caller's uid and gid to themselves in the new user namespace (user_namespaces(7))."""
-    try:
-        # Without CAP_SETGID outside, setgroups must be denied before a gid may be mapped.
-        _write_file("/proc/self/setgroups", "deny")
-        _write_file("/proc/self/uid_map", f"{uid} {uid} 1")
-        _write_file("/proc/self/gid_map", f"{gid} {gid} 1")
-    except OSError as error:
-        from . import namespace_remedies
-
-        remedy = namespace_remedies.user_namespace_switch()
-        raise ShimError(f"mapping uid {uid} into a new user namespace: {reason(error)}; {remedy}") from None
-
-
-def _write_file(path: str, text: str) -> None:
-    fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
-    try:
-        posix.write(fd, text.encode("ascii"))
-    finally:
-        posix.close(fd)
+        user_namespace.keep_ids(state.plan.user.uid, state.plan.user.gid)

@@ -150,9 +150,11 @@ def _leave_host(state: LaunchState) -> None:
 
     try:
         namespaces.leave_host(state)
-    except namespaces.Unenforceable as error:
-        from . import unenforced
+    except ShimError as error:
+        from . import namespace_remedies, unenforced
 
+        if not isinstance(error, namespace_remedies.Unenforceable):
+            raise
         unenforced.without_mount_namespace(state, str(error))
 
 

@@ -16,7 +16,7 @@ from ..plan.private_bases import WHAT
 from ..system import remove_tree, syscalls, walk
 from ..system.files import trusted_uids
 from ..system.walk import Resolved, resolve
-from . import sources
+from . import mount_points, sources
 from .state import LaunchState
 
 _OPEN = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NONBLOCK
@@ -28,7 +28,7 @@ def make(parent: int, mount: Mount, state: LaunchState) -> int:
         fd = _own(parent, mount, state)
         try:
             for name, level in zip(mount.source_parts[1:], mount.covers.levels):
-                child = sources.enter_or_copy(fd, name, level, mount.what, state)
+                child = mount_points.enter_or_copy(fd, name, level, mount.what, state)
                 posix.close(fd)
                 fd = child
             return posix.open(".", syscalls.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC, dir_fd=fd)

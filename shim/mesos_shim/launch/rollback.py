@@ -8,7 +8,7 @@ by now. Nothing of anybody's is lost with an empty directory that somebody put i
 import posix
 from _stat import S_IMODE, S_ISDIR, S_ISREG
 
-from ..system import syscalls
+from ..system import other_syscalls
 from . import sources
 
 if False:  # for the type checker alone: no launch imports typing
@@ -33,10 +33,17 @@ def roll_back(notes: "list[tuple[object, ...]]") -> None:
 def _unmake(directory: int, name: str) -> None:
     status = posix.stat(name, dir_fd=directory, follow_symlinks=False)
     if S_ISDIR(status.st_mode):
-        if not sources.is_anothers(directory, name):
+        if not _is_anothers(directory, name):
             posix.rmdir(name, dir_fd=directory)  # only an empty one goes, and only an empty one can be ours
     elif S_ISREG(status.st_mode) and status.st_size == 0 and status.st_uid == posix.geteuid():
         posix.unlink(name, dir_fd=directory)
+
+
+def _is_anothers(directory: int, name: str) -> bool:
+    """Whether another launch uses the directory `name` by now. Raises OSError."""
+    # By no descriptor of its own, for they may be what ran out.
+    mark = sources.mark_of(f"/proc/self/fd/{directory}/{name}", follow=False)
+    return mark is not None and not mark.endswith(sources.NEW)
 
 
 def _undress(fd: int, uid: int, gid: int, mode: int, attributes: "dict[str, bytes | None]") -> None:
@@ -53,7 +60,7 @@ def _undress(fd: int, uid: int, gid: int, mode: int, attributes: "dict[str, byte
 
 
 def _detach(tree: int) -> None:
-    syscalls.umount(f"/proc/self/fd/{tree}", syscalls.MNT_DETACH)
+    other_syscalls.umount(f"/proc/self/fd/{tree}", other_syscalls.MNT_DETACH)
 
 
 _UNDO: "dict[str, Callable[..., None]]" = {MADE: _unmake, METADATA: _undress, ATTACHED: _detach}

@@ -21,7 +21,7 @@ from .state import LaunchState
 _MARK = "trusted.mesos_shim"
 _MARK_OF_USER = "user.mesos_shim"
 # Stands behind the path as long as only the launch that made the directory uses it: that one may take it back.
-_NEW = b"\0new"
+NEW = b"\0new"
 
 _ACCESS_LISTS = ("system.posix_acl_access", "system.posix_acl_default")
 _LABEL = "security.selinux"
@@ -89,12 +89,12 @@ def make(sandbox: int, source: Source, state: LaunchState) -> int:
     try:
         last = len(source.parts) - 1
         for depth, name in enumerate(source.parts):
-            child, made = _enter_or_make(fd, name, source.parts[: depth + 1], source.what, state)
+            child, made = enter_or_make(fd, name, source.parts[: depth + 1], source.what, state)
             try:
                 if depth == last:
                     _adopt(child, made, source, state)
                 else:
-                    _finish_level(child, made, source.levels[depth], state)
+                    finish_level(child, made, source.levels[depth], state)
             except BaseException:
                 posix.close(child)
                 raise
@@ -107,7 +107,7 @@ def make(sandbox: int, source: Source, state: LaunchState) -> int:
         posix.close(fd)
 
 
-def _enter_or_make(fd: int, name: str, parts: "list[str]", what: str, state: LaunchState) -> "tuple[int, bool]":
+def enter_or_make(fd: int, name: str, parts: "list[str]", what: str, state: LaunchState) -> "tuple[int, bool]":
     """The directory `name`, and whether it is the one that we have just made."""
     try:
         try:
@@ -154,7 +154,7 @@ def _is_pristine(fd: int, wanted: "Status | None" = None) -> bool:
     return (killed or not status.st_mode & (S_ISUID | S_ISVTX | 0o077)) and is_empty(fd)
 
 
-def _finish_level(child: int, made: bool, wanted: "Status | None", state: LaunchState, wanted_fd: int = -1) -> None:
+def finish_level(child: int, made: bool, wanted: "Status | None", state: LaunchState, wanted_fd: int = -1) -> None:
     """Dress a directory on the way to another, if it is ours; also one that a launch left bare when it was killed."""
     if made or _is_pristine(child, wanted):
         _apply_metadata(child, wanted, state, wanted_fd)
@@ -166,43 +166,14 @@ def is_empty(fd: int) -> bool:
         return next(entries, None) is None
 
 
-def enter_or_copy(fd: int, name: str, level: Status, what: str, state: LaunchState, level_fd: int = -1) -> int:
-    """The directory `name`, as a step on the way to a mount point; made as a copy of `level` where it is not there.
-
-    `level_fd` is a descriptor of what is copied, where its path leads elsewhere by now.
-    """
-    try:
-        child, made = _enter_or_make(fd, name, [name], what, state)
-        _finish_level(child, made, level, state, level_fd)
-    except OSError as error:
-        raise ShimError(f"{what}: the mount point {level.path!r}: {reason(error)}") from None
-    return child
-
-
-def make_file(fd: int, name: str, what: str, state: LaunchState) -> None:
-    """An empty file `name` for a file to be mounted on, if there is none."""
-    directory = posix.dup(fd)
-    state.notes.append(("made", directory, name))
-    try:
-        flags = posix.O_CREAT | posix.O_EXCL | posix.O_WRONLY | posix.O_CLOEXEC
-        made = posix.open(name, flags, 0o644, dir_fd=fd)
-    except OSError as error:
-        state.notes.pop()
-        posix.close(directory)
-        if isinstance(error, FileExistsError):
-            return
-        raise
-    posix.close(made)
-
-
 def _adopt(child: int, made: bool, source: Source, state: LaunchState) -> None:
     """Give the source itself what it copies, unless it is one that we made before."""
     root = posix.geteuid() == 0
     target = source.target.encode("utf-8", "surrogateescape")
     stale = False
     if not made:
-        found = _mark_of(child)
-        marked = found in (target, target + _NEW)
+        found = mark_of(child)
+        marked = found in (target, target + NEW)
         stale = marked and _is_stale(child, source)
         if marked and not stale:
             if found != target:
@@ -224,7 +195,7 @@ def _adopt(child: int, made: bool, source: Source, state: LaunchState) -> None:
         raise ShimError(f"{source.label} was filled while the launch was being prepared")
     try:
         if made:
-            set_mark(child, target + _NEW, posix.XATTR_CREATE)
+            set_mark(child, target + NEW, posix.XATTR_CREATE)
         else:
             set_mark(child, target)
     except FileExistsError:
@@ -266,7 +237,8 @@ def _is_root_of_a_namespace() -> bool:
     return posix.geteuid() == 0 and unmapped.is_nested()
 
 
-def _mark_of(where: "int | str", follow: bool = True) -> "bytes | None":
+def mark_of(where: "int | str", follow: bool = True) -> "bytes | None":
+    """What the directory was made for, None for one that is not ours. Raises OSError."""
     found = _read(where, _mark_name(), follow)
     return _read(where, _MARK_OF_USER, follow) if found is None and _is_root_of_a_namespace() else found
 
@@ -281,15 +253,8 @@ def set_mark(fd: int, value: bytes, flags: int = 0) -> None:
         posix.setxattr(fd, _MARK_OF_USER, value, flags)
 
 
-def is_anothers(directory: int, name: str) -> bool:
-    """Whether another launch uses the directory `name` by now. Raises OSError."""
-    # By no descriptor of its own, for they may be what ran out.
-    mark = _mark_of(f"/proc/self/fd/{directory}/{name}", follow=False)
-    return mark is not None and not mark.endswith(_NEW)
-
-
 def _is_marked(fd: int, target: bytes) -> bool:
-    return _mark_of(fd) in (target, target + _NEW)
+    return mark_of(fd) in (target, target + NEW)
 
 
 def _note_metadata(fd: int, state: LaunchState) -> None:

@@ -6,9 +6,9 @@ import posix
 from .. import errors
 from ..errors import reason
 from ..spec.request import LaunchRequest
-from . import execute, order, planning, supervisor
+from . import ending, execute, order, planning, supervisor
 from .state import LaunchState
-from .wait import Child, exit_code, hold_signals, wait
+from .wait import Child, hold_signals, wait
 
 # How long a reader of --status-fd may let its pipe be full: signals wait as long.
 _PATIENCE_MS = 1000
@@ -22,7 +22,7 @@ def run(request: LaunchRequest) -> int:
         import select  # noqa: F401
     sandbox = None
     if request.remove:
-        from . import temporary_sandbox
+        from . import clearing, temporary_sandbox
 
         sandbox = temporary_sandbox.Sandbox(request)
     try:
@@ -41,10 +41,10 @@ def run(request: LaunchRequest) -> int:
         supervisor.clear_away(state)
     finally:
         if sandbox is not None:
-            supervisor.remove(sandbox)
+            clearing.remove_sandbox(sandbox)
     if not child.failed:
         _notify(state, _end(state, child, status))
-    return exit_code(status)
+    return ending.exit_code(status)
 
 
 def _notify(state: LaunchState, event: "dict[str, object]") -> None:

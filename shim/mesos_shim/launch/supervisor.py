@@ -7,7 +7,6 @@ the fork and keeps no descriptor of the command's.
 import posix
 import sys
 
-from .. import errors
 from ..containers import record
 from ..errors import ShimError, fail, reason, unexpected
 from ..system import files, proc, syscalls
@@ -18,8 +17,6 @@ from .wait import Child, make_process
 
 if False:  # for the type checker alone: no launch imports typing
     from typing import Callable, Iterable, Iterator, Sequence
-
-    from . import temporary_sandbox
 
 _FAILED = b"!"  # what a child writes that did not become the command
 # What an agent takes for a launch that failed.
@@ -32,7 +29,7 @@ def fork(state: LaunchState, sequence: "Iterable[Step]", first: "Iterable[Step]"
     The child says itself why it failed. Raises ShimError if nothing was started. Whoever calls this calls `clear_away`
     once the child has ended.
     """
-    order.carry_out(state, before(state, sequence, first), on_failure=clear)
+    order.carry_out(state, before(state, sequence, first), on_failure=_clear)
     child = state.child
     assert child is not None  # noqa: S101 (the last of those steps makes it)
     if child.usage_only:
@@ -45,42 +42,52 @@ def fork(state: LaunchState, sequence: "Iterable[Step]", first: "Iterable[Step]"
 def before(state: LaunchState, sequence: "Iterable[Step]" = (), first: "Iterable[Step]" = ()) -> "Iterator[Step]":
     """What the parent does before its child carries out `sequence`; its caller's own steps come `first`."""
     yield from first
-    if state.request.remove:
-        yield MAKE_SANDBOX
+    more = _does_more(state)
+    if more:
+        from . import clearing  # now: nothing is read once the command runs
+
+        yield from clearing.first(state)
     yield SUBREAPER
     yield LOCK_SANDBOX
-    if any(group.ours for group in state.plan.cgroups):
-        yield MAKE_CGROUPS
-    if "pid" in state.plan.namespaces:
-        yield PID_NAMESPACE
+    if more:
+        yield from clearing.before_fork(state)
     yield Step("fork", lambda state: _fork(state, sequence))
 
 
 def after(state: LaunchState) -> "Iterator[Step]":
     """What the parent does once the command has ended: what may be in use still is gc's to remove, by the record."""
     in_use = state.child is not None and not state.child.failed and _lives_on(state, state.child)
-    if any(group.ours for group in state.plan.cgroups):
-        yield REMOVE_CGROUPS
-    if in_use:
-        yield KEEP_SANDBOX
-        return
-    if state.request.remove:
-        yield REMOVE_SANDBOX
-    if any(mount.base is not None for mount in state.plan.mounts):
-        yield REMOVE_PRIVATE
-    yield REMOVE_RECORD
+    if _does_more(state):
+        from . import clearing
+
+        yield from clearing.after(state, in_use)
+    if not in_use:
+        yield REMOVE_RECORD
+
+
+def _does_more(state: LaunchState) -> bool:
+    """Whether this parent makes or removes more than a record."""
+    plan = state.plan
+    return (
+        state.request.remove
+        or "pid" in plan.namespaces
+        or any(group.ours for group in plan.cgroups)
+        or any(mount.base is not None for mount in plan.mounts)
+    )
+
+
+def _clear(state: LaunchState) -> None:
+    """Remove the container's groups, if a launch that fails has made some."""
+    if state.cgroups:
+        from . import clearing  # loaded when they were made
+
+        clearing.clear(state)
 
 
 def clear_away(state: LaunchState) -> None:
     """After the command's end."""
     for step in after(state):
         step.run(state)
-
-
-def _adopt_sandbox(state: LaunchState) -> None:
-    """Remember the sandbox of --rm as the plan found it; it was made before there was a plan."""
-    if state.sandbox is not None:
-        state.sandbox.adopt(state.plan.sandbox)
 
 
 def become_subreaper(state: LaunchState) -> None:
@@ -114,29 +121,6 @@ def lock_sandbox(state: LaunchState) -> None:
             state.remove = False  # gc could not know whether we still run
             what += ", and gc will not remove it"
         state.warnings.append(f"the sandbox {state.plan.sandbox.path!r} is not locked: {reason(error)}; {what}")
-
-
-def _make_cgroups(state: LaunchState) -> None:
-    from ..isolators import groups
-
-    ours = [group for group in state.plan.cgroups if group.ours]
-    groups.make(ours)
-    state.cgroups = [group.directory for group in ours]
-
-
-def _make_pid_namespace(state: LaunchState) -> None:
-    """A pid namespace for our children (unshare(2) puts only those into it), and the pipe that its init writes to."""
-    from . import namespaces
-
-    state.pid_namespace = proc.pid_namespace(proc.host_pid())
-    try:
-        namespaces.unshare(namespaces.pid_flags(state), state)
-    except namespaces.Unenforceable as error:
-        from . import unenforced
-
-        unenforced.isolate_nothing(state, str(error))
-        return
-    state.init_status, state.relay = posix.pipe()
 
 
 def _fork(state: LaunchState, sequence: "Iterable[Step]") -> None:
@@ -196,45 +180,9 @@ def keep_only(state: LaunchState, child: Child, more: "Sequence[int | None]" = (
     execute.close_others([fd for fd in kept if fd is not None])
 
 
-def _keep_sandbox(state: LaunchState) -> None:
-    """Say that the sandbox of --rm stays, and who removes it."""
-    if state.sandbox is None:
-        return
-    after = "'mesos-shim gc' removes it when they have ended"
-    if not state.remove or _started(state) is None:
-        after = "remove it by hand when they have ended"
-    plan = state.plan
-    _warn(f"--rm: the sandbox {plan.sandbox.path} is not removed: processes of {plan.container_id} still run; {after}")
-
-
-def _remove_sandbox(state: LaunchState) -> None:
-    if state.sandbox is not None and not remove(state.sandbox) and state.remove:
-        state.remains = True
-
-
-def _remove_private(state: LaunchState) -> None:
-    """Remove the container's own directories outside of the sandbox; where that fails, gc does it by the record."""
-    if state.place is None:
-        return  # nothing was made: without a record it is refused
-    from . import private_directories  # loaded when the plan was made
-
-    problem = private_directories.remove(state)
-    if problem is not None:
-        state.remains = True
-        _warn(f"{state.plan.container_id}: a private directory is not removed: {problem}; 'mesos-shim gc' tries again")
-
-
 def _remove_record(state: LaunchState) -> None:
     if state.place is not None and not state.remains:
         record.remove(state.place, state.plan.container_id, description.whose(state))
-
-
-def remove(sandbox: "temporary_sandbox.Sandbox") -> bool:
-    """Remove the sandbox of --rm; False, and a warning, where it stays."""
-    problem = sandbox.remove()
-    if problem is not None:
-        _warn(f"--rm: the sandbox is not removed: {problem}")
-    return problem is None
 
 
 def _lives_on(state: LaunchState, child: Child) -> bool:
@@ -246,23 +194,12 @@ def _lives_on(state: LaunchState, child: Child) -> bool:
             return True
     if not child.left or sys.platform != "linux":
         return False
-    started = _started(state)
+    started = description.started(state)
     left = _children()
     if started is None or left is None:
         return True  # children are left, and nobody says whose they are
     # Children from before our own exec are older than the container.
     return any((proc.start_time(pid, living=True) or 0) >= started for pid in left)
-
-
-def _started(state: LaunchState) -> "int | None":
-    """When the container's first process started, which its record says; None without one."""
-    if state.place is None:
-        return None
-    try:
-        found = record.read(record.reopened(state.place), state.plan.container_id).get("start_time")
-    except OSError:
-        return None
-    return found if isinstance(found, int) else None
 
 
 def _children() -> "list[str] | None":
@@ -273,35 +210,6 @@ def _children() -> "list[str] | None":
         return None
 
 
-def clear(state: LaunchState) -> None:
-    """Remove the container's groups as far as they are empty, and say how many processes the kernel killed in them."""
-    if not state.cgroups:
-        return
-    from ..isolators import cgroups_mem
-    from ..system import cgroups
-
-    for group in state.plan.cgroups:
-        if group.ours and "memory" in group.controllers:
-            state.killed = cgroups_mem.killed(group.directory)
-    cgroups.remove(state.cgroups)
-    killed = state.killed
-    if killed:
-        limit = f" of {state.plan.limits['mem']:g} MB" if "mem" in state.plan.limits else ""
-        what = "a process" if killed == 1 else f"{killed} processes"
-        _warn(f"{state.plan.container_id}: the kernel killed {what}, because the memory limit{limit} was reached")
-
-
-def _warn(text: str) -> None:
-    errors.warn([text])
-
-
-MAKE_SANDBOX = Step("make_sandbox", _adopt_sandbox)
 SUBREAPER = Step("subreaper", become_subreaper)
 LOCK_SANDBOX = Step("lock_sandbox", lock_sandbox)
-MAKE_CGROUPS = Step("make_cgroups", _make_cgroups)
-PID_NAMESPACE = Step("pid_namespace", _make_pid_namespace)
-REMOVE_CGROUPS = Step("remove_cgroups", clear)
-KEEP_SANDBOX = Step("keep_sandbox", _keep_sandbox)
-REMOVE_SANDBOX = Step("remove_sandbox", _remove_sandbox)
-REMOVE_PRIVATE = Step("remove_private", _remove_private)
 REMOVE_RECORD = Step("remove_record", _remove_record)

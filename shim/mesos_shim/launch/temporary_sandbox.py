@@ -9,8 +9,9 @@ from ..errors import ShimError, reason
 from ..spec.request import LaunchRequest
 from ..system import credentials, remove_tree
 from ..system.files import trusted_uids
+from ..system.other_walks import would_be
 from ..system.syscalls import O_PATH
-from ..system.walk import Resolved, resolve, would_be
+from ..system.walk import Resolved, resolve
 
 # On disk, for a sandbox can be large; sticky, so that nobody renames it.
 _PLACES = ("/var/tmp", "/tmp")  # noqa: S108

@@ -21,7 +21,7 @@ import struct
 import termios
 
 from ..errors import ShimError, fail, reason
-from . import execute, wait
+from . import ending, execute, wait
 
 if False:  # for the type checker alone: no launch imports typing
     from typing import Any
@@ -71,7 +71,7 @@ def separate(owner: int) -> None:
         status = relay.run(signals)
     finally:
         relay.callers.restore()
-    wait.end_as(status)
+    ending.end_as(status)
 
 
 def _above_standard(fd: int) -> int:

@@ -1,4 +1,4 @@
-"""Waits for a command as its parent: holds signals, forwards them, reaps, and ends as the command ended.
+"""Waits for a command as its parent: holds signals, forwards them, reaps.
 
 The rules are those of tini and dumb-init: every signal that reaches us and can be forwarded is, the command gets the
 signal mask and dispositions that our caller gave us. The parent sleeps in sigwait(3), so that waiting costs no CPU.
@@ -21,12 +21,11 @@ def _number(name: str) -> int:
     return int(getattr(_signal, name, 0))
 
 
-FORWARDED = frozenset(map(int, _signal.valid_signals())) - {_number(name) for name in _OURS + _JOB_CONTROL}
+_ALL = frozenset(map(int, _signal.valid_signals()))
+FORWARDED = _ALL - {_number(name) for name in _OURS + _JOB_CONTROL}
 # What Mesos' own helper forwards: an agent sends any of them on purpose (KILL_CONTAINER of its API; launch.cpp,
 # installSignalHandlers). A fault of our own is no matter of these: the kernel ends us whatever we block (signal(7)).
-FORWARDED_FOR_AGENT = frozenset(map(int, _signal.valid_signals())) - {
-    _number(name) for name in ("SIGKILL", "SIGSTOP", "SIGCHLD")
-}
+FORWARDED_FOR_AGENT = _ALL - {_signal.SIGKILL, _signal.SIGSTOP, _signal.SIGCHLD}
 _REPORTS_SENDER = hasattr(_signal, "sigwaitinfo")  # not on macOS
 if not _REPORTS_SENDER:
     FORWARDED -= {_signal.SIGPIPE}  # it may be our own
@@ -162,22 +161,3 @@ def _reported_status(child: Child, status: int) -> int:
     reported = posix.read(child.relay, 32)
     posix.close(child.relay)
     return int(reported) if reported.isdigit() else status
-
-
-def exit_code(status: int) -> int:
-    """What a shell would say of the wait status: the exit code, or 128 + signal."""
-    return 128 + posix.WTERMSIG(status) if posix.WIFSIGNALED(status) else posix.WEXITSTATUS(status)
-
-
-def end_as(status: int) -> None:
-    """End as the command ended, by the same signal too, but without a second core file."""
-    if posix.WIFSIGNALED(status):
-        import resource
-
-        number = posix.WTERMSIG(status)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-        if number not in (_signal.SIGKILL, _signal.SIGSTOP):
-            _signal.signal(number, _signal.SIG_DFL)
-        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {number})
-        posix.kill(posix.getpid(), number)
-    posix._exit(exit_code(status))

@@ -1,6 +1,6 @@
 """Ambient capabilities, which a new user namespace takes away from an ordinary user's command (user_namespaces(7))."""
 
-from ..system import syscalls
+from ..system import other_syscalls
 
 # By number (include/uapi/linux/capability.h).
 _NAMES = (  # noqa: SIM905 (a list of 41 literals is as many lines)
@@ -25,7 +25,7 @@ def lost(possible: int) -> "list[str]":
 def held(possible: int) -> "list[str]":
     """The names of the caller's ambient capabilities, of those bits."""
     numbers = [number for number in range(possible.bit_length()) if possible >> number & 1]
-    return [_name(number) for number in numbers if syscalls.has_ambient(number)]
+    return [_name(number) for number in numbers if other_syscalls.has_ambient(number)]
 
 
 def _name(number: int) -> str:

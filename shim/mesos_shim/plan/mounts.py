@@ -11,19 +11,16 @@ from .model import (
     BIND,
     EXPOSE_SANDBOX,
     MASK_WORK_DIR,
-    NOEXEC,
     OPEN,
     PASS_THROUGH,
-    PRIVATE,
     STICKY,
-    TMPFS,
     Facts,
     Mount,
 )
 from .privileges import kept_by_root
 
 if False:  # for the type checker alone: no launch imports typing
-    from ..spec.config_tables import PrivateDirectory, Tmpfs
+    from ..spec.config_tables import Tmpfs
 
 
 def arrange(facts: Facts, volumes: "list[Volume]", tmpfs: "list[Tmpfs]", framework: bool = False) -> "list[Mount]":
@@ -34,10 +31,12 @@ def arrange(facts: Facts, volumes: "list[Volume]", tmpfs: "list[Tmpfs]", framewo
     mounts = [_volume_mount(volume, facts, framework) for volume in volumes]
     taken = {mount.target for mount in mounts}
     # The operator's own words about a path yield to a ContainerInfo that names the same one.
-    if facts.private:
-        mounts += [_private_mount(item, facts) for item in facts.private if not _is_taken(item, facts, taken)]
+    if facts.private or tmpfs:
+        from . import operators_mounts  # many hosts have none
+
+        mounts += operators_mounts.private(facts, taken)
         taken.update(mount.target for mount in mounts)
-    mounts += [_tmpfs_mount(item, facts) for item in tmpfs if facts.targets[item.container_path].path not in taken]
+        mounts += operators_mounts.tmpfs(tmpfs, facts, taken)
     if facts.work_dir is not None and any(mount.target == facts.work_dir.path for mount in mounts):
         raise ShimError(f"a volume covers {facts.work_dir.path!r}, which hide_work_dir covers already")
     if facts.work_dir is not None:
@@ -115,37 +114,6 @@ def _volume_mount(volume: Volume, facts: Facts, framework: bool) -> Mount:
             f"{volume.json_path}: {volume.host_path!r} is {is_what[mount.source.kind]}, but "
             f"{volume.container_path!r} is {is_what.get(covers.kind, 'neither file nor directory')}"
         )
-    return mount
-
-
-def _tmpfs_mount(item: "Tmpfs", facts: Facts) -> Mount:
-    covers = facts.targets[item.container_path]
-    if covers.kind != S_IFDIR:
-        raise ShimError(f"tmpfs {item.container_path!r}: not a directory")
-    mount = Mount(TMPFS, f"tmpfs {item.container_path!r}", covers)
-    mount.size = item.size
-    mount.noexec = bool(facts.restrictions[item.container_path] & NOEXEC) if item.noexec is None else item.noexec
-    return mount
-
-
-def _is_taken(item: "PrivateDirectory", facts: Facts, taken: "set[str]") -> bool:
-    return facts.targets[item.container_path].path in taken
-
-
-def _private_mount(item: "PrivateDirectory", facts: Facts) -> Mount:
-    covers = facts.targets[item.container_path]
-    if covers.kind != S_IFDIR:
-        raise ShimError(f"private_directories {item.container_path!r}: not a directory")
-    mount = Mount(BIND, f"private_directories {item.container_path!r}", covers)
-    mount.base = None if item.base is None else facts.bases[item.base]
-    # An archive's own tmp/ in the sandbox must not be in the way.
-    mount.source_parts = [PRIVATE if mount.base is None else facts.own, *paths.split(covers.path)]
-    mount.kept = OPEN if mount.base is None and facts.sandbox.users_own else STICKY
-    mount.quota = item.quota
-    # What it covers may be mounted so that no program there is set-uid, or that none can be started.
-    mount.restrictions = facts.restrictions.get(item.container_path, 0)
-    if item.noexec is not None:
-        mount.restrictions = mount.restrictions & ~NOEXEC | (NOEXEC if item.noexec else 0)
     return mount
 
 

@@ -9,7 +9,8 @@ import posix
 from ..errors import ShimError
 from ..spec.request import LaunchRequest
 from ..system import guarded_walk, paths
-from ..system.walk import Resolved, levels_by_name, resolve
+from ..system.other_walks import levels_by_name
+from ..system.walk import Resolved, resolve
 from .model import Facts
 
 _WHAT = "a name of the sandbox"

@@ -29,6 +29,11 @@ def trusted_uids() -> "tuple[int, ...]":
     return Trusted((0, posix.geteuid()))
 
 
+def is_exactly(uid: int, trusted: "tuple[int, ...]") -> bool:
+    """Whether the uid is one of these, not only what stands for root where root is not mapped."""
+    return any(uid == item for item in trusted)
+
+
 def is_trusted(status: "posix.stat_result") -> bool:
     """Whether root or the caller owns the file."""
     return status.st_uid in trusted_uids()
@@ -102,6 +107,7 @@ def read_trusted(name: str, limit: int, directory: int) -> "tuple[bytes, posix.s
             raise ShimError(f"belongs to uid {status.st_uid}")
         if status.st_size > limit:
             raise ShimError(f"{status.st_size} bytes, which is too long for a record")
-        return posix.read(fd, limit), status
+        # Not `limit`: of so large a buffer most would be given back. It may just be growing, so not its size alone.
+        return posix.read(fd, min(limit, max(status.st_size, _CHUNK))), status
     finally:
         posix.close(fd)

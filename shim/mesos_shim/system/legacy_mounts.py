@@ -10,7 +10,7 @@ import posix
 from _stat import S_ISDIR, S_ISLNK
 
 from ..errors import ShimError, reason
-from . import mountinfo, syscalls
+from . import mountinfo, other_syscalls, syscalls
 from .guarded_walk import mount_id
 
 # mount(2): a remount sets exactly the flags that it is given, so those that are there must be given again.
@@ -117,7 +117,7 @@ class Staging:
         return fd
 
     def tmpfs(self, options: "dict[str, str]", attributes: int) -> int:
-        """As syscalls.new_tmpfs."""
+        """As other_syscalls.new_tmpfs."""
         name, mount_point = self._mount_point(directory=True)
         flags = syscalls.MS_NOSUID | syscalls.MS_NODEV
         if attributes & syscalls.MOUNT_ATTR_NOEXEC:
@@ -161,7 +161,7 @@ class Staging:
     def clear(self) -> None:
         """Take the staging tmpfs away."""
         if self._root >= 0:
-            syscalls.umount(f"/proc/self/fd/{self._root}", syscalls.MNT_DETACH)
+            other_syscalls.umount(f"/proc/self/fd/{self._root}", other_syscalls.MNT_DETACH)
 
 
 def restrict(tree: int, restrictions: int) -> None:

@@ -58,6 +58,14 @@ def fault_relative(path: str) -> "str | None":
     return found
 
 
+def host_fault(path: str) -> "str | None":
+    """Why `path` may not be a volume's source, in the sandbox where it is relative, or None."""
+    if not path.startswith("/"):
+        return fault_relative(path)
+    found = fault(path)
+    return "is the root directory" if found is None and normal(path) == "/" else found
+
+
 def is_number(name: str) -> bool:
     """Whether the name is ASCII digits and nothing else: to str.isdigit() a `²`, which int() refuses, is one too."""
     return name.isascii() and name.isdigit()

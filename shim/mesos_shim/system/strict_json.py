@@ -89,14 +89,19 @@ def parse(data: bytes, where: str) -> object:
     except UnicodeDecodeError as error:
         raise ShimError(f"{where}: not UTF-8 at byte {error.start}") from None
     if data.count(b"[") + data.count(b"{") > MAX_DEPTH:
-        _check_depth(text, where)
+        from . import json_checks  # most texts are too small to be that deep
+
+        if json_checks.is_deeper(text, MAX_DEPTH):
+            raise ShimError(f"{where}: nested deeper than {MAX_DEPTH}")
     start = len(text) - len(text.lstrip(_WHITESPACE))
     try:
         value, end = _scan(text, start)
         if text[end:].strip(_WHITESPACE):
             raise ValueError(f"text after the end at character {end}")
         if "\\u" in text:
-            _check_surrogates(value)
+            from . import json_checks
+
+            json_checks.check_surrogates(value)
     except StopIteration as stop:
         raise ShimError(f"{where}: not JSON at character {stop.value}") from None
     except RecursionError:
@@ -106,40 +111,22 @@ def parse(data: bytes, where: str) -> object:
     return value
 
 
-def _check_depth(text: str, where: str) -> None:
-    depth = 0
-    quoted = escaped = False
-    for character in text:
-        if quoted:
-            if escaped:
-                escaped = False
-            elif character == "\\":
-                escaped = True
-            elif character == '"':
-                quoted = False
-        elif character == '"':
-            quoted = True
-        elif character in "[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise ShimError(f"{where}: nested deeper than {MAX_DEPTH}")
-        elif character in "]}":
-            depth -= 1
+def kind_of(value: object) -> str:
+    """What a parsed value is, in JSON's words."""
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+    return "null" if value is None else names.get(type(value), type(value).__name__)
 
 
-def _check_surrogates(value: object) -> None:
-    if isinstance(value, str):
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError:
-            raise ValueError(f"lone surrogate in {value!r}") from None
-    elif isinstance(value, list):
-        for item in value:
-            _check_surrogates(item)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            _check_surrogates(key)
-            _check_surrogates(item)
+def text_of(value: "dict[str, object]", key: str, json_path: str, problems: "list[str]") -> "str | None":
+    """The string that the object `value` must have as `key`; None, and a problem, where it has none."""
+    if key not in value:
+        problems.append(f"{json_path}.{key}: required")
+        return None
+    text = value[key]
+    if not isinstance(text, str):
+        problems.append(f"{json_path}.{key}: {kind_of(text)} where a string belongs")
+        return None
+    return text
 
 
 def dump(value: object) -> str:

@@ -1,7 +1,8 @@
 """Linux system calls that Python's `posix` module lacks: one function each, descriptors in and out.
 
 Everything goes through the raw `_ctypes` module: `import ctypes` alone costs a third of a bare interpreter's
-start, and a launch needs a dozen calls. Every function raises OSError with the kernel's errno.
+start, and a launch needs a dozen calls. Every function raises OSError with the kernel's errno. What usual launches
+do not call is in other_syscalls.py.
 Numbers of the newer calls are the same on every architecture (include/uapi/asm-generic/unistd.h).
 """
 
@@ -9,9 +10,6 @@ import errno
 import posix
 import sys
 from _ctypes import FUNCFLAG_CDECL, FUNCFLAG_USE_ERRNO, CFuncPtr, byref, dlopen, dlsym, get_errno
-
-if False:  # for the type checker alone: no launch imports typing
-    from typing import Callable
 
 # sched.h, unshare(2)
 CLONE_NEWNS = 0x00020000
@@ -31,18 +29,12 @@ MS_REC = 0x4000
 MS_PRIVATE = 0x40000
 MS_SLAVE = 0x80000
 MS_SHARED = 0x100000
-MNT_DETACH = 0x2  # umount2(2)
 
 # fcntl.h (the generic values differ on some architectures: O_PATH does not)
 O_PATH = 0x200000
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
-AT_NO_AUTOMOUNT = 0x800
-AT_SYMLINK_NOFOLLOW = 0x100
-AT_STATX_DONT_SYNC = 0x4000
-STATX_BASIC_STATS = 0x7FF
-STATX_MNT_ID = 0x1000  # Linux 5.8
 
 # include/uapi/linux/mount.h
 OPEN_TREE_CLONE = 0x1
@@ -53,11 +45,6 @@ MOUNT_ATTR_RDONLY = 0x1
 MOUNT_ATTR_NOSUID = 0x2
 MOUNT_ATTR_NODEV = 0x4
 MOUNT_ATTR_NOEXEC = 0x8
-FSOPEN_CLOEXEC = 0x1
-FSMOUNT_CLOEXEC = 0x1
-FSCONFIG_SET_FLAG = 0
-FSCONFIG_SET_STRING = 1
-FSCONFIG_CMD_CREATE = 6
 
 # include/uapi/linux/openat2.h
 RESOLVE_NO_XDEV = 0x1
@@ -79,15 +66,11 @@ PR_GET_SECUREBITS = 27
 PR_SET_SECUREBITS = 28
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
-PR_CAP_AMBIENT = 47
-PR_CAP_AMBIENT_IS_SET = 1
 
 _CAPABILITY_VERSION = 0x20080522  # include/uapi/linux/capability.h, _LINUX_CAPABILITY_VERSION_3
 
 # include/uapi/linux/nsfs.h: _IOR(0xb7, 0x5, __u64), Linux 6.11
 NS_GET_MNTNS_ID = 0x8008B705
-NS_GET_USERNS = 0xB701  # _IO(0xb7, 0x1), Linux 4.9
-NS_GET_OWNER_UID = 0xB704  # _IO(0xb7, 0x4), Linux 4.11
 
 KEYCTL_JOIN_SESSION_KEYRING = 1  # include/uapi/linux/keyctl.h
 
@@ -110,12 +93,8 @@ _KEYCTL = {
 }
 _KEYCTL_GENERIC = 219
 
-_STATX_SIZE = 256
 _SYS_OPEN_TREE = 428
 _SYS_MOVE_MOUNT = 429
-_SYS_FSOPEN = 430
-_SYS_FSCONFIG = 431
-_SYS_FSMOUNT = 432
 _SYS_CLOSE_RANGE = 436
 _SYS_OPENAT2 = 437
 _SYS_MOUNT_SETATTR = 442
@@ -135,30 +114,32 @@ class _Function(CFuncPtr):
 _libc = dlopen(None, 0)  # type: ignore[arg-type]
 
 
-def _function(name: str) -> "_Function":
+def function(name: str) -> "_Function":
+    """The function of the C library."""
     return _Function(dlsym(_libc, name))
 
 
-def _absent(*arguments: object) -> int:
+def absent(*arguments: object) -> int:
+    """What a system without a call says in its place. Raises OSError."""
     raise OSError(errno.ENOSYS, "not a call of this system")
 
 
 # Elsewhere the numbers of these calls are other calls': nothing here may be reached by accident.
 _LINUX = sys.platform == "linux"
-_syscall = _function("syscall") if _LINUX else _absent
-_mount = _function("mount") if _LINUX else _absent
-_unshare = _function("unshare") if _LINUX else _absent
-_statx: "Callable[..., int] | None" = None
+syscall = function("syscall") if _LINUX else absent
+_mount = function("mount") if _LINUX else absent
+_unshare = function("unshare") if _LINUX else absent
 
 
-def _check(result: int) -> int:
+def check(result: int) -> int:
+    """The result of a call; raises OSError where that says that it failed."""
     if result == -1:
         code = get_errno()
         raise OSError(code, posix.strerror(code))
     return result
 
 
-def _address(buffer: bytearray) -> object:
+def address(buffer: bytearray) -> object:
     """Where the kernel may write as many bytes as the buffer has."""
     # byref() takes an object of some ctypes type, and any type can be laid over a buffer: none has to be made for it.
     return byref(_Function.from_buffer(buffer))
@@ -168,45 +149,36 @@ def _u64(*values: int) -> bytes:
     return b"".join(value.to_bytes(8, sys.byteorder) for value in values)
 
 
-def _path(path: "str | bytes") -> bytes:
+def encoded(path: "str | bytes") -> bytes:
+    """A path or a text as the kernel takes it."""
     return path.encode(sys.getfilesystemencoding(), "surrogateescape") if isinstance(path, str) else path
 
 
 def unshare(flags: int) -> None:
     """Leave the namespaces named by `flags` for new ones (unshare(2))."""
-    _check(_unshare(flags))
-
-
-def setns(fd: int, kind: int) -> None:
-    """Join the namespace that `fd` refers to (setns(2))."""
-    _check(_function("setns")(fd, kind))
+    check(_unshare(flags))
 
 
 def mount(source: "str | None", target: str, kind: "str | None", flags: int, data: "str | None" = None) -> None:
     """The classic mount(2). Paths are `/proc/self/fd/N` wherever somebody else could rename what they name."""
-    arguments = [None if text is None else _path(text) for text in (source, target, kind)]
-    _check(_mount(*arguments, flags, None if data is None else _path(data)))
-
-
-def umount(target: str, flags: int) -> None:
-    """umount2(2)."""
-    _check(_function("umount2")(_path(target), flags))
+    arguments = [None if text is None else encoded(text) for text in (source, target, kind)]
+    check(_mount(*arguments, flags, None if data is None else encoded(data)))
 
 
 def open_tree(fd: int, flags: int) -> int:
     """A descriptor for the mount at `fd`; with OPEN_TREE_CLONE a detached copy (open_tree(2), Linux 5.2)."""
-    return _check(_syscall(_SYS_OPEN_TREE, fd, b"", flags | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH))
+    return check(syscall(_SYS_OPEN_TREE, fd, b"", flags | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH))
 
 
 def move_mount(tree: int, target: int) -> None:
     """Attach the detached mount `tree` on what the descriptor `target` refers to (move_mount(2), Linux 5.2)."""
-    _check(_syscall(_SYS_MOVE_MOUNT, tree, b"", target, b"", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH))
+    check(syscall(_SYS_MOVE_MOUNT, tree, b"", target, b"", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH))
 
 
 def mount_setattr(fd: int, flags: int, set_: int = 0, clear: int = 0, propagation: int = 0) -> None:
     """Change the mount at `fd`, with AT_RECURSIVE all below it at once (mount_setattr(2), Linux 5.12)."""
     attributes = _u64(set_, clear, propagation, 0)
-    _check(_syscall(_SYS_MOUNT_SETATTR, fd, b"", flags | AT_EMPTY_PATH, attributes, len(attributes)))
+    check(syscall(_SYS_MOUNT_SETATTR, fd, b"", flags | AT_EMPTY_PATH, attributes, len(attributes)))
 
 
 def has_mount_calls() -> bool:
@@ -226,22 +198,22 @@ def has_mount_calls() -> bool:
 
 
 def _probe_open_tree() -> None:
-    _expect_bad_descriptor(_syscall(_SYS_OPEN_TREE, -1, b"", AT_EMPTY_PATH))
+    _expect_bad_descriptor(syscall(_SYS_OPEN_TREE, -1, b"", AT_EMPTY_PATH))
 
 
 def _probe_move_mount() -> None:
     flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
-    _expect_bad_descriptor(_syscall(_SYS_MOVE_MOUNT, -1, b"", -1, b"", flags))
+    _expect_bad_descriptor(syscall(_SYS_MOVE_MOUNT, -1, b"", -1, b"", flags))
 
 
 def _probe_mount_setattr() -> None:
     attributes = _u64(MOUNT_ATTR_RDONLY, 0, 0, 0)
-    _expect_bad_descriptor(_syscall(_SYS_MOUNT_SETATTR, -1, b"", AT_EMPTY_PATH, attributes, len(attributes)))
+    _expect_bad_descriptor(syscall(_SYS_MOUNT_SETATTR, -1, b"", AT_EMPTY_PATH, attributes, len(attributes)))
 
 
 def _expect_bad_descriptor(result: int) -> None:
     try:
-        _check(result)
+        check(result)
     except OSError as error:
         if error.errno != errno.EBADF:
             raise
@@ -250,41 +222,29 @@ def _expect_bad_descriptor(result: int) -> None:
 def openat2(fd: int, path: str, flags: int, resolve: int) -> int:
     """openat(2) with bounds on how the path may be walked (openat2(2), Linux 5.6)."""
     how = _u64(flags | posix.O_CLOEXEC, 0, resolve)
-    return _check(_syscall(_SYS_OPENAT2, fd, _path(path), how, len(how)))
-
-
-def new_tmpfs(options: "dict[str, str]", attributes: int) -> int:
-    """A detached tmpfs mount with `options` (size, mode, uid, gid: tmpfs(5)); fsopen(2), Linux 5.2."""
-    context = _check(_syscall(_SYS_FSOPEN, b"tmpfs", FSOPEN_CLOEXEC))
-    try:
-        for key, value in options.items():
-            _check(_syscall(_SYS_FSCONFIG, context, FSCONFIG_SET_STRING, key.encode(), _path(value), 0))
-        _check(_syscall(_SYS_FSCONFIG, context, FSCONFIG_CMD_CREATE, None, None, 0))
-        return _check(_syscall(_SYS_FSMOUNT, context, FSMOUNT_CLOEXEC, attributes))
-    finally:
-        posix.close(context)
+    return check(syscall(_SYS_OPENAT2, fd, encoded(path), how, len(how)))
 
 
 def close_range(first: int, last: int, flags: int) -> None:
     """Act on every descriptor from `first` to `last` (close_range(2), Linux 5.9; with CLOEXEC 5.11)."""
     # The upper bound is unsigned: ~0 means all.
-    _check(_syscall(_SYS_CLOSE_RANGE, first, last, flags))
+    check(syscall(_SYS_CLOSE_RANGE, first, last, flags))
 
 
 def flock(fd: int, operation: int) -> None:
     """Lock the open file, or give the lock back (flock(2)); not every file system has such locks."""
-    _check(_function("flock")(fd, operation))
+    check(function("flock")(fd, operation))
 
 
 def prctl(option: int, argument: int = 0) -> int:
     """prctl(2) with one argument; the others must be 0 for the options that we use."""
-    return _check(_function("prctl")(option, argument, 0, 0, 0))
+    return check(function("prctl")(option, argument, 0, 0, 0))
 
 
 def death_signal() -> int:
     """The signal that this process gets when its parent ends (PR_SET_PDEATHSIG); 0 for none."""
-    data = bytearray(8)  # an int, in as much room as `_address` takes
-    _check(_function("prctl")(PR_GET_PDEATHSIG, _address(data), 0, 0, 0))
+    data = bytearray(8)  # an int, in as much room as `address` takes
+    check(function("prctl")(PR_GET_PDEATHSIG, address(data), 0, 0, 0))
     return int.from_bytes(data[:4], sys.byteorder)
 
 
@@ -295,7 +255,7 @@ def _capability_header() -> bytes:
 def capabilities() -> "tuple[int, int, int]":
     """This thread's effective, permitted and inheritable capabilities, as bits (capget(2))."""
     data = bytearray(24)  # twice the three sets, 32 bits each: the lower half first
-    _check(_function("capget")(_capability_header(), _address(data)))
+    check(function("capget")(_capability_header(), address(data)))
     words = [int.from_bytes(data[start : start + 4], sys.byteorder) for start in range(0, 24, 4)]
     return words[0] | words[3] << 32, words[1] | words[4] << 32, words[2] | words[5] << 32
 
@@ -305,21 +265,13 @@ def set_capabilities(effective: int, permitted: int, inheritable: int) -> None:
     sets = (effective, permitted, inheritable)
     words = [bits >> shift & 0xFFFFFFFF for shift in (0, 32) for bits in sets]
     data = b"".join(word.to_bytes(4, sys.byteorder) for word in words)
-    _check(_function("capset")(_capability_header(), data))
-
-
-def has_ambient(capability: int) -> bool:
-    """Whether the capability of that number is ambient: kept by any command that is started (Linux 4.3)."""
-    try:
-        return _check(_function("prctl")(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, capability, 0, 0)) == 1
-    except OSError:
-        return False  # a kernel without them
+    check(function("capset")(_capability_header(), data))
 
 
 def set_file_ids(uid: int, gid: int) -> None:
     """The ids by which this thread opens files, and those alone (setfsuid(2)). Raises OSError where it may not."""
     for name, wanted in (("setfsgid", gid), ("setfsuid", uid)):
-        change = _function(name)
+        change = function(name)
         change(wanted)
         if change(-1) & 0xFFFFFFFF != wanted:  # they tell nothing but the id before; -1 is nobody's
             raise OSError(errno.EPERM, posix.strerror(errno.EPERM))
@@ -327,7 +279,7 @@ def set_file_ids(uid: int, gid: int) -> None:
 
 def new_session_keyring() -> None:
     """An empty session keyring for this process and what it becomes, in the place of the one it has (keyctl(2))."""
-    _check(_syscall(_keyctl(posix.uname().machine, sys.maxsize > 2**32), KEYCTL_JOIN_SESSION_KEYRING, None))
+    check(syscall(_keyctl(posix.uname().machine, sys.maxsize > 2**32), KEYCTL_JOIN_SESSION_KEYRING, None))
 
 
 def _keyctl(machine: str, is_64: bool) -> int:
@@ -340,7 +292,7 @@ def _keyctl(machine: str, is_64: bool) -> int:
 def file_system_type(fd: int) -> int:
     """The magic number of the file system of `fd` (fstatfs(2), include/uapi/linux/magic.h)."""
     buffer = bytearray(_STATFS_SIZE)
-    _check(_function("fstatfs")(fd, _address(buffer)))
+    check(function("fstatfs")(fd, address(buffer)))
     # f_type is the first field, a word (32 bits on s390x: its words are big-endian, so the first four bytes are it).
     width = 8 if sys.maxsize > 2**32 else 4
     if sys.byteorder == "big" and posix.uname().machine == "s390x":
@@ -348,38 +300,8 @@ def file_system_type(fd: int) -> int:
     return int.from_bytes(buffer[:width], sys.byteorder) & 0xFFFFFFFF
 
 
-def status_at_hand(fd: int, name: str) -> bytearray:
-    """The struct statx of an entry, a link's own too, of the directory `fd`, as far as the kernel has it already.
-
-    The empty name is the directory itself. Nothing is asked of a file system that would have to ask somebody (statx(2),
-    Linux 4.11).
-    """
-    global _statx  # noqa: PLW0603 (looked up once: it is called for each file of a tree)
-    if _statx is None:
-        try:
-            _statx = _function("statx")
-        except OSError:  # glibc before 2.28
-            _statx = _absent
-    flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC | AT_EMPTY_PATH
-    buffer = bytearray(_STATX_SIZE)
-    _check(_statx(fd, _path(name), flags, STATX_BASIC_STATS | STATX_MNT_ID, _address(buffer)))
-    return buffer
-
-
-def owning_user_namespace(fd: int) -> int:
-    """A descriptor of the user namespace that owns the namespace `fd` (ioctl_ns(2), NS_GET_USERNS)."""
-    return _check(_function("ioctl")(fd, NS_GET_USERNS))
-
-
-def owner_of(fd: int) -> int:
-    """The uid, as we see it, of the user who made the user namespace `fd` (ioctl_ns(2), NS_GET_OWNER_UID)."""
-    buffer = bytearray(8)  # a uid_t, which has 4 of them
-    _check(_function("ioctl")(fd, NS_GET_OWNER_UID, _address(buffer)))
-    return int.from_bytes(buffer[:4], sys.byteorder)
-
-
 def mount_namespace_id(fd: int) -> int:
     """The kernel's unique, never reused id of the mount namespace `fd` (ioctl NS_GET_MNTNS_ID, Linux 6.11)."""
     buffer = bytearray(8)
-    _check(_function("ioctl")(fd, NS_GET_MNTNS_ID, _address(buffer)))
+    check(function("ioctl")(fd, NS_GET_MNTNS_ID, address(buffer)))
     return int.from_bytes(buffer, sys.byteorder)

@@ -18,6 +18,7 @@ from _stat import S_IFMT, S_IMODE, S_ISLNK, S_ISVTX
 
 from ..errors import ShimError, reason
 from . import paths, syscalls
+from .files import is_exactly
 from .syscalls import O_PATH, file_system_type
 
 if False:  # for the type checker alone: no launch imports typing
@@ -130,16 +131,16 @@ def resolve(
     """
 
     def follow(lenient: bool) -> Resolved:
-        found = _follow(path, what, trusted, nested, take_step or _step, lenient)
+        found = follow_links(path, what, trusted, nested, take_step or step_into, lenient)
         owner = found.status.st_uid
         if nested and not lenient and found.controller not in (None, owner):
             raise ShimError(f"{what}: {path!r} belongs to uid {owner}, not to uid {found.controller}")
         return found
 
-    return follow(lenient=False) if strict else _as_caller(follow)
+    return follow(lenient=False) if strict else as_caller(follow)
 
 
-def _as_caller(follow: "Callable[[bool], Resolved]") -> Resolved:
+def as_caller(follow: "Callable[[bool], Resolved]") -> Resolved:
     """What `follow` finds, leniently for an ordinary user: what the kernel lets them open is good enough.
 
     By the real uid: root checks as root also where it looks with the task user's rights. Whether root is an ordinary
@@ -159,19 +160,7 @@ def _as_caller(follow: "Callable[[bool], Resolved]") -> Resolved:
     return follow(True)
 
 
-def levels_by_name(path: str, what: str, trusted: "tuple[int, ...]") -> "list[Status]":
-    """One Status for each component of the absolute `path`, which may lead through links: of where it leads."""
-    parts = paths.split(path)
-
-    def level(here: str) -> Status:
-        found = _as_caller(lambda lenient: _follow(here, what, trusted, True, _step, lenient))
-        posix.close(found.fd)
-        return Status(found.status, found.path)
-
-    return [level(paths.join(parts[: depth + 1])) for depth in range(len(parts))]
-
-
-def _follow(
+def follow_links(
     path: str,
     what: str,
     trusted: "tuple[int, ...]",
@@ -179,6 +168,7 @@ def _follow(
     take_step: "Callable[[int, str], int]",
     lenient: bool,
 ) -> Resolved:
+    """As `resolve`, by one of the two rules."""
     way = paths.split(path)
     names: tuple[str, ...] = ()
     for _ in range(MAX_LINKS):
@@ -189,22 +179,6 @@ def _follow(
         names = (*names, paths.join(way))
         way = result
     raise ShimError(f"{what}: {path!r} leads through more than {MAX_LINKS} symbolic links")
-
-
-def would_be(
-    parent: Resolved, name: str, status: "posix.stat_result", what: str, trusted: "tuple[int, ...]"
-) -> Resolved:
-    """What `resolve` would find once somebody has made the directory `name` in `parent`."""
-    path = paths.join([*paths.split(parent.path), name])
-
-    def follow(lenient: bool) -> Resolved:
-        writable = not lenient and _others_write(parent.fd, parent.status, trusted)
-        controller = _check_entry(
-            parent.status, writable, status, parent.controller, trusted, path, what, lenient, False
-        )
-        return Resolved(path, parent.fd, status, [*parent.levels, Status(status, path)], controller)
-
-    return _as_caller(follow)
 
 
 def _walk(
@@ -226,19 +200,21 @@ def _walk(
             here = paths.join(way[: depth + 1])
             child = _open_step(fd, name, here, what, take_step)
             try:
-                writable = not lenient and controller is None and _others_write(fd, status, trusted)
+                writable = not lenient and controller is None and others_write(fd, status, trusted)
             finally:
                 parent_status, parent, fd = status, fd, child
                 posix.close(parent)
             status = posix.fstat(fd)
-            controller = _check_entry(parent_status, writable, status, controller, trusted, here, what, lenient, nested)
+            controller = check_entry(parent_status, writable, status, controller, trusted, here, what, lenient, nested)
             if status.st_dev != parent_status.st_dev:
                 behind = user_behind(fd, status, trusted, f"{what}: {here!r}")
                 users_own = behind is not None
                 controller = behind if controller is None else controller
             if S_ISLNK(status.st_mode):
-                _check_link(status, controller, trusted, here, what, lenient)
-                return _through_link(fd, way, depth, here, what)
+                from . import links  # most paths have none
+
+                links.check(status, controller, trusted, here, what, lenient)
+                return links.way_through(fd, way, depth, here, what)
             levels.append(Status(status, here))
         found = Resolved(paths.join(way), fd, status, levels, controller)
         found.users_own = users_own
@@ -251,7 +227,7 @@ def _walk(
             posix.close(fd)
 
 
-def _step(fd: int, name: str) -> int:
+def step_into(fd: int, name: str) -> int:
     """The entry `name` of the directory `fd`, as the kernel's own walk finds it: an automount is mounted.
 
     With O_PATH alone it stays as it is, and what would be below it is not there; O_DIRECTORY has the kernel mount it
@@ -272,7 +248,7 @@ def _open_step(fd: int, name: str, here: str, what: str, take_step: "Callable[[i
         raise ShimError(f"{what}: {here!r}: {reason(error)}") from None
 
 
-def _others_write(fd: int, status: "posix.stat_result", trusted: "tuple[int, ...]") -> bool:
+def others_write(fd: int, status: "posix.stat_result", trusted: "tuple[int, ...]") -> bool:
     """Whether anyone but its owner, root and members of harmless groups may write the directory `fd`."""
     if status.st_mode & 0o002:
         return True
@@ -293,7 +269,7 @@ def _is_harmless(gid: int, trusted: "tuple[int, ...]") -> bool:
     return groups.gives_nobody_a_right(gid, trusted)
 
 
-def _check_entry(
+def check_entry(
     parent: "posix.stat_result",
     writable: bool,
     child: "posix.stat_result",
@@ -310,7 +286,7 @@ def _check_entry(
     if lenient:
         # Only a link is checked, by who could have made it: where anybody can make an entry, what stands for a root who
         # is not mapped may be anybody's, with all that is below it (threats 6).
-        anybodys = parent.st_mode & 0o022 and not _is_exactly(child.st_uid, trusted)
+        anybodys = parent.st_mode & 0o022 and not is_exactly(child.st_uid, trusted)
         return child.st_uid if controller is None and anybodys else controller
     if controller is not None:
         # Root's directory in /tmp, where root is not mapped, may hold what is the caller's own (threats 6).
@@ -331,29 +307,7 @@ def _check_entry(
             f"{what}: {here!r} lies in a directory that others can write (mode {mode}); chmod o-w,g-w or +t it"
         )
     # Each is compared: what stands for a root who is not mapped may be anybody's where anybody can make it (threats 6).
-    return None if _is_exactly(child.st_uid, trusted) else child.st_uid
-
-
-def _is_exactly(uid: int, trusted: "tuple[int, ...]") -> bool:
-    """Whether the uid is one of these, not only what stands for root where root is not mapped."""
-    return any(uid == item for item in trusted)
-
-
-def _check_link(
-    link: "posix.stat_result",
-    controller: "int | None",
-    trusted: "tuple[int, ...]",
-    here: str,
-    what: str,
-    lenient: bool,
-) -> None:
-    """Refuse a link that could lead where somebody else likes."""
-    maker = controller
-    if lenient:
-        sure = _is_exactly(link.st_uid, trusted) or (controller is None and link.st_uid in trusted)
-        maker = None if sure else link.st_uid
-    if maker is not None:
-        raise ShimError(f"{what}: {here!r} is a symbolic link that uid {maker} could have made")
+    return None if is_exactly(child.st_uid, trusted) else child.st_uid
 
 
 def user_behind(fd: int, status: "posix.stat_result", trusted: "tuple[int, ...]", where: str) -> "int | None":
@@ -381,18 +335,6 @@ def _own_group() -> int:
     By the real ids: root checks as root also where it looks with the task user's rights.
     """
     return posix.getgid() if posix.getuid() else 0
-
-
-def _through_link(fd: int, way: "list[str]", depth: int, here: str, what: str) -> "list[str]":
-    text = posix.readlink("", dir_fd=fd)
-    base = [] if text.startswith("/") else way[:depth]
-    steps = paths.split(text)
-    while steps and steps[0] == "..":  # the way so far is free of links, so going up is taking one off
-        steps.pop(0)
-        base = base[:-1]
-    if ".." in steps:
-        raise ShimError(f"{what}: {here!r} leads through '..' in the middle of {text!r}; name the path itself")
-    return base + steps + way[depth + 1 :]
 
 
 _NO_LINKS = syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS

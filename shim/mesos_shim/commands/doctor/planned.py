@@ -8,11 +8,12 @@ from ...errors import ShimError
 from ...launch import covered, covered_variables, order, planning, temporary_sandbox
 from ...plan.model import NOEXEC, Plan
 from ...spec.config import Config
-from ...spec.container_info import ContainerInfo, parse_argument
+from ...spec.container_info import ContainerInfo
 from ...spec.isolation import FILESYSTEM_SHARED
 from ...spec.request import OPERATOR, LaunchRequest
 from ...system import unmapped, walk
 from ...system.files import trusted_uids
+from .. import arguments
 from .finding import BROKEN, DEGRADED, OK, Finding, checked
 
 _EXPLAINED = "do what the message says; docs/troubleshooting.md explains each"
@@ -68,7 +69,7 @@ def _launch(config: Config) -> "list[Finding]":
     try:
         plan = _plan(config, config.default_container_info)
         if not plan.mounts and FILESYSTEM_SHARED in config.isolation:
-            plan = _plan(config, ContainerInfo([parse_argument("tmp:/tmp")]))
+            plan = _plan(config, ContainerInfo([arguments.volume_of("tmp:/tmp")]))
     except ShimError as error:
         return [Finding("launch", BROKEN, f"a launch would be refused: {error}", _EXPLAINED)]
     warnings = [warning for warning in plan.warnings if not warning.startswith(_OF_OTHER_SANDBOXES)]
