@@ -64,6 +64,8 @@ def trace(frame, event, argument):
     if frame.f_code.co_name == "main" and frame.f_code.co_filename.endswith("mesos_shim/main.py"):
         sys.settrace(None)
         assert type(sys.meta_path[0]).__name__ == "Bundle", "the bundle was not used"
+        there = [name for name in sys.argv[2:] if name in sys.modules]
+        print("extensions:", *there)
         ask()
         sys.stdout.flush()
         import os
@@ -79,8 +81,13 @@ exec(text)
 @pytest.mark.parametrize("program", ["mesos-shim", "mesos-containerizer"])
 def test_everything_that_waits_can_be_had(shim: Shim, program: str) -> None:
     path = (shim.prefix / "current/bin" / program).resolve()
-    done = subprocess.run([PYTHON, "-ISB", "-c", _ASK, str(path)], capture_output=True, text=True, check=False)
-    assert "mesos_shim.isolators.cgroups_mem" in said(done).splitlines()
+    words = [PYTHON, "-ISB", "-c", _ASK, str(path), *pack.EXTENSIONS[program]]
+    found = said(subprocess.run(words, capture_output=True, text=True, check=False)).splitlines()
+    assert found[0].split() == ["extensions:", *pack.EXTENSIONS[program]]
+    assert "mesos_shim.isolators.cgroups_mem" in found
+    # What the other program alone calls would only be more to copy for a parent that stays.
+    assert ("mesos_shim.launch.supervised" in found) == (program == "mesos-shim")
+    assert "mesos_shim.agent.launch" not in found
 
 
 def test_another_interpreter_loads_the_modules_themselves(open_tmp: Path, sandbox: Path) -> None:
@@ -161,3 +168,22 @@ def test_no_usual_launch_makes_a_module_for_its_numbers() -> None:
             code = sources[name].code(sources[name].body)
             imported = {step.argval for step in dis.get_instructions(code) if step.opname == "IMPORT_NAME"}
             assert imported.isdisjoint({"errno", "_stat"}), f"{program}: {name}"
+
+
+def test_what_is_made_at_once_imports_nothing_that_is_there() -> None:
+    """An import costs ten times a look, in a function as at the top."""
+    lib = usual.PACKAGE.parent
+    for program, modules in pack.AT_ONCE.items():
+        sources = pack.read_sources(lib, lib)
+        made = pack.in_order(sources, modules)
+        for name in made:
+            source = sources[name]
+            source.body = source.linked(made, sources)
+            imported = [
+                (source._base(node), f"{source._base(node)}.{item.name}")
+                for node in source._statements()
+                if isinstance(node, ast.ImportFrom) and node.level
+                for item in node.names
+            ]
+            left = {module if module in sources else base for base, module in imported}
+            assert left.isdisjoint(made), f"{program}: {name}"

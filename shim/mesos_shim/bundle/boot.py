@@ -86,8 +86,8 @@ def start(
     """Make what every launch needs and call main; comes back only if the bundle is damaged.
 
     The file `fd` has been read up to the first of the pieces, of `sizes` bytes; then `waiting` bytes are left, and
-    `index` is where in them the other modules are listed. `extensions` are names and paths of compiled modules, `lib`
-    is the directory of the package.
+    `index` is where in them the other modules are listed. `extensions` are names of compiled modules, with
+    their paths or "built-in". `lib` is the directory of the package.
     """
     # A launch leaves no garbage; looking for it took a twentieth of what we add to the interpreter's start.
     _make("gc", "built-in", _imp.create_builtin, _imp.exec_builtin).disable()
@@ -125,7 +125,10 @@ def _load(extensions: "tuple[tuple[str, str], ...]") -> None:
     sys.setdlopenflags(_BIND_AT_CALL)
     for name, origin in extensions:
         try:
-            sys.modules[name] = _make(name, origin, _imp.create_dynamic, _imp.exec_dynamic)
+            if origin == "built-in":
+                sys.modules[name] = _make(name, origin, _imp.create_builtin, _imp.exec_builtin)
+            else:
+                sys.modules[name] = _make(name, origin, _imp.create_dynamic, _imp.exec_dynamic)
         except (ImportError, OSError):
             continue  # who needs it finds it the usual way, or does without
     sys.setdlopenflags(flags)

@@ -10,8 +10,8 @@ The packed code does what the sources say. It differs from them in five points, 
 - It has no docstrings and no assert statements, as under `python -OO`: they are for readers and tests.
 - It has no annotations: they are for readers and type checkers, and evaluating them takes time at import.
 - It has line numbers but no columns, which only mark the place below a line of a traceback; no traceback is shown.
-- Where a module that is made at once imports from another one, it looks into sys.modules: the import of a module that
-  is there already costs ten times as much.
+- Where a module that is made at once imports from another one, at its top or in a function, it looks into sys.modules:
+  the import of a module that is there already costs ten times as much.
 - It has the numbers of `errno` and `_stat` in it instead of their names (constants.py).
 
 It is bytecode of one interpreter: the program that loads it compares the version first and falls back to the modules
@@ -19,16 +19,21 @@ themselves.
 """
 
 import ast
+import copy
 import importlib.util
 import marshal
 import sys
 from pathlib import Path
-from typing import Any, Iterable, Iterator, NamedTuple
+from typing import Any, Collection, Iterable, Iterator, NamedTuple
 
 from . import constants
 
-# Loaded by their path: finding them would list two directories of the standard library.
-EXTENSIONS = ("_ctypes", "_json")
+# By program, loaded by their path or made as built in: finding them would list two directories of the standard library,
+# and the import of a module that is built in takes twice as long. An agent names a user, so its helper looks that up.
+EXTENSIONS = {
+    "mesos-shim": ("_ctypes", "_json"),
+    "mesos-containerizer": ("_ctypes", "_json", "pwd"),
+}
 
 # By program: these modules, and all that they import when they are imported themselves, are made at once. tests/speed
 # checks that usual launches import exactly those.
@@ -51,11 +56,16 @@ AT_ONCE = {
     ),
 }
 
+# What main calls in one of the programs only.
+_OF_RUN = {"mesos_shim.commands.arguments", "mesos_shim.launch.callers_terminal", "mesos_shim.launch.supervised"}
+_OF_HELPER = {"mesos_shim.agent", "mesos_shim.agent.helper"}
+
 # The package whose modules are found by their names.
 _FOUND_BY_NAME = "mesos_shim.isolators"
 
-# A buffer of more would be mapped anew for each piece and faulted in page by page (mallopt(3), M_MMAP_THRESHOLD).
-_PIECE = 64 * 1024
+# Within a piece a name is stored and read once. A buffer of more, with the object around it, would be mapped anew for
+# each piece and faulted in page by page (mallopt(3), M_MMAP_THRESHOLD: 128 KiB).
+_PIECE = 120 * 1024
 
 # -X utf8: a ContainerInfo is UTF-8, and its names must mean the same bytes whatever locale the caller has.
 _PROGRAM = """\
@@ -94,7 +104,7 @@ def pack(lib: Path, final_lib: Path, name: str, config: Path, agent: bool) -> Pa
     made = []
     for module in at_once:
         source = sources[module]
-        made.append((module, source.directory, source.code(source.linked(at_once))))
+        made.append((module, source.directory, source.code(source.linked(at_once, sources))))
     waiting = bytearray()
 
     def put_off(value: "Any") -> "tuple[int, int]":
@@ -108,7 +118,7 @@ def pack(lib: Path, final_lib: Path, name: str, config: Path, agent: bool) -> Pa
         others[module] = (source.directory, *put_off(source.code(source.body)))
     index = put_off(others)
     pieces = _pieces(made)
-    arguments = (tuple(map(len, pieces)), len(waiting), index, _extensions(), str(final_lib), str(config), agent)
+    arguments = (tuple(map(len, pieces)), len(waiting), index, _extensions(name), str(final_lib), str(config), agent)
     boot = sources["mesos_shim.bundle.boot"]
     first = marshal.dumps(boot.code([*boot.body, *ast.parse(f"start(bundle, *{arguments!r})").body]))
     return Packed(first + b"".join(pieces) + bytes(waiting), len(first))
@@ -132,10 +142,8 @@ def in_order(sources: "dict[str, Source]", modules: "Iterable[str]") -> "list[st
 def seldom_imported(sources: "dict[str, Source]", order: "list[str]") -> "list[str]":
     """The modules that a launch with the modules `order` may import besides: all that its functions name."""
     # What main hands over to when it is not a launch of this program.
-    excluded = {"mesos_shim.commands", "mesos_shim.commands.dispatch"} | {
-        "mesos_shim.agent",
-        "mesos_shim.agent.helper",
-    } - set(order)
+    excluded = {"mesos_shim.commands", "mesos_shim.commands.dispatch"}
+    excluded |= _OF_RUN if "mesos_shim.agent.helper" in order else _OF_HELPER
     found: list[str] = []
     left = list(order)
     while left:
@@ -161,11 +169,11 @@ def _pieces(modules: "list[Any]") -> "list[bytes]":
     return [*pieces, marshal.dumps(piece)]
 
 
-def _extensions() -> "tuple[tuple[str, str], ...]":
+def _extensions(program: str) -> "tuple[tuple[str, str], ...]":
     found = []
-    for name in EXTENSIONS:
+    for name in EXTENSIONS[program]:
         spec = importlib.util.find_spec(name)
-        if spec is not None and spec.has_location and spec.origin:
+        if spec is not None and spec.origin:
             found.append((name, spec.origin))
     return tuple(found)
 
@@ -209,22 +217,32 @@ class Source:
         above = self._package.split(".")[: -(statement.level - 1) or None]
         return ".".join([*above, *filter(None, [statement.module])])
 
-    def linked(self, made: "list[str]") -> "list[ast.stmt]":
-        """Its statements; where they import from modules that are `made` by then, they look into those instead.
+    def linked(self, made: "list[str]", available: "Collection[str]") -> "list[ast.stmt]":
+        """Its statements; where they import from modules that are `made` at once, they look into those instead.
 
-        An import of what is there already still costs ten times a look.
+        An import of what is there already still costs ten times a look. Other modules of `available` are imported.
         """
+        tree = copy.deepcopy(ast.Module(self.body, []))
+        _Linked(self, made, available).visit(tree)
+        return tree.body
+
+    def lookups(self, statement: ast.ImportFrom, made: "list[str]", available: "Collection[str]") -> "list[ast.stmt]":
+        """What stands for the import; what is not there yet is imported still."""
         result: list[ast.stmt] = []
-        for statement in self.body:
-            if not isinstance(statement, ast.ImportFrom) or not statement.level:
-                result.append(statement)
+        waiting = []
+        base = self._base(statement)
+        for name in statement.names:
+            module = f"{base}.{name.name}"
+            if module not in made and (module in available or base not in made):
+                waiting.append(name)
                 continue
-            base = self._base(statement)
-            for name in statement.names:
-                module = f"{base}.{name.name}"
-                where = f"modules[{module!r}]" if module in made else f"modules[{base!r}].{name.name}"
-                lookup = ast.parse(f"{name.asname or name.name} = {where}").body[0]
-                result.append(ast.copy_location(lookup, statement))
+            where = f"modules[{module!r}]" if module in made else f"modules[{base!r}].{name.name}"
+            lookup = ast.parse(f"{name.asname or name.name} = {where}").body[0]
+            for node in ast.walk(lookup):
+                ast.copy_location(node, statement)
+            result.append(lookup)
+        if waiting:
+            result.append(ast.copy_location(ast.ImportFrom(statement.module, waiting, statement.level), statement))
         return result
 
     def code(self, statements: "list[ast.stmt]") -> "Any":
@@ -234,6 +252,16 @@ class Source:
         tree = constants.inlined(tree)
         ast.fix_missing_locations(tree)
         return compile(tree, self._origin, "exec", optimize=2, dont_inherit=True)
+
+
+class _Linked(ast.NodeTransformer):
+    """Puts looks into `modules` (boot.py) in the place of a module's relative imports, in its functions too."""
+
+    def __init__(self, source: Source, made: "list[str]", available: "Collection[str]") -> None:
+        self._source, self._made, self._available = source, made, available
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> "list[ast.stmt]":  # noqa: N802 (ast names it)
+        return self._source.lookups(node, self._made, self._available) if node.level else [node]
 
 
 class _Lean(ast.NodeTransformer):
