@@ -26,7 +26,7 @@ class Helper:
     words: list[str]
     environment: Mapping[str, str]
     sandbox: Path
-    # Files of an earlier run: each container has an id of its own.
+    # Files of an earlier run: each container has an id and a runtime directory of its own, so there never are any.
     left: list[Path]
 
     def __call__(self) -> Sample:
@@ -59,7 +59,7 @@ def modern(bench: Bench, user: str) -> Helper:
     agent.runtime.mkdir(parents=True)
     agent.hold(None)
     environment = {**agent.variables(TRUE, "{READ}", "{WRITE}", user=user), **ENVIRONMENT}
-    left = [agent.runtime / "status", bench.record(agent.container)]
+    left = [agent.runtime / "status", agent.runtime / "mesos-shim.view", bench.record(agent.container)]
     return Helper([str(bench.shim.helper), "launch"], environment, agent.sandbox, left)
 
 
