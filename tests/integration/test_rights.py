@@ -781,3 +781,21 @@ def test_a_packaged_helper_that_others_can_replace(agent: PlayedAgent, packaged:
     _, out, err = end(agent.start("true", masked_paths=["/x"]))
     assert (out, agent.status) == ("", "256")
     assert f"packaged_helper '{packaged}': users other than root can write it" in err
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_hand_over_without_an_answer_about_capabilities(agent: PlayedAgent, packaged: Path, number: int) -> None:
+    """Of a kernel's that says no (seccomp(2)), each time it is asked: one line, and nothing starts."""
+    packaged.write_text("#!/bin/sh\necho started\n")
+    agent.shim.configure(packaged_helper=str(packaged))
+    agent.hold(None)
+    log = agent.root / "strace.log"
+    inject = ["strace", "-f", "-o", str(log), "-e", f"inject=capget:error=EPERM:when={number}", "--"]
+    words = [*inject, *agent.words("true", masked_paths=["/x"])]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    if "(INJECTED)" not in log.read_text():
+        assert done.stdout == "started\n"  # it is not asked so often
+        return
+    assert done.stdout == "" and "internal error" not in done.stderr, done
+    assert "the caller's capabilities: Operation not permitted" in done.stderr

@@ -88,9 +88,13 @@ def check_no_parent(request: LaunchRequest, what: str) -> None:
 
 def drop_inheritable() -> None:
     """Leave our caller's inheritable and ambient capabilities, which its change of ids would hand to the command."""
-    if posix.geteuid() == 0:
+    if posix.geteuid() != 0:
+        return
+    try:
         effective, permitted, _ = syscalls.capabilities()
         syscalls.set_capabilities(effective, permitted, 0)
+    except OSError as error:
+        raise ShimError(f"the caller's capabilities: {reason(error)}") from None
 
 
 def _is_script(fd: int) -> bool:
