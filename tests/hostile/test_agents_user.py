@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import pwd
@@ -19,8 +20,10 @@ import pytest
 
 from mesos_shim.commands import agents_user, as_user
 from mesos_shim.errors import ShimError
+from mesos_shim.spec.config import Config
 from mesos_shim.system import credentials, syscalls
 from mesos_shim.system.proc import boot_id, start_time
+from mesos_shim.usage import sample
 
 from ..lib.containers import SERVANT, alive
 from ..lib.shim import CHECKOUT, PYTHON, Shim, needs_root
@@ -317,6 +320,33 @@ def test_one_that_its_user_has_stopped_is_not_waited_for(tmp_path: Path) -> None
         as_user.ask(IDENTITY, lambda: os.kill(os.getpid(), signal.SIGSTOP), 0.3)
     assert time.monotonic() - begun < 20
     assert not Path(f"/proc/{pids[0]}").exists()
+
+
+def test_one_that_cannot_be_ended_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where it waits for a file system that the user has mounted and does not answer for: SIGKILL comes later."""
+    real, pids = os.kill, []
+    monkeypatch.setattr(as_user.os, "kill", lambda pid, number: pids.append(pid))
+    monkeypatch.setattr(as_user, "_SECONDS_TO_DIE", 0.1)
+    begun = time.monotonic()
+    try:
+        with pytest.raises(ShimError, match="no answer within"):
+            as_user.ask(IDENTITY, lambda: time.sleep(25), 0.1)
+        assert time.monotonic() - begun < 20
+    finally:
+        real(pids[0], signal.SIGKILL)
+        os.waitpid(pids[0], 0)
+
+
+def test_where_no_process_can_be_made_roots_own_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fork() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", fork)
+    config = Config()
+    config.agent_user = USER.pw_name
+    found = agents_user.look(config, lambda state: sample.Sample([], [state], []))
+    assert len(found.ended) == 1
+    assert found.warnings[-1].endswith("are not known: no process to ask with: Resource temporarily unavailable")
 
 
 def test_a_caller_who_ignores_the_ends_of_children() -> None:

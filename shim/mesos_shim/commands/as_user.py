@@ -21,14 +21,18 @@ from ..system.credentials import Identity
 
 _MOST_BYTES = 16 << 20
 _CHUNK = 65536
+_SECONDS_TO_DIE = 5.0
 
 
 def ask(user: Identity, question: "Callable[[], object]", seconds: float) -> object:
     """What `question` returns, as JSON has it: a stranger's words. Raises ShimError where no answer comes in time."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # of a caller who ignores it nobody can wait for a child
-    reading, writing = os.pipe()
     parent = os.getpid()
-    child = os.fork()
+    try:
+        reading, writing = os.pipe()
+        child = os.fork()
+    except OSError as error:
+        raise ShimError(f"no process to ask with: {reason(error)}") from None
     if not child:
         _answer(user, question, writing, parent)
     os.close(writing)
@@ -36,8 +40,7 @@ def ask(user: Identity, question: "Callable[[], object]", seconds: float) -> obj
         said = _read(reading, seconds)
     finally:
         os.close(reading)
-        os.kill(child, signal.SIGKILL)  # not reaped yet, so the number is its own
-        os.waitpid(child, 0)
+        _end(child)
     try:
         answer = json.loads(said, parse_constant=_refuse)
     except (ValueError, RecursionError):
@@ -45,6 +48,14 @@ def ask(user: Identity, question: "Callable[[], object]", seconds: float) -> obj
     if not isinstance(answer, dict) or "answer" not in answer:
         raise ShimError(str(answer.get("error")) if isinstance(answer, dict) else "unreadable answer")
     return answer["answer"]
+
+
+def _end(child: int) -> None:
+    """One that waits for a file system of the user's, who need not answer (FUSE), ends no sooner than that does."""
+    os.kill(child, signal.SIGKILL)  # not reaped yet, so the number is its own
+    end = time.monotonic() + _SECONDS_TO_DIE
+    while os.waitpid(child, os.WNOHANG) == (0, 0) and time.monotonic() < end:
+        time.sleep(0.001)
 
 
 def _refuse(name: str) -> object:
