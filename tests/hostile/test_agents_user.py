@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import pwd
+import resource
 import shutil
 import signal
 import subprocess
@@ -237,6 +238,7 @@ def test_who_asks_has_nothing_of_roots() -> None:
             "groups": os.getgroups(),
             "session": os.getsid(0) == os.getpid(),
             "opened": sorted(opened),
+            "core": resource.getrlimit(resource.RLIMIT_CORE),  # with root's memory in it
             "dumpable": syscalls.prctl(3),  # PR_GET_DUMPABLE: only root may trace it, or have its memory
         }
 
@@ -251,6 +253,7 @@ def test_who_asks_has_nothing_of_roots() -> None:
         "capabilities": [0, 0, 0, 0],
         "groups": [USER.pw_gid],
         "session": True,
+        "core": [0, 0],
         "dumpable": 0,
     }
     assert opened[:3] == ["/dev/null"] * 3 and len(opened) == 4 and opened[3].startswith("pipe:")

@@ -8,6 +8,7 @@ answer, and that is said.
 
 import json
 import os
+import resource
 import select
 import signal
 import sys
@@ -98,13 +99,15 @@ def _answer(user: Identity, question: "Callable[[], object]", writing: int, pare
 
 
 def _leave_behind(user: Identity, writing: int, parent: int) -> None:
-    """What is root's: session, descriptors, keyring, ids. Raises OSError, ShimError."""
+    """What is root's: session, descriptors, keyring, core, ids. Raises OSError, ShimError."""
     os.setsid()
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
     execute.close_others([writing])
     execute.leave_session_keyring()
+    # The user can end it with any signal, and some systemd-coredump let them read the core (CVE-2022-4415, -2025-4598).
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     execute.become(user)
     if sys.platform == "linux":  # gc may be ended by who waits for it, as by the agent's unit
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
