@@ -150,6 +150,24 @@ def test_the_agents_link_is_renamed_with_its_owners_rights(public_dir, is_link):
         assert os.readlink(new) == "S0"
 
 
+@needs_root
+def test_a_work_dir_that_its_owner_can_replace(public_dir):
+    """Its parent is the agent's user's as well (StateDirectory=), so a link may have taken its place meanwhile."""
+    theirs, anybodys, roots = public_dir / "theirs", public_dir / "anybodys", public_dir / "roots"
+    for path in (theirs, anybodys / "meta", roots):
+        path.mkdir(parents=True)
+    (roots / "latest").symlink_to("kept")
+    (anybodys / "meta/slaves").symlink_to(roots)
+    (theirs / "work").symlink_to(anybodys)
+    for path in (theirs, theirs / "work", anybodys / "meta", anybodys / "meta/slaves"):
+        os.chown(path, USER.pw_uid, USER.pw_gid, follow_symlinks=False)
+    anybodys.chmod(0o1777)  # root's, as /tmp is
+    place = theirs / "work/meta/slaves"
+    with pytest.raises(PermissionError):
+        identity._rename(str(place / "latest"), str(place / "latest.generation-1"))
+    assert os.readlink(roots / "latest") == "kept"
+
+
 def test_the_agent_launches_the_probe_as_its_own_user_alone(monkeypatch):
     seen = []
 

@@ -116,8 +116,8 @@ def _free(path):
 
 
 def _rename(old, new):
-    """With the rights of the work_dir's owner, for what is below may be links if the agent's tasks have its user."""
-    owner = os.stat(os.path.dirname(os.path.dirname(os.path.dirname(new))))
+    """With the rights of whoever may have put links on the way: the agent's tasks, where they have its user."""
+    owner = _first_stranger(os.path.dirname(new))
     with agents_user.rights_of(owner.st_uid, owner.st_gid):
         os.rename(old, new)
         fd = os.open(os.path.dirname(new), os.O_RDONLY | os.O_DIRECTORY)
@@ -125,3 +125,13 @@ def _rename(old, new):
             os.fsync(fd)
         finally:
             os.close(fd)
+
+
+def _first_stranger(path):
+    """The status of the first part of a path that is not root's, else of the path: who has that has all below it."""
+    parts = path.split(os.sep)
+    for number in range(2, len(parts) + 1):
+        found = os.lstat(os.sep.join(parts[:number]))
+        if found.st_uid != 0:
+            break
+    return found
