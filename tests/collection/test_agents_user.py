@@ -73,6 +73,22 @@ def test_the_agents_group_may_read_its_flags(tmp_path):
     assert "mesos_shim_config.agent_user: this host has no account 'nix-da'" in said
 
 
+@needs_root
+def test_no_group_is_left_with_a_secret_that_is_the_agents_no_more(tmp_path):
+    """What of that user's runs on would read the next secret too."""
+    host, secret = Generations(tmp_path), {"master": "zk://u:secret@h/mesos"}
+    host(flags=secret, config={"agent_user": "games"})
+    done = host(flags=secret, config={})
+    assert "flags" in done["actions"], done
+    found = (host.flags_dir / "master").stat()
+    assert (found.st_gid, found.st_mode & 0o777, host.flags_dir.stat().st_gid) == (os.getegid(), 0o640, os.getegid())
+    assert not host(flags=secret, config={})["changed"]
+    # A group that was there before is an operator's own.
+    os.chown(host.flags_dir, 0, 77)
+    assert host(flags=secret, config={})["changed"]
+    assert (host.flags_dir / "master").stat().st_gid == 77
+
+
 class Unit:
     unit = "a.service"
 

@@ -100,9 +100,15 @@ class Activation(Host):
         return self.planner.config_text(configuration(self.params["config"], self.params["default_container_info"]))
 
     def _agents_user(self):
-        """(account, gid) of an agent that is not root's, by the configuration that will be there."""
+        """(account, gid) of an agent that is not root's, by the configuration that will be there.
+
+        Where it is root's again, the flags must not stay another user's to read: then the gid is ours.
+        """
+        before = self.planner.read_config()
         try:
-            user = agents_user.configured(self.planner.read_config() if self.config is None else self.config)
+            user = agents_user.configured(before if self.config is None else self.config)
+            if user is None and _is_anothers(before):
+                return None, os.getegid()
             return user, agents_user.group(user, self.service)
         except agents_user.NoAccount as error:
             raise GenerationError(str(error)) from error
@@ -351,3 +357,11 @@ def _missing_directories(paths):
             found.add(directory)
             directory = os.path.dirname(directory)
     return sorted(found)
+
+
+def _is_anothers(config):
+    """Whether an agent with that configuration is not root's; its account may have gone."""
+    try:
+        return agents_user.configured(config) is not None
+    except agents_user.NoAccount:
+        return True
