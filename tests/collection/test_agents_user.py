@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import grp
+import json
 import os
 import pwd
 import subprocess
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 from tests.lib.collection import PLUGINS
 from tests.lib.generations import Generations
+from tests.lib.shim import install
 
 from .test_adopt import SHOWN, adopt, systemctl  # noqa: F401 (fixtures)
 
@@ -226,6 +229,40 @@ def test_the_records_go_with_the_shim(tmp_path, monkeypatch, back):
     done = host("absent")
     assert done["changed"], done
     assert sorted(path.name for path in tmp_path.iterdir()) == []
+
+
+@needs_root
+def test_what_a_former_user_has_left_is_looked_at_as_that_user(tmp_path):
+    """An agent that is root's by now: what runs on is told of, and what has ended stops no uninstallation."""
+    user, host = pwd.getpwnam("news"), Generations(tmp_path)
+    install(host.prefix)
+    for config in ({"agent_user": user.pw_name}, {}):
+        assert host(flags={"gc_delay": "1days"}, config=config)["changed"]
+    state = Path(agents_user.STATE_DIR % user.pw_uid)
+    process = subprocess.Popen(["sleep", "60"], user=user.pw_uid)
+    try:
+        (state / "containers").mkdir(parents=True)
+        (state / "containers/theirs.json").write_text(json.dumps(record(process.pid, user.pw_uid)))
+        for path in (state, *state.rglob("*")):
+            os.chown(path, user.pw_uid, user.pw_gid)
+            path.chmod(0o700)
+        assert "1 containers that the shim started still run (theirs)" in host("absent")["msg"]
+        process.kill()
+        process.wait()
+        done = host("absent")
+        assert done.get("changed") and not state.exists(), done
+    finally:
+        process.kill()
+        process.wait()
+        subprocess.run(["rm", "-rf", state], check=True)
+
+
+def record(pid, uid):
+    """A record of that process, as a launch writes it."""
+    started = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    process = {"pid": pid, "start_time": started, "boot_id": boot, "uid": uid}
+    return {"version": 1, "container_id": "theirs", "mode": "enforced", "isolation": [], "sandbox": "/tmp", **process}
 
 
 def test_what_lies_among_the_records_is_removed_without_following(public_dir):

@@ -186,31 +186,38 @@ class Uninstallation(Host):
 
     def _untold(self):
         """Ids of the containers of which there is a record that gc would not clear."""
-        names = set()
-        for state_dir in self._state_dirs():
+        names, looks = set(), set()
+        for state_dir, words in self._state_dirs().items():
             with contextlib.suppress(OSError):
                 found = os.listdir(os.path.join(state_dir, "containers"))
                 names |= {name[: -len(".json")] for name in found if re.match(r"[^.].*\.json\Z", name)}
-        if not names:
-            return names
+                looks.add(words)
         program = os.path.join(self.prefix, "bin", "mesos-shim")
-        out = self.module.run_command([program, "gc", "--dry-run"])[1]  # 1 where something stays
-        cleared = re.findall(r"^would clear (?:record of (\S+)|(\S+)\.json, which is no record)", out, re.M)
-        return names - {one or other for one, other in cleared}
+        for words in looks if names else ():
+            out = self.module.run_command([program, "gc", "--dry-run", *words])[1]  # 1 where something stays
+            cleared = re.findall(r"^would clear (?:record of (\S+)|(\S+)\.json, which is no record)", out, re.M)
+            names -= {one or other for one, other in cleared}
+        return names
 
     def _state_dirs(self):
-        """Where our records are: root's, and agents' users' by all configurations that are kept."""
+        """{where our records are: words with which gc looks there}.
+
+        Root's, and agents' users' by all configurations that are kept: one may run as root by now.
+        """
         text, configured = self.planner.read_config(), None
         with contextlib.suppress(ValueError):
             configured = json.loads(text or "{}").get("state_dir")
         own = configured or ("/run/mesos-shim" if os.geteuid() == 0 else None)
-        found = {own} if own else set()
-        for each in [text, *(self.store.text(number, generations.CONFIG) for number in self.store.numbers())]:
+        found = {own: ()} if own else {}
+        kept = [(self.store.text(n, generations.CONFIG), n) for n in self.store.numbers()]
+        for each, number in [(text, None), *kept]:
             with contextlib.suppress(agents_user.NoAccount):
                 user = agents_user.configured(each)
                 if user is not None:
-                    found.add(agents_user.STATE_DIR % user.pw_uid)  # nobody but root can put a link in its place
-        return sorted(found)
+                    words = () if number is None else ("--config", self.store.file(number, generations.CONFIG))
+                    # Nobody but root can put a link in its place.
+                    found.setdefault(agents_user.STATE_DIR % user.pw_uid, words)
+        return found
 
 
 def _remove_records(state_dir):
