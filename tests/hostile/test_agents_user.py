@@ -307,6 +307,18 @@ def test_an_answer_is_a_strangers_word(used: object, more: dict[str, object]) ->
         agents_user._sample([good])
 
 
+def test_more_than_any_host_has_is_left_out() -> None:
+    """A task can write records by the thousand, and each would be series in the metrics of all."""
+    used = [[{**RECORD, "container_id": f"c{number}"}, 1.0, {}] for number in range(agents_user._MOST + 2)]
+    found = agents_user._sample({"used": used, "ended": [], "warnings": ["w"] * (agents_user._MOST + 3)})
+    assert len(found.used) == agents_user._MOST
+    assert found.warnings[agents_user._MOST - 1 :] == [
+        "w",
+        "2 more containers of agent_user are left out",
+        "3 more warnings of agent_user are left out",
+    ]
+
+
 def test_one_that_its_user_has_stopped_is_not_waited_for(tmp_path: Path) -> None:
     pids: list[int] = []
     real = os.fork

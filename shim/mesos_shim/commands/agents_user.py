@@ -24,6 +24,8 @@ _SECONDS = 120.0
 # Of the statistics: what the table shows of every container, and the only one that is no number.
 _COUNTS = ("timestamp", "processes", "threads")
 _LISTED = "disk_statistics"
+# Of containers and of warnings: what is beyond would cost the metrics, or the logs, of all.
+_MOST = 1000
 
 
 def identity(config: Config) -> "Optional[Identity]":
@@ -105,6 +107,11 @@ def _sample(said: object) -> Sample:
         ended, warnings = ([str(item) for item in said[name]] for name in ("ended", "warnings"))
     except (KeyError, TypeError):
         raise ShimError("unreadable answer") from None
+    more = {"containers": len(used) - _MOST, "warnings": len(warnings) - _MOST}
+    del used[_MOST:], warnings[_MOST:]
+    for what, count in more.items():
+        if count > 0:
+            warnings.append(f"{count} more {what} of agent_user are left out")
     return Sample(used, ended, warnings)
 
 
