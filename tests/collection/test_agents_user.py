@@ -20,6 +20,7 @@ from .test_adopt import SHOWN, adopt, systemctl  # noqa: F401 (fixtures)
 
 agents_user = import_module(f"{PLUGINS}.module_utils._agents_user")
 identity = import_module(f"{PLUGINS}.module_utils._agent_identity")
+installation = import_module(f"{PLUGINS}.module_utils._shim_installation")
 preflight = import_module(f"{PLUGINS}.modules.agent_preflight_info")
 probe = import_module(f"{PLUGINS}.module_utils._probe_container")
 launch = import_module(f"{PLUGINS}.module_utils._agent_launch")
@@ -214,6 +215,40 @@ def test_a_link_in_the_place_of_the_probes_sandbox(public_dir):
     assert probe.report(str(public_dir / "sandbox")) is None
     launch._clear_away(None, "id", None, str(public_dir / "sandbox"))
     assert (roots / "report").exists()
+
+
+@needs_root
+def test_what_a_task_puts_among_a_rehearsals_records(public_dir, monkeypatch):
+    """The directory of those is the agent's user's: root looks at none of them, and removes no more than can be."""
+    place, roots, base = (public_dir / name for name in ("place", "roots", "base"))
+    install(place, name="copy")
+    for path in (place / "state", roots, base):
+        path.mkdir()
+    (roots / "kept.json").touch()
+    (place / "state/containers").symlink_to(roots)
+    for path in (place / "state", place / "state/containers"):
+        os.chown(path, USER.pw_uid, USER.pw_gid, follow_symlinks=False)
+    config = {"private_directories": {"/tmp": {"base": str(base)}}}
+    (place / "config.json").write_text(json.dumps(dict(config, state_dir=str(place / "state"))))
+
+    class Host:
+        releases = str(public_dir)
+
+        def run_command(self, words):
+            subprocess.run(words, check=False, capture_output=True)
+
+    installation.Installation._clear_rehearsal(Host(), str(place), json.dumps(dict(config, agent_user=USER.pw_name)))
+    assert (roots / "kept.json").exists()
+
+    def too_deep(path, ignore_errors=False):
+        raise RecursionError
+
+    monkeypatch.setattr(installation, "_REHEARSAL", "place")
+    with monkeypatch.context() as patch:
+        patch.setattr(installation.shutil, "rmtree", too_deep)
+        installation.Installation._clear_leftovers(Host())
+    installation.Installation._clear_leftovers(Host())
+    assert not place.exists() and (roots / "kept.json").exists()
 
 
 @needs_root

@@ -184,7 +184,9 @@ class Installation:
     def _clear_leftovers(self):
         """Of a killed run: we hold the lock."""
         for left in os.listdir(self.releases):
-            if left.startswith((_UNPACKING, _REHEARSAL, ".staging-")):
+            if left.startswith(_REHEARSAL):
+                _remove_rehearsal(os.path.join(self.releases, left))
+            elif left.startswith((_UNPACKING, ".staging-")):
                 shutil.rmtree(os.path.join(self.releases, left))
 
     @contextlib.contextmanager
@@ -249,10 +251,16 @@ class Installation:
             ) from error
         finally:
             self._clear_rehearsal(place, text)
-            shutil.rmtree(place, ignore_errors=True)
+            _remove_rehearsal(place)
 
     def _clear_rehearsal(self, place, text):
-        """Removes what the rehearsal's launches leave in a base of private directories: before 1.1 no helper stays."""
+        """Removes what the rehearsal's launches leave in a base of private directories: before 1.1 no helper stays.
+
+        Where the agent is not root's, the timer's gc does it with its user's rights. Here it would look at records that
+        the user's tasks can have made links of, and root's gc removes what is no record.
+        """
+        if json.loads(text).get("agent_user") is not None:
+            return
         own = json.loads(text).get("private_directories") or {}
         program = os.path.join(place, "releases", "copy", "bin", "mesos-shim")
         if os.path.exists(program) and any(item.get("base", "sandbox") != "sandbox" for item in own.values()):
@@ -352,6 +360,12 @@ class Installation:
         except BaseException:
             os.unlink(new)
             raise
+
+
+def _remove_rehearsal(place):
+    """Its records may be an agent's user's, who can make a tree there that is too deep to remove."""
+    with contextlib.suppress(RecursionError):
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def configuration(config, default_container_info):
