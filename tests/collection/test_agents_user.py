@@ -133,6 +133,25 @@ def test_where_the_records_must_be_writable(drop_in, own, place):
     assert list(preflight.records_of(params, found, None)) == ["/run/mesos-shim"]
 
 
+@pytest.mark.parametrize(
+    ("private", "own", "drop_in", "refused"),
+    [("yes", "", False, True), ("no", "", False, False), ("yes", "own", False, False), ("yes", "", True, False)],
+)
+def test_records_in_a_private_tmp_are_nobodys_to_see(private, own, drop_in, refused):
+    name = f"mesos-shim-{USER.pw_uid}"
+    shown = {"LoadState": "loaded", "User": "games", "PrivateTmp": private, "RuntimeDirectory": own and name}
+
+    class Shown:
+        unit = "a.service"
+
+        def show(self, names):
+            return {"KillMode": "process", **shown}
+
+    params = {"drop_in": drop_in, "state_dir": "/run/mesos-shim", "prefix": "/opt/mesos-shim", "python": None}
+    problems, _warnings = preflight.of_unit(params, Shown(), USER)
+    assert [f"has PrivateTmp={private}:" in item and name in item for item in problems] == [True] * refused
+
+
 @needs_root
 def test_rights_are_lent_and_come_back(public_dir):
     (public_dir / "roots").write_text("")

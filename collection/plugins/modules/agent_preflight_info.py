@@ -246,7 +246,14 @@ def of_unit(params, service, user):
     programs = [os.path.realpath(params["prefix"])]
     with contextlib.suppress(NoPython):
         programs.append(os.path.realpath(choose(params["python"])))
-    problems += agent_unit.hardened(service.unit, found, programs, records_of(params, found, user), user)
+    places = records_of(params, found, user)
+    if user is not None and "/var/tmp" in places and found.get("PrivateTmp", "no") != "no":  # noqa: S108
+        problems.append(
+            "the unit %s has PrivateTmp=%s: ps and usage would not see the agent's containers, whose records lie in a "
+            "/var/tmp of its own; give it RuntimeDirectory=%s and RuntimeDirectoryPreserve=yes, or PrivateTmp=no"
+            % (service.unit, found["PrivateTmp"], os.path.basename(agents_user.STATE_DIR % user.pw_uid))
+        )
+    problems += agent_unit.hardened(service.unit, found, programs, places, user)
     return problems, warnings
 
 
