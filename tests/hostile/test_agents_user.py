@@ -372,6 +372,15 @@ def test_a_caller_who_ignores_the_ends_of_children() -> None:
         signal.signal(signal.SIGCHLD, before)
 
 
+def test_a_caller_without_standard_descriptors() -> None:
+    code = (
+        "import os; from tests.hostile import test_agents_user as t; os.close(0); os.close(2); "
+        "print(t.as_user.ask(t.IDENTITY, os.getuid, 20))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=CHECKOUT, check=False)
+    assert done.stdout == f"{USER.pw_uid}\n"
+
+
 def session_keyring() -> int:
     """The number of the caller's, by KEYCTL_GET_KEYRING_ID of KEY_SPEC_SESSION_KEYRING; -1 where there is none."""
     number = syscalls._keyctl(os.uname().machine, sys.maxsize > 2**32)

@@ -6,6 +6,7 @@ descriptor but the pipe, no session keyring. The user can stop or end it, like a
 answer, and that is said.
 """
 
+import fcntl
 import json
 import os
 import resource
@@ -83,6 +84,7 @@ def _answer(user: Identity, question: "Callable[[], object]", writing: int, pare
     """In the copy: never returns."""
     try:
         try:
+            writing = fcntl.fcntl(writing, fcntl.F_DUPFD, 3)  # a caller may have closed what is below
             _leave_behind(user, writing, parent)
             said: object = {"answer": question()}
         except OSError as error:
