@@ -209,6 +209,15 @@ def test_a_user_who_is_none(agents: Shim) -> None:
     assert "broken    agent_user          agent_user: no account 'nix-da'" in agents.run("doctor").stdout
 
 
+@pytest.mark.parametrize("command", ["ps --json", "usage --format json"])
+def test_a_warning_that_nobody_hears_costs_nothing(agents: Shim, command: str) -> None:
+    """A task can have one given at any time."""
+    forge("damaged").write_text("no JSON")
+    line = f"exec {agents.program} {command} 2>&-"
+    done = subprocess.run(["/bin/sh", "-c", line], stdout=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (done.returncode, json.loads(done.stdout)) == (0, [])
+
+
 def test_an_ordinary_caller_sees_only_their_own(agents: Shim, task: subprocess.Popen[str]) -> None:
     done = agents.run("ps", "--json", user=2, group=2, extra_groups=[])
     assert json.loads(done.stdout) == [] and "agent_user" not in done.stderr, done

@@ -2,6 +2,7 @@
 
 import _locale
 import io
+import os
 import sys
 
 from .. import __version__
@@ -28,6 +29,9 @@ def main(arguments: "list[str]", config: str) -> int:
     """Run the command named by the first argument; its exit status."""
     if sys.stdout is None:
         raise ShimError("standard output is closed, so nothing can be printed; '> /dev/null' discards it")
+    if sys.stderr is None:
+        # A warning that nobody hears is no reason to fail.
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (for as long as the program runs)
     _suit_terminal()
     name = arguments[0] if arguments else "--help"
     if name == "help" and arguments[1:]:
