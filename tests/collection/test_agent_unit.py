@@ -76,7 +76,7 @@ def test_every_setting_with_which_no_launch_can_succeed_is_named(version):
         ("User", "root", None),
         ("User", "daemon", "User=daemon: its tasks have the agent's own user, so they could change the agent's files"),
         ("User", "daemon", "; set agent_user: daemon in mesos_shim_config to accept that, or run the agent as root"),
-        ("User", "nix-da", "User=nix-da: this host has no such account, so the agent does not start; create it"),
+        ("User", "nix-da", "User=nix-da: this host has no such account; create it"),
         ("DynamicUser", "yes", "DynamicUser=yes: its uid can be another one after a restart"),
         ("RootDirectory", "/srv/image", "RootDirectory=/srv/image: the shim is not in there"),
         ("MountFlags", "slave", None),

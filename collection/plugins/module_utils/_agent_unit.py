@@ -166,7 +166,7 @@ def _of_user(found, user):
     try:
         runs_as = agents_user.account(name)
     except agents_user.NoAccount:
-        return [("User=" + name, "this host has no such account, so the agent does not start; create it")]
+        return [("User=" + name, "this host has no such account; create it")]
     if runs_as and not user:
         return [("User=" + name, _ANOTHER_USER % name)]
     if user and (runs_as is None or runs_as.pw_uid != user.pw_uid):
