@@ -86,8 +86,9 @@ def test_everything_that_waits_can_be_had(shim: Shim, program: str) -> None:
     assert found[0].split() == ["extensions:", *pack.EXTENSIONS[program]]
     assert "mesos_shim.isolators.cgroups_mem" in found
     # What the other program alone calls would only be more to copy for a parent that stays.
-    assert ("mesos_shim.launch.supervised" in found) == (program == "mesos-shim")
-    assert "mesos_shim.agent.launch" not in found
+    for name in ("launch.supervised", "containers.taken", "containers.registry"):
+        assert (f"mesos_shim.{name}" in found) == (program == "mesos-shim"), name
+    assert not {"mesos_shim.agent.launch", "mesos_shim.launch.explained"} & set(found)
 
 
 def test_another_interpreter_loads_the_modules_themselves(open_tmp: Path, sandbox: Path) -> None:

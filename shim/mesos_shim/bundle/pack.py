@@ -56,8 +56,13 @@ AT_ONCE = {
     ),
 }
 
-# What main calls in one of the programs only.
-_OF_RUN = {"mesos_shim.commands.arguments", "mesos_shim.launch.callers_terminal", "mesos_shim.launch.supervised"}
+# What is needed in one of the programs only. An agent gives no id to two containers, so its helper looks for no other.
+_OF_RUN = {
+    "mesos_shim.commands.arguments",
+    "mesos_shim.containers.taken",
+    "mesos_shim.launch.callers_terminal",
+    "mesos_shim.launch.supervised",
+}
 _OF_HELPER = {"mesos_shim.agent", "mesos_shim.agent.helper"}
 
 # The package whose modules are found by their names.
@@ -141,8 +146,8 @@ def in_order(sources: "dict[str, Source]", modules: "Iterable[str]") -> "list[st
 
 def seldom_imported(sources: "dict[str, Source]", order: "list[str]") -> "list[str]":
     """The modules that a launch with the modules `order` may import besides: all that its functions name."""
-    # What main hands over to when it is not a launch of this program.
-    excluded = {"mesos_shim.commands", "mesos_shim.commands.dispatch"}
+    # What main hands over to when it is not a launch of this program, and what explains one.
+    excluded = {"mesos_shim.commands", "mesos_shim.commands.dispatch", "mesos_shim.launch.explained"}
     excluded |= _OF_RUN if "mesos_shim.agent.helper" in order else _OF_HELPER
     found: list[str] = []
     left = list(order)
