@@ -74,8 +74,11 @@ def test_every_setting_with_which_no_launch_can_succeed_is_named(version):
         ("ReadOnlyPaths", '"/a b" /run', "ReadOnlyPaths="),
         ("ProtectHome", "yes", None),
         ("User", "root", None),
-        ("User", "daemon", "User=daemon: its tasks have the agent's own user, so they could change the agent's files"),
-        ("User", "daemon", "; set agent_user: daemon in mesos_shim_config to accept that, or run the agent as root"),
+        (
+            "User",
+            "daemon",
+            "User=daemon: mesos_shim_config has agent_user: root; leave it out there, or run",
+        ),
         ("User", "nix-da", "User=nix-da: this host has no such account; create it"),
         ("DynamicUser", "yes", "DynamicUser=yes: its uid can be another one after a restart"),
         ("RootDirectory", "/srv/image", "RootDirectory=/srv/image: the shim is not in there"),
@@ -92,8 +95,8 @@ def test_a_setting_is_judged_by_what_a_launch_needs(setting, value, says):
     [
         ({"User": "daemon"}, None),
         ({"User": str(DAEMON.pw_uid)}, None),
-        ({"User": "nobody"}, "User=nobody: mesos_shim_config has agent_user: daemon; name the user there"),
-        ({"User": ""}, "User=root: mesos_shim_config has agent_user: daemon; name the user there"),
+        ({"User": "nobody"}, "User=nobody: mesos_shim_config has agent_user: daemon; leave it out there"),
+        ({"User": ""}, "User=root: mesos_shim_config has agent_user: daemon; leave it out there"),
         ({"User": "daemon", "DynamicUser": "yes"}, "DynamicUser=yes: "),
         # What a launch needs in a user namespace of its own is less, and more.
         ({"User": "daemon", "CapabilityBoundingSet": ""}, None),

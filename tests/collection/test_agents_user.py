@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.lib.collection import PLUGINS
+from tests.lib.collection import PLUGINS, run_module
 from tests.lib.generations import Generations
 from tests.lib.shim import install
 
-from .test_adopt import SHOWN, adopt, systemctl  # noqa: F401 (fixtures)
+from .test_adopt import systemctl  # noqa: F401 (fixtures)
 
 agents_user = import_module(f"{PLUGINS}.module_utils._agents_user")
+installation = import_module(f"{PLUGINS}.module_utils._shim_installation")
 identity = import_module(f"{PLUGINS}.module_utils._agent_identity")
 installation = import_module(f"{PLUGINS}.module_utils._shim_installation")
 preflight = import_module(f"{PLUGINS}.modules.agent_preflight_info")
@@ -344,10 +345,45 @@ def test_what_lies_among_the_records_is_removed_without_following(public_dir):
         subprocess.run(["rm", "-rf", state], check=True)
 
 
-def test_adopt_says_that_the_unit_has_a_user(adopt, systemctl):  # noqa: F811
-    systemctl(User="games")
-    assert (
-        "the unit mesos-slave.service runs its agent as games; see agent_user of mesos_shim_config" in adopt()["notes"]
-    )
-    systemctl()
-    assert not [note for note in adopt()["notes"] if "agent_user" in note]
+@pytest.mark.parametrize(
+    ("shown", "name"),
+    [
+        ({"User": "games"}, "games"),
+        ({"User": "5"}, "5"),
+        ({"User": ""}, None),
+        ({"User": "root"}, None),
+        ({"User": "0"}, None),
+        ({"User": "games", "DynamicUser": "yes"}, None),
+    ],
+)
+def test_the_unit_says_who_the_agent_is(tmp_path, systemctl, shown, name):  # noqa: F811
+    """The configuration says it for root's ps and usage; what mesos_shim_config says goes before."""
+    systemctl(**{"User": "", "DynamicUser": "no", **shown})
+
+    def run_command(words, **_options):
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    assert agents_user.of_unit(service.Service(run_command, "mesos-slave")) == name
+    planner = installation.Installation(run_command, True, str(tmp_path), "python3", None, unit="mesos-slave")
+    assert json.loads(planner.config_text({})) == ({"agent_user": name} if name else {})
+    assert json.loads(planner.config_text({"agent_user": "daemon"})) == {"agent_user": "daemon"}
+    planner.unit = None
+    assert json.loads(planner.config_text({})) == {}
+
+
+def test_preflight_says_what_it_means(tmp_path, systemctl):  # noqa: F811
+    """That the tasks have the agent's user is so without the shim; it is said once for each unit that says it."""
+    systemctl(User="games", Group="", KillMode="process", LoadState="loaded")
+    common = {"flags": {"switch_user": False}, "prefix": str(tmp_path / "opt"), "service": "mesos-slave"}
+    common.update(path=str(tmp_path / "flags"), environment_files=[], compare=True)
+    said = "runs its agent as games, and so do all its tasks, which can change the agent's files; agent_user in"
+    found = run_module("agent_preflight_info", True, **common)
+    assert said in found["_warnings"], found
+    assert not [line for line in found.get("problems", []) if "User=" in line]
+    named = run_module("agent_preflight_info", True, agent_user="games", **common)
+    assert said not in named["_warnings"], named
+    other = run_module("agent_preflight_info", True, agent_user="daemon", **common)
+    assert "has User=games: mesos_shim_config has agent_user: daemon; leave it out there" in other["msg"]
+    roots = run_module("agent_preflight_info", True, agent_user="root", **common)
+    assert "has User=games: mesos_shim_config has agent_user: root; leave it out there" in roots["msg"]

@@ -24,7 +24,6 @@ OURS = {
     "mesos_agent_flags": {**VARIABLES["mesos_agent_flags"], "switch_user": False, SECRET: {"TOKEN": "sesame"}},
     "mesos_agent_allow_incompatible": [SECRET],
 }
-ACCEPTED = {"mesos_shim_config": {"agent_user": USER}}
 DROP_INS = "/etc/systemd/system/mesos-slave.service.d"
 # Protected, as units with User= often are: nothing but its own directories can be written.
 UNIT = f"""\
@@ -73,14 +72,14 @@ def agent(hosts):
         yield found
 
 
-def test_it_is_refused_until_the_operator_accepts_what_it_means(agent, site):
+def test_another_user_than_the_units_is_refused_before_anything_changes(agent, site):
     started = agent.host.says("systemctl show -p MainPID --value mesos-slave")
-    for more, says in (
-        ({}, f"has User={USER}: its tasks have the agent's own user, so they could change the agent's files"),
-        ({"mesos_shim_config": {"agent_user": "games"}}, f"has User={USER}: mesos_shim_config has agent_user: games"),
-        ({"mesos_shim_config": {"agent_user": "nix-da"}}, "agent_user: this host has no account 'nix-da'"),
+    for named, says in (
+        ("root", f"has User={USER}: mesos_shim_config has agent_user: root; leave it out there"),
+        ("games", f"has User={USER}: mesos_shim_config has agent_user: games; leave it out there"),
+        ("nix-da", "agent_user: this host has no account 'nix-da'"),
     ):
-        done = site(agent.host.fleet, **more)
+        done = site(agent.host.fleet, mesos_shim_config={"agent_user": named})
         assert done.code != 0 and says in done.text, done.text
         assert agent.host.says(BEFORE) == agent.before
     assert agent.host.says("systemctl show -p MainPID --value mesos-slave") == started
@@ -88,11 +87,12 @@ def test_it_is_refused_until_the_operator_accepts_what_it_means(agent, site):
 
 def test_its_tasks_are_isolated_and_root_sees_them(agent, site):
     first = agent.wait_registered()
-    done = site(agent.host.fleet, "rollout", **ACCEPTED)
+    done = site(agent.host.fleet, "rollout")
     assert done.code == 0 and "host-1  done" in done.text, done.text
+    assert f"runs its agent as {USER}, and so do all its tasks" in done.text
     assert agent.wait_registered() == first
     assert agent.host.says(f"stat -c '%U %G %a' /etc/mesos-slave/{SECRET}") == f"root {GROUP} 640"
-    again = site(agent.host.fleet, **ACCEPTED)
+    again = site(agent.host.fleet)
     assert again.code == 0 and "changed=0" in again.text, again.text
 
     task = agent.launch(f"id -un > who; ls -A /tmp > seen; touch /tmp/mine; touch ready; {WAIT_FOR_RELEASE}; exit 0")
@@ -124,7 +124,7 @@ def test_its_tasks_are_isolated_and_root_sees_them(agent, site):
 
 def test_taken_away_the_host_is_as_it_was(agent, site):
     first = agent.wait_registered()
-    done = site(agent.host.fleet, "uninstall", **ACCEPTED)
+    done = site(agent.host.fleet, "uninstall")
     assert done.code == 0, done.text
     assert agent.wait_registered() == first
     assert agent.host.says(BEFORE) == agent.before

@@ -42,16 +42,11 @@ _PROTECTED = {
 _UNPROTECTED = ("/dev", "/proc", "/sys")
 _HOMES = ("/home", "/root", "/run/user")
 
-_ANOTHER_USER = (
-    "its tasks have the agent's own user, so they could change the agent's files and the shim's records of them; set "
-    "agent_user: %s in mesos_shim_config to accept that, or run the agent as root (User=root in a drop-in), which "
-    "starts each task as its own user"
-)
 _DYNAMIC_USER = (
     "its uid can be another one after a restart, which its tasks and their files would not follow; give it an account "
     "(DynamicUser=no and User= in a drop-in)"
 )
-_NOT_AS = "mesos_shim_config has agent_user: %s; name the user there as whom the agent runs, or leave it out for root"
+_NOT_AS = "mesos_shim_config has agent_user: %s; leave it out there, or run the agent as that user"
 
 PROPERTIES = (
     "Id",
@@ -167,11 +162,9 @@ def _of_user(found, user):
         runs_as = agents_user.account(name)
     except agents_user.NoAccount:
         return [("User=" + name, "this host has no such account; create it")]
-    if runs_as and not user:
-        return [("User=" + name, _ANOTHER_USER % name)]
-    if user and (runs_as is None or runs_as.pw_uid != user.pw_uid):
-        return [("User=" + name, _NOT_AS % user.pw_name)]
-    return []
+    if (runs_as and runs_as.pw_uid) == (user and user.pw_uid):
+        return []
+    return [("User=" + name, _NOT_AS % (user.pw_name if user else "root"))]
 
 
 def _of_root(found):

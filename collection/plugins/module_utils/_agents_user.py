@@ -41,6 +41,13 @@ def configured(text):
     return account(found.get("agent_user") if isinstance(found, dict) else None)
 
 
+def of_unit(service):
+    """As whom the unit runs its agent, as systemd says it; None for root, and for a user whose uid changes."""
+    found = service.show(("User", "DynamicUser"))
+    name = found.get("User") or "root"
+    return None if name in ("root", "0") or found.get("DynamicUser") == "yes" else name
+
+
 def group(user, service):
     """The gid with which the unit runs an agent as `user`, an account; None for root's. `service` may be None.
 

@@ -78,10 +78,7 @@ def of_unit(module, flags):
     if wrong or lacks:
         why = wrong or "the unit %s is not %s" % (service.unit, " and not ".join(lacks))
         return Found({}, [], notes + [_UNMANAGED % why])
-    user = found.get("User", "")
     configured = _agents_user(module)
-    if user not in ("", "root", "0") and configured is None:
-        notes.append("the unit %s runs its agent as %s; see agent_user of mesos_shim_config" % (service.unit, user))
     variables = {"mesos_agent_service": re.sub(r"\.service$", "", service.unit)}
     path = agent_service.drop_in_path(service.unit)
     text = generations.read_text(path)

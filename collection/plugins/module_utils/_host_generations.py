@@ -59,7 +59,8 @@ class Host:
         self.prefix = os.path.normpath(self.params["prefix"])
         python, helpers = choose(self.params["python"]), self.params["helpers_dir"]
         self.installation = Installation(module.run_command, self.check_mode, self.prefix, python, helpers)
-        self.planner = Installation(module.run_command, True, self.prefix, python, helpers)
+        unit = self.params.get("service")
+        self.planner = Installation(module.run_command, True, self.prefix, python, helpers, unit=unit)
         self.store = generations.Store(self.prefix)
         self.claim = run_claim.Claim(self.store, self.params, self.check_mode)
 

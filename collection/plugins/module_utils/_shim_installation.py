@@ -24,7 +24,7 @@ from ansible_collections.mesos.containerizer.plugins.module_utils import (
     _release_files as release_files,
     _run_lock as run_lock,
 )
-from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import ServiceError
+from ansible_collections.mesos.containerizer.plugins.module_utils._agent_service import Service, ServiceError
 from ansible_collections.mesos.containerizer.plugins.module_utils._arguments import DEFAULT_PREFIX
 from ansible_collections.mesos.containerizer.plugins.module_utils._file_diff import file_diff
 from ansible_collections.mesos.containerizer.plugins.module_utils._probe_container import ProbeError
@@ -309,6 +309,9 @@ class Installation:
         helper = os.path.join(self.helpers_dir or "", "mesos-containerizer")
         if self.helpers_dir and "packaged_helper" not in config and os.path.isfile(helper):
             config["packaged_helper"] = helper
+        if self.unit and "agent_user" not in config:
+            user = agents_user.of_unit(Service(self.run_command, self.unit))
+            config.update({"agent_user": user} if user else {})
         return json.dumps(config, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
 
     def validate(self, home, text):

@@ -62,7 +62,7 @@ options:
     default: /run/mesos-shim
   agent_user:
     description:
-      - The user as whom the unit runs the agent, as the shim's configuration says it. Default is root.
+      - The user as whom the unit runs the agent, as the shim's configuration says it. Default is what systemd says.
       - It must be the one that systemd says, and its account must exist on the host.
     type: str
     version_added: 0.3.0
@@ -175,6 +175,10 @@ from ansible_collections.mesos.containerizer.plugins.module_utils._problems impo
 from ansible_collections.mesos.containerizer.plugins.module_utils._run_claim import Claim, ClaimError, refuse
 from ansible_collections.mesos.containerizer.plugins.module_utils._system_errors import ROOM
 
+SAME_USER = (
+    "the unit %s runs its agent as %s, and so do all its tasks, which can change the agent's files; agent_user in "
+    "mesos_shim_config says that this is meant"
+)
 _LIBRARIES = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64", "/usr/lib/mesos", "/opt/mesosphere/lib")
 _WRAPPER = "/usr/bin/mesos-init-wrapper"
 _FLAGS_BYTES = 1 << 20  # more than flags ever take
@@ -259,25 +263,26 @@ def of_unit(params, service, user):
 
 def find_agent(module):
     """(account and gid of an agent that is not root's, its unit, problems, warnings); None for what there is not."""
-    params = module.params
-    user, service, problems, warnings = None, None, [], []
+    params, run_command = module.params, module.run_command
+    named, service = params["agent_user"], Service(run_command, params["service"]) if params["service"] else None
+    if service and not service.known():
+        return None, None, None, [no_unit(service, run_command)], []
+    service = service and service.resolved()
+    problems, user, gid = [], None, None
     try:
-        user = agents_user.account(params["agent_user"])
+        user = agents_user.account(named)
+        if service and not named:
+            with contextlib.suppress(agents_user.NoAccount):  # of_unit says it
+                user = agents_user.account(agents_user.of_unit(service))
+        gid = agents_user.group(user, service)
     except agents_user.NoAccount as error:
         problems.append(str(error))
-    if params["service"]:
-        service = Service(module.run_command, params["service"])
-        if service.known():
-            service = service.resolved()
-            wrong, warnings = of_unit(params, service, user)
-            problems += wrong
-        else:
-            problems.append(no_unit(service, module.run_command))
-            service = None
-    try:
-        return user, agents_user.group(user, service), service, problems, warnings
-    except agents_user.NoAccount as error:
-        return user, None, service, [*problems, str(error)], warnings
+    if service is None:
+        return user, gid, None, problems, []
+    wrong, warnings = of_unit(params, service, user)
+    if user and not named:
+        warnings.append(SAME_USER % (service.unit, user.pw_name))
+    return user, gid, service, problems + (wrong if user or not problems else []), warnings
 
 
 def no_launcher(prefix, settings):
