@@ -178,7 +178,8 @@ def test_a_shell_inside_has_jobs_of_its_own(shell: Terminal) -> None:
     shell.type("inside bash --norc --noediting -i\r")
     shell.type("PS1='inner''> '\r")
     shell.read("inner> ")
-    shell.type("sh -c 'echo read''y; sleep 1000'\r")
+    # By exec: dash makes a child by vfork(2) and stops only once that has executed, which a stopped one does not.
+    shell.type("sh -c 'echo read''y; exec sleep 1000'\r")
     shell.read("ready\n")
     shell.type("\x1a")
     shell.read("Stopped")
