@@ -94,29 +94,20 @@ def test_no_group_is_left_with_a_secret_that_is_the_agents_no_more(tmp_path):
     assert (host.flags_dir / "master").stat().st_gid == 77
 
 
-class Unit:
-    unit = "a.service"
-
-    def __init__(self, group):
-        self.group = group
-
-    def show(self, names):
-        return dict.fromkeys(names, self.group)
-
-
 @pytest.mark.parametrize(
-    ("unit", "gid"),
-    [(None, USER.pw_gid), (Unit(""), USER.pw_gid), (Unit("daemon"), grp.getgrnam("daemon").gr_gid), (Unit("77"), 77)],
+    ("name", "gid"),
+    [(None, USER.pw_gid), ("", USER.pw_gid), ("daemon", grp.getgrnam("daemon").gr_gid), ("77", 77)],
 )
-def test_the_group_is_the_units(unit, gid):
+def test_the_group_is_the_units(name, gid):
     """systemd.exec(5), Group=: in place of the account's own."""
-    assert agents_user.group(USER, unit) == gid
-    assert agents_user.group(None, unit) is None
+    found = {} if name is None else {"Group": name}
+    assert agents_user.group(USER, found) == gid
+    assert agents_user.group(None, found) is None
 
 
 def test_a_group_that_the_host_does_not_have():
     with pytest.raises(agents_user.NoAccount, match=r"the unit a\.service has Group=nix-da: this host has no"):
-        agents_user.group(USER, Unit("nix-da"))
+        agents_user.group(USER, {"Id": "a.service", "Group": "nix-da"})
 
 
 @pytest.mark.parametrize(
@@ -145,11 +136,8 @@ def test_records_in_a_private_tmp_are_nobodys_to_see(private, own, drop_in, refu
     class Shown:
         unit = "a.service"
 
-        def show(self, names):
-            return {"KillMode": "process", **shown}
-
     params = {"drop_in": drop_in, "state_dir": "/run/mesos-shim", "prefix": "/opt/mesos-shim", "python": None}
-    problems, _warnings = preflight.of_unit(params, Shown(), USER)
+    problems, _warnings = preflight.of_unit(params, Shown(), {"KillMode": "process", **shown}, USER)
     assert [f"has PrivateTmp={private}:" in item and name in item for item in problems] == [True] * refused
 
 
@@ -364,7 +352,8 @@ def test_the_unit_says_who_the_agent_is(tmp_path, systemctl, shown, name):  # no
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         return done.returncode, done.stdout, done.stderr
 
-    assert agents_user.of_unit(service.Service(run_command, "mesos-slave")) == name
+    found = service.Service(run_command, "mesos-slave").show(agents_user.PROPERTIES)
+    assert agents_user.of_unit(found) == name
     planner = installation.Installation(run_command, True, str(tmp_path), "python3", None, unit="mesos-slave")
     assert json.loads(planner.config_text({})) == ({"agent_user": name} if name else {})
     assert json.loads(planner.config_text({"agent_user": "daemon"})) == {"agent_user": "daemon"}

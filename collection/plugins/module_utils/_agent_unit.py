@@ -49,15 +49,13 @@ _DYNAMIC_USER = (
 _NOT_AS = "mesos_shim_config has agent_user: %s; leave it out there, or run the agent as that user"
 
 PROPERTIES = (
-    "Id",
     "LoadState",
     "LoadError",
     "DropInPaths",
     "KillMode",
     "Delegate",
     "PrivateTmp",
-    "User",
-    "DynamicUser",
+    *agents_user.PROPERTIES,
     "CapabilityBoundingSet",
     "RestrictNamespaces",
     "SystemCallFilter",

@@ -11,6 +11,8 @@ import os
 import pwd
 
 STATE_DIR = "/run/mesos-shim-%d"  # shim: containers/user_directory.py
+# Of a unit, for `systemctl show`.
+PROPERTIES = ("Id", "User", "DynamicUser", "Group")
 
 
 class NoAccount(Exception):
@@ -41,27 +43,29 @@ def configured(text):
     return account(found.get("agent_user") if isinstance(found, dict) else None)
 
 
-def of_unit(service):
-    """As whom the unit runs its agent, as systemd says it; None for root, and for a user whose uid changes."""
-    found = service.show(("User", "DynamicUser"))
+def of_unit(found):
+    """As whom a unit runs its agent; None for root, and for a user whose uid changes.
+
+    `found` is what systemd says of the unit, PROPERTIES among it.
+    """
     name = found.get("User") or "root"
     return None if name in ("root", "0") or found.get("DynamicUser") == "yes" else name
 
 
-def group(user, service):
-    """The gid with which the unit runs an agent as `user`, an account; None for root's. `service` may be None.
+def group(user, found):
+    """The gid with which a unit runs an agent as `user`, an account; None for root's. `found` as in `of_unit`.
 
     Its `Group=` takes the place of the account's own. Raises NoAccount.
     """
     if user is None:
         return None
-    name = service.show(("Group",)).get("Group") if service else None
+    name = found.get("Group")
     if not name:
         return user.pw_gid
     try:
         return int(name) if name.isascii() and name.isdigit() else grp.getgrnam(name).gr_gid
     except KeyError as error:
-        raise NoAccount("the unit %s has Group=%s: this host has no such group" % (service.unit, name)) from error
+        raise NoAccount("the unit %s has Group=%s: this host has no such group" % (found.get("Id"), name)) from error
 
 
 @contextlib.contextmanager

@@ -109,7 +109,8 @@ class Activation(Host):
             user = agents_user.configured(before if self.config is None else self.config)
             if user is None and _is_anothers(before):
                 return None, os.getegid()
-            return user, agents_user.group(user, self.service)
+            found = self.service.show(agents_user.PROPERTIES) if user and self.service else {}
+            return user, agents_user.group(user, found)
         except agents_user.NoAccount as error:
             raise GenerationError(str(error)) from error
 

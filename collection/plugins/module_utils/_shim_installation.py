@@ -310,7 +310,7 @@ class Installation:
         if self.helpers_dir and "packaged_helper" not in config and os.path.isfile(helper):
             config["packaged_helper"] = helper
         if self.unit and "agent_user" not in config:
-            user = agents_user.of_unit(Service(self.run_command, self.unit))
+            user = agents_user.of_unit(Service(self.run_command, self.unit).show(agents_user.PROPERTIES))
             config.update({"agent_user": user} if user else {})
         return json.dumps(config, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
 

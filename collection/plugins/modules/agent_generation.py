@@ -61,7 +61,7 @@ options:
     description:
       - Whether the unit gets a drop-in with C(Delegate=yes), C(KillMode=process) and C(PrivateTmp=no), without which
         its executors do not survive a restart or do not see the host's C(/tmp).
-      - If O(config) has C(agent_user), the drop-in also has a C(RuntimeDirectory=) for that user's records.
+      - If the agent is not root's, the drop-in also has a C(RuntimeDirectory=) for that user's records.
     type: bool
     default: true
   confirm:

@@ -229,9 +229,8 @@ def records_of(params, found, user):
     return {place: "so ps and usage would not see the agent's containers"}
 
 
-def of_unit(params, service, user):
-    """(problems, warnings) of what systemd says of the unit."""
-    found = service.show(agent_unit.PROPERTIES)
+def of_unit(params, service, found, user):
+    """(problems, warnings) of what systemd says of the unit, which is `found`."""
     wrong = agent_unit.unmanageable(service.unit, found)
     if wrong:
         return [wrong], []
@@ -264,22 +263,25 @@ def of_unit(params, service, user):
 def find_agent(module):
     """(account and gid of an agent that is not root's, its unit, problems, warnings); None for what there is not."""
     params, run_command = module.params, module.run_command
-    named, service = params["agent_user"], Service(run_command, params["service"]) if params["service"] else None
-    if service and not service.known():
-        return None, None, None, [no_unit(service, run_command)], []
-    service = service and service.resolved()
+    named, service, found = params["agent_user"], None, {}
+    if params["service"]:
+        service = Service(run_command, params["service"])
+        if not service.known():
+            return None, None, None, [no_unit(service, run_command)], []
+        service = service.resolved()
+        found = service.show(agent_unit.PROPERTIES)
     problems, user, gid = [], None, None
     try:
         user = agents_user.account(named)
-        if service and not named:
+        if not named:
             with contextlib.suppress(agents_user.NoAccount):  # of_unit says it
-                user = agents_user.account(agents_user.of_unit(service))
-        gid = agents_user.group(user, service)
+                user = agents_user.account(agents_user.of_unit(found))
+        gid = agents_user.group(user, found)
     except agents_user.NoAccount as error:
         problems.append(str(error))
     if service is None:
         return user, gid, None, problems, []
-    wrong, warnings = of_unit(params, service, user)
+    wrong, warnings = of_unit(params, service, found, user)
     if user and not named:
         warnings.append(SAME_USER % (service.unit, user.pw_name))
     return user, gid, service, problems + (wrong if user or not problems else []), warnings
